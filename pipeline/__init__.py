@@ -1,0 +1,1 @@
+"""What to run: settings, the order of the steps, the command line and the reading of results."""

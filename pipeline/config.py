@@ -1,0 +1,412 @@
+"""Every setting of a run, its default, and its checks. Defaults live here and nowhere else.
+
+A configuration is a YAML file with the sections ``input``, ``model``, ``explain``, ``evaluate``, ``output`` and
+``runner``. Unknown keys and wrong values are all reported together, each with its path in the file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import pathlib
+import re
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal
+
+import pydantic
+import yaml
+
+
+class ConfigError(Exception):
+    """The configuration is wrong. Shown to the user without a traceback.
+
+    Attributes:
+        problems: one line per problem: the path in the file, what came, what was expected.
+    """
+
+    def __init__(self, problems: Sequence[str], source: str = "configuration"):
+        self.problems = tuple(problems)
+        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        super().__init__("\n  ".join([f"{source} has {count}:", *self.problems]))
+
+
+class _Section(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+Fraction = Annotated[float, pydantic.Field(ge=0, le=1)]
+Positive = Annotated[int, pydantic.Field(ge=1)]
+
+
+class TfdsConfig(_Section):
+    """A TensorFlow Datasets source: a prepared dataset by name, or by the directory it lies in."""
+
+    name: str | None = pydantic.Field(None, description="dataset name, with config and version if wanted: coco/2017:1.1.0")
+    directory: str | None = pydantic.Field(None, description="directory of a prepared dataset (builder_from_directory)")
+    data_dir: str | None = pydantic.Field(None, description="where TFDS keeps prepared datasets; for `name`")
+    split: str = pydantic.Field("validation", description="split expression: validation, train[:10%], train+test")
+
+    @pydantic.model_validator(mode="after")
+    def _one_source(self) -> TfdsConfig:
+        if (self.name is None) == (self.directory is None):
+            raise ValueError("give exactly one of name and directory")
+        return self
+
+
+class FeaturesConfig(_Section):
+    """Names of the features in a record. Unset names take the source's usual ones; null means not there."""
+
+    image: str | None = None
+    image_id: str | None = None
+    label: str | None = None
+    labels: str | None = None
+    label_text: str | None = None
+    boxes: str | None = pydantic.Field(None, description="one feature of ymin, xmin, ymax, xmax rows (TFDS)")
+    box_xmin: str | None = None
+    box_ymin: str | None = None
+    box_xmax: str | None = None
+    box_ymax: str | None = None
+    box_class: str | None = None
+    box_difficult: str | None = None
+    instance_masks: str | None = None
+    mask_class: str | None = None
+    semantic_mask: str | None = None
+    ignore_mask: str | None = None
+    format: str | None = None
+    height: str | None = None
+    width: str | None = None
+    channels: str | None = None
+
+
+TFRECORD_FEATURES = FeaturesConfig(
+    image="image/encoded",
+    image_id="image/source_id",
+    label="image/class/label",
+    box_xmin="image/object/bbox/xmin",
+    box_ymin="image/object/bbox/ymin",
+    box_xmax="image/object/bbox/xmax",
+    box_ymax="image/object/bbox/ymax",
+    box_class="image/object/class/label",
+    box_difficult="image/object/difficult",
+    instance_masks="image/object/mask",
+    mask_class="image/object/class/label",
+    format="image/format",
+    height="image/height",
+    width="image/width",
+    channels="image/channels",
+)
+"""The TF Object Detection API's names."""
+
+TFDS_FEATURES = FeaturesConfig(
+    image="image",
+    label="label",
+    labels="labels",
+    boxes="objects/bbox",
+    box_class="objects/label",
+    box_difficult="objects/is_difficult",
+    semantic_mask="segmentation_mask",
+)
+"""The names that TFDS datasets mostly use."""
+
+
+class InputConfig(_Section):
+    """Where the records are and what is in them."""
+
+    tfrecord: tuple[str, ...] | None = pydantic.Field(None, description="glob or list of globs of TFRecord shards")
+    compression: Literal["auto", "none", "gzip", "zlib"] = "auto"
+    tfds: TfdsConfig | None = None
+    features: FeaturesConfig = FeaturesConfig()
+    label_offset: int = pydantic.Field(0, description="subtracted from every class id of the records")
+    semantic_background: int | None = pydantic.Field(0, description="grey value of a semantic mask that is no class")
+    semantic_ignore: int | None = pydantic.Field(255, description="grey value of a semantic mask not to be scored")
+    resize: Literal["squash", "crop", "pad"] = pydantic.Field(
+        "squash", description="to the model's input: change the aspect ratio, cut the longer side, or add borders"
+    )
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "area"] = "bilinear"
+    reshuffle_records: bool = pydantic.Field(False, description="spread the records of few big shards over the workers")
+
+    @pydantic.field_validator("tfrecord", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @pydantic.model_validator(mode="after")
+    def _one_source(self) -> InputConfig:
+        if (self.tfrecord is None) == (self.tfds is None):
+            raise ValueError("give exactly one of tfrecord and tfds")
+        if self.tfrecord is not None and not self.tfrecord:
+            raise ValueError("tfrecord names no files")
+        return self
+
+    def resolved_features(self) -> FeaturesConfig:
+        """The source's usual names, with what the file sets put in their place."""
+        usual = TFRECORD_FEATURES if self.tfrecord is not None else TFDS_FEATURES
+        return usual.model_copy(update={name: getattr(self.features, name) for name in self.features.model_fields_set})
+
+
+class PreprocessingConfig(_Section):
+    """From pixels 0..255 to what the model was trained with."""
+
+    mode: str = pydantic.Field(
+        "auto", description="auto (application models), none, tf, caffe, torch, or an application's name"
+    )
+    scale: tuple[float, ...] | None = None
+    offset: tuple[float, ...] | None = None
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"mode": value} if isinstance(value, str) else value
+
+    @pydantic.field_validator("scale", "offset", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, (int, float)) else value
+
+    @pydantic.model_validator(mode="after")
+    def _mode_or_scale(self) -> PreprocessingConfig:
+        if "mode" in self.model_fields_set and (self.scale is not None or self.offset is not None):
+            raise ValueError("give either a mode or scale and offset, not both")
+        return self
+
+
+class ModelConfig(_Section):
+    """The model, the layer to map and the scores to explain."""
+
+    path: str | None = pydantic.Field(None, description=".keras or .h5 file, local or remote")
+    application: str | None = pydantic.Field(None, description="a name in keras.applications")
+    factory: str | None = pydantic.Field(None, description="module:function that returns a Keras model")
+    weights: str | None = pydantic.Field(None, description="weights file for application or factory")
+    arguments: dict[str, Any] = pydantic.Field({}, description="keyword arguments of the application or factory")
+    safe_mode: bool = pydantic.Field(True, description="refuse model files that carry code")
+    preprocessing: PreprocessingConfig = PreprocessingConfig()
+    target_layer: str = pydantic.Field("auto", description="name or path of the layer to map")
+    scores: Literal["auto", "softmax", "sigmoid", "as_is"] = pydantic.Field(
+        "auto", description="how probabilities follow from logits; as_is explains the model's own output"
+    )
+    output: str | None = pydantic.Field(None, description="which output of a model of several")
+    input_size: tuple[Positive, Positive, Positive] | None = None
+    class_names: tuple[str, ...] | str | None = pydantic.Field(
+        None, description="list of names, or a text file with one a line; TFDS brings its own"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _one_source(self) -> ModelConfig:
+        given = [n for n in ("path", "application", "factory") if getattr(self, n) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of path, application and factory (given: {', '.join(given) or 'none'})")
+        if self.path is not None and (self.weights is not None or self.arguments):
+            raise ValueError("weights and arguments go with application or factory; a model file has its own")
+        return self
+
+
+class MethodConfig(_Section):
+    """One method of the run: a name, or a mapping with options."""
+
+    method: str
+    name: str | None = pydantic.Field(None, description="name in the tables; the method's own by default")
+    options: dict[str, Any] = {}
+    layer: str | None = pydantic.Field(None, description="another target layer for this method")
+    layers: tuple[str, ...] | None = pydantic.Field(None, description="layers to fuse, for methods that do")
+    target: Literal["logit", "finer_cam"] = pydantic.Field("logit", description="whose gradient is taken")
+    wrapper: Literal["smooth", "tta"] | None = None
+    wrapper_options: dict[str, Any] = {}
+    sample: Fraction = pydantic.Field(1.0, description="share of the images, chosen by hash of the image id")
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"method": value} if isinstance(value, str) else value
+
+    @property
+    def label(self) -> str:
+        """The name under which the method stands in the tables."""
+        if self.name is not None:
+            return self.name
+        return f"{self.wrapper}_{self.method}" if self.wrapper else self.method
+
+
+class ExplainConfig(_Section):
+    """Which methods explain which classes, and how the model runs."""
+
+    methods: Annotated[tuple[MethodConfig, ...], pydantic.Field(min_length=1)] = (MethodConfig(method="grad_cam"),)
+    targets: Annotated[tuple[str | int, ...], pydantic.Field(min_length=1)] = ("label", "predicted")
+    batch_size: Positive = 32
+    pass_batch_size: Positive | None = pydantic.Field(
+        None, description="images per forward pass of many-pass methods; bounds their memory (default: batch_size)"
+    )
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    xla: bool = False
+    seed: int = 0
+
+    @pydantic.field_validator("targets")
+    @classmethod
+    def _known_targets(cls, targets: tuple[str | int, ...]) -> tuple[str | int, ...]:
+        for target in targets:
+            if isinstance(target, int):
+                if target < 0:
+                    raise ValueError(f"class id {target} is negative")
+            elif target not in ("label", "labels", "predicted", "runner_up") and not re.fullmatch(r"top_[1-9]\d*", target):
+                raise ValueError(f"unknown target {target!r}; expected label, labels, predicted, runner_up, top_N or a class id")
+        return targets
+
+    @pydantic.model_validator(mode="after")
+    def _unique_names(self) -> ExplainConfig:
+        labels = [m.label for m in self.methods]
+        twice = sorted({n for n in labels if labels.count(n) > 1})
+        if twice:
+            raise ValueError(f"two methods are called {', '.join(twice)}; give them different names (name: ...)")
+        return self
+
+
+class FaithfulnessConfig(_Section):
+    """Metrics that need no ground truth and more passes of the model."""
+
+    metrics: tuple[str, ...] = ()
+    sample: Fraction = pydantic.Field(1.0, description="share of the images, chosen by hash of the image id")
+    steps: Positive = pydantic.Field(16, description="steps of insertion and deletion curves")
+    seed: int = 0
+
+
+class EvaluateConfig(_Section):
+    """Localization metrics and how results are broken down."""
+
+    protocol: Literal["default", "wsolevaluation", "torchray"] = "default"
+    localization: bool = pydantic.Field(True, description="score heatmaps against boxes and masks")
+    baselines: bool = pydantic.Field(True, description="score centre, uniform and Gaussian maps beside the methods")
+    slices: tuple[str, ...] = pydantic.Field((), description="features of the records by which results are broken down")
+    per_class: bool = True
+    faithfulness: FaithfulnessConfig = FaithfulnessConfig()
+
+
+class OutputConfig(_Section):
+    """Where the run directory goes and how it is written."""
+
+    directory: str
+    overwrite: bool = pydantic.Field(False, description="replace an existing run in this directory")
+    heatmap_dtype: Literal["int16", "float32"] = "int16"
+    max_dead_letter_ratio: Fraction = pydantic.Field(0.05, description="the run fails above this share of lost records")
+
+
+class RunnerConfig(_Section):
+    """Where the pipeline runs. Further Beam options go after ``--`` on the command line or in `options`."""
+
+    name: Literal["direct", "flink", "dataflow", "spark", "prism", "portable"] = "direct"
+    workers: Positive | None = pydantic.Field(None, description="direct runner: worker threads (default: cores)")
+    processes: bool = pydantic.Field(False, description="direct runner: processes instead of threads; can hang on failure")
+    intra_op_threads: Annotated[int, pydantic.Field(ge=0)] | None = pydantic.Field(
+        None, description="TensorFlow threads inside an operation; 0 is TensorFlow's choice (default: 1 on a CPU)"
+    )
+    resource_hints: dict[str, str] = pydantic.Field({}, description="of the explaining stage: accelerator, min_ram")
+    options: tuple[str, ...] = pydantic.Field((), description="Beam options, such as --flink_master=localhost:8081")
+
+    @property
+    def worker_count(self) -> int:
+        """Worker threads or processes of the direct runner."""
+        return self.workers if self.workers is not None else max(1, len(os.sched_getaffinity(0)))
+
+
+class RunConfig(_Section):
+    """A whole run."""
+
+    input: InputConfig
+    model: ModelConfig
+    explain: ExplainConfig = ExplainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    output: OutputConfig
+    runner: RunnerConfig = RunnerConfig()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, every default written out: what the manifest records."""
+        return self.model_dump(mode="json")
+
+
+def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> RunConfig:
+    """The configuration in a YAML file.
+
+    Args:
+        path: the file.
+        overrides: ``section.key=value`` strings, values in YAML, applied on top of the file.
+
+    Raises:
+        ConfigError: the file cannot be read, or anything in it is wrong; all problems at once.
+    """
+    try:
+        text = pathlib.Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError([f"cannot read {path}: {error.strerror or error}"]) from error
+    return parse(text, overrides, str(path))
+
+
+def parse(text: str, overrides: Sequence[str] = (), source: str = "configuration") -> RunConfig:
+    """The configuration in a YAML text; see `load`."""
+    try:
+        settings = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError([f"not YAML: {' '.join(str(error).split())}"], source) from error
+    if not isinstance(settings, dict):
+        raise ConfigError([f"is a {type(settings).__name__}, expected sections input, model, explain, ..."], source)
+    problems = [problem for override in overrides for problem in _override(settings, override)]
+    try:
+        config = RunConfig.model_validate(settings)
+    except pydantic.ValidationError as error:
+        raise ConfigError([*problems, *_problems(error)], source) from None
+    if problems:
+        raise ConfigError(problems, source)
+    return config
+
+
+def _override(settings: dict[str, Any], override: str) -> Iterator[str]:
+    path, equals, value = override.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        yield f"--set {override!r}: expected section.key=value"
+        return
+    place: Any = settings
+    for key in keys[:-1]:
+        place = place.setdefault(key, {})
+        if not isinstance(place, dict):
+            yield f"--set {override!r}: {key} is not a section"
+            return
+    try:
+        place[keys[-1]] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        yield f"--set {override!r}: the value is not YAML"
+
+
+def _problems(error: pydantic.ValidationError) -> Iterator[str]:
+    for problem in error.errors():
+        path = ".".join(str(p) for p in problem["loc"]) or "the whole file"
+        if problem["type"] == "extra_forbidden":
+            known = _known_keys(problem["loc"])
+            near = difflib.get_close_matches(str(problem["loc"][-1]), known, 1)
+            hint = f"; did you mean {near[0]}?" if near else f"; known keys: {', '.join(known)}" if known else ""
+            yield f"{path}: unknown key{hint}"
+        elif problem["type"] == "missing":
+            yield f"{path}: is missing"
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            shown = repr(problem["input"])
+            came = f" (it is {shown if len(shown) <= 60 else shown[:57] + '...'})" if problem["type"] != "value_error" else ""
+            yield f"{path}: {message}{came}"
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    """The keys of the section in which an unknown key stands."""
+    section: type[pydantic.BaseModel] = RunConfig
+    for part in location[:-1]:
+        if isinstance(part, int):
+            continue
+        field = section.model_fields.get(part)
+        inner = next(_sections(field.annotation), None) if field is not None else None
+        if inner is None:
+            return []
+        section = inner
+    return list(section.model_fields)
+
+
+def _sections(annotation: Any) -> Iterator[type[pydantic.BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+        yield annotation
+    for inner in getattr(annotation, "__args__", ()):
+        yield from _sections(inner)

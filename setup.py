@@ -1,0 +1,57 @@
+"""heatbeam's metadata; also what Beam's ``--setup_file`` ships to remote workers."""
+
+from __future__ import annotations
+
+import pathlib
+
+import setuptools
+
+REQUIRES = [
+    "apache-beam>=2.77",  # the runners; FileBasedSink and FnApiRunner behave as tested from 2.77 on
+    "array_record>=0.8",  # TFDS datasets in array_record files, read by index range
+    "google-crc32c>=1.5",  # TFRecord checksums
+    "importlib_resources>=6.0",  # tensorflow-datasets' own builders import it and do not declare it
+    "jinja2>=3.1",  # the HTML report
+    "keras>=3.5",  # models
+    "matplotlib>=3.8",  # plots of the report and colour maps of overlays
+    "numpy>=1.26",
+    "opencv-python-headless>=4.9",  # resizing and contours, as the reference metrics define them
+    "pillow>=10.3",  # image decoding
+    "pyarrow>=16.0",  # Parquet
+    "pydantic>=2.7",  # configuration errors, all at once
+    "pyyaml>=6.0",  # configuration files
+    "scikit-learn>=1.4",  # the demo's digits and photos
+    "scipy>=1.11",  # sparse solves (ROAD) and rank statistics
+    "tensorflow>=2.18",
+    "tensorflow-datasets>=4.9.6",
+]
+
+TEST = [
+    "duckdb>=1.0",  # a reader of the tables
+    "hypothesis>=6.100",  # any split and merge order
+    "mypy>=1.10",
+    "pandas>=2.1",  # a reader of the tables
+    "polars>=1.0",  # a reader of the tables
+    "pytest>=8.0",
+    "pytest-timeout>=2.3",  # a hung runner fails its test
+    "ruff>=0.6",
+    "types-PyYAML>=6.0",
+]
+
+setuptools.setup(
+    name="heatbeam",
+    version="0.1.0",
+    description="Class activation maps and localization metrics for a whole dataset, on Apache Beam, in Parquet",
+    long_description=pathlib.Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.10",
+    packages=setuptools.find_packages(include=["pipeline", "pipeline.*", "transforms", "transforms.*"]),
+    package_data={"pipeline": ["templates/*"]},
+    install_requires=REQUIRES,
+    extras_require={
+        "test": TEST,
+        "gcp": ["apache-beam[gcp]>=2.77"],  # Google Cloud Storage and Dataflow
+        "aws": ["apache-beam[aws]>=2.77"],  # S3
+    },
+    entry_points={"console_scripts": ["heatbeam=pipeline.cli:main"]},
+)

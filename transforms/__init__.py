@@ -1,0 +1,1 @@
+"""What happens to the data: Beam steps, explanation methods and localization metrics."""

@@ -1,0 +1,1 @@
+"""Explanation methods on Keras models: TensorFlow only, no Beam."""

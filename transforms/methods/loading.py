@@ -1,0 +1,237 @@
+"""Load a Keras model from a file, a Keras Applications name or a factory, with its preprocessing.
+
+A model file is code: Keras' ``safe_mode`` stays on unless the configuration says otherwise, and a factory is imported
+only because the configuration names it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import inspect
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+PREPROCESSING_MODES = ("auto", "none", "tf", "caffe", "torch")
+"""``tf`` scales to [-1, 1]; ``caffe`` is BGR less the ImageNet mean; ``torch`` scales to [0, 1] and standardises with
+the ImageNet mean and deviation; ``none`` passes pixel values 0 to 255 on (preprocessing inside the model)."""
+
+
+class ModelError(ValueError):
+    """The model cannot be loaded or does not have what the configuration says."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """From uint8 pixels to what the model expects: a mode, or ``x * scale + offset`` where `scale` is given.
+
+    Attributes:
+        mode: one of `PREPROCESSING_MODES`, or the name of a Keras application whose ``preprocess_input`` to use.
+            ``auto`` is the application's own for a model made by name, and an error for any other model.
+        scale, offset: one number, or one per channel; None means that `mode` decides.
+    """
+
+    mode: str
+    scale: tuple[float, ...] | None
+    offset: tuple[float, ...] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSource:
+    """Where a model comes from: exactly one of `path`, `application` and `factory`.
+
+    Attributes:
+        path: a local ``.keras`` or ``.h5`` file, or a SavedModel is refused with an explanation.
+        application: a name in ``keras.applications``, such as ``MobileNetV2``.
+        factory: ``module:function``, called with `arguments`, returns a Keras model.
+        weights: a local weights file for `application` or `factory`, or None.
+        arguments: keyword arguments of the application or the factory, as sorted pairs.
+        safe_mode: Keras' refusal to load code (Lambda layers) from a file.
+    """
+
+    path: str | None
+    application: str | None
+    factory: str | None
+    weights: str | None
+    arguments: tuple[tuple[str, Any], ...]
+    safe_mode: bool
+
+
+def load_keras_model(source: ModelSource) -> keras.Model:
+    """The Keras model of `source`.
+
+    Raises:
+        ModelError: the file does not exist, is not a Keras model, or the name or factory does not resolve.
+    """
+    if source.path is not None:
+        return _load_file(source.path, source.safe_mode)
+    if source.application is not None:
+        model = _call(_application(source.application), {"weights": None, **dict(source.arguments)}, source.application)
+    else:
+        assert source.factory is not None
+        model = _call(_factory(source.factory), dict(source.arguments), source.factory)
+    if not isinstance(model, keras.Model):
+        raise ModelError(f"{source.factory} returned {type(model).__name__}, expected a keras.Model")
+    if source.weights is not None:
+        try:
+            model.load_weights(source.weights)
+        except (OSError, ValueError) as error:
+            raise ModelError(f"weights {source.weights} do not load into {model.name}: {_first_line(error)}") from error
+    return model
+
+
+def _call(function: Callable[..., Any], arguments: dict[str, Any], name: str) -> Any:
+    try:
+        inspect.signature(function).bind(**arguments)
+    except TypeError as error:
+        raise ModelError(f"model.arguments do not fit {name}: {error}") from error
+    return function(**arguments)
+
+
+def _load_file(path: str, safe_mode: bool) -> keras.Model:
+    file = pathlib.Path(path)
+    if file.is_dir():
+        raise ModelError(
+            f"{path} is a directory. heatbeam reads .keras and .h5 files; a SavedModel has no layers to look into. "
+            "Save the model with model.save('model.keras'), or name a factory that builds it."
+        )
+    if not file.is_file():
+        raise ModelError(f"model file {path} does not exist")
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=safe_mode)
+    except (ValueError, TypeError, OSError, KeyError) as error:
+        hint = ""
+        if "safe_mode" in str(error) or "unsafe" in str(error).lower():
+            hint = " If you trust the file, set model.safe_mode: false: a Lambda layer runs code from the file."
+        elif "custom" in str(error).lower() or "register" in str(error).lower():
+            hint = " For custom layers name a factory (model.factory: module:function) that imports them and loads it."
+        raise ModelError(f"Keras cannot load {path}: {_first_line(error)}.{hint}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300].rstrip(".") if lines else type(error).__name__
+
+
+def _application(name: str) -> Callable[..., Any]:
+    function = getattr(keras.applications, name, None)
+    if function is None or not inspect.isfunction(function):
+        known = sorted(n for n, f in vars(keras.applications).items() if inspect.isfunction(f))
+        raise ModelError(f"keras.applications has no model {name!r}; it has {', '.join(known)}")
+    return function
+
+
+def _factory(name: str) -> Callable[..., Any]:
+    module_name, _, function_name = name.partition(":")
+    if not module_name or not function_name:
+        raise ModelError(f"model.factory is {name!r}, expected module:function")
+    try:
+        return getattr(importlib.import_module(module_name), function_name)
+    except (ImportError, AttributeError) as error:
+        raise ModelError(f"model.factory {name!r} cannot be imported: {error}") from error
+
+
+def preprocessing_function(
+    preprocessing: Preprocessing, application: str | None
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A traceable function from uint8 or float pixels 0..255 ``(B, H, W, C)`` to the model's float32 input.
+
+    Raises:
+        ModelError: ``auto`` for a model that is not made by application name, or an unknown mode.
+    """
+    if preprocessing.scale is not None or preprocessing.offset is not None:
+        scale = tf.constant(preprocessing.scale or (1.0,), tf.float32)
+        offset = tf.constant(preprocessing.offset or (0.0,), tf.float32)
+        return lambda images: tf.cast(images, tf.float32) * scale + offset
+    mode = preprocessing.mode
+    if mode == "none":
+        return lambda images: tf.cast(images, tf.float32)
+    if mode in ("tf", "caffe", "torch"):
+        return lambda images: keras.applications.imagenet_utils.preprocess_input(tf.cast(images, tf.float32), mode=mode)
+    if mode == "auto":
+        if application is None:
+            raise ModelError(
+                "model.preprocessing is 'auto', which is known only for a model made by model.application. Say what "
+                "the model was trained with: a mode (none, tf, caffe, torch), an application's name, or scale and offset."
+            )
+        mode = application
+    module = inspect.getmodule(_application(mode))
+    # keras.applications.X is defined in keras.src.applications.x; its preprocess_input stands beside it.
+    preprocess_input = module.preprocess_input  # type: ignore[union-attr]
+    return lambda images: preprocess_input(tf.cast(images, tf.float32))
+
+
+def model_digest(model: keras.Model) -> str:
+    """Hex sha256 of the model's architecture names and weights: equal models have equal digests, wherever they lie.
+
+    The layer names are left out on purpose (Keras numbers them per process); weight values, shapes and order count.
+    """
+    digest = hashlib.sha256()
+    for weight in model.weights:
+        value = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
+        digest.update(f"{value.dtype}{value.shape}".encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()
+
+
+def configure_devices(intra_op_threads: int | None, memory_growth: bool) -> None:
+    """Set TensorFlow's threads and GPU memory growth; call before TensorFlow's first operation in the process.
+
+    Args:
+        intra_op_threads: threads inside one operation; 1 is best on a CPU with one Beam worker thread per core, None
+            leaves TensorFlow's choice.
+        memory_growth: take GPU memory as needed instead of all at once, so that several processes can share a GPU.
+
+    TensorFlow cannot change these once it has started; then the settings in force stay, and they are what the
+    manifest records.
+    """
+    try:
+        if intra_op_threads is not None:
+            tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, memory_growth)
+    except RuntimeError:
+        return
+
+
+def input_size(model: keras.Model, configured: Sequence[int] | None) -> tuple[int, int, int]:
+    """Height, width and channels of the model's image input, from the model or from the configuration.
+
+    Raises:
+        ModelError: several inputs, an input that is not an image, or a size neither the model nor the configuration
+            fixes, or that the two contradict.
+    """
+    shape = _declared_input_shape(model)
+    if shape is None:
+        if configured is None:
+            raise ModelError(f"model {model.name} does not say its input size; set model.input_size: [height, width, channels]")
+        return tuple(configured)  # type: ignore[return-value]
+    if len(shape) != 3:
+        raise ModelError(f"model {model.name} takes an input of shape {shape}, expected an image (height, width, channels)")
+    size = []
+    for declared, wanted, axis in zip(shape, configured or (None, None, None), ("height", "width", "channels"), strict=True):
+        if declared is None and wanted is None:
+            raise ModelError(f"the input {axis} of model {model.name} is open; set model.input_size: [height, width, channels]")
+        if declared is not None and wanted is not None and declared != wanted:
+            raise ModelError(f"model.input_size gives {axis} {wanted}, the model takes {declared}")
+        size.append(declared if declared is not None else wanted)
+    return tuple(size)  # type: ignore[return-value]
+
+
+def _declared_input_shape(model: keras.Model) -> tuple[int | None, ...] | None:
+    try:
+        inputs = model.inputs
+    except (AttributeError, ValueError):
+        return None
+    if not inputs:
+        return None
+    if len(inputs) > 1:
+        names = ", ".join(str(i.name) for i in inputs)
+        raise ModelError(f"model {model.name} has {len(inputs)} inputs ({names}); heatbeam explains models of one image")
+    return tuple(inputs[0].shape[1:])

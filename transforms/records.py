@@ -1,0 +1,252 @@
+"""The elements that travel between the steps, and the error that becomes a dead letter.
+
+Records are frozen: a step that changes something makes a new record. Arrays inside a record are never written to.
+
+Conventions, stated once:
+    * Images are ``(height, width, channels)``; heatmaps are ``(class, height, width)``.
+    * Boxes are ``(N, 4)`` float64 rows ``x0 y0 x1 y1`` in pixels of the original image, x to the right and y down. The
+      end is exclusive: a box that covers the whole image is ``0 0 width height``.
+    * Class ids are positions in the model's output. ``NO_CLASS`` (-1) stands for "no class".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+NO_CLASS = -1
+
+DEAD_LETTER_TAG = "dead_letters"
+"""Name of the output of a step that carries `DeadLetter` records."""
+
+
+class DataError(Exception):
+    """This record is bad; the run goes on without it.
+
+    Any other exception is a bug or a broken machine and stops the run.
+
+    Args:
+        error_type: a short stable name to group by, such as ``corrupt_image`` or ``missing_feature``.
+        message: what came, what was expected and what to do.
+    """
+
+    def __init__(self, error_type: str, message: str):
+        super().__init__(error_type, message)
+        self.error_type = error_type
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.error_type}: {self.message}"
+
+
+@dataclasses.dataclass(frozen=True)
+class DeadLetter:
+    """A record that was lost, and why. One row of the ``dead_letters`` table.
+
+    Attributes:
+        image_id: id of the image, or ``shard__index`` if the id itself could not be read.
+        shard: base name of the file the record came from.
+        index: position of the record in its shard, from 0. A damaged shard gives one dead letter, at the first record
+            that could not be read.
+        stage: ``read``, ``decode``, ``explain`` or ``localize``.
+        error_type: short stable name of the cause.
+        message: what came, what was expected and what to do; at most `MESSAGE_LIMIT` characters.
+    """
+
+    image_id: str
+    shard: str
+    index: int
+    stage: str
+    error_type: str
+    message: str
+
+    MESSAGE_LIMIT = 300
+
+    @classmethod
+    def from_error(cls, image_id: str, shard: str, index: int, stage: str, error: DataError) -> DeadLetter:
+        """The dead letter of `error`, its message on one line and cut to `MESSAGE_LIMIT` characters."""
+        message = " ".join(error.message.split())
+        if len(message) > cls.MESSAGE_LIMIT:
+            message = message[: cls.MESSAGE_LIMIT - 3] + "..."
+        return cls(image_id, shard, index, stage, error.error_type, message)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class EncodedExample:
+    """One record of a shard, parsed, its image still encoded.
+
+    Attributes:
+        image_id: id of the image, unique in the dataset.
+        shard: base name of the shard file.
+        index: position of the record in its shard, from 0.
+        image: JPEG, PNG, GIF, BMP or WebP bytes; raw uint8 pixels where `raw_shape` is given.
+        raw_shape: ``(height, width, channels)`` of a raw image, or None.
+        label_ids: class ids of the image; empty if it has no label.
+        boxes: float64 ``(N, 4)`` as ``x0 y0 x1 y1`` in *fractions* of the image's width and height, or None if the
+            dataset has no boxes. An image without objects has an array of no rows.
+        box_class_ids: class id of each box, or None if boxes carry no class (then every box belongs to the label).
+        box_difficult: for each box, whether it is marked difficult (Pascal VOC), or None.
+        masks: PNG-encoded masks: one per instance, nonzero where the object is (`masks_are_instances`), or a single
+            semantic mask whose grey value is the class id. None if the dataset has no masks.
+        masks_are_instances: whether `masks` are instance masks.
+        mask_class_ids: class id of each instance mask, or None if they carry no class.
+        ignore_mask: PNG bytes, nonzero where pixels must not be scored, or None.
+        slices: ``(feature, value)`` pairs by which results are broken down.
+    """
+
+    image_id: str
+    shard: str
+    index: int
+    image: bytes
+    raw_shape: tuple[int, int, int] | None = None
+    label_ids: tuple[int, ...] = ()
+    boxes: np.ndarray | None = None
+    box_class_ids: tuple[int, ...] | None = None
+    box_difficult: tuple[bool, ...] | None = None
+    masks: tuple[bytes, ...] | None = None
+    masks_are_instances: bool = True
+    mask_class_ids: tuple[int, ...] | None = None
+    ignore_mask: bytes | None = None
+    slices: tuple[tuple[str, str], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class GroundTruth:
+    """Where the objects of an image are, in the frame of the original image.
+
+    Attributes:
+        boxes: float64 ``(N, 4)`` ``x0 y0 x1 y1`` in pixels, end exclusive, inside the image; None without annotation.
+        box_class_ids: int64 ``(N,)``; `NO_CLASS` for a box that carries no class (it belongs to the image's label).
+        box_difficult: bool ``(N,)``.
+        masks: bool ``(M, height, width)``, one per object or per class present; None without annotation.
+        mask_class_ids: int64 ``(M,)``; `NO_CLASS` for a mask that carries no class.
+        ignore: bool ``(height, width)``, pixels that must not be scored, or None.
+    """
+
+    boxes: np.ndarray | None = None
+    box_class_ids: np.ndarray | None = None
+    box_difficult: np.ndarray | None = None
+    masks: np.ndarray | None = None
+    mask_class_ids: np.ndarray | None = None
+    ignore: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Source:
+    """Where an image came from and what is known of it; travels unchanged from decoding to the row.
+
+    Attributes:
+        image_id, shard, index: as in `EncodedExample`.
+        image_sha256: hex digest of the encoded image bytes: the key of incremental runs.
+        width, height: of the original image, in pixels.
+        view: ``(x0, y0, x1, y1)``, the rectangle of the original image, in its pixels, that the model's input shows. It
+            is the whole image for ``squash``, smaller for ``crop`` and larger for ``pad``.
+        label_ids: class ids of the image.
+        slices: ``(feature, value)`` pairs.
+    """
+
+    image_id: str
+    shard: str
+    index: int
+    image_sha256: str
+    width: int
+    height: int
+    view: tuple[float, float, float, float]
+    label_ids: tuple[int, ...] = ()
+    slices: tuple[tuple[str, str], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Example:
+    """One image at the model's input size, with its ground truth.
+
+    Attributes:
+        source: where it came from.
+        image: uint8 ``(height, width, channels)``, at the model's input size.
+        ground_truth: boxes and masks in the original frame.
+    """
+
+    source: Source
+    image: np.ndarray
+    ground_truth: GroundTruth
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MethodMaps:
+    """The heatmaps of one method for one image.
+
+    Attributes:
+        method: the configured name of the method.
+        layer: name of the layer the maps belong to; ``input`` for input-gradient methods.
+        maps: float32 ``(L, h, w)``, raw and signed, one per explained class, as the stored table decodes them.
+        scores: ``(name, float64 (L,))`` pairs measured where the model is (faithfulness, stability); NaN where a
+            score does not exist for that class.
+        curves: ``(name, float64 (L, points))`` pairs: insertion, deletion.
+    """
+
+    method: str
+    layer: str
+    maps: np.ndarray
+    scores: tuple[tuple[str, np.ndarray], ...] = ()
+    curves: tuple[tuple[str, np.ndarray], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Explanation:
+    """Everything the model said about one image: L explained classes by M methods.
+
+    Attributes:
+        source: where the image came from.
+        ground_truth: boxes and masks in the original frame.
+        class_ids: int64 ``(L,)``, the explained classes, each once.
+        targets: for each class the reasons it was explained, in the order of the configuration (``label``,
+            ``predicted``, ``runner_up``, ``top_3``, ``class_7``).
+        logits: float32 ``(L,)``.
+        probabilities: float32 ``(L,)``.
+        ranks: int64 ``(L,)``, 1 = the model's first choice.
+        predicted_class_id: the model's first choice.
+        methods: the heatmaps, in the order of the configuration.
+    """
+
+    source: Source
+    ground_truth: GroundTruth
+    class_ids: np.ndarray
+    targets: tuple[tuple[str, ...], ...]
+    logits: np.ndarray
+    probabilities: np.ndarray
+    ranks: np.ndarray
+    predicted_class_id: int
+    methods: tuple[MethodMaps, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MethodScores:
+    """What was measured on the heatmaps of one method for one image: columns of the ``explanations`` table.
+
+    Attributes:
+        method: the configured name of the method.
+        boxes: float64 ``(L, 4)``, the estimated box of each map at the stated threshold, in pixels of the original
+            image; NaN where the map gives none.
+        values: ``(column, float64 (L,))`` pairs: map statistics and per-image metrics; NaN where a metric does not
+            exist for that class (no ground truth, blank map).
+        health: for each class the names of the map's health flags (``blank``, ``constant``, ...); empty is healthy.
+    """
+
+    method: str
+    boxes: np.ndarray
+    values: tuple[tuple[str, np.ndarray], ...]
+    health: tuple[tuple[str, ...], ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Localization:
+    """An explanation and what was measured on it; one element of the rows to write.
+
+    Attributes:
+        explanation: the explanation.
+        scores: one per method, in the order of ``explanation.methods``.
+    """
+
+    explanation: Explanation
+    scores: tuple[MethodScores, ...]
