@@ -47,7 +47,7 @@ def kind(feature: Any) -> str:
 def values(feature: Any) -> Sequence[Any]:
     """The values of a feature: bytes, floats or ints; none for an empty one."""
     name = feature.WhichOneof("kind")
-    return () if name is None else getattr(feature, name).value  # type: ignore[no-any-return]
+    return () if name is None else getattr(feature, name).value
 
 
 def serialize(features: Mapping[str, Sequence[bytes] | Sequence[float] | Sequence[int]]) -> bytes:

@@ -1,0 +1,103 @@
+"""`EncodedExample` to `Example`: pixels at the model's input size, ground truth in original pixels.
+
+Counters (namespace `NAMESPACE`): ``images_decoded``, ``decode_msec`` (time inside `decode_example`) and
+``dead_letters_decode``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+
+from transforms import ground_truth, images, progress, records
+
+NAMESPACE = "heatbeam"
+MAIN_TAG = "main"
+STAGE = "decode"
+
+
+def decode_example(
+    encoded: records.EncodedExample, image: images.ImageOptions, masks: ground_truth.MaskOptions
+) -> records.Example:
+    """One record, decoded.
+
+    Args:
+        encoded: the record.
+        image: how its image becomes the model's input.
+        masks: how a semantic mask is read.
+
+    Raises:
+        DataError: as `images.decode_image` and `ground_truth.decode` say.
+    """
+    pixels, size, view = images.decode_image(encoded.image, encoded.raw_shape, image)
+    source = records.Source(
+        image_id=encoded.image_id,
+        shard=encoded.shard,
+        index=encoded.index,
+        image_sha256=hashlib.sha256(encoded.image).hexdigest(),
+        width=size[0],
+        height=size[1],
+        view=view,
+        label_ids=encoded.label_ids,
+        slices=encoded.slices,
+    )
+    return records.Example(source, pixels, ground_truth.decode(encoded, size, masks))
+
+
+def decode_recipe(image: images.ImageOptions, masks: ground_truth.MaskOptions) -> dict[str, Any]:
+    """Everything about this step that can change a number, for the manifest. JSON types only."""
+    return {"image": images.recipe(image), "semantic_mask": dataclasses.asdict(masks)}
+
+
+@dataclasses.dataclass(eq=False)
+class Decode(beam.PTransform):
+    """`EncodedExample` to ``[MAIN_TAG]: Example`` and ``[DEAD_LETTER_TAG]: DeadLetter``.
+
+    Args:
+        image: how an image becomes the model's input.
+        masks: how a semantic mask is read.
+    """
+
+    image: images.ImageOptions
+    masks: ground_truth.MaskOptions
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, encoded: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
+        return encoded | "Decode" >> beam.ParDo(_Decode(self.image, self.masks)).with_outputs(
+            records.DEAD_LETTER_TAG, main=MAIN_TAG
+        )
+
+
+@beam.typehints.with_output_types(records.Example)
+class _Decode(beam.DoFn):
+    def __init__(self, image: images.ImageOptions, masks: ground_truth.MaskOptions):
+        super().__init__()
+        self._image = image
+        self._masks = masks
+        self._nanoseconds = 0
+        self._images_decoded = Metrics.counter(NAMESPACE, "images_decoded")
+        self._decode_msec = Metrics.counter(NAMESPACE, "decode_msec")
+        self._dead_letters = Metrics.counter(NAMESPACE, "dead_letters_decode")
+
+    def process(self, encoded: records.EncodedExample) -> Iterator[records.Example | beam.pvalue.TaggedOutput]:
+        start = time.perf_counter_ns()
+        try:
+            example = decode_example(encoded, self._image, self._masks)
+        except records.DataError as error:
+            self._dead_letters.inc()
+            progress.TALLY.add("dead_letters")
+            dead_letter = records.DeadLetter.from_error(encoded.image_id, encoded.shard, encoded.index, STAGE, error)
+            yield beam.pvalue.TaggedOutput(records.DEAD_LETTER_TAG, dead_letter)
+            return
+        self._images_decoded.inc()
+        milliseconds, self._nanoseconds = divmod(self._nanoseconds + time.perf_counter_ns() - start, 1_000_000)
+        self._decode_msec.inc(milliseconds)
+        yield example
