@@ -1,0 +1,330 @@
+"""Score-CAM and its relatives: channels weighted by the score of the image seen through each channel's activation map.
+
+Contract of every method here, and of `ablation`, `rise`, `gradient` and `full_grad`:
+
+Args:
+    model: `exposure.ExposedModel`.
+    inputs: float32 (B, H, W, C), preprocessed. Masks multiply them, so a masked pixel tends to 0 in *preprocessed*
+        values.
+    class_ids: int (B, L), L static.
+    activations: float32 (B, h, w, K), the target layer's output for `inputs`.
+    logits: float32 (B, classes), the model's output for `inputs`.
+    batch_size: the largest number of images in one forward pass; it alone bounds the memory, whatever K, L and the
+        passes. It never changes a result.
+
+Returns:
+    float32 (B, h', w', L), signed, not rectified, not scaled.
+
+Each forward pass scores every explained class, so the cost does not grow with L. The pairs (image, channel) of the
+whole batch form one list that is cut into full batches. A dead channel, one whose map is the same at every position,
+masks the image to zeros whichever channel it is: all dead channels of an image share one pass, and results are as if
+each had its own.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+from transforms.methods import cam, tensor_maps
+
+if TYPE_CHECKING:
+    from transforms.methods import exposure
+
+Change = collections.abc.Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+Score = collections.abc.Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """One reading of Score-CAM: the choices in which its published codes differ.
+
+    Attributes:
+        corner_aligned: masks are upsampled with the corners in place, else with half-pixel centres.
+        rescale_first: masks are rescaled to [0, 1] before they are upsampled, else after.
+        epsilon: added to the range when rescaling.
+        probability: the score is the softmax probability of the class, else its logit.
+        channel_softmax: the weights are the softmax of the scores over channels, else the scores.
+        sums_masks: the weighted maps are the rescaled ones, else the activations.
+        skips_dead: a dead channel has weight 0, else that of the image masked to zeros.
+    """
+
+    corner_aligned: bool
+    rescale_first: bool
+    epsilon: float
+    probability: bool
+    channel_softmax: bool
+    sums_masks: bool
+    skips_dead: bool
+
+
+READINGS = {
+    "keras_explainable": Reading(False, True, 0.0, False, False, True, True),
+    "official": Reading(False, False, 0.0, True, False, False, True),
+    "paper": Reading(False, False, 0.0, False, True, False, False),
+    "pytorch_grad_cam": Reading(True, False, 1e-8, False, True, False, False),
+    "tf_keras_vis": Reading(True, False, 1e-7, True, False, False, False),
+}
+"""The variants of `score_cam`, named after their source."""
+
+
+def score_cam(
+    model: exposure.ExposedModel,
+    inputs: tf.Tensor,
+    class_ids: tf.Tensor,
+    activations: tf.Tensor,
+    logits: tf.Tensor,
+    *,
+    batch_size: int,
+    variant: str,
+) -> tf.Tensor:
+    """Score-CAM: maps = sum_k w[k] A[k], w[k] from the score of the class on the image times the mask M[k].
+
+    U is bilinear upsampling to the input's size, N rescales a map to [0, 1].
+
+    =====================  =============  ==============================================  ======
+    variant                mask M[k]      weight w[k]                                     sum of
+    =====================  =============  ==============================================  ======
+    ``keras_explainable``  U(N(A[k]))     logit                                           N(A[k])
+    ``official``           N(U(A[k]))     softmax probability; 0 for a dead channel       A[k]
+    ``paper``              N(U(A[k]))     softmax over channels of logit - baseline       A[k]
+    ``pytorch_grad_cam``   N(U'(A[k]))    softmax over channels of the logit              A[k]
+    ``tf_keras_vis``       N(U'(A[k]))    softmax probability                             A[k]
+    =====================  =============  ==============================================  ======
+
+    U' keeps the corners in place, U has half-pixel centres. The paper's baseline is the same for all channels of an
+    image and cancels in the softmax. keras_explainable and the official code sum upsampled maps; upsampling is
+    linear, so theirs are these maps, upsampled with U.
+
+    Returns:
+        float32 (B, h, w, L), at the target layer's size.
+
+    Wang et al., CVPRW 2020. arXiv:1910.01279.
+    """
+    del logits
+    return _score_weighted(model, inputs, class_ids, activations, READINGS[variant], batch_size)
+
+
+def faster_score_cam(
+    model: exposure.ExposedModel,
+    inputs: tf.Tensor,
+    class_ids: tf.Tensor,
+    activations: tf.Tensor,
+    logits: tf.Tensor,
+    *,
+    batch_size: int,
+    channels: int,
+) -> tf.Tensor:
+    """Faster Score-CAM: Score-CAM (the ``tf_keras_vis`` reading) over the channels that vary most.
+
+    Only the `channels` channels of each image with the largest standard deviation over space are used (ties: the lower
+    channel). tf-keras-vis takes the union over a batch instead, which makes a map depend on its neighbours.
+
+    Returns:
+        float32 (B, h, w, L), at the target layer's size.
+
+    tabayashi0117/Score-CAM on GitHub, "Faster Score-CAM"; tf-keras-vis, `Scorecam(max_N=...)`.
+    """
+    del logits
+    total = activations.shape[-1]
+    _, best = tf.math.top_k(tf.math.reduce_std(activations, axis=(1, 2)), k=min(channels, total))
+    chosen = tf.reduce_max(tf.one_hot(best, total), axis=1) > 0
+    return _score_weighted(model, inputs, class_ids, activations, READINGS["tf_keras_vis"], batch_size, chosen=chosen)
+
+
+_AVERAGED = Reading(False, True, 0.0, False, True, False, False)
+"""What SS-CAM and IS-CAM do with the scores they average, as torch-cam reads their papers."""
+
+
+def ss_cam(
+    model: exposure.ExposedModel,
+    inputs: tf.Tensor,
+    class_ids: tf.Tensor,
+    activations: tf.Tensor,
+    logits: tf.Tensor,
+    *,
+    batch_size: int,
+    repetitions: int,
+    sigma: float,
+    seed: int,
+) -> tf.Tensor:
+    """SS-CAM: Score-CAM with the score averaged over masks with noise.
+
+    w[k] = softmax over k of mean_r logit((U(N(A[k])) + e_r) x),  maps = sum_k w[k] A[k]
+
+    e_r is Gaussian noise of one value for each pixel, drawn from `seed` for each repetition r: the same for every
+    image and channel, so channels are compared under the same noise and a map does not depend on its neighbours. The
+    baseline the paper subtracts cancels in the softmax.
+
+    Args:
+        repetitions: number of noise masks; the paper uses 35.
+        sigma: standard deviation of the noise, in units of the mask, which spans [0, 1]; torch-cam uses 2.
+        seed: of the noise.
+
+    Returns:
+        float32 (B, h, w, L), at the target layer's size.
+
+    Wang et al., 2020, "smoothing on feature map", arXiv:2006.14255.
+    """
+    del logits
+    size = (tf.shape(inputs)[1], tf.shape(inputs)[2])
+
+    def noisy(masks: tf.Tensor, repetition: tf.Tensor) -> tf.Tensor:
+        return masks + sigma * tf.random.stateless_normal(size, (seed, repetition), alg="philox")
+
+    return _score_weighted(
+        model, inputs, class_ids, activations, _AVERAGED, batch_size, repetitions=repetitions, change=noisy
+    )
+
+
+def is_cam(
+    model: exposure.ExposedModel,
+    inputs: tf.Tensor,
+    class_ids: tf.Tensor,
+    activations: tf.Tensor,
+    logits: tf.Tensor,
+    *,
+    batch_size: int,
+    steps: int,
+    schedule: str,
+) -> tf.Tensor:
+    """IS-CAM: Score-CAM with the score averaged over masks of growing strength.
+
+    w[k] = softmax over k of mean_i logit(c_i U(N(A[k])) x),  i = 1..steps,  maps = sum_k w[k] A[k]
+
+    Args:
+        steps: number of strengths; torch-cam uses 10.
+        schedule: ``cumulative``: c_i = sum_{j<=i} j / steps, the sum as the paper prints it and torch-cam computes
+            it, which ends at (steps + 1) / 2, beyond the image; ``linear``: c_i = i / steps, which ends at the masked
+            image.
+
+    Returns:
+        float32 (B, h, w, L), at the target layer's size.
+
+    Naidu et al., 2020, arXiv:2010.03023.
+    """
+    del logits
+    strengths = [i / steps for i in range(1, steps + 1)]
+    if schedule == "cumulative":
+        strengths = [sum(strengths[: i + 1]) for i in range(steps)]
+    coefficients = tf.constant(strengths, tf.float32)
+
+    def strengthened(masks: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        return masks * coefficients[step]
+
+    return _score_weighted(
+        model, inputs, class_ids, activations, _AVERAGED, batch_size, repetitions=steps, change=strengthened
+    )
+
+
+def _score_weighted(
+    model: exposure.ExposedModel,
+    inputs: tf.Tensor,
+    class_ids: tf.Tensor,
+    activations: tf.Tensor,
+    reading: Reading,
+    batch_size: int,
+    *,
+    chosen: tf.Tensor | None = None,
+    repetitions: int = 1,
+    change: Change | None = None,
+    share_dead: bool = True,
+) -> tf.Tensor:
+    """Activations (or masks) weighted by the score of each channel.
+
+    Args:
+        chosen: bool (B, K), the channels to use; None for all.
+        repetitions: passes per channel, whose scores are averaged.
+        change: what repetition r makes of the masks (chunk, H, W).
+        share_dead: whether the dead channels of an image share one pass. The result is the same.
+    """
+    maps = tf.transpose(activations, (0, 3, 1, 2))
+    dead = tf.reduce_max(maps, axis=(2, 3)) == tf.reduce_min(maps, axis=(2, 3))
+    chosen = tf.ones_like(dead) if chosen is None else chosen
+    shared = dead if share_dead else tf.zeros_like(dead)
+    score = _masked_score(model, inputs, class_ids, reading, repetitions, change)
+    scores = _channel_scores(maps, chosen, shared, dead, score, reading, inputs, batch_size)
+    if reading.channel_softmax:
+        scores = tf.nn.softmax(tf.where(chosen[..., None], scores, -float("inf")), axis=1)
+    used = chosen & ~dead if reading.skips_dead else chosen
+    weights = tf.where(used[..., None], scores, 0.0)
+    if reading.sums_masks:
+        activations = tf.transpose(tensor_maps.min_max(maps, reading.epsilon), (0, 2, 3, 1))
+    return cam.weighted_maps(activations, tf.transpose(weights, (0, 2, 1)))
+
+
+def _channel_scores(
+    maps: tf.Tensor,
+    chosen: tf.Tensor,
+    shared: tf.Tensor,
+    dead: tf.Tensor,
+    score: Score,
+    reading: Reading,
+    inputs: tf.Tensor,
+    batch_size: int,
+) -> tf.Tensor:
+    """The scores (B, K, L) of every chosen channel; what the other channels have is not defined.
+
+    Column K of the list of pairs stands for the channels in `shared` of an image: a mask of zeros.
+    """
+    channels = maps.shape[1]
+    wanted = tf.concat((chosen & ~shared, tf.reduce_any(chosen & shared, axis=1, keepdims=True)), axis=1)
+    pairs = tf.cast(tf.where(wanted), tf.int32)
+    dead = tf.pad(dead, ((0, 0), (0, 1)), constant_values=True)
+    size = (tf.shape(inputs)[1], tf.shape(inputs)[2])
+
+    def chunk(numbers: tf.Tensor) -> tf.Tensor:
+        pair = tf.gather(pairs, numbers)
+        image, channel = pair[:, 0], pair[:, 1]
+        chosen_maps = tf.gather_nd(maps, tf.stack((image, tf.minimum(channel, channels - 1)), axis=1))
+        masks = _masks(chosen_maps, size, reading)
+        return score(image, tf.where(tf.gather_nd(dead, pair)[:, None, None], 0.0, masks))
+
+    found = tensor_maps.in_chunks(chunk, tf.shape(pairs)[0], batch_size)
+    shape = (tf.shape(maps)[0], channels + 1, found.shape[-1])
+    table = tf.scatter_nd(pairs, found, shape)
+    return tf.where(shared[..., None], table[:, channels:], table[:, :channels])
+
+
+def _masked_score(
+    model: exposure.ExposedModel,
+    inputs: tf.Tensor,
+    class_ids: tf.Tensor,
+    reading: Reading,
+    repetitions: int,
+    change: Change | None,
+) -> Score:
+    """The function from image numbers (chunk,) and masks (chunk, H, W) to scores (chunk, L)."""
+
+    def once(images: tf.Tensor, classes: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
+        outputs = model.logits(images * masks[..., None])
+        outputs = tf.nn.softmax(outputs) if reading.probability else outputs
+        return tf.gather(outputs, classes, batch_dims=1)
+
+    def score(image: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
+        images, classes = tf.gather(inputs, image), tf.gather(class_ids, image)
+        if change is None:
+            return once(images, classes, masks)
+        total = tf.zeros((masks.shape[0], classes.shape[1]))
+        _, total = tf.while_loop(
+            lambda repetition, total: repetition < repetitions,
+            lambda repetition, total: (repetition + 1, total + once(images, classes, change(masks, repetition))),
+            (0, total),
+            parallel_iterations=1,
+        )
+        return total / repetitions
+
+    return score
+
+
+def _masks(maps: tf.Tensor, size: tensor_maps.Size, reading: Reading) -> tf.Tensor:
+    """Masks (chunk, H, W) in [0, 1] from activation maps (chunk, h, w)."""
+    shape = tf.shape(maps)
+    matrix = tensor_maps.corner_aligned_matrix if reading.corner_aligned else tensor_maps.half_pixel_matrix
+    rows, columns = matrix(size[0], shape[1]), matrix(size[1], shape[2])
+    if reading.rescale_first:
+        return tensor_maps.resize(tensor_maps.min_max(maps, reading.epsilon), rows, columns)
+    return tensor_maps.min_max(tensor_maps.resize(maps, rows, columns), reading.epsilon)

@@ -1,0 +1,120 @@
+"""Arithmetic on maps shared by the explanation methods, and the loop that bounds their memory.
+
+Maps are ``(..., h, w)`` unless a docstring says otherwise. Every function is traceable, works in float32 and leaves its
+arguments alone.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+
+import tensorflow as tf
+
+Size = tuple[int | tf.Tensor, int | tf.Tensor]
+
+
+def min_max(maps: tf.Tensor, epsilon: float) -> tf.Tensor:
+    """Each map rescaled to [0, 1]: (m - min) / (max - min + epsilon), over the last two axes.
+
+    Args:
+        maps: float32 (..., h, w).
+        epsilon: added to the range; with 0 a constant map becomes zeros.
+    """
+    low = tf.reduce_min(maps, axis=(-2, -1), keepdims=True)
+    high = tf.reduce_max(maps, axis=(-2, -1), keepdims=True)
+    return tf.math.divide_no_nan(maps - low, high - low + epsilon)
+
+
+def half_pixel_matrix(target: int | tf.Tensor, source: int | tf.Tensor) -> tf.Tensor:
+    """float32 (target, source): bilinear interpolation of a line, half-pixel centres, edges clamped, no antialiasing.
+
+    Row y holds the weights of the source samples at position (y + 1/2) * source / target - 1/2, as `tf.image.resize`
+    has.
+    """
+    ratio = tf.cast(source, tf.float32) / tf.cast(target, tf.float32)
+    return hat_weights((tf.range(target, dtype=tf.float32) + 0.5) * ratio - 0.5, source)
+
+
+def corner_aligned_matrix(target: int | tf.Tensor, source: int | tf.Tensor) -> tf.Tensor:
+    """float32 (target, source): bilinear interpolation of a line whose first and last samples stay in place.
+
+    Row y holds the weights at position y * (source - 1) / (target - 1), the rule of PyTorch's ``align_corners=True``
+    and of ``scipy.ndimage.zoom(order=1)``.
+    """
+    last = tf.cast(tf.maximum(target - 1, 1), tf.float32)
+    return hat_weights(tf.range(target, dtype=tf.float32) * tf.cast(source - 1, tf.float32) / last, source)
+
+
+def area_matrix(target: int | tf.Tensor, source: int | tf.Tensor) -> tf.Tensor:
+    """float32 (target, source): the share of each source sample in each of `target` equal intervals of the line."""
+    ratio = tf.cast(source, tf.float32) / tf.cast(target, tf.float32)
+    start = (tf.range(target, dtype=tf.float32) * ratio)[:, None]
+    samples = tf.range(source, dtype=tf.float32)[None, :]
+    overlap = tf.minimum(start + ratio, samples + 1.0) - tf.maximum(start, samples)
+    return tf.nn.relu(overlap) / ratio
+
+
+def hat_weights(positions: tf.Tensor, source: int | tf.Tensor) -> tf.Tensor:
+    """float32 (..., source): linear interpolation weights at `positions` (...), clamped to the line."""
+    positions = tf.clip_by_value(positions, 0.0, tf.cast(source - 1, tf.float32))
+    return tf.nn.relu(1.0 - tf.abs(positions[..., None] - tf.range(source, dtype=tf.float32)))
+
+
+def resize(maps: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+    """Maps (..., h, w) resampled as rows . map . columns^T, by matrices (..., H, h) and (..., W, w)."""
+    return tf.matmul(tf.matmul(rows, maps), columns, transpose_b=True)
+
+
+def resize_bilinear(maps: tf.Tensor, size: Size) -> tf.Tensor:
+    """Maps (..., h, w) at `size` (H, W) by half-pixel bilinear interpolation; equals `tf.image.resize` to rounding."""
+    shape = tf.shape(maps)
+    return resize(maps, half_pixel_matrix(size[0], shape[-2]), half_pixel_matrix(size[1], shape[-1]))
+
+
+def downsample(maps: tf.Tensor, size: Size | None) -> tf.Tensor:
+    """Maps (..., H, W) averaged over the cells of a grid of `size` (h, w); unchanged if `size` is None.
+
+    The mean of each map is kept; its sum shrinks by (h w) / (H W). ValueError for a static size larger than the map.
+    """
+    if size is None:
+        return maps
+    for wanted, found in zip(size, maps.shape[-2:], strict=True):
+        if isinstance(wanted, int) and found is not None and wanted > found:
+            raise ValueError(f"cannot downsample maps of {tuple(maps.shape[-2:])} to {size}: give a smaller size")
+    shape = tf.shape(maps)
+    return resize(maps, area_matrix(size[0], shape[-2]), area_matrix(size[1], shape[-1]))
+
+
+def classes_last(maps: tf.Tensor) -> tf.Tensor:
+    """(B, L, h, w) as (B, h, w, L)."""
+    return tf.transpose(maps, (0, 2, 3, 1))
+
+
+def in_chunks(
+    function: collections.abc.Callable[[tf.Tensor], tf.Tensor], total: int | tf.Tensor, chunk: int
+) -> tf.Tensor:
+    """Rows ``function(0..total-1)``, computed `chunk` rows at a time by one traced body, strictly one after another.
+
+    Args:
+        function: int32 (chunk,) row numbers to float32 (chunk, ...), row by row: what a row gives must not depend on
+            its neighbours. The last call repeats the last row to fill up; what it gives for the repeats is dropped.
+        total: number of rows, at least 1, possibly known only at run time.
+        chunk: rows per call, at least 1; what bounds the memory of `function`. No more than `total` where that is
+            static.
+
+    Returns:
+        float32 (total, ...).
+    """
+    if isinstance(total, int):
+        chunk = min(chunk, total)
+    total = tf.convert_to_tensor(total, tf.int32)
+    steps = (total + chunk - 1) // chunk
+    rows = tf.range(chunk)
+    results = tf.TensorArray(tf.float32, size=steps)
+
+    def body(step: tf.Tensor, results: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+        numbers = tf.minimum(step * chunk + rows, total - 1)
+        return step + 1, results.write(step, function(numbers))
+
+    _, results = tf.while_loop(lambda step, _: step < steps, body, (0, results), parallel_iterations=1)
+    return results.concat()[:total]
