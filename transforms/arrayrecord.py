@@ -5,6 +5,7 @@ The format gives random access and checks each record by itself, so damage costs
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,10 +33,11 @@ def read_records(path: str, start: int, stop: int, first: int) -> Iterator[tuple
         for index in range(start, min(stop, available)):
             yield index, _read_one(reader, index)
     finally:
-        reader.close()
+        with contextlib.suppress(RuntimeError):  # repeats the error of a file without a usable index, reported below
+            reader.close()
     missing = max(available, first)
     if start <= missing < stop:
-        message = f"the file has only {available} records, fewer than its dataset says"
+        message = f"the file is damaged or cut: its index lists {available} records, fewer than its dataset says"
         yield missing, records.DataError("truncated_shard", message)
 
 
