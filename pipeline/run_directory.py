@@ -27,7 +27,7 @@ FORMAT_VERSION = 1
 TABLES = ("explanations", "summary", "curves", "dead_letters")
 STATUSES = ("running", "succeeded", "failed")
 
-_OWN_FILES = ("report.html",)
+_OWN_FILES = ("report.html", "counts.json")
 _TEMPORARY = "beam-temp-"
 _PART = re.compile(r"part-(\d{5,})-of-(\d{5,})\.parquet")
 _MAX_THREADS = 16

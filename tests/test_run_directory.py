@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs as pafs
 
-from pipeline import run_directory
 from pipeline.run_directory import RunDirectory, RunDirectoryError
 
 
@@ -89,7 +88,7 @@ def test_a_run_that_was_moved_can_still_be_read(run, tmp_path):
 
 @pytest.mark.parametrize(
     ("end", "why"),
-    [(lambda run: None, "still running, or was stopped"), (lambda run: run.fail({"error": "boom"}), "it failed")],
+    [(lambda run: None, "it is still running, or was stopped"), (lambda run: run.fail({"error": "boom"}), "it failed")],
     ids=["running", "failed"],
 )
 def test_an_unfinished_run_is_not_read(run, end, why):
@@ -158,7 +157,8 @@ def test_a_run_is_not_replaced_by_accident(run):
 def test_overwriting_removes_what_heatbeam_wrote_and_nothing_else(run):
     run.finish({})
     root = pathlib.Path(run.path)
-    (root / "report.html").write_text("old")
+    for name in ("report.html", "counts.json"):
+        (root / name).write_text("old")
     (root / "notes.txt").write_text("mine")
     (root / "explanations" / "mine.parquet").write_text("mine")
     (root / "mine").mkdir()
@@ -264,8 +264,6 @@ def test_a_file_uri_is_a_path(tmp_path):
 
 
 def test_reading_a_run_needs_neither_beam_nor_tensorflow():
-    code = (
-        f"import sys, {run_directory.__name__}; print([m for m in ('apache_beam', 'tensorflow') if m in sys.modules])"
-    )
+    code = "import sys, pipeline.run_directory; print([m for m in ('apache_beam', 'tensorflow') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
