@@ -27,7 +27,7 @@ class ConfigError(Exception):
     def __init__(self, problems: Sequence[str], source: str = "configuration"):
         self.problems = tuple(problems)
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
-        super().__init__("\n  ".join([f"{source} has {count}:", *self.problems]))
+        super().__init__("\n  ".join([f"{source}: {count}", *self.problems]))
 
 
 class _Section(pydantic.BaseModel):
@@ -60,7 +60,6 @@ class FeaturesConfig(_Section):
     image_id: str | None = None
     label: str | None = None
     labels: str | None = None
-    label_text: str | None = None
     boxes: str | None = pydantic.Field(None, description="one feature of ymin, xmin, ymax, xmax rows (TFDS)")
     box_xmin: str | None = None
     box_ymin: str | None = None
@@ -116,13 +115,26 @@ class InputConfig(_Section):
     compression: Literal["auto", "none", "gzip", "zlib"] = "auto"
     tfds: TfdsConfig | None = None
     features: FeaturesConfig = FeaturesConfig()
+    required: tuple[str, ...] = pydantic.Field(
+        (), description="features every record must have; a record without one becomes a dead letter"
+    )
+    raw_shape: tuple[Positive, Positive, Positive] | None = pydantic.Field(
+        None, description="height, width, channels, where every image is raw uint8 pixels"
+    )
     label_offset: int = pydantic.Field(0, description="subtracted from every class id of the records")
     semantic_background: int | None = pydantic.Field(0, description="grey value of a semantic mask that is no class")
     semantic_ignore: int | None = pydantic.Field(255, description="grey value of a semantic mask not to be scored")
     resize: Literal["squash", "crop", "pad"] = pydantic.Field(
         "squash", description="to the model's input: change the aspect ratio, cut the longer side, or add borders"
     )
-    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "area"] = "bilinear"
+    interpolation: Literal["nearest", "area", "bilinear", "hamming", "bicubic", "lanczos"] = "bilinear"
+    crop_fraction: Annotated[float, pydantic.Field(gt=0, le=1)] = pydantic.Field(
+        1.0, description="for crop: share of the largest centred rectangle to show"
+    )
+    pad_value: Annotated[int, pydantic.Field(ge=0, le=255)] = pydantic.Field(0, description="for pad: the border's grey")
+    exif: bool = pydantic.Field(False, description="apply the EXIF orientation; boxes must then fit the turned image")
+    draft: bool = pydantic.Field(False, description="decode much larger JPEGs at reduced size: faster, slightly other pixels")
+    max_pixels: Positive = pydantic.Field(100_000_000, description="larger images become dead letters before decoding")
     reshuffle_records: bool = pydantic.Field(False, description="spread the records of few big shards over the workers")
 
     @pydantic.field_validator("tfrecord", mode="before")

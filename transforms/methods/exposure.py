@@ -11,6 +11,7 @@ goes into it; `ExposedModel.description` says so.
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import math
 import threading
@@ -135,6 +136,17 @@ class ExposedModel:
             loading.ModelError: no such spatial layer, or several.
         """
         return _find(tuple(self._grids.values()), name).name
+
+    def at(self, layer: str) -> ExposedModel:
+        """The same model with another target layer, given by path."""
+        other = copy.copy(self)
+        other.layer = layer
+        return other
+
+    def grid(self, layer: str) -> tuple[int, int, int]:
+        """Height, width and channels of a layer's activation maps."""
+        about = self._grids[layer]
+        return about.height, about.width, about.shape[-1]  # type: ignore[return-value]
 
     def logits(self, inputs: tf.Tensor) -> tf.Tensor:
         """float32 ``(B, classes)`` class scores."""

@@ -180,6 +180,15 @@ def model_digest(model: keras.Model) -> str:
     return digest.hexdigest()
 
 
+def set_precision(model: keras.Model, policy: str) -> None:
+    """Make a loaded model compute in `policy`, ``mixed_float16`` or ``mixed_bfloat16``; its weights stay float32."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            set_precision(layer, policy)
+        layer.dtype_policy = keras.DTypePolicy(policy)
+    model.dtype_policy = keras.DTypePolicy(policy)
+
+
 def configure_devices(intra_op_threads: int | None, memory_growth: bool) -> None:
     """Set TensorFlow's threads and GPU memory growth; call before TensorFlow's first operation in the process.
 

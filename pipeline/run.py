@@ -1,0 +1,203 @@
+"""Run the graph: from settings to a finished run directory, or to a clear failure."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import importlib.metadata
+import logging
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+import apache_beam as beam
+from apache_beam.io import filesystems
+from apache_beam.options import pipeline_options
+from apache_beam.runners import runner as beam_runner
+
+from pipeline import config, graph, plan, progress, run_directory, runners
+from transforms import account, explain
+from transforms import progress as tally
+from transforms.methods import exposure
+
+COUNTS = "counts.json"
+_PACKAGES = ("apache-beam", "tensorflow", "keras", "numpy", "opencv-python-headless", "pillow", "pyarrow", "tensorflow-datasets")
+
+_LOG = logging.getLogger(__name__)
+
+
+class RunFailed(Exception):
+    """The run ended, and its result must not be used; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A finished run.
+
+    Attributes:
+        directory: where it is.
+        manifest: what was written to ``manifest.json``.
+    """
+
+    directory: run_directory.RunDirectory
+    manifest: dict[str, Any]
+
+
+def run(settings: config.RunConfig, beam_options: Sequence[str], stream: TextIO) -> Result:
+    """Explain a dataset.
+
+    Args:
+        settings: the configuration.
+        beam_options: Beam's own options, from the command line.
+        stream: where progress goes.
+
+    Raises:
+        config.ConfigError: something is wrong that can be seen before the first record.
+        RunFailed: no record was read, too many were lost, or the counts do not add up. The directory's manifest says
+            ``failed`` then, as after any other exception.
+    """
+    arguments = runners.beam_arguments(settings.runner, beam_options)
+    planned = plan.make(settings)
+    directory = run_directory.RunDirectory(settings.output.directory)
+    manifest = _first_manifest(settings, arguments)
+    directory.create(manifest, overwrite=settings.output.overwrite)
+    try:
+        return _run(planned, arguments, directory, manifest, stream)
+    except BaseException as error:
+        directory.fail({**manifest, "error": f"{type(error).__name__}: {error}"[:2000], "finished": _now()})
+        raise
+
+
+def _run(
+    planned: plan.Plan,
+    arguments: Sequence[str],
+    directory: run_directory.RunDirectory,
+    manifest: dict[str, Any],
+    stream: TextIO,
+) -> Result:
+    started = time.monotonic()
+    # Loaded here too: a wrong model fails before the first record, and on the direct runner the workers share it.
+    engine, _ = explain.acquire_engine(planned.engine_spec)
+    names = plan.class_names(planned, engine.description)
+    manifest |= describe(planned, engine.description, names)
+    directory.write_manifest(manifest, "running")
+    loaded = time.monotonic()
+    tally.TALLY.clear()
+    options = pipeline_options.PipelineOptions(list(arguments))
+    pipeline = beam.Pipeline(options=options)
+    graph.build(pipeline, planned, engine.description, names, directory)
+    with progress.shown(stream, _input_bytes(planned)):
+        result = pipeline.run()
+        state = result.wait_until_finish()
+    if state not in (beam_runner.PipelineState.DONE, None):
+        raise RunFailed(f"the runner ended the job as {state}; see its log")
+    counts = _take_counts(directory)
+    manifest |= {
+        "counts": account.totals(counts),
+        "metrics": _metrics(result),
+        "timings": {"load_s": round(loaded - started, 3), "pipeline_s": round(time.monotonic() - loaded, 3)},
+        "finished": _now(),
+    }
+    _judge(counts, planned.settings.output.max_dead_letter_ratio, directory)
+    return Result(directory, directory.finish(manifest))
+
+
+def describe(
+    planned: plan.Plan, description: exposure.ModelDescription, names: Sequence[str]
+) -> dict[str, Any]:
+    """What can change a number: the model as exposed, the formulas' options and the reading of pixels."""
+    return {
+        "model": {
+            "digest": description.digest,
+            "target_layer": description.layer.name,
+            "target_layer_choice": description.layer_choice,
+            "target_layer_shape": list(description.layer.shape),
+            "scores": description.scores,
+            "probability": description.probability,
+            "classes": description.classes,
+            "class_names": list(names),
+            "input_size": list(description.input_size),
+        },
+        "conventions": graph.conventions(planned, description),
+    }
+
+
+def _first_manifest(settings: config.RunConfig, arguments: Sequence[str]) -> dict[str, Any]:
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        versions[package] = importlib.metadata.version(package)
+    return {
+        "heatbeam": importlib.metadata.version("heatbeam"),
+        "config": settings.as_dict(),
+        "beam_options": list(arguments),
+        "versions": versions,
+        "started": _now(),
+    }
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+def _input_bytes(planned: plan.Plan) -> int:
+    """Bytes of the shards, for the time left; 0 where they say little (compressed or partly read)."""
+    shards = plan.shards(planned)
+    if any(s.file_format != "tfrecord" or s.stop is not None for s in shards):
+        return 0
+    if any(s.path.endswith((".gz", ".z", ".zlib")) for s in shards) or planned.settings.input.compression in ("gzip", "zlib"):
+        return 0
+    matched = filesystems.FileSystems.match([s.path for s in shards])
+    return sum(m.size_in_bytes for result in matched for m in result.metadata_list)
+
+
+def _take_counts(directory: run_directory.RunDirectory) -> dict[str, int]:
+    path = directory.path_of(COUNTS)
+    counts = account.read_counts(path)
+    filesystems.FileSystems.delete([path])
+    return counts
+
+
+def _metrics(result: Any) -> dict[str, Any]:
+    """heatbeam's own counters and distributions, as the runner reports them (attempted values)."""
+    report: dict[str, Any] = {}
+    query = result.metrics().query(beam.metrics.MetricsFilter().with_namespace("heatbeam"))
+    for counter in query["counters"]:
+        report[counter.key.metric.name] = report.get(counter.key.metric.name, 0) + counter.result
+    for distribution in query["distributions"]:
+        value = distribution.result
+        report[distribution.key.metric.name] = {
+            "count": value.count, "sum": value.sum, "min": value.min, "max": value.max
+        }
+    return dict(sorted(report.items()))
+
+
+def _judge(counts: dict[str, int], max_ratio: float, directory: run_directory.RunDirectory) -> None:
+    """Refuse a result that must not be used."""
+    problems = account.problems(counts)
+    if problems:
+        raise RunFailed("the counts do not add up, so the tables must not be used: " + "; ".join(problems))
+    totals = account.totals(counts)
+    read, lost = totals["records_read"], totals["dead_letters"]
+    if read == 0:
+        raise RunFailed("no record was read; the shards are empty")
+    if lost > max_ratio * read:
+        raise RunFailed(
+            f"{lost} of {read} records were lost ({lost / read:.1%}), more than output.max_dead_letter_ratio = {max_ratio:.1%}; "
+            f"{directory.path_of('dead_letters')} says why"
+        )
+
+
+def print_result(result: Result, stream: TextIO = sys.stdout) -> None:
+    """A table of what was written and where."""
+    manifest = result.manifest
+    counts = manifest["counts"]
+    stream.write(
+        f"\n{counts['images_explained']:,} images explained, {counts['images_skipped']:,} skipped (no target), "
+        f"{counts['dead_letters']:,} dead letters; {manifest['timings']['pipeline_s']:.1f} s\n"
+    )
+    for name, table in manifest["tables"].items():
+        path = result.directory.path_of(name)
+        stream.write(f"  {path:<40} {table['rows']:>10,} rows {table['bytes'] / 1e6:>10.2f} MB\n")
+    stream.write(f"  {result.directory.path_of('manifest.json')}\n")

@@ -1,0 +1,99 @@
+"""From the ``runner`` section to Beam's own options, checked: Beam only warns about a misspelt option and drops it."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Sequence
+
+from apache_beam.options import pipeline_options
+
+from pipeline import config
+
+RUNNERS = {
+    # Never the bare DirectRunner: it may try to download another engine without a time-out.
+    "direct": "FnApiRunner",
+    "flink": "FlinkRunner",
+    "dataflow": "DataflowRunner",
+    "spark": "SparkRunner",
+    "prism": "PrismRunner",
+    "portable": "PortableRunner",
+}
+
+# Options of the Java job servers, which Python's option classes do not know but pass on.
+JOB_SERVER_OPTIONS = (
+    "attached_mode",
+    "checkpoint_timeout_millis",
+    "checkpointing_interval",
+    "execution_mode_for_batch",
+    "execution_retry_delay",
+    "fail_on_checkpointing_errors",
+    "faster_copy",
+    "finish_bundle_before_checkpointing",
+    "flink_conf_dir",
+    "max_bundle_size",
+    "max_bundle_time_mills",
+    "max_parallelism",
+    "number_of_execution_retries",
+    "object_reuse",
+    "parallelism",
+    "savepoint_path",
+    "state_backend",
+    "state_backend_storage_path",
+)
+
+
+def beam_arguments(runner: config.RunnerConfig, extra: Sequence[str]) -> list[str]:
+    """The Beam command line of a run.
+
+    Args:
+        runner: the ``runner`` section.
+        extra: what stood after ``--`` on the command line; wins over the section's own options.
+
+    Raises:
+        config.ConfigError: an option that Beam does not know, or a value it does not take.
+    """
+    arguments = [f"--runner={RUNNERS[runner.name]}"]
+    if runner.name == "direct":
+        mode = "multi_processing" if runner.processes else "multi_threading"
+        arguments += [f"--direct_running_mode={mode}", f"--direct_num_workers={runner.worker_count}"]
+    else:
+        # Nothing of ours is defined in __main__, and pickling it drags the command line along.
+        arguments += ["--no_save_main_session"] if runner.name == "dataflow" else []
+    given = [*runner.options, *extra]
+    check_arguments(given, portable=runner.name not in ("direct", "dataflow"))
+    return arguments + given
+
+
+def check_arguments(arguments: Sequence[str], portable: bool) -> None:
+    """Refuse options that Beam would drop.
+
+    Args:
+        arguments: options in the form ``--name=value``, ``--name value`` or ``--flag``.
+        portable: whether the runner passes job server options on.
+
+    Raises:
+        config.ConfigError: all problems at once.
+    """
+    parsers: list[argparse.ArgumentParser] = []
+    pipeline_options.PipelineOptions([]).get_all_options(add_extra_args_fn=parsers.append)
+    parser = parsers[0]
+    known = {name for action in parser._actions for name in action.option_strings}
+    if portable:
+        known |= {f"--{name}" for name in JOB_SERVER_OPTIONS}
+        for name in JOB_SERVER_OPTIONS:
+            if f"--{name}" not in parser._option_string_actions:
+                parser.add_argument(f"--{name}")
+
+    def fail(message: str) -> None:
+        raise config.ConfigError([f"Beam option: {message}"], "the Beam options")
+
+    parser.error = fail  # type: ignore[method-assign, assignment]
+    _, unknown = parser.parse_known_args(list(arguments))
+    problems = []
+    for argument in unknown:
+        name = argument.split("=", 1)[0]
+        near = difflib.get_close_matches(name, sorted(known), 1)
+        problems.append(f"unknown Beam option {argument}" + (f"; did you mean {near[0]}?" if near else ""))
+    if problems:
+        raise config.ConfigError(problems, "the Beam options")

@@ -1,0 +1,538 @@
+"""Explain batches of images: one forward pass and one head gradient for every one-pass method at once.
+
+The engine knows no Beam. It loads a model, exposes it, traces one ``tf.function`` for any batch size, and turns uint8
+images into logits, explained classes and raw heatmaps.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from transforms import records
+from transforms.methods import cam, exposure, loading, registry, targets
+
+Pairs = tuple[tuple[str, Any], ...]
+
+
+class BatchError(Exception):
+    """The model failed on this batch; one of its images may be to blame."""
+
+
+class OutOfMemory(Exception):
+    """The device has no memory for a batch of this size."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodSpec:
+    """One configured method.
+
+    Attributes:
+        label: its name in the tables.
+        method: its name in the registry.
+        options: sorted ``(name, value)`` pairs, complete.
+        layers: names of the layers it maps; empty for the model's target layer.
+        target: ``logit`` or ``finer_cam``: whose gradient is taken.
+        wrapper: name of a wrapper in the registry, or None.
+        wrapper_options: its options, complete.
+        sample: share of the images it explains.
+    """
+
+    label: str
+    method: str
+    options: Pairs
+    layers: tuple[str, ...]
+    target: str
+    wrapper: str | None
+    wrapper_options: Pairs
+    sample: float
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineSpec:
+    """Everything the engine needs, hashable and picklable: equal specs share one loaded model per process.
+
+    Attributes:
+        model: where the model comes from.
+        preprocessing: from pixels to the model's input.
+        target_layer, scores, output, input_size: as in `exposure.ExposedModel`.
+        methods: the configured methods.
+        targets: ``label``, ``labels``, ``predicted``, ``runner_up``, ``top_N`` or class ids.
+        pass_batch_size: images per forward pass of many-pass methods.
+        precision: Keras dtype policy the model computes in.
+        xla: compile the shared pass with XLA; batches are padded to `batch_size`.
+        batch_size: largest batch that will come.
+        seed: of every random choice.
+        intra_op_threads: threads inside a TensorFlow operation; None is TensorFlow's choice.
+    """
+
+    model: loading.ModelSource
+    preprocessing: loading.Preprocessing
+    target_layer: str
+    scores: str
+    output: str | None
+    input_size: tuple[int, int, int] | None
+    methods: tuple[MethodSpec, ...]
+    targets: tuple[str | int, ...]
+    batch_size: int
+    pass_batch_size: int
+    precision: str
+    xla: bool
+    seed: int
+    intra_op_threads: int | None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageExplanation:
+    """What the model said about one image.
+
+    Attributes:
+        class_ids: int64 ``(L,)``, each class once, in the order of the targets.
+        targets: the reasons each class was explained.
+        logits, probabilities: float32 ``(L,)``.
+        ranks: int64 ``(L,)``, 1 = the model's first choice; ties go to the lower class id.
+        predicted_class_id: the model's first choice.
+        maps: ``(method label, layer, float32 (L, h, w))``, raw and signed; a method that was not asked to explain
+            this image is left out.
+        finite: whether every logit is a number.
+    """
+
+    class_ids: np.ndarray
+    targets: tuple[tuple[str, ...], ...]
+    logits: np.ndarray
+    probabilities: np.ndarray
+    ranks: np.ndarray
+    predicted_class_id: int
+    maps: tuple[tuple[str, str, np.ndarray], ...]
+    finite: bool
+
+
+_LINEAR_TOLERANCE = 1e-3  # of the largest gradient: half precision rounds to about that
+
+
+@dataclasses.dataclass(frozen=True)
+class _Planned:
+    """A method resolved against the model: its layers by path, its code and its complete options."""
+
+    label: str
+    kind: str
+    layers: tuple[str, ...]
+    target: str
+    function: Callable[..., tf.Tensor]
+    options: dict[str, Any]
+    wrapper: Callable[..., tf.Tensor] | None
+    wrapper_options: dict[str, Any]
+    needs_linear_gap_head: bool
+
+    @property
+    def is_one_pass(self) -> bool:
+        return self.kind in (registry.ONE_PASS, registry.FUSED_LAYERS)
+
+    @property
+    def shares_pass(self) -> bool:
+        """Whether it is arithmetic on the pass that all methods share."""
+        return self.is_one_pass and self.wrapper is None
+
+    def one_pass_maps(self, activations: list[tf.Tensor], gradients: list[tf.Tensor]) -> tf.Tensor:
+        if self.kind == registry.FUSED_LAYERS:
+            return self.function(tuple(activations), tuple(gradients), **self.options)
+        return self.function(activations[0], gradients[0], **self.options)
+
+
+def _resolved(spec: MethodSpec, model: exposure.ExposedModel) -> _Planned:
+    method = registry.get(spec.method)
+    wrapper = registry.get_wrapper(spec.wrapper) if spec.wrapper is not None else None
+    layers = tuple(model.resolve(name) for name in spec.layers) or (model.layer,)
+    if "layers" in method.needs and len(layers) < 2:
+        raise loading.ModelError(f"method {spec.label} fuses several layers; name them in `layers`, the finest first")
+    if "layers" not in method.needs and len(layers) > 1:
+        raise loading.ModelError(f"method {spec.label} maps one layer; {len(layers)} are named")
+    return _Planned(
+        label=spec.label,
+        kind=method.kind,
+        layers=layers,
+        target=spec.target,
+        function=method.function,
+        options=dict(spec.options),
+        wrapper=wrapper.function if wrapper is not None else None,
+        wrapper_options=dict(spec.wrapper_options),
+        needs_linear_gap_head="linear_gap_head" in method.needs,
+    )
+
+
+class Engine:
+    """A loaded model and its configured methods. Safe to call from several threads.
+
+    Attributes:
+        spec: the specification.
+        model: the exposed model.
+        description: what was exposed.
+        traces: how often the shared pass was traced; stays 1.
+    """
+
+    def __init__(self, spec: EngineSpec) -> None:
+        """Load and expose the model.
+
+        Raises:
+            loading.ModelError: the model or a layer is not what the specification says, or a method does not fit it.
+        """
+        loading.configure_devices(spec.intra_op_threads, memory_growth=True)
+        self.spec = spec
+        self.traces = 0
+        keras_model = loading.load_keras_model(spec.model)
+        if spec.precision != "float32":
+            loading.set_precision(keras_model, spec.precision)
+        self.model = exposure.ExposedModel(
+            keras_model, layer=spec.target_layer, scores=spec.scores, output=spec.output, size=spec.input_size
+        )
+        self.description = self.model.description
+        self._preprocess = loading.preprocessing_function(spec.preprocessing, spec.model.application)
+        self._plan = [_resolved(m, self.model) for m in spec.methods]
+        self._layers = tuple(dict.fromkeys(name for m in self._plan for name in m.layers))
+        self._top = _top_count(spec.targets, self.description.classes)
+        self._given = sum(1 for t in spec.targets if t in ("label", "labels") or isinstance(t, int))
+        self._check_explicit_ids()
+        self._shared = self._build_shared_pass()
+        self._many_pass = {m.label: self._build_many_pass(m) for m in self._plan if not m.shares_pass}
+        self._predict = tf.function(
+            lambda inputs: self.model.probabilities(self.model.logits(inputs)),
+            autograph=False,
+            input_signature=[tf.TensorSpec((None, *self.description.input_size), tf.float32)],
+        )
+        self._slots = threading.BoundedSemaphore(2 if tf.config.list_physical_devices("GPU") else 64)
+
+    def warm_up(self) -> None:
+        """Trace everything, so that the first batch is not slower than the others, and check that methods fit.
+
+        Raises:
+            loading.ModelError: a method does not fit the model's head.
+        """
+        height, width, channels = self.description.input_size
+        noise = np.random.default_rng(0).integers(0, 256, (2, height, width, channels), dtype=np.uint8)
+        self._check_linear_head(noise)
+        self.explain(noise, [(0,), (0,)], {})
+
+    def explain(
+        self, images: np.ndarray, label_ids: Sequence[tuple[int, ...]], selected: Mapping[str, np.ndarray]
+    ) -> list[ImageExplanation]:
+        """Explain a batch.
+
+        Args:
+            images: uint8 ``(N, height, width, channels)`` at the model's input size.
+            label_ids: the class ids of each image; may be empty.
+            selected: for methods that explain a sample, bool ``(N,)``; a method that is not named explains all.
+
+        Returns:
+            One explanation per image, in order. Results do not depend on what else is in the batch.
+
+        Raises:
+            BatchError: the model failed; its message is the device's.
+            OutOfMemory: the batch is too large for the device.
+        """
+        wanted = [self._wanted(ids) for ids in label_ids]
+        width = self._given
+        rounds = max(1, -(-max(map(len, wanted)) // width)) if width else 1
+        with self._slots:
+            try:
+                parts = [
+                    self._explain_part(images, [w[i * width : (i + 1) * width] for w in wanted], selected, last=i == rounds - 1)
+                    for i in range(rounds)
+                ]
+            except tf.errors.ResourceExhaustedError as error:
+                raise OutOfMemory(_message(error)) from error
+            except tf.errors.OpError as error:
+                raise BatchError(_message(error)) from error
+        return [_joined([part[i] for part in parts]) for i in range(len(images))]
+
+    def predict(self, inputs: np.ndarray) -> np.ndarray:
+        """Probabilities float32 ``(N, classes)`` of preprocessed inputs, `pass_batch_size` at a time."""
+        size = self.spec.pass_batch_size
+        chunks = [self._predict(tf.constant(inputs[i : i + size])).numpy() for i in range(0, len(inputs), size)]
+        return np.concatenate(chunks) if chunks else np.zeros((0, self.description.classes), np.float32)
+
+    def _wanted(self, label_ids: tuple[int, ...]) -> list[tuple[int, str]]:
+        """The classes an image must be explained for before the model is asked, each with its reason."""
+        wanted: list[tuple[int, str]] = []
+        for target in self.spec.targets:
+            if isinstance(target, int):
+                wanted.append((target, f"class_{target}"))
+            elif target == "label" and label_ids:
+                wanted.append((label_ids[0], "label"))
+            elif target == "labels":
+                wanted.extend((class_id, "labels") for class_id in label_ids)
+        return wanted
+
+    def _explain_part(
+        self,
+        images: np.ndarray,
+        wanted: list[list[tuple[int, str]]],
+        selected: Mapping[str, np.ndarray],
+        last: bool,
+    ) -> list[ImageExplanation]:
+        """Explain up to `_given` wanted classes of each image, and the model's own choices."""
+        count = len(images)
+        given = np.full((count, self._given), records.NO_CLASS, np.int32)
+        for row, classes in zip(given, wanted, strict=True):
+            row[: len(classes)] = [class_id for class_id, _ in classes]
+        padded = self.spec.batch_size if self.spec.xla else count
+        images, given = _padded(images, padded), _padded(given, padded)
+        out = self._shared(tf.constant(images), tf.constant(given))
+        fetched = {name: out[name].numpy()[:count] for name in ("class_ids", "logits", "probabilities", "ranks", "top", "finite")}
+        maps: list[tuple[str, str, np.ndarray, np.ndarray | None]] = []
+        for method in self._plan:
+            chosen = selected.get(method.label)
+            layer = "input" if method.kind == registry.INPUT_GRADIENT else "+".join(method.layers)
+            if method.label in self._many_pass:
+                values = self._run_many_pass(method, out, chosen, count)
+            else:
+                values = out["maps"][method.label].numpy()[:count]
+            maps.append((method.label, layer, np.moveaxis(values, -1, 1), chosen))
+        return [self._image(i, wanted[i], fetched, maps, with_top=last) for i in range(count)]
+
+    def _run_many_pass(
+        self, method: _Planned, out: Mapping[str, Any], chosen: np.ndarray | None, count: int
+    ) -> np.ndarray:
+        """The maps of one many-pass method, for the images chosen for it; zeros for the others."""
+        rows = np.arange(count) if chosen is None else np.flatnonzero(chosen[:count])
+        if not len(rows):
+            return np.zeros((count, 1, 1, out["class_ids"].shape[1]), np.float32)
+        arguments = [out["inputs"], tf.maximum(out["class_ids"], 0), out["activations"][method.layers[0]], out["raw_logits"]]
+        if len(rows) < out["inputs"].shape[0]:
+            arguments = [tf.gather(a, rows) for a in arguments]
+        part = self._many_pass[method.label](*arguments).numpy()
+        if len(rows) == count:
+            return part
+        values = np.zeros((count, *part.shape[1:]), np.float32)
+        values[rows] = part
+        return values
+
+    def _image(
+        self,
+        i: int,
+        wanted: list[tuple[int, str]],
+        fetched: Mapping[str, np.ndarray],
+        maps: list[tuple[str, str, np.ndarray, np.ndarray | None]],
+        with_top: bool,
+    ) -> ImageExplanation:
+        """Image `i` of the batch: each class once, with every reason for it."""
+        reasons: dict[int, list[str]] = {}
+        column: dict[int, int] = {}
+        for place, (class_id, reason) in enumerate(wanted):
+            reasons.setdefault(class_id, []).append(reason)
+            column.setdefault(class_id, place)
+        for place, class_id in enumerate(fetched["top"][i]) if with_top else ():
+            names = _top_reasons(self.spec.targets, place)
+            if names:
+                reasons.setdefault(int(class_id), []).extend(names)
+                column.setdefault(int(class_id), self._given + place)
+        columns = list(column.values())
+        order = {name: n for n, name in enumerate(map(_reason_name, self.spec.targets))}
+        return ImageExplanation(
+            class_ids=np.array(list(column), np.int64),
+            targets=tuple(tuple(sorted(dict.fromkeys(r), key=lambda name: order[name])) for r in reasons.values()),
+            logits=fetched["logits"][i, columns],
+            probabilities=fetched["probabilities"][i, columns],
+            ranks=fetched["ranks"][i, columns].astype(np.int64),
+            predicted_class_id=int(fetched["top"][i, 0]),
+            maps=tuple(
+                (label, layer, np.ascontiguousarray(values[i, columns]))
+                for label, layer, values, chosen in maps
+                if chosen is None or chosen[i]
+            ),
+            finite=bool(fetched["finite"][i]),
+        )
+
+    def _build_shared_pass(self) -> Callable[..., dict[str, Any]]:
+        """The traced pass that every method shares: logits, explained classes, activations and head gradients."""
+        height, width, channels = self.description.input_size
+        explained_top = self._top
+        keep = any(not method.shares_pass for method in self._plan)
+
+        def shared(images: tf.Tensor, given: tf.Tensor) -> dict[str, Any]:
+            self.traces += 1
+            inputs = self._preprocess(images)
+            logits, exposed = self.model.expose(inputs, self._layers)
+            top = tf.math.top_k(logits, max(1, explained_top)).indices
+            class_ids = tf.concat([given, top[:, :explained_top]], axis=1)
+            class_ids = tf.ensure_shape(class_ids, [None, self._given + explained_top])
+            chosen = tf.maximum(class_ids, 0)
+            activations = dict(zip(self._layers, exposed, strict=True))
+            out = {
+                "class_ids": class_ids,
+                "top": top,
+                "logits": tf.gather(logits, chosen, batch_dims=1),
+                "probabilities": tf.gather(self.model.probabilities(logits), chosen, batch_dims=1),
+                "ranks": _ranks(logits, chosen),
+                "finite": tf.reduce_all(tf.math.is_finite(logits), axis=1),
+                "maps": self._one_pass_maps(logits, chosen, activations),
+            }
+            if keep:
+                out |= {"inputs": inputs, "raw_logits": logits, "activations": activations}
+            return out
+
+        return tf.function(
+            shared,
+            autograph=False,
+            jit_compile=self.spec.xla or None,
+            input_signature=[
+                tf.TensorSpec((None, height, width, channels), tf.uint8),
+                tf.TensorSpec((None, self._given), tf.int32),
+            ],
+        )
+
+    def _one_pass_maps(
+        self, logits: tf.Tensor, class_ids: tf.Tensor, activations: dict[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
+        """The maps of every one-pass method, each head gradient taken once."""
+        gradients: dict[tuple[str, str], tf.Tensor] = {}
+        maps = {}
+        for method in self._plan:
+            if not method.shares_pass:
+                continue
+            for layer in method.layers:
+                if (method.target, layer) not in gradients:
+                    scores = targets.target_scores(logits, class_ids, method.target)
+                    gradients[method.target, layer] = targets.score_gradients(scores, activations[layer])
+            maps[method.label] = method.one_pass_maps(
+                [activations[layer] for layer in method.layers],
+                [gradients[method.target, layer] for layer in method.layers],
+            )
+        return maps
+
+    def _build_many_pass(self, method: _Planned) -> Callable[..., tf.Tensor]:
+        """The traced passes of a method that cannot share the common one."""
+        model = self.model.at(method.layers[0])
+        size = self.spec.pass_batch_size
+
+        def one_pass(inputs: tf.Tensor, class_ids: tf.Tensor) -> tf.Tensor:
+            logits, exposed = self.model.expose(inputs, method.layers)
+            scores = targets.target_scores(logits, class_ids, method.target)
+            return method.one_pass_maps(list(exposed), [targets.score_gradients(scores, a) for a in exposed])
+
+        def explain(inputs: tf.Tensor, class_ids: tf.Tensor) -> tf.Tensor:
+            if method.is_one_pass:
+                return one_pass(inputs, class_ids)
+            logits, (activations,) = model.expose(inputs)
+            return method.function(model, inputs, class_ids, activations, logits, batch_size=size, **method.options)
+
+        def run(inputs: tf.Tensor, class_ids: tf.Tensor, activations: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+            if method.wrapper is not None:
+                return method.wrapper(lambda changed: explain(changed, class_ids), inputs, **method.wrapper_options)
+            return method.function(model, inputs, class_ids, activations, logits, batch_size=size, **method.options)
+
+        about = model.description
+        grid = self.model.grid(method.layers[0])
+        return tf.function(
+            run,
+            autograph=False,
+            input_signature=[
+                tf.TensorSpec((None, *about.input_size), tf.float32),
+                tf.TensorSpec((None, self._given + self._top), tf.int32),
+                tf.TensorSpec((None, *grid), tf.float32),
+                tf.TensorSpec((None, about.classes), tf.float32),
+            ],
+        )
+
+    def _check_linear_head(self, images: np.ndarray) -> None:
+        """Refuse CAM on a head that is not global average pooling and one linear layer."""
+        layers = {m.layers[0]: m.label for m in self._plan if m.needs_linear_gap_head}
+
+        def gradients(images: tf.Tensor, layer: str) -> tf.Tensor:
+            logits, (activations,) = self.model.expose(self._preprocess(images), (layer,))
+            ids = tf.tile(tf.range(min(3, self.description.classes))[None], [2, 1])
+            return targets.score_gradients(targets.target_scores(logits, ids, "logit"), activations)
+
+        for layer, label in layers.items():
+            traced = tf.function(lambda i, layer=layer: gradients(i, layer), autograph=False)
+            first, second = traced(tf.constant(images)), traced(tf.constant(255 - images[::-1]))
+            if not bool(cam.has_linear_gap_head(first, second, _LINEAR_TOLERANCE)):
+                raise loading.ModelError(
+                    f"method {label} needs a head of global average pooling and one linear layer after {layer}; this "
+                    "model has another head. Use grad_cam, which is the same where the head fits, or set another layer"
+                )
+
+    def _check_explicit_ids(self) -> None:
+        classes = self.description.classes
+        for target in self.spec.targets:
+            if isinstance(target, int) and target >= classes:
+                raise loading.ModelError(f"explain.targets names class {target}, the model has classes 0 to {classes - 1}")
+
+
+def _ranks(logits: tf.Tensor, class_ids: tf.Tensor) -> tf.Tensor:
+    """int32 ``(B, L)`` rank of each class, 1 for the highest logit; among equals the lower class id comes first."""
+    own = tf.gather(logits, class_ids, batch_dims=1)[..., None]
+    others = logits[:, None, :]
+    index = tf.range(tf.shape(logits)[1])
+    before = (others > own) | ((others == own) & (index < class_ids[..., None]))
+    return 1 + tf.reduce_sum(tf.cast(before, tf.int32), axis=-1)
+
+
+def _top_count(wanted: Sequence[str | int], classes: int) -> int:
+    """How many of the model's first choices have to be explained."""
+    counts = {"predicted": 1, "runner_up": 2}
+    most = 0
+    for target in wanted:
+        if isinstance(target, str):
+            most = max(most, int(target[4:]) if target.startswith("top_") else counts.get(target, 0))
+    return min(most, classes)
+
+
+def _top_reasons(wanted: Sequence[str | int], place: int) -> list[str]:
+    """The targets that ask for the model's choice number `place` (from 0)."""
+    reasons = []
+    for target in wanted:
+        if (target, place) in (("predicted", 0), ("runner_up", 1)):
+            reasons.append(str(target))
+        elif isinstance(target, str) and target.startswith("top_") and place < int(target[4:]):
+            reasons.append(target)
+    return reasons
+
+
+def _reason_name(target: str | int) -> str:
+    return f"class_{target}" if isinstance(target, int) else target
+
+
+def _padded(array: np.ndarray, length: int) -> np.ndarray:
+    """`array` with its first row repeated at the end up to `length` rows."""
+    if len(array) >= length:
+        return array
+    return np.concatenate([array, np.repeat(array[:1], length - len(array), axis=0)])
+
+
+def _message(error: tf.errors.OpError) -> str:
+    return " ".join(str(error.message or error).split())[:200]
+
+
+def _joined(parts: list[ImageExplanation]) -> ImageExplanation:
+    """One explanation of an image whose classes took several passes; each class once."""
+    if len(parts) == 1:
+        return parts[0]
+    reasons: dict[int, tuple[str, ...]] = {}
+    place: dict[int, tuple[int, int]] = {}
+    for p, part in enumerate(parts):
+        for i, class_id in enumerate(part.class_ids.tolist()):
+            reasons[class_id] = reasons.get(class_id, ()) + part.targets[i]
+            place.setdefault(class_id, (p, i))
+    pick = list(place.values())
+
+    def gathered(name: str) -> np.ndarray:
+        return np.stack([getattr(parts[p], name)[i] for p, i in pick])
+
+    return dataclasses.replace(
+        parts[-1],
+        class_ids=np.array(list(place), np.int64),
+        targets=tuple(tuple(dict.fromkeys(r)) for r in reasons.values()),
+        logits=gathered("logits"),
+        probabilities=gathered("probabilities"),
+        ranks=gathered("ranks"),
+        maps=tuple(
+            (label, layer, np.stack([parts[p].maps[m][2][i] for p, i in pick]))
+            for m, (label, layer, _) in enumerate(parts[-1].maps)
+        ),
+    )
