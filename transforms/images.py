@@ -32,6 +32,7 @@ INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+_ORIENTATION = 0x0112  # EXIF tag
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 _MODES = {1: "L", 3: "RGB"}
 _RAW_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -54,8 +55,8 @@ class ImageOptions:
             "resize to 256, crop 224".
         pad_value: for ``pad``, the grey value around the image, 0 to 255.
         exif: whether to apply the EXIF orientation. Boxes and masks then have to be those of the turned image.
-        draft: whether a JPEG that is more than twice as large as needed may be decoded at 1/2, 1/4 or 1/8 of its size:
-            faster, with slightly other pixels.
+        draft: whether a JPEG that is at least four times as large as needed may be decoded at 1/2, 1/4 or 1/8 of its
+            size, leaving twice the needed one: faster, with slightly other pixels. Not for images that `exif` turns.
         max_pixels: larger images are refused before they are decoded.
     """
 
@@ -108,11 +109,11 @@ def decode_image(
         DataError: ``corrupt_image``, ``image_too_large`` or ``unsupported_image``.
     """
     if raw_shape is None:
-        image, size = _open(data, options)
+        image, size, extent = _open(data, options)
     else:
         image = _from_raw(data, raw_shape, options)
-        size = image.size
-    pixels, view = _resize(image, size, options)
+        size, extent = image.size, image.size
+    pixels, view = _resize(image, size, extent, options)
     if options.channels == 1:
         pixels = pixels[:, :, np.newaxis]
     return pixels, size, view
@@ -194,20 +195,24 @@ def _plain(error: BaseException) -> str:
     return "unknown format" if isinstance(error, PIL.UnidentifiedImageError) else f"{error}"
 
 
-def _open(data: bytes, options: ImageOptions) -> tuple[Image.Image, tuple[int, int]]:
-    """The image in the model's mode, and its original size; the image is smaller than that where a draft was used."""
+def _open(data: bytes, options: ImageOptions) -> tuple[Image.Image, tuple[int, int], tuple[float, float]]:
+    """The image in the model's mode, its original size, and its extent.
+
+    The extent is the part of the returned image that the original covers, as ``(width, height)`` in the returned
+    image's pixels: all of it, but for a draft, whose last row and column may be partly empty.
+    """
     with _reported_as("corrupt_image", f"the image of {len(data)} bytes"):
         image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
         _check_size(image.size, options)
-        turned = options.exif and image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-        size = (image.size[1], image.size[0]) if turned else image.size
-        if options.draft:
-            needed = _needed_size(size, options)
-            image.draft(None, (needed[1], needed[0]) if turned else needed)
+        size = image.size
+        turned = options.exif and image.getexif().get(_ORIENTATION, 1) != 1
+        draft = image.draft(None, _needed_size(size, options)) if options.draft and not turned else None
         image.load()
-        if options.exif:
+        if turned:
             image = ImageOps.exif_transpose(image)
-    return _convert(image, options), size
+            size = image.size
+    extent = (float(size[0]), float(size[1])) if draft is None else (draft[1][2], draft[1][3])
+    return _convert(image, options), size, extent
 
 
 def _check_size(size: tuple[int, int], options: ImageOptions) -> None:
@@ -269,14 +274,16 @@ def _needed_size(size: tuple[int, int], options: ImageOptions) -> tuple[int, int
     )
 
 
-def _resize(image: Image.Image, size: tuple[int, int], options: ImageOptions) -> tuple[np.ndarray, View]:
-    """The model's input and its view; `image` may be a reduced draft of an original of `size`."""
+def _resize(
+    image: Image.Image, size: tuple[int, int], extent: tuple[float, float], options: ImageOptions
+) -> tuple[np.ndarray, View]:
+    """The model's input and its view; `image` may be a draft of an original of `size`, which covers its `extent`."""
     filter_ = INTERPOLATIONS[options.interpolation]
     if options.resize == "pad":
-        return _pad(image.resize(_padded_size(size, options), filter_), size, options)
+        return _pad(image.resize(_padded_size(size, options), filter_, (0, 0, *extent)), size, options)
     view = (0.0, 0.0, float(size[0]), float(size[1])) if options.resize == "squash" else _crop_view(size, options)
-    scale_x, scale_y = image.size[0] / size[0], image.size[1] / size[1]
-    right, bottom = min(view[2] * scale_x, image.size[0]), min(view[3] * scale_y, image.size[1])
+    scale_x, scale_y = extent[0] / size[0], extent[1] / size[1]
+    right, bottom = min(view[2] * scale_x, extent[0]), min(view[3] * scale_y, extent[1])
     box = (view[0] * scale_x, view[1] * scale_y, right, bottom)
     return np.asarray(image.resize((options.width, options.height), filter_, box)), view
 
