@@ -221,8 +221,7 @@ def test_draft_changes_pixels_little_and_geometry_not_at_all(resize):
     draft = decode(data, height=32, width=32, channels=1, resize=resize, interpolation="bilinear", draft=True)
     assert full[1:] == draft[1:]
     difference = np.abs(full[0].astype(int) - draft[0].astype(int))
-    assert 0 < difference[:-1, :-1].max() <= 4
-    assert difference.max() <= 8  # the last pixels of the draft repeat the edge
+    assert 0 < difference.max() <= 8  # most at the last row and column, where the draft's pixels are partly empty
     assert difference.mean() < 0.7
 
 
