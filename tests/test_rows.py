@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from transforms import records, rows, schemas
+from transforms.methods import heatmaps
 
 CLASS_NAMES = ("cat", "dog", "owl")
 VALUES = [schemas.ValueColumn("drop"), schemas.ValueColumn("entropy")]
@@ -140,15 +141,36 @@ def test_a_part_of_a_table_decodes_its_own_rows():
     assert rows.decode_heatmaps(table.slice(0, 0)) == []
 
 
+def awkward_scales() -> np.ndarray:
+    """Every float32 in [1, 2) that 32767 * scale / 32767 does not give back."""
+    every = np.arange(2**23, dtype=np.uint32) + np.float32(1).view(np.uint32)
+    scales = every.view(np.float32)
+    return scales[scales * np.float32(32767) / np.float32(32767) != scales]
+
+
 def test_quantising_what_was_decoded_changes_nothing():
     rng = np.random.default_rng(0)
-    raw = rng.normal(size=(500, 49)).astype(np.float32) * np.exp(rng.normal(size=(500, 1)) * 8).astype(np.float32)
-    offsets = np.arange(0, raw.size + 1, 49)
-    steps, scales = rows.quantise(raw.reshape(-1), offsets)
-    decoded = steps * np.repeat(scales, 49)
-    again, same_scales = rows.quantise(decoded, offsets)
-    np.testing.assert_array_equal(again, steps)
-    np.testing.assert_allclose(same_scales, scales, rtol=2e-7)
+    scales = np.concatenate([awkward_scales(), np.exp(rng.normal(size=2000) * 8).astype(np.float32)])
+    assert len(scales) == 256 + 2000
+    steps = rng.integers(-32767, 32768, (len(scales), 49)).astype(np.int16)
+    steps[:, 7] = 32767
+    decoded = (steps * scales[:, None]).reshape(-1)
+    again, same_scales = rows.quantise(decoded, np.arange(0, decoded.size + 1, 49))
+    np.testing.assert_array_equal(again, steps.reshape(-1))
+    np.testing.assert_array_equal(same_scales, scales)
+
+
+def test_quantising_follows_the_rule_of_the_methods():
+    rng = np.random.default_rng(1)
+    maps = (rng.normal(size=(300, 7, 7)) * np.exp(rng.normal(size=(300, 1, 1)) * 8)).astype(np.float32)
+    maps[0] = 0
+    maps[1] = 1e-36
+    maps[2] = -maps[3]
+    steps, scales = heatmaps.quantize(maps)
+    mine, my_scales = rows.quantise(maps.reshape(-1), np.arange(0, maps.size + 1, 49))
+    np.testing.assert_array_equal(mine, steps.reshape(-1))
+    np.testing.assert_array_equal(my_scales, scales)
+    assert my_scales[:2].tolist() == [1, 1]
 
 
 def test_arrays_of_the_records_are_not_changed():

@@ -156,12 +156,14 @@ def _heatmap_columns(
 
 
 def quantise(flat: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Quantise maps that lie one behind the other.
+    """Quantise maps that lie one behind the other, by the rule of `methods.heatmaps.quantize`.
 
-    scale = max|map| / 32767; heatmap = round(map / scale), ties to even; a map of zeros has scale 1.
+    scale = max|map| / 32767; heatmap = round(map / scale), ties to even. A map of zeros, or too small for a float32
+    scale, has scale 1 and steps 0. A map that was quantised before gets the same steps and scale again, so that
+    ``heatmap * scale`` is that map to the bit.
 
     Args:
-        flat: float32, every cell of every map.
+        flat: float32, every cell of every map, finite.
         offsets: int (R + 1,), where each map starts, and the end of the last; no map is empty.
 
     Returns:
@@ -169,12 +171,28 @@ def quantise(flat: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndar
     """
     if not len(flat):
         return np.zeros(0, np.int16), np.zeros(len(offsets) - 1, np.float32)
-    peaks = np.maximum.reduceat(np.abs(flat), offsets[:-1])
-    scales = (peaks / np.float32(schemas.INT16_STEPS)).astype(np.float32)
-    scales[scales == 0] = 1
-    steps = np.rint(flat / np.repeat(scales, np.diff(offsets)))
-    limit = schemas.INT16_STEPS
-    return np.clip(steps, -limit, limit).astype(np.int16), scales
+    limit = np.float32(schemas.INT16_STEPS)
+    scales = (np.maximum.reduceat(np.abs(flat), offsets[:-1]) / limit).astype(np.float32)
+    scales[scales < np.finfo(np.float32).tiny] = 1
+    steps = np.clip(np.rint(flat / np.repeat(scales, np.diff(offsets))), -limit, limit)
+    return steps.astype(np.int16), _same_scales(flat, offsets, steps, scales)
+
+
+def _same_scales(flat: np.ndarray, offsets: np.ndarray, steps: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """`scales`, or for a map that only a neighbouring float32 gives back to the bit, that neighbour.
+
+    32767 * scale / 32767 is another float32 than scale for 256 of the 2^23 significands (checked on all of them).
+    """
+
+    def differs(candidates: np.ndarray) -> np.ndarray:
+        return np.logical_or.reduceat(steps * np.repeat(candidates, np.diff(offsets)) != flat, offsets[:-1])
+
+    wrong = differs(scales)
+    for direction in (-np.inf, np.inf):
+        if wrong.any():
+            neighbours = np.nextafter(scales, np.float32(direction))
+            scales = np.where(wrong & ~differs(neighbours), neighbours, scales)
+    return scales
 
 
 def decode_heatmaps(table: pa.Table) -> list[np.ndarray]:
