@@ -6,6 +6,7 @@ import pathlib
 import pickle
 import subprocess
 import sys
+from typing import Any
 
 import apache_beam as beam
 import duckdb
@@ -19,6 +20,7 @@ from apache_beam.options import pipeline_options
 from apache_beam.testing import test_pipeline
 from apache_beam.testing import util as beam_util
 
+from pipeline import run_directory
 from transforms import records, rows, schemas, write
 
 LIMITS = write.Limits(rows=8192, bytes=32 << 20, compression_level=3)
@@ -201,6 +203,39 @@ def test_empty_input_leaves_one_valid_file_of_no_rows(tmp_path):
     assert table.num_rows == 0
     assert table.schema.equals(explanations_schema(), check_metadata=True)
     assert pl.read_parquet(file).columns == pd.read_parquet(file).columns.tolist() == explanations_schema().names
+
+
+def fail_at_seven(number: int) -> records.Localization:
+    if number == 7:
+        raise RuntimeError("number seven")
+    return localization(number)
+
+
+def test_a_run_that_fails_leaves_temporary_files_that_the_run_directory_removes(tmp_path):
+    run = run_directory.RunDirectory(str(tmp_path / "run"))
+    run.create({}, overwrite=False)
+    limits = write.Limits(rows=2, bytes=32 << 20, compression_level=1)
+    with pytest.raises(RuntimeError, match="number seven"), pipeline() as p:
+        made = p | beam.Create(range(10), reshuffle=False) | beam.Map(fail_at_seven).with_output_types(Any)
+        _ = made | write.WriteExplanations(run.path_of("explanations"), explanations_schema(), CLASS_NAMES, limits)
+    (left,) = (tmp_path / "run" / "explanations").iterdir()
+    assert left.name.startswith("beam-temp-part-")
+    run.fail({})
+    assert list((tmp_path / "run" / "explanations").iterdir()) == []
+
+
+def test_two_threads_write_every_row_once(tmp_path):
+    run = run_directory.RunDirectory(str(tmp_path / "run"))
+    run.create({}, overwrite=False)
+    modes = ["--runner=FnApiRunner", "--direct_running_mode=multi_threading", "--direct_num_workers=2"]
+    with beam.Pipeline(options=pipeline_options.PipelineOptions(modes)) as p:
+        made = p | beam.Create(range(40)) | beam.Map(localization).with_output_types(records.Localization)
+        _ = made | write.WriteExplanations(run.path_of("explanations"), explanations_schema(), CLASS_NAMES, LIMITS)
+    assert run.finish({})["tables"]["explanations"]["rows"] == 40
+    table = run.open_table("explanations").to_table().sort_by("record_index")
+    assert table["record_index"].to_pylist() == list(range(40))
+    for number, cells in enumerate(rows.decode_heatmaps(table)):
+        np.testing.assert_array_equal(cells, raw_map(number))
 
 
 def dead_letter(number: int) -> records.DeadLetter:
