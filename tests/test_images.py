@@ -263,6 +263,7 @@ def test_corrupt_images(data):
     assert " at 0x" not in error.message
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data", "ignore:Truncated File Read")
 def test_flipped_bytes_never_raise_anything_else():
     rng = np.random.default_rng(0)
     files = [JPEG, PNG, oriented(6), sample_shards.encode(sample_shards.noise(20, 20), "GIF", mode="P")]

@@ -16,6 +16,8 @@ from transforms import read, records, tfds_source, tfexample
 
 tfds = pytest.importorskip("tensorflow_datasets")
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*label:DeprecationWarning")  # TFDS's own use of protobuf
+
 TRAIN, TEST = 11, 4
 CLASSES = ("cat", "dog", "cow")
 FEATURES = dataclasses.replace(

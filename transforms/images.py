@@ -295,5 +295,5 @@ def _pad(image: Image.Image, size: tuple[int, int], options: ImageOptions) -> tu
     canvas = Image.new(image.mode, (options.width, options.height), fill if options.channels > 1 else fill[0])
     canvas.paste(image, (left, top))
     step_x, step_y = size[0] / width, size[1] / height
-    x0, y0 = -left * step_x, -top * step_y
+    x0, y0 = 0.0 - left * step_x, 0.0 - top * step_y  # never -0.0
     return np.asarray(canvas), (x0, y0, x0 + options.width * step_x, y0 + options.height * step_y)

@@ -54,8 +54,8 @@ class ReadTFRecords(beam.PTransform):
         patterns: file names and globs on any Beam file system. They are matched when the pipeline is built.
         compression: one of `tfrecord.COMPRESSIONS`.
         features: which feature of a record holds what.
-        reshuffle_records: also spread the encoded records over the workers: worth its cost (about 36 us per 5 KB
-            record) only when there are fewer files than workers.
+        reshuffle_records: also spread the encoded records over the workers: worth its cost (below 0.1 ms per
+            6 KB record) only when there are fewer files than workers.
     """
 
     patterns: tuple[str, ...]
