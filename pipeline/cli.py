@@ -51,7 +51,6 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("check", help="dry run: resolve everything, explain a few records, say what looks wrong")
     _add_config(command)
     command.add_argument("--records", type=int, default=8, help="how many records to explain (default: 8)")
-    command.add_argument("--images", metavar="DIRECTORY", help="also draw the heatmaps of those records there, as PNG")
     command.set_defaults(function=_check)
 
     command = commands.add_parser("demo", help="build the bundled sample (dataset, model), run it and report")
@@ -89,7 +88,7 @@ def _check(options: argparse.Namespace, _: list[str]) -> int:
     from transforms.methods import loading
 
     try:
-        return OK if check.check(settings, options.records, options.images, sys.stdout) else FAILED
+        return OK if check.check(settings, options.records, sys.stdout) else FAILED
     except loading.ModelError as error:
         sys.stderr.write(f"{error}\n")
         return USAGE

@@ -51,8 +51,9 @@ def make(settings: config.RunConfig) -> Plan:
     feature_map = None
     try:
         feature_map = _feature_map(settings, names)
-        if info is not None and names is None:
-            names = tfds_source.class_names(info, feature_map)
+        if info is not None:
+            feature_map = tfds_source.resolve_features(info, feature_map)
+            names = names or tfds_source.class_names(info, feature_map)
     except ValueError as error:
         problems.append(f"input.features: {error}")
     if problems or feature_map is None:

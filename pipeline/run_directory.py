@@ -67,11 +67,8 @@ class RunDirectory:
         Raises:
             RunDirectoryError: if the directory holds something else than a heatbeam run, or a run and not `overwrite`.
         """
-        info = self._fs.get_file_info(self._root)
-        if info.type == pafs.FileType.File:
-            raise RunDirectoryError(f"{self.path} is a file; give a directory for the run")
-        if info.type == pafs.FileType.Directory and self._list(self._root):
-            self._refuse_or_allow(overwrite)
+        self.check_free(overwrite=overwrite)
+        if self._list(self._root):
             # From here on the old run must not look finished, even if removing it is interrupted.
             self.write_manifest(manifest, "running")
             self._remove_outputs()
@@ -79,6 +76,18 @@ class RunDirectory:
         for table in TABLES:
             self._fs.create_dir(self._join(table), recursive=True)
         self.write_manifest(manifest, "running")
+
+    def check_free(self, *, overwrite: bool) -> None:
+        """Check that `create` would take the directory, and change nothing.
+
+        Raises:
+            RunDirectoryError: as `create` does.
+        """
+        info = self._fs.get_file_info(self._root)
+        if info.type == pafs.FileType.File:
+            raise RunDirectoryError(f"{self.path} is a file; give a directory for the run")
+        if info.type == pafs.FileType.Directory and self._list(self._root):
+            self._refuse_or_allow(overwrite)
 
     def _refuse_or_allow(self, overwrite: bool) -> None:
         if not self._exists(MANIFEST):
