@@ -1,0 +1,101 @@
+"""Every contour at every threshold, against OpenCV run once per threshold."""
+
+from __future__ import annotations
+
+import cv2
+import hypothesis
+import hypothesis.extra.numpy as hnp
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+
+from transforms.metrics import component_trees
+
+
+def _opencv(image: np.ndarray, level: int) -> tuple[list[tuple[int, ...]], tuple[int, ...] | None]:
+    """All contour boxes (x0 y0 x1 y1, end exclusive), sorted, and the box of the largest; as the reference does it."""
+    _, binary = cv2.threshold(image, level, 255, cv2.THRESH_BINARY)
+    contours = cv2.findContours(binary, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)[0]
+
+    def box(contour: np.ndarray) -> tuple[int, ...]:
+        x, y, w, h = cv2.boundingRect(contour)
+        return x, y, x + w, y + h
+
+    return sorted(map(box, contours)), box(max(contours, key=cv2.contourArea)) if contours else None
+
+
+def _ours(image: np.ndarray, level: int) -> tuple[list[tuple[int, ...]], tuple[int, ...] | None]:
+    spans, extents = component_trees.components(image)
+    hole_spans, hole_extents = component_trees.holes(image)
+    outer = extents[:, :4] + [0, 0, 1, 1]
+    inner = hole_extents[:, :4] + [-1, -1, 2, 2]
+    alive = (spans[:, 0] <= level) & (level < spans[:, 1])
+    hole_alive = (hole_spans[:, 0] <= level) & (level < hole_spans[:, 1])
+    boxes = [tuple(box) for box in np.concatenate([outer[alive], inner[hole_alive]]).tolist()]
+    largest = component_trees.largest_components(image, spans, extents)[level]
+    return sorted(boxes), tuple(outer[largest].tolist()) if largest >= 0 else None
+
+
+def _check(image: np.ndarray) -> None:
+    for level in np.unique(np.append(image, 0)):
+        for exact in {int(level), max(int(level) - 1, 0)}:
+            assert _ours(image, exact) == _opencv(image, exact), exact
+
+
+_SHAPES = st.tuples(st.integers(1, 14), st.integers(1, 14))
+
+
+@hypothesis.settings(max_examples=300, deadline=None)
+@hypothesis.given(hnp.arrays(np.uint8, _SHAPES, elements=st.sampled_from([0, 0, 1, 2, 255])))
+def test_few_levels_with_holes_ties_and_lines(image: np.ndarray) -> None:
+    _check(image)
+
+
+@hypothesis.settings(max_examples=100, deadline=None)
+@hypothesis.given(hnp.arrays(np.uint8, _SHAPES))
+def test_noise(image: np.ndarray) -> None:
+    _check(image)
+
+
+@pytest.mark.parametrize("foreground", [0.3, 0.5, 0.6, 0.7, 0.8, 0.9])
+@pytest.mark.parametrize("side", [24, 61])
+def test_nested_noise(foreground: float, side: int) -> None:
+    """Dense noise has holes in holes, diagonal contacts and lines."""
+    rng = np.random.default_rng(int(100 * foreground) + side)
+    _check((rng.random((side, side + 5)) < foreground).astype(np.uint8))
+    smooth = cv2.GaussianBlur(rng.random((side, side + 5)), (5, 5), 0)
+    _check((9 * (smooth - smooth.min()) / np.ptp(smooth)).astype(np.uint8))
+
+
+@pytest.mark.parametrize("cells", [7, 14])
+def test_upsampled_map_at_all_levels(cells: int) -> None:
+    rng = np.random.default_rng(cells)
+    smooth = cv2.resize(rng.normal(size=(cells, cells)), (120, 100), interpolation=cv2.INTER_CUBIC)
+    _check((255 * (smooth - smooth.min()) / np.ptp(smooth)).astype(np.uint8))
+
+
+def test_outline_area_fills_the_hole_and_gives_a_line_none() -> None:
+    ring = np.zeros((9, 9), np.uint8)
+    ring[1:8, 1:8] = 7
+    ring[3:6, 3:6] = 0
+    assert component_trees.outline_area(ring, 0, 10) == 6 * 6  # pixel centres 1 to 7
+    line = np.zeros((3, 9), np.uint8)
+    line[1, 1:8] = 1
+    assert component_trees.outline_area(line, 0, 10) == 0
+    corner = np.array([[1, 1], [1, 0]], np.uint8)
+    assert component_trees.outline_area(corner, 0, 0) == 0.5  # triangle through three pixel centres
+
+
+def test_highest_and_population() -> None:
+    spans = np.array([[0, 3], [1, 2]], np.int32)
+    assert component_trees.highest(spans, np.array([0.25, 0.75]))[:4].tolist() == [0.25, 0.75, 0.25, 0]
+    assert component_trees.population(spans)[:4].tolist() == [1, 2, 1, 0]
+
+
+def test_input_is_not_changed() -> None:
+    image = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    image.setflags(write=False)
+    component_trees.holes(image)
+    spans, extents = component_trees.components(image)
+    component_trees.largest_components(image, spans, extents)
+    assert (image == np.arange(48).reshape(6, 8)).all()

@@ -1,0 +1,142 @@
+"""MaxBoxAcc and MaxBoxAccV2: boxes around thresholded heatmaps, at every threshold at once.
+
+A heatmap is truncated to 8 bits, so thresholds fall on at most 256 levels: foreground is ``image > level`` with
+``level = int(threshold * max(image))``. `level_boxes` finds the boxes at all levels in one pass, `level_ious` compares
+them with the truth, and `box_hits` spreads the answer over the thresholds.
+
+    acc(threshold, limit) = images whose best IoU >= limit, over images
+    MaxBoxAcc             = max over thresholds of acc(., 0.5), with the box of the largest contour
+    MaxBoxAccV2           = mean over limits of (max over thresholds of acc(., limit)), with the boxes of all contours
+
+One threshold serves a whole dataset; a maximum per image is not this metric.
+
+Choe et al., CVPR 2020, arXiv:2001.07437; procedure of clovaai/wsolevaluation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms.metrics import boxes, component_trees, protocols
+
+Floats = npt.NDArray[np.float64]
+
+SINGLE, MULTI = 0, 1
+"""Positions of "largest contour" (V1) and "all contours" (V2) on the first axis of hits and counts."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LevelBoxes:
+    """The boxes of one heatmap at every level.
+
+    Attributes:
+        peak: greatest value of the 8-bit heatmap.
+        spans: int ``(N, 2)``; box n exists for ``spans[n, 0] <= level < spans[n, 1]``.
+        all: float64 ``(N, 4)`` boxes of all contours, in the frame, end exclusive and not clipped.
+        largest: int ``(256,)``; which box is the largest contour's at each level, -1 without foreground.
+    """
+
+    peak: int
+    spans: npt.NDArray[np.int32]
+    all: Floats
+    largest: npt.NDArray[np.int64]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LevelIous:
+    """Best IoU with any true box at each level: float64 ``(2, 256)``, rows `SINGLE` and `MULTI`; `peak` as above."""
+
+    peak: int
+    best: Floats
+
+
+def thresholds(step: float) -> Floats:
+    """0, step, 2 step, ... below 1."""
+    return np.arange(0, 1, step)
+
+
+def levels(peak: int, values: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """int(threshold * peak) for each threshold."""
+    return (np.asarray(values, np.float64) * peak).astype(np.int64)
+
+
+def to_bytes(heatmap: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
+    """The heatmap in 8 bits: 255 * value, truncated.
+
+    Raises:
+        ValueError: if a value is NaN or outside [0, 1].
+    """
+    if not (heatmap.min() >= 0 and heatmap.max() <= 1):
+        raise ValueError(f"heatmap goes from {heatmap.min()} to {heatmap.max()}; expected [0, 1]: use heatmaps.min_max")
+    return (heatmap * 255).astype(np.uint8)
+
+
+def level_boxes(image: npt.NDArray[np.uint8], *, hole_boxes: bool) -> LevelBoxes:
+    """Boxes of the contours of ``image > level``, for every level.
+
+    Args:
+        image: uint8 ``(H, W)``.
+        hole_boxes: whether the boundaries of holes give boxes too.
+    """
+    image = np.ascontiguousarray(image)
+    spans, extents = component_trees.components(image)
+    largest = component_trees.largest_components(image, spans, extents)
+    found = extents[:, :4] + np.array([0, 0, 1, 1])
+    if hole_boxes:
+        hole_spans, hole_extents = component_trees.holes(image)
+        spans = np.concatenate([spans, hole_spans])
+        # A hole's contour runs through the foreground around it.
+        found = np.concatenate([found, hole_extents[:, :4] + np.array([-1, -1, 2, 2])])
+    return LevelBoxes(int(image.max()), spans, found.astype(np.float64), largest)
+
+
+def _ends_of(found: Floats, protocol: protocols.Protocol) -> Floats:
+    if not protocol.clip_box_end:
+        return found
+    return np.minimum(found, [np.inf, np.inf, protocol.frame_px - 1, protocol.frame_px - 1])
+
+
+def level_ious(found: LevelBoxes, truths: Floats, protocol: protocols.Protocol) -> LevelIous:
+    """Best IoU of the estimated boxes with any true box, at every level.
+
+    Args:
+        found: the boxes, in the frame of `protocol`.
+        truths: ``(M, 4)``, M >= 1, in the frame (`boxes.to_frame`).
+    """
+    inclusive = protocol.inclusive_iou
+    best = boxes.iou(_ends_of(found.all, protocol), truths, inclusive=inclusive).max(axis=1)
+    origin = boxes.iou(np.zeros((1, 4)), truths, inclusive=inclusive).max() if protocol.origin_box else 0.0
+    empty = found.largest < 0
+    single = np.where(empty, origin, np.append(best, origin)[found.largest])
+    multi = np.where(empty, origin, component_trees.highest(found.spans, best))
+    return LevelIous(found.peak, np.stack([single, multi]))
+
+
+def box_at(found: LevelBoxes, threshold: float) -> Floats:
+    """The box of the largest contour at one threshold, ``(4,)``, end exclusive, not clipped; NaN if there is none."""
+    node = found.largest[levels(found.peak, threshold)]
+    return found.all[node] if node >= 0 else np.full(4, np.nan)
+
+
+def iou_at(ious: LevelIous, threshold: float) -> Floats:
+    """Best IoU at one threshold, ``(2,)``: of the largest contour and of all. For the run's best threshold."""
+    return ious.best[:, levels(ious.peak, threshold)]
+
+
+def box_hits(ious: LevelIous, values: Floats, limits: tuple[float, ...]) -> npt.NDArray[np.bool_]:
+    """Whether the image is right: bool ``(2, limits, thresholds)``, first axis `SINGLE` and `MULTI`."""
+    best = ious.best[:, levels(ious.peak, values)]
+    return best[:, None, :] >= np.array(limits)[None, :, None]
+
+
+def max_box_acc(counts: npt.NDArray[np.integer], images: int, limits: tuple[float, ...]) -> float:
+    """MaxBoxAcc in [0, 1] from summed hits ``(2, limits, thresholds)``; NaN without images."""
+    return float(counts[SINGLE, limits.index(0.5)].max() / images) if images else float("nan")
+
+
+def max_box_acc_v2(counts: npt.NDArray[np.integer], images: int) -> float:
+    """MaxBoxAccV2 in [0, 1] from summed hits ``(2, limits, thresholds)``; NaN without images."""
+    return float((counts[MULTI].max(axis=1) / images).mean()) if images else float("nan")

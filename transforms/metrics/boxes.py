@@ -1,0 +1,87 @@
+"""The box convention, IoU, and which boxes belong to a class.
+
+Boxes are float64 ``(N, 4)`` rows ``x0 y0 x1 y1``, x to the right, y down, end exclusive. A box in the frame of a
+protocol may have been clipped and be measured with inclusive ends: `protocols` says when.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms import records
+from transforms.metrics import protocols
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+_SNAP_PX = 1e-3
+
+
+def iou(boxes: Floats, truths: Floats, *, inclusive: bool) -> Floats:
+    """Intersection over union of every box with every true box.
+
+    IoU = |A n B| / (|A| + |B| - |A n B|), with sides x1 - x0, or x1 - x0 + 1 if `inclusive`; 0 for an empty union.
+
+    Args:
+        boxes: ``(N, 4)``.
+        truths: ``(M, 4)``.
+        inclusive: whether both ends lie inside the box.
+
+    Returns:
+        float64 ``(N, M)`` in [0, 1].
+    """
+    extra = 1.0 if inclusive else 0.0
+    first, second = boxes[:, None, :].astype(np.float64), truths[None, :, :].astype(np.float64)
+    sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2]) + extra
+    common = np.maximum(sides, 0).prod(axis=-1)
+    areas = [np.maximum(box[..., 2:] - box[..., :2] + extra, 0).prod(axis=-1) for box in (first, second)]
+    union = areas[0] + areas[1] - common
+    result: Floats = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    return result
+
+
+def to_frame(boxes: Floats, width: int, height: int, protocol: protocols.Protocol) -> Floats:
+    """True boxes in the frame of `protocol`: each coordinate times frame / side, truncated if the protocol says so.
+
+    Args:
+        boxes: ``(N, 4)`` in pixels of the original image.
+        width, height: of the original image.
+    """
+    nearest = np.rint(boxes)
+    snapped = np.where(np.abs(boxes - nearest) < _SNAP_PX, nearest, boxes)
+    scaled = snapped * float(protocol.frame_px) / np.array([width, height, width, height], np.float64)
+    return np.trunc(scaled) if protocol.truncate_truth else scaled
+
+
+def from_frame(boxes: Floats, width: int, height: int, protocol: protocols.Protocol) -> Floats:
+    """Boxes of the frame in pixels of the original image."""
+    return boxes * np.array([width, height, width, height], np.float64) / protocol.frame_px
+
+
+def belongs(class_ids: npt.NDArray[np.int64] | None, count: int, class_id: int, label_ids: tuple[int, ...]) -> Bools:
+    """Which of `count` boxes or masks show class `class_id`.
+
+    One without a class (`records.NO_CLASS`, or no `class_ids` at all) belongs to the labels of the image.
+    """
+    if class_ids is None:
+        class_ids = np.full(count, records.NO_CLASS)
+    unnamed = (class_ids == records.NO_CLASS) & (class_id in label_ids)
+    chosen: Bools = (class_ids == class_id) | unnamed
+    return chosen
+
+
+def pixel_ranges(boxes: Floats) -> npt.NDArray[np.int64]:
+    """``(N, 4)`` first column, first row, one past the last column and row of the pixels whose centre is in the box.
+
+    For integer boxes these are the boxes themselves.
+    """
+    return np.ceil(boxes - 0.5).astype(np.int64)
+
+
+def fill(boxes: Floats, height: int, width: int) -> Bools:
+    """Mask ``(height, width)`` of the pixels whose centre lies in any of `boxes`."""
+    mask = np.zeros((height, width), dtype=bool)
+    for x0, y0, x1, y1 in np.maximum(pixel_ranges(boxes), 0):
+        mask[y0:y1, x0:x1] = True
+    return mask

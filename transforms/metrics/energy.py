@@ -1,0 +1,30 @@
+"""The energy-based pointing game: how much of the map's energy lies on the object.
+
+    energy = sum of M over the object / sum of M over the image,  M = max(map, 0)
+
+A uniform map scores the share of the image that the object covers, so that share is reported beside it, and the part
+of the remaining room that the map fills: gain = (energy - area) / (1 - area).
+
+Wang et al., CVPR Workshops 2020 (Score-CAM), arXiv:1910.01279, section 4.2.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+
+def energy_share(evidence: npt.NDArray[np.floating], inside: npt.NDArray[np.bool_]) -> float:
+    """Share of the energy of a non-negative map that lies inside; NaN for a map without energy.
+
+    Args:
+        evidence: ``(H, W)``, non-negative.
+        inside: bool ``(H, W)``.
+    """
+    total = float(evidence.sum(dtype=np.float64))
+    return float(evidence[inside].sum(dtype=np.float64) / total) if total > 0 else float("nan")
+
+
+def energy_gain(share: float, area: float) -> float:
+    """(share - area) / (1 - area): 0 for a uniform map, 1 if all energy is inside; NaN for an area of 1."""
+    return (share - area) / (1 - area) if area < 1 else float("nan")

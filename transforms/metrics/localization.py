@@ -1,0 +1,303 @@
+"""Everything that is measured on the heatmaps of one image: the columns of its rows, and what adds up over a dataset.
+
+`localize` is the one entry. The conventions come from a `protocols.Protocol`; nothing here has defaults of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Collection, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms import records
+from transforms.methods import heatmaps
+from transforms.metrics import (
+    box_accuracy,
+    boxes,
+    energy,
+    map_statistics,
+    pixel_precision_recall,
+    pointing_game,
+    protocols,
+)
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+STATISTICS = (
+    "entropy", "area", "centroid_x", "centroid_y", "peak_x", "peak_y", "peak", "positive_share", "border_share",
+    "corner_share",
+)  # fmt: skip
+BOX_COLUMNS = ("box_iou", "box_hit")
+POINT_COLUMNS = ("pointing_hit",)
+ENERGY_COLUMNS = ("energy_share", "energy_area", "energy_gain")
+MASK_COLUMNS = ("mask_iou",)
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "statistics": STATISTICS,
+    "boxes": BOX_COLUMNS,
+    "pointing": POINT_COLUMNS,
+    "energy": ENERGY_COLUMNS,
+    "masks": MASK_COLUMNS,
+}
+"""The columns of each group of metrics; `localize` measures the groups it is given."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evidence:
+    """What one heatmap adds to the numbers of a dataset; input of `summary.MetricState.add`.
+
+    Attributes:
+        class_id: the explained class.
+        values: name -> number, all finite; a metric without ground truth is absent.
+        box_hits: bool ``(2, limits, thresholds)`` of `box_accuracy.box_hits`, or None without boxes of the class.
+        pixels: int64 ``(2, bins)`` of `pixel_precision_recall.histogram`, or None without masks.
+    """
+
+    class_id: int
+    values: Mapping[str, float]
+    box_hits: Bools | None = None
+    pixels: npt.NDArray[np.int64] | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scores:
+    """What was measured on the L heatmaps of one method for one image.
+
+    Attributes:
+        boxes: float64 ``(L, 4)``, box of the largest contour at the protocol's ``box_threshold``, in pixels of the
+            original image, end exclusive; NaN where the map gives none.
+        values: ``(column, float64 (L,))`` pairs, the columns of the groups that were asked for; NaN where missing.
+        health: names of the health flags of each map.
+        evidence: one per class.
+    """
+
+    boxes: Floats
+    values: tuple[tuple[str, Floats], ...]
+    health: tuple[tuple[str, ...], ...]
+    evidence: tuple[Evidence, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Truth:
+    """The ground truth of one class of an image.
+
+    Attributes:
+        boxes: float64 ``(N, 4)`` in pixels of the original image, N >= 1; None if the class has none.
+        frame_boxes: the same in the frame.
+        difficult: whether all of the class's boxes are marked difficult.
+        masks: bool ``(H, W)`` masks of the class at the size of the original image; None if it has none.
+        inside, scored: bool ``(frame, frame)`` of the masks; None without masks.
+        region: bool ``(frame, frame)``, the object: masks where there are any, filled boxes otherwise; or None.
+    """
+
+    boxes: Floats | None = None
+    frame_boxes: Floats | None = None
+    difficult: bool = False
+    masks: npt.NDArray[np.bool_] | None = None
+    inside: Bools | None = None
+    scored: Bools | None = None
+    region: Bools | None = None
+
+
+def columns(groups: Collection[str]) -> tuple[str, ...]:
+    """Names of the columns of `groups`, in the order in which `localize` gives them.
+
+    Raises:
+        ValueError: for an unknown group.
+    """
+    unknown = sorted(set(groups) - GROUPS.keys())
+    if unknown:
+        raise ValueError(f"unknown metric groups {', '.join(unknown)}; expected some of {', '.join(GROUPS)}")
+    return tuple(name for group, names in GROUPS.items() if group in groups for name in names)
+
+
+def truth_of(
+    ground_truth: records.GroundTruth, source: records.Source, class_id: int, protocol: protocols.Protocol
+) -> Truth:
+    """The boxes and masks of one class; those without a class belong to the labels of the image."""
+    side = protocol.frame_px
+    found = Truth()
+    if ground_truth.boxes is not None and len(ground_truth.boxes):
+        mine = boxes.belongs(ground_truth.box_class_ids, len(ground_truth.boxes), class_id, source.label_ids)
+        if mine.any():
+            difficult = ground_truth.box_difficult
+            own = ground_truth.boxes[mine].astype(np.float64)
+            scaled = boxes.to_frame(own, source.width, source.height, protocol)
+            untruncated = own * np.array([side / source.width, side / source.height] * 2)
+            found = Truth(
+                boxes=own,
+                frame_boxes=scaled,
+                difficult=bool(difficult is not None and difficult[mine].all()),
+                region=boxes.fill(untruncated, side, side),
+            )
+    if ground_truth.masks is not None and len(ground_truth.masks):
+        mine = boxes.belongs(ground_truth.mask_class_ids, len(ground_truth.masks), class_id, source.label_ids)
+        if mine.any():
+            masks = ground_truth.masks[mine]
+            inside, scored = pixel_precision_recall.truth_masks(masks, ground_truth.ignore, side, side)
+            found = dataclasses.replace(found, masks=masks, inside=inside, scored=scored, region=inside)
+    return found
+
+
+def localize(
+    maps: npt.NDArray[np.floating],
+    source: records.Source,
+    ground_truth: records.GroundTruth,
+    class_ids: npt.ArrayLike,
+    ranks: npt.ArrayLike,
+    protocol: protocols.Protocol,
+    groups: Collection[str],
+) -> Scores:
+    """Measure the heatmaps of one method for one image.
+
+    Args:
+        maps: ``(L, h, w)``, raw and signed, over `source`'s view, one per explained class.
+        source, ground_truth: of the image.
+        class_ids: int ``(L,)``, the explained classes.
+        ranks: int ``(L,)``, 1 = the model's first choice.
+        protocol: the conventions.
+        groups: names of `GROUPS` to measure.
+
+    Raises:
+        ValueError: if the shapes do not fit or a group is unknown.
+    """
+    ids, places = np.asarray(class_ids, np.int64), np.asarray(ranks, np.int64)
+    if maps.ndim != 3 or len(ids) != len(maps) or len(places) != len(maps):
+        got = f"maps {maps.shape}, {len(ids)} class ids, {len(places)} ranks"
+        raise ValueError(f"{got}; expected (L, h, w), L and L")
+    names = columns(groups)
+    table = {name: np.full(len(maps), np.nan) for name in names}
+    if "statistics" in groups:
+        table.update(map_statistics.statistics(maps))
+    estimated = np.full((len(maps), 4), np.nan)
+    evidence = []
+    for number, class_id in enumerate(ids.tolist()):
+        truth = truth_of(ground_truth, source, class_id, protocol)
+        values, estimated[number], hits, pixels = _measure(maps[number], source, truth, protocol, groups)
+        for name, value in values.items():
+            table[name][number] = value
+        finite = {name: float(table[name][number]) for name in names if math.isfinite(table[name][number])}
+        evidence.append(Evidence(class_id, {**finite, **_top_k(finite, int(places[number]))}, hits, pixels))
+    values_of = tuple((name, table[name]) for name in names)
+    return Scores(estimated, values_of, map_statistics.health(maps), tuple(evidence))
+
+
+def _measure(
+    raw: npt.NDArray[np.floating],
+    source: records.Source,
+    truth: Truth,
+    protocol: protocols.Protocol,
+    groups: Collection[str],
+) -> tuple[dict[str, float], Floats, Bools | None, npt.NDArray[np.int64] | None]:
+    """Columns, stated box, box hits and pixel histogram of one map."""
+    values: dict[str, float] = {}
+    box, hits, pixels = np.full(4, np.nan), None, None
+    shown = _in_frame(raw, source, protocol)
+    if "boxes" in groups:
+        found = box_accuracy.level_boxes(box_accuracy.to_bytes(shown), hole_boxes=protocol.hole_boxes)
+        box = boxes.from_frame(
+            box_accuracy.box_at(found, protocol.box_threshold), source.width, source.height, protocol)  # fmt: skip
+        if truth.frame_boxes is not None:
+            ious = box_accuracy.level_ious(found, truth.frame_boxes, protocol)
+            hits = box_accuracy.box_hits(ious, _thresholds(protocol), protocol.iou_limits)
+            values["box_iou"] = float(box_accuracy.iou_at(ious, protocol.box_threshold)[box_accuracy.SINGLE])
+            values["box_hit"] = float(values["box_iou"] >= 0.5)
+    if "masks" in groups and truth.inside is not None and truth.scored is not None:
+        pixels = pixel_precision_recall.histogram(shown, truth.inside, truth.scored, _edges(protocol))
+        values["mask_iou"] = pixel_precision_recall.mask_iou(
+            shown, truth.inside, truth.scored, protocol.mask_threshold)  # fmt: skip
+    if "energy" in groups and truth.region is not None:
+        values.update(_energy(raw, source, truth.region, protocol))
+    if "pointing" in groups and truth.region is not None and not truth.difficult:
+        values["pointing_hit"] = _pointing(raw, source, truth, protocol)
+    return values, box, hits, pixels
+
+
+@functools.lru_cache(maxsize=8)
+def _thresholds(protocol: protocols.Protocol) -> Floats:
+    return box_accuracy.thresholds(protocol.threshold_step)
+
+
+@functools.lru_cache(maxsize=8)
+def _edges(protocol: protocols.Protocol) -> Floats:
+    return pixel_precision_recall.edges(protocol.threshold_step)
+
+
+def _in_frame(
+    raw: npt.NDArray[np.floating], source: records.Source, protocol: protocols.Protocol
+) -> npt.NDArray[np.floating]:
+    """The heatmap in [0, 1] in the frame of the protocol."""
+    return heatmaps.heatmap(
+        raw,
+        (protocol.frame_px, protocol.frame_px),
+        rectify=protocol.rectify,
+        interpolation=protocol.interpolation,
+        view=source.view,
+        image_size=(source.width, source.height),
+    )
+
+
+def _energy(
+    raw: npt.NDArray[np.floating], source: records.Source, region: Bools, protocol: protocols.Protocol
+) -> dict[str, float]:
+    size = (protocol.frame_px, protocol.frame_px)
+    placed = heatmaps.place(
+        heatmaps.positive(raw), size, source.view, (source.width, source.height), protocol.interpolation)  # fmt: skip
+    # Bicubic resizing overshoots below 0; what the model did not see (NaN) has no energy.
+    share = energy.energy_share(np.nan_to_num(heatmaps.positive(placed)), region)
+    area = float(region.mean())
+    return {"energy_share": share, "energy_area": area, "energy_gain": energy.energy_gain(share, area)}
+
+
+def _pointing(
+    raw: npt.NDArray[np.floating], source: records.Source, truth: Truth, protocol: protocols.Protocol
+) -> float:
+    if not np.isfinite(raw).all():
+        return 0.0
+    x, y = pointing_game.point(raw, source.view, source.width, source.height)
+    if truth.masks is not None:
+        return float(pointing_game.hits_masks(x, y, truth.masks, protocol.point_tolerance_px))
+    if truth.boxes is None:
+        return math.nan
+    return float(pointing_game.hits_boxes(x, y, truth.boxes, protocol.point_tolerance_px))
+
+
+def _top_k(values: Mapping[str, float], rank: int) -> dict[str, float]:
+    """Localization that also asks for the class, and what is lost by asking, where the class has boxes.
+
+    ``topK_hit``: the box is right and the class is among the first K. ``topK_gap``: the box is right, the class is not.
+    """
+    if "box_hit" not in values:
+        return {}
+    hit = values["box_hit"]
+    found: dict[str, float] = {}
+    for k in (1, 5):
+        found[f"top{k}_hit"] = hit * (rank <= k)
+        found[f"top{k}_gap"] = hit * (rank > k)
+    return found
+
+
+def box_iou_at(
+    raw: npt.NDArray[np.floating],
+    source: records.Source,
+    ground_truth: records.GroundTruth,
+    class_id: int,
+    protocol: protocols.Protocol,
+    threshold: float,
+) -> tuple[float, float]:
+    """Best IoU of one map's boxes at one threshold, such as the best one of the run: largest contour, all contours.
+
+    NaN where the class has no box.
+    """
+    truth = truth_of(ground_truth, source, class_id, protocol)
+    if truth.frame_boxes is None:
+        return math.nan, math.nan
+    shown = _in_frame(raw, source, protocol)
+    found = box_accuracy.level_boxes(box_accuracy.to_bytes(shown), hole_boxes=protocol.hole_boxes)
+    single, multi = box_accuracy.iou_at(box_accuracy.level_ious(found, truth.frame_boxes, protocol), threshold)
+    return float(single), float(multi)

@@ -1,0 +1,120 @@
+"""PxAP and the best IoU and F1 of heatmaps against masks, from histograms of scores that add up over images.
+
+A histogram counts object and other pixels per score bin: bins are [0, step), [step, 2 step), ... and one bin for the
+score 1. Cumulated from the top they give TP and FP at each threshold, "object where score >= threshold"::
+
+    P_i = TP_i / (TP_i + FP_i)      R_i = TP_i / (all object pixels)
+    PxAP = sum over i of P_i (R_i - R_(i-1)),  from high to low scores
+
+Pixels of all images are pooled: this is not a mean over images. Choe et al., CVPR 2020, arXiv:2001.07437; bins and
+resizing of clovaai/wsolevaluation.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Counts = npt.NDArray[np.integer]
+
+OBJECT, OTHER = 0, 1
+"""Positions on the first axis of a histogram."""
+
+
+def edges(step: float) -> Floats:
+    """Left edges of the bins: 0, step, ... below 1, then 1; the last bin of wsolevaluation, [2, 3], is always empty."""
+    return np.append(np.arange(0, 1, step), 1.0)
+
+
+def truth_masks(masks: Bools, ignore: Bools | None, height: int, width: int) -> tuple[Bools, Bools]:
+    """The object and the pixels to score, nearest-neighbour resized (cv2.INTER_NEAREST) to the frame.
+
+    Args:
+        masks: bool ``(M, H, W)``, M >= 1; their union is the object.
+        ignore: bool ``(H, W)``; pixels that must not be scored unless they are object, or None.
+        height, width: of the frame.
+
+    Returns:
+        object bool ``(height, width)`` and scored bool ``(height, width)``.
+    """
+    inside = _nearest(masks.any(axis=0), height, width)
+    if ignore is None:
+        return inside, np.ones_like(inside)
+    return inside, inside | ~_nearest(ignore, height, width)
+
+
+def _nearest(mask: Bools, height: int, width: int) -> Bools:
+    resized: Bools = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST).astype(bool)
+    return resized
+
+
+def histogram(
+    heatmap: npt.NDArray[np.floating], inside: Bools, scored: Bools, bin_edges: Floats
+) -> npt.NDArray[np.int64]:
+    """Scores of object and other pixels, counted per bin.
+
+    Args:
+        heatmap: ``(H, W)`` in [0, 1].
+        inside, scored: of `truth_masks`.
+        bin_edges: of `edges`.
+
+    Returns:
+        int64 ``(2, bins)``.
+    """
+    bins = len(bin_edges)
+    scores = heatmap.ravel()
+    # A guess that is off by one at most, because a multiple of the step is not exact; then put right by the edges.
+    index = (scores * (bins - 1)).astype(np.int64)
+    index -= scores < bin_edges[index]
+    index += scores >= np.append(bin_edges, np.inf)[index + 1]
+    index += np.where(inside.ravel(), 0, bins)
+    if not scored.all():
+        index = index[scored.ravel()]
+    return np.bincount(index, minlength=2 * bins).reshape(2, bins)
+
+
+def cumulative(counts: Counts) -> npt.NDArray[np.int64]:
+    """True and false positives ``(2, bins)`` when "object" means a score at or above each bin's left edge."""
+    return np.cumsum(counts[:, ::-1], axis=1, dtype=np.int64)[:, ::-1]
+
+
+def precision_recall(counts: Counts) -> tuple[Floats, Floats]:
+    """Precision (NaN where nothing is called object) and recall (NaN without object pixels) per bin."""
+    true, false = cumulative(counts)
+    called = true + false
+    precision = np.divide(true, called, out=np.full(len(true), np.nan), where=called > 0)
+    recall = true / true[0] if true[0] else np.full(len(true), np.nan)
+    return precision, recall
+
+
+def average_precision(counts: npt.NDArray[np.number]) -> Floats:
+    """PxAP in [0, 1] of histograms ``(..., 2, bins)``; NaN without object pixels."""
+    tallies = np.asarray(counts, np.float64)[..., ::-1]
+    true, false = np.moveaxis(np.cumsum(tallies, axis=-1), -2, 0)
+    called = true + false
+    precision = np.divide(true, called, out=np.zeros_like(true), where=called > 0)
+    objects = true[..., -1]
+    # The top bin, score 1, is the second of the reference's: its first, empty one starts the sum over differences.
+    gained = (precision * tallies[..., OBJECT, :]).sum(axis=-1)
+    scores: Floats = np.divide(gained, objects, out=np.full_like(objects, np.nan), where=objects > 0)
+    return scores
+
+
+def iou_f1(counts: Counts) -> tuple[Floats, Floats]:
+    """Pooled IoU = TP / (TP + FP + FN) and F1 = 2 TP / (2 TP + FP + FN) per bin; NaN without object pixels."""
+    true, false = cumulative(counts).astype(np.float64)
+    if not true[0]:
+        return np.full(len(true), np.nan), np.full(len(true), np.nan)
+    missed = true[0] - true
+    return true / (true + false + missed), 2 * true / (2 * true + false + missed)
+
+
+def mask_iou(heatmap: npt.NDArray[np.floating], inside: Bools, scored: Bools, threshold: float) -> float:
+    """IoU of ``heatmap >= threshold`` with the object of one image; NaN if it has no object pixel."""
+    called = (heatmap >= threshold) & scored
+    if not inside.any():
+        return float("nan")
+    return float(np.count_nonzero(called & inside) / np.count_nonzero(called | inside))

@@ -1,0 +1,56 @@
+"""The pointing game: does the strongest point of the map hit the object?
+
+The map is resized bilinearly to the original image; the point is its first maximum, row by row. It hits if any pixel
+of the object is nearer than the tolerance (dx^2 + dy^2 < tolerance^2, so tolerance 1 asks for the exact pixel).
+
+Zhang et al., IJCV 2018, arXiv:1608.00507; disc, ties and the rule for difficult objects of facebookresearch/TorchRay.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms.methods import heatmaps
+from transforms.metrics import boxes
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+def first_maximum(values: npt.NDArray[np.floating]) -> tuple[int, int]:
+    """Column and row of the first maximum, row by row; NaN never is one.
+
+    Raises:
+        ValueError: if every value is NaN.
+    """
+    row, column = divmod(int(np.nanargmax(values)), values.shape[1])
+    return column, row
+
+
+def point(raw: npt.NDArray[np.floating], view: heatmaps.View, width: int, height: int) -> tuple[int, int]:
+    """The pixel ``(x, y)`` of the original image where the map is strongest; see `heatmaps.to_image_frame`."""
+    placed = heatmaps.to_image_frame(raw, view, width, height, "bilinear")
+    if np.isnan(placed).all():
+        raise ValueError(f"view {view} shows nothing of the image of {width} x {height} pixels")
+    return first_maximum(placed)
+
+
+def hits_boxes(x: int, y: int, truths: Floats, tolerance_px: float) -> bool:
+    """Whether a pixel of any filled box is nearer than the tolerance to pixel ``(x, y)``."""
+    ranges = boxes.pixel_ranges(truths)
+    ranges = ranges[(ranges[:, 2] > ranges[:, 0]) & (ranges[:, 3] > ranges[:, 1])]
+    dx = x - np.clip(x, ranges[:, 0], ranges[:, 2] - 1)
+    dy = y - np.clip(y, ranges[:, 1], ranges[:, 3] - 1)
+    return bool((dx * dx + dy * dy < tolerance_px**2).any())
+
+
+def hits_masks(x: int, y: int, masks: Bools, tolerance_px: float) -> bool:
+    """Whether a pixel of any of the masks ``(M, H, W)`` is nearer than the tolerance to pixel ``(x, y)``."""
+    reach = int(np.ceil(tolerance_px))
+    top, left = max(y - reach, 0), max(x - reach, 0)
+    for mask in masks:
+        rows, columns = np.nonzero(mask[top : y + reach + 1, left : x + reach + 1])
+        if ((columns + left - x) ** 2 + (rows + top - y) ** 2 < tolerance_px**2).any():
+            return True
+    return False

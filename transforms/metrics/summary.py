@@ -1,0 +1,320 @@
+"""Numbers of a dataset, as sums that add up in any order: one `MetricState` per method and slice.
+
+What is kept, and how the 95 % interval of each number comes out of it:
+    * Named values (`Evidence.values`): n, sum, sum of squares. A proportion (see `registry`) has Wilson's interval; a
+      mean has the Poisson bootstrap's if the state keeps replicates, Student's if not.
+    * Hits of the pointing game per class: the mean over the classes that have examples, and its bootstrap interval.
+    * Box hits per threshold (integers): Wilson's interval at the best threshold. MaxBoxAccV2 is a mean of three such
+      proportions; its interval is the mean of their ends, which is never too narrow.
+    * Histograms of pixel scores (integers): PxAP, and its bootstrap interval from replicates of a histogram with
+      `COARSE_BINS` bins, moved by the difference the bins make.
+    * Named curves: mean and n.
+
+Counts take the smallest unsigned type that holds them, so a class of a few hundred images costs about 20 kB. States of
+single classes are made without replicates (``replicates=0``): 1000 classes with 200 replicates would not fit into
+memory, and their bootstrap of a few dozen images says no more than Student's interval.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from transforms.metrics import box_accuracy, intervals, localization, pixel_precision_recall, protocols, registry
+
+Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.unsignedinteger]
+
+COARSE_BINS = 100
+
+
+class SummaryRow(NamedTuple):
+    """One number; NaN where it does not exist."""
+
+    metric: str
+    value: float
+    n: int
+    lower: float
+    upper: float
+
+
+class CurveRow(NamedTuple):
+    """One point of a curve."""
+
+    curve: str
+    threshold: float
+    value: float
+    n: int
+
+
+def _added(total: Counts | None, more: npt.NDArray[np.integer | np.bool_], bound: int) -> Counts:
+    """`total` + `more` in the smallest unsigned type that holds `bound`; `total` itself where it fits."""
+    dtype = np.min_scalar_type(bound)
+    if total is None:
+        return more.astype(dtype)
+    if total.dtype.itemsize < dtype.itemsize:
+        total = total.astype(dtype)
+    np.add(total, more, out=total, casting="unsafe")
+    return total
+
+
+class _Means:
+    """Sums of named values: column 0 has weight 1, the others the weights of the bootstrap replicates."""
+
+    def __init__(self, replicates: int):
+        self.names: dict[str, int] = {}
+        self.n = np.zeros(0, np.int64)
+        self.squares = np.zeros(0)
+        self.totals = np.zeros((0, 1 + replicates))
+        self.weights = np.zeros((0, 1 + replicates))
+
+    def positions(self, names: tuple[str, ...]) -> list[int]:
+        new = [name for name in names if name not in self.names]
+        if new:
+            self.names.update({name: len(self.names) + i for i, name in enumerate(new)})
+            self.n = np.append(self.n, np.zeros(len(new), np.int64))
+            self.squares = np.append(self.squares, np.zeros(len(new)))
+            room = np.zeros((len(new), self.totals.shape[1]))
+            self.totals, self.weights = np.append(self.totals, room, axis=0), np.append(self.weights, room, axis=0)
+        return [self.names[name] for name in names]
+
+    def add(self, values: Mapping[str, float], weights: Floats) -> None:
+        where = self.positions(tuple(values))
+        numbers = np.fromiter(values.values(), np.float64, len(values))
+        self.n[where] += 1
+        self.squares[where] += numbers * numbers
+        self.totals[where] += numbers[:, None] * weights
+        self.weights[where] += weights
+
+    def absorb(self, other: _Means) -> None:
+        where = self.positions(tuple(other.names))
+        self.n[where] += other.n
+        self.squares[where] += other.squares
+        self.totals[where] += other.totals
+        self.weights[where] += other.weights
+
+    def rows(self) -> Iterator[SummaryRow]:
+        for name, i in self.names.items():
+            n, total = int(self.n[i]), float(self.totals[i, 0])
+            if registry.is_proportion(name):
+                bounds = intervals.wilson(total, n)
+            elif self.totals.shape[1] > 1:
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    bounds = intervals.percentile(self.totals[i, 1:] / self.weights[i, 1:])
+            else:
+                bounds = intervals.student(total, float(self.squares[i]), n)
+            yield SummaryRow(registry.dataset_name(name), total / n, n, *bounds)
+
+
+class MetricState:
+    """The numbers of one method over one slice.
+
+    States with the same protocol and `replicates` merge; addition is commutative and associative, to the bit for
+    counts and to rounding for sums of floats.
+
+    Args:
+        protocol: of the evaluation.
+        replicates: of the bootstrap; 0 keeps none.
+    """
+
+    def __init__(self, protocol: protocols.Protocol, replicates: int):
+        self.protocol = protocol
+        self.replicates = replicates
+        self.images = 0
+        self.boxes = 0
+        self._means = _Means(replicates)
+        self._classes: dict[int, npt.NDArray[np.int64]] = {}
+        self._box_hits: Counts | None = None
+        self.masks = 0
+        self._pixels: Counts | None = None
+        self._pixel_replicates: npt.NDArray[np.int64] | None = None
+        self._curves: dict[str, tuple[int, Floats]] = {}
+
+    def add(self, evidence: localization.Evidence, image_id: str, curves: Mapping[str, Floats] | None = None) -> None:
+        """Count one heatmap.
+
+        Args:
+            evidence: what was measured; values that are not finite are left out.
+            image_id: of its image; the weights of the bootstrap follow from it.
+            curves: name -> values at equal steps from 0 to 1; one with a NaN is left out.
+        """
+        self.images += 1
+        drawn = intervals.poisson_weights(image_id, self.replicates)
+        weights = np.concatenate([[1.0], drawn])
+        self._means.add({name: value for name, value in evidence.values.items() if math.isfinite(value)}, weights)
+        if math.isfinite(evidence.values.get("pointing_hit", math.nan)):
+            tally = self._classes.setdefault(evidence.class_id, np.zeros((2, 1 + self.replicates), np.int64))
+            tally += np.outer([evidence.values["pointing_hit"], 1], weights).astype(np.int64)
+        if evidence.box_hits is not None:
+            self.boxes += 1
+            self._box_hits = _added(self._box_hits, evidence.box_hits, self.boxes)
+        if evidence.pixels is not None:
+            self._add_pixels(evidence.pixels, drawn)
+        for name, values in (curves or {}).items():
+            if np.isfinite(values).all():
+                self._add_curve(name, 1, values)
+
+    def _add_pixels(self, pixels: npt.NDArray[np.int64], drawn: npt.NDArray[np.uint8]) -> None:
+        self.masks += 1
+        self._pixels = _added(self._pixels, pixels, self.masks * self.protocol.frame_px**2)
+        if self.replicates:
+            coarse = _coarse(pixels)
+            if self._pixel_replicates is None:
+                self._pixel_replicates = np.zeros((self.replicates, *coarse.shape), np.int64)
+            self._pixel_replicates += drawn[:, None, None] * coarse
+
+    def _add_curve(self, name: str, n: int, total: Floats) -> None:
+        before, values = self._curves.get(name, (0, np.zeros(len(total))))
+        if len(values) != len(total):
+            raise ValueError(f"curve {name} has {len(total)} points here, {len(values)} elsewhere; expected the same")
+        self._curves[name] = (before + n, values + total)
+
+    def absorb(self, other: MetricState) -> None:
+        """Add `other`, which stays as it is, to this state."""
+        if (self.protocol, self.replicates) != (other.protocol, other.replicates):
+            raise ValueError("states of different protocols or numbers of replicates do not merge")
+        self.images, self.boxes, self.masks = (
+            self.images + other.images, self.boxes + other.boxes, self.masks + other.masks)  # fmt: skip
+        self._means.absorb(other._means)
+        for class_id, tally in other._classes.items():
+            self._classes[class_id] = self._classes[class_id] + tally if class_id in self._classes else tally.copy()
+        if other._box_hits is not None:
+            self._box_hits = _added(self._box_hits, other._box_hits, self.boxes)
+        if other._pixels is not None:
+            self._pixels = _added(self._pixels, other._pixels, self.masks * self.protocol.frame_px**2)
+        if other._pixel_replicates is not None:
+            mine = self._pixel_replicates
+            self._pixel_replicates = other._pixel_replicates + (0 if mine is None else mine)
+        for name, (n, total) in other._curves.items():
+            self._add_curve(name, n, total)
+
+    def merge(self, other: MetricState) -> MetricState:
+        """A new state that counts what both count."""
+        merged = MetricState(self.protocol, self.replicates)
+        merged.absorb(self)
+        merged.absorb(other)
+        return merged
+
+    def best_thresholds(self) -> dict[str, float]:
+        """The threshold at which each number over thresholds is best, the lowest of equals; input of `summary_rows`.
+
+        Keys are ``single`` and ``multi`` with the IoU limit in percent, such as ``single_50``.
+        """
+        if self._box_hits is None:
+            return {}
+        values = box_accuracy.thresholds(self.protocol.threshold_step)
+        best = np.argmax(self._box_hits, axis=2)
+        return {
+            f"{mode}_{round(100 * limit)}": float(values[best[i, j]])
+            for i, mode in enumerate(("single", "multi"))
+            for j, limit in enumerate(self.protocol.iou_limits)
+        }
+
+    def summary_rows(self, run_thresholds: Mapping[str, float] | None = None) -> list[SummaryRow]:
+        """Every number of the state, ordered by name.
+
+        Args:
+            run_thresholds: `best_thresholds` of the whole run. With them, box accuracy at the run's threshold is given
+                beside the slice's own best, which flatters a small slice.
+        """
+        rows = [*self._means.rows(), *self._class_rows(), *self._box_rows(run_thresholds or {}), *self._pixel_rows()]
+        return sorted(rows)
+
+    def _class_rows(self) -> Iterator[SummaryRow]:
+        if not self._classes:
+            return
+        tallies = np.stack([self._classes[class_id] for class_id in sorted(self._classes)]).astype(np.float64)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            shares = tallies[:, 0] / tallies[:, 1]
+        present = np.isfinite(shares)
+        means = np.where(present, shares, 0).sum(axis=0) / np.maximum(present.sum(axis=0), 1)
+        bounds = intervals.percentile(means[1:]) if self.replicates else (math.nan, math.nan)
+        yield SummaryRow("pointing_game_per_class", float(means[0]), len(self._classes), *bounds)
+
+    def _box_rows(self, run_thresholds: Mapping[str, float]) -> Iterator[SummaryRow]:
+        if self._box_hits is None:
+            return
+        n = self.boxes
+        values = box_accuracy.thresholds(self.protocol.threshold_step)
+        bounds = []
+        for j, limit in enumerate(self.protocol.iou_limits):
+            single = int(self._box_hits[box_accuracy.SINGLE, j].max())
+            multi = int(self._box_hits[box_accuracy.MULTI, j].max())
+            suffix = "" if limit == 0.5 else f"_iou{round(100 * limit)}"
+            yield SummaryRow(f"max_box_acc{suffix}", single / n, n, *intervals.wilson(single, n))
+            yield SummaryRow(f"max_box_acc_v2_iou{round(100 * limit)}", multi / n, n, *intervals.wilson(multi, n))
+            bounds.append(intervals.wilson(multi, n))
+        lower, upper = np.mean(bounds, axis=0).tolist()
+        yield SummaryRow("max_box_acc_v2", box_accuracy.max_box_acc_v2(self._box_hits, n), n, lower, upper)
+        for i, mode in enumerate(("single", "multi")):
+            for j, limit in enumerate(self.protocol.iou_limits):
+                key = f"{mode}_{round(100 * limit)}"
+                if key in run_thresholds:
+                    hits = int(self._box_hits[i, j, np.argmin(np.abs(values - run_thresholds[key]))])
+                    yield SummaryRow(f"box_acc_at_run_threshold_{key}", hits / n, n, *intervals.wilson(hits, n))
+        for key, threshold in self.best_thresholds().items():
+            yield SummaryRow(f"best_box_threshold_{key}", threshold, n, math.nan, math.nan)
+
+    def _pixel_rows(self) -> Iterator[SummaryRow]:
+        if self._pixels is None:
+            return
+        value = float(pixel_precision_recall.average_precision(self._pixels))
+        lower, upper = self._pxap_bounds(value)
+        yield SummaryRow("pxap", value, self.masks, lower, upper)
+        iou, f1 = pixel_precision_recall.iou_f1(self._pixels)
+        edges = pixel_precision_recall.edges(self.protocol.threshold_step)
+        for name, scores in (("best_mask_iou", iou), ("best_mask_f1", f1)):
+            best = -1 if np.isnan(scores).all() else int(np.nanargmax(scores))
+            reached = (float(scores[best]), float(edges[best])) if best >= 0 else (math.nan, math.nan)
+            yield SummaryRow(name, reached[0], self.masks, math.nan, math.nan)
+            yield SummaryRow(f"{name}_threshold", reached[1], self.masks, math.nan, math.nan)
+
+    def _pxap_bounds(self, value: float) -> tuple[float, float]:
+        if self._pixel_replicates is None or self._pixels is None:
+            return math.nan, math.nan
+        shift = value - float(pixel_precision_recall.average_precision(_coarse(self._pixels.astype(np.int64))))
+        replicates = pixel_precision_recall.average_precision(self._pixel_replicates)
+        lower, upper = intervals.percentile(replicates + shift)
+        return max(lower, 0.0), min(upper, 1.0)
+
+    def curve_rows(self, every: int = 1) -> list[CurveRow]:
+        """Points of every curve, in order of curve and threshold.
+
+        Args:
+            every: keep every so-many-th threshold of the box and pixel curves, the first included.
+        """
+        rows = [*self._box_curve_rows(every), *self._pixel_curve_rows(every)]
+        for name, (n, total) in self._curves.items():
+            places = np.linspace(0, 1, len(total))
+            rows += [CurveRow(name, float(x), float(y), n) for x, y in zip(places, total / n, strict=True)]
+        return sorted(rows)
+
+    def _box_curve_rows(self, every: int) -> Iterator[CurveRow]:
+        if self._box_hits is None:
+            return
+        values = box_accuracy.thresholds(self.protocol.threshold_step)
+        for i, name in enumerate(("box_acc", "box_acc_v2")):
+            for j, limit in enumerate(self.protocol.iou_limits):
+                curve = f"{name}_iou{round(100 * limit)}"
+                for threshold, hits in zip(values[::every], self._box_hits[i, j, ::every].tolist(), strict=True):
+                    yield CurveRow(curve, float(threshold), hits / self.boxes, self.boxes)
+
+    def _pixel_curve_rows(self, every: int) -> Iterator[CurveRow]:
+        if self._pixels is None:
+            return
+        edges = pixel_precision_recall.edges(self.protocol.threshold_step)
+        precision, recall = pixel_precision_recall.precision_recall(self._pixels)
+        for name, scores in (("pixel_precision", precision), ("pixel_recall", recall)):
+            for threshold, score in zip(edges[::every], scores[::every], strict=True):
+                yield CurveRow(name, float(threshold), float(score), self.masks)
+
+
+def _coarse(pixels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The histogram in `COARSE_BINS` bins and the one of score 1."""
+    bins = pixels.shape[1] - 1
+    starts = np.unique((np.arange(COARSE_BINS) * bins) // COARSE_BINS)
+    return np.add.reduceat(pixels, np.append(starts, bins), axis=1)
