@@ -22,18 +22,21 @@ class ExposedDouble:
         self.keras_model = model
         self.layer = layer
         output = model.get_layer(layer).output
-        self._to_layer = keras.Model(model.inputs, output)
+        self._to_layer = keras.Model(model.input, output)
         self._from_layer = keras.Model(output, model.outputs[0])
 
     def logits(self, inputs):
         return self.keras_model(inputs, training=False)
+
+    def probabilities(self, logits):
+        return tf.nn.softmax(logits)
 
     def expose(self, inputs, layers=()):
         if not layers:
             activations = self._to_layer(inputs, training=False)
             return self._from_layer(activations, training=False), (activations,)
         outputs = [self.keras_model.get_layer(name).output for name in layers]
-        logits, *activations = keras.Model(self.keras_model.inputs, [self.keras_model.outputs[0], *outputs])(inputs)
+        logits, *activations = keras.Model(self.keras_model.input, [self.keras_model.outputs[0], *outputs])(inputs)
         return logits, tuple(activations)
 
     def head(self, inputs, activations):

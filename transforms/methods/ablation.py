@@ -69,7 +69,7 @@ def ablated_logits(
         outputs = model.head(tf.gather(inputs, image), ablated)
         return tf.gather(outputs, tf.gather(class_ids, image), batch_dims=1)
 
-    found = tensor_maps.in_chunks(chunk, tf.shape(pairs)[0], batch_size)
-    table = tf.scatter_nd(pairs[:-1], found[:-1], (batch, channels, found.shape[-1]))
+    found = tensor_maps.in_chunks(chunk, tf.shape(pairs)[0], batch_size, (class_ids.shape[1],))
+    table = tf.scatter_nd(pairs[:-1], found[:-1], (batch, channels, class_ids.shape[1]))
     unchanged = tf.gather(logits, class_ids, batch_dims=1)[:, None, :]
     return tf.where(alive[..., None], table, unchanged)

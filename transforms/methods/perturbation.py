@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from transforms.methods import exposure
 
 Change = collections.abc.Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-Score = collections.abc.Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+Score = collections.abc.Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Reading:
         corner_aligned: masks are upsampled with the corners in place, else with half-pixel centres.
         rescale_first: masks are rescaled to [0, 1] before they are upsampled, else after.
         epsilon: added to the range when rescaling.
-        probability: the score is the softmax probability of the class, else its logit.
+        probability: the score is the probability of the class, by the model's own rule, else its logit.
         channel_softmax: the weights are the softmax of the scores over channels, else the scores.
         sums_masks: the weighted maps are the rescaled ones, else the activations.
         skips_dead: a dead channel has weight 0, else that of the image masked to zeros.
@@ -89,14 +89,15 @@ def score_cam(
     variant                mask M[k]      weight w[k]                                     sum of
     =====================  =============  ==============================================  ======
     ``keras_explainable``  U(N(A[k]))     logit                                           N(A[k])
-    ``official``           N(U(A[k]))     softmax probability; 0 for a dead channel       A[k]
+    ``official``           N(U(A[k]))     probability; 0 for a dead channel               A[k]
     ``paper``              N(U(A[k]))     softmax over channels of logit - baseline       A[k]
     ``pytorch_grad_cam``   N(U'(A[k]))    softmax over channels of the logit              A[k]
-    ``tf_keras_vis``       N(U'(A[k]))    softmax probability                             A[k]
+    ``tf_keras_vis``       N(U'(A[k]))    probability                                     A[k]
     =====================  =============  ==============================================  ======
 
     U' keeps the corners in place, U has half-pixel centres. The paper's baseline is the same for all channels of an
-    image and cancels in the softmax. keras_explainable and the official code sum upsampled maps; upsampling is
+    image and cancels in the softmax. The probability is the softmax in both codes, here the model's own rule (a
+    sigmoid where the model has one). keras_explainable and the official code sum upsampled maps; upsampling is
     linear, so theirs are these maps, upsampled with U.
 
     Returns:
@@ -246,7 +247,7 @@ def _score_weighted(
     chosen = tf.ones_like(dead) if chosen is None else chosen
     shared = dead if share_dead else tf.zeros_like(dead)
     score = _masked_score(model, inputs, class_ids, reading, repetitions, change)
-    scores = _channel_scores(maps, chosen, shared, dead, score, reading, inputs, batch_size)
+    scores = _channel_scores(maps, chosen, shared, dead, score, class_ids.shape[1], batch_size)
     if reading.channel_softmax:
         scores = tf.nn.softmax(tf.where(chosen[..., None], scores, -float("inf")), axis=1)
     used = chosen & ~dead if reading.skips_dead else chosen
@@ -262,8 +263,7 @@ def _channel_scores(
     shared: tf.Tensor,
     dead: tf.Tensor,
     score: Score,
-    reading: Reading,
-    inputs: tf.Tensor,
+    classes: int,
     batch_size: int,
 ) -> tf.Tensor:
     """The scores (B, K, L) of every chosen channel; what the other channels have is not defined.
@@ -273,19 +273,16 @@ def _channel_scores(
     channels = maps.shape[1]
     wanted = tf.concat((chosen & ~shared, tf.reduce_any(chosen & shared, axis=1, keepdims=True)), axis=1)
     pairs = tf.cast(tf.where(wanted), tf.int32)
-    dead = tf.pad(dead, ((0, 0), (0, 1)), constant_values=True)
-    size = (tf.shape(inputs)[1], tf.shape(inputs)[2])
+    blank = tf.pad(dead, ((0, 0), (0, 1)), constant_values=True)
 
     def chunk(numbers: tf.Tensor) -> tf.Tensor:
         pair = tf.gather(pairs, numbers)
         image, channel = pair[:, 0], pair[:, 1]
         chosen_maps = tf.gather_nd(maps, tf.stack((image, tf.minimum(channel, channels - 1)), axis=1))
-        masks = _masks(chosen_maps, size, reading)
-        return score(image, tf.where(tf.gather_nd(dead, pair)[:, None, None], 0.0, masks))
+        return score(image, chosen_maps, tf.gather_nd(blank, pair))
 
-    found = tensor_maps.in_chunks(chunk, tf.shape(pairs)[0], batch_size)
-    shape = (tf.shape(maps)[0], channels + 1, found.shape[-1])
-    table = tf.scatter_nd(pairs, found, shape)
+    found = tensor_maps.in_chunks(chunk, tf.shape(pairs)[0], batch_size, (classes,))
+    table = tf.scatter_nd(pairs, found, (tf.shape(maps)[0], channels + 1, classes))
     return tf.where(shared[..., None], table[:, channels:], table[:, :channels])
 
 
@@ -297,31 +294,26 @@ def _masked_score(
     repetitions: int,
     change: Change | None,
 ) -> Score:
-    """The function from image numbers (chunk,) and masks (chunk, H, W) to scores (chunk, L)."""
+    """The function from image numbers (n,), maps (n, h, w) and whether they mask all (n,) to scores (n, L)."""
+    size = (tf.shape(inputs)[1], tf.shape(inputs)[2])
 
     def once(images: tf.Tensor, classes: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
         outputs = model.logits(images * masks[..., None])
-        outputs = tf.nn.softmax(outputs) if reading.probability else outputs
+        outputs = model.probabilities(outputs) if reading.probability else outputs
         return tf.gather(outputs, classes, batch_dims=1)
 
-    def score(image: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
+    def score(image: tf.Tensor, maps: tf.Tensor, blank: tf.Tensor) -> tf.Tensor:
         images, classes = tf.gather(inputs, image), tf.gather(class_ids, image)
+        masks = tf.where(blank[:, None, None], 0.0, _masks(maps, size, reading))
         if change is None:
             return once(images, classes, masks)
-        total = tf.zeros((masks.shape[0], classes.shape[1]))
-        _, total = tf.while_loop(
-            lambda repetition, total: repetition < repetitions,
-            lambda repetition, total: (repetition + 1, total + once(images, classes, change(masks, repetition))),
-            (0, total),
-            parallel_iterations=1,
-        )
-        return total / repetitions
+        return tensor_maps.mean_of_passes(lambda r: once(images, classes, change(masks, r)), repetitions, rank=2)
 
     return score
 
 
 def _masks(maps: tf.Tensor, size: tensor_maps.Size, reading: Reading) -> tf.Tensor:
-    """Masks (chunk, H, W) in [0, 1] from activation maps (chunk, h, w)."""
+    """Masks (n, H, W) in [0, 1] from activation maps (n, h, w)."""
     shape = tf.shape(maps)
     matrix = tensor_maps.corner_aligned_matrix if reading.corner_aligned else tensor_maps.half_pixel_matrix
     rows, columns = matrix(size[0], shape[1]), matrix(size[1], shape[2])

@@ -27,7 +27,10 @@ MANY_PASS = "many_pass"
 INPUT_GRADIENT = "input_gradient"
 """As `MANY_PASS`; maps have the size of the input unless the option ``downsample`` is set."""
 
-KINDS = (ONE_PASS, FUSED_LAYERS, MANY_PASS, INPUT_GRADIENT)
+WRAPPER = "wrapper"
+"""``function(explain, inputs, **options)`` with ``explain(inputs) -> maps`` of any method (`smoothing`)."""
+
+KINDS = (ONE_PASS, FUSED_LAYERS, MANY_PASS, INPUT_GRADIENT, WRAPPER)
 
 NEEDS = types.MappingProxyType(
     {
@@ -385,12 +388,205 @@ _MANY_PASS = (
     ),
 )
 
+
+def _rows(per_row: float) -> CostFunction:
+    """`per_row` passes for each explained class."""
+    return lambda channels, classes, options: Cost(per_row * classes, 0.0)
+
+
+def _reduce(default: str) -> Option:
+    return Option(
+        "str",
+        default,
+        "how the channels of a pixel become one number",
+        choices=("mean_abs", "max_abs", "sum"),
+    )
+
+
+_DOWNSAMPLE = Option("size", None, "[height, width] of the grid the map is averaged to; null keeps the input's size")
+_SIGMA = Option("float", 0.1, "standard deviation of the noise, as a fraction of the image's range", minimum=0.0)
+
+_MORE_PASSES = (
+    Method(
+        name="shapley_cam",
+        kind=MANY_PASS,
+        module="shapley",
+        passes="5 per class, head only",
+        cost=lambda channels, classes, options: Cost(0.0, 5.0 * classes),
+        formula="sum_k mean_hw(g - 1/2 H A)[k] A[k], H the Hessian of the score",
+        summary="Grad-CAM with the curvature of the score taken into account.",
+        paper="Cai 2025, arXiv:2501.06261",
+        options={
+            "score": Option(
+                "str",
+                "rest",
+                "the score that is explained; the paper's is rest",
+                choices=("logit", "probability", "log_probability", "rest"),
+            )
+        },
+        needs=("gradients", "head", "second_gradient"),
+    ),
+    Method(
+        name="smooth_grad_cam_plus_plus",
+        kind=MANY_PASS,
+        module="smoothing",
+        passes="repetitions, each with a head gradient per class",
+        cost=lambda channels, classes, options: Cost(options["repetitions"], 2.0 * classes * options["repetitions"]),
+        formula="grad_cam_plus_plus with g, g^2 and g^3 averaged over noisy inputs",
+        summary="Grad-CAM++ with gradients averaged over noisy copies of the image.",
+        paper="Omeiza et al. 2019, arXiv:1908.01224",
+        options={
+            "repetitions": Option("int", 5, "noisy copies", minimum=1),
+            "sigma": _SIGMA,
+            "seed": _SEED,
+        },
+        needs=_GRADIENTS,
+    ),
+    Method(
+        name="rise",
+        kind=MANY_PASS,
+        module="rise",
+        passes="masks",
+        cost=lambda channels, classes, options: Cost(options["masks"], 0.0),
+        formula="1 / (N keep) sum_i p(class | x M_i) M_i",
+        summary="Random masks weighted by the probability of the class on what they show.",
+        paper="Petsiuk et al., BMVC 2018, arXiv:1806.07421",
+        options={
+            "masks": Option("int", 4000, "random masks; error falls with their square root", minimum=1),
+            "cells": Option("int", 7, "cells per side of a mask", minimum=1),
+            "keep": Option("float", 0.5, "probability that a cell is seen", minimum=0.01, maximum=1.0),
+            "seed": _SEED,
+            "downsample": _DOWNSAMPLE,
+        },
+    ),
+)
+
+_INPUT_GRADIENTS = (
+    Method(
+        name="gradients",
+        kind=INPUT_GRADIENT,
+        module="gradient",
+        passes="3 per class",
+        cost=_rows(3.0),
+        formula="reduce_c d logit / d x",
+        summary="How the logit changes with each pixel.",
+        paper="Simonyan et al. 2014, arXiv:1312.6034",
+        options={"reduce": _reduce("mean_abs"), "downsample": _DOWNSAMPLE},
+        needs=("input_gradient",),
+    ),
+    Method(
+        name="gradient_x_input",
+        kind=INPUT_GRADIENT,
+        module="gradient",
+        passes="3 per class",
+        cost=_rows(3.0),
+        formula="reduce_c x d logit / d x",
+        summary="Input gradient times preprocessed input.",
+        paper="Shrikumar et al. 2016, arXiv:1605.01713",
+        options={"reduce": _reduce("sum"), "downsample": _DOWNSAMPLE},
+        needs=("input_gradient",),
+    ),
+    Method(
+        name="smooth_grad",
+        kind=INPUT_GRADIENT,
+        module="gradient",
+        passes="3 per class x repetitions",
+        cost=lambda channels, classes, options: Cost(3.0 * classes * options["repetitions"], 0.0),
+        formula="reduce_c mean_r d logit / d x at x + e_r",
+        summary="Input gradient averaged over noisy copies of the image.",
+        paper="Smilkov et al. 2017, arXiv:1706.03825",
+        options={
+            "repetitions": Option("int", 20, "noisy copies", minimum=1),
+            "sigma": _SIGMA,
+            "seed": _SEED,
+            "reduce": _reduce("mean_abs"),
+            "downsample": _DOWNSAMPLE,
+        },
+        needs=("input_gradient",),
+    ),
+    Method(
+        name="integrated_gradients",
+        kind=INPUT_GRADIENT,
+        module="gradient",
+        passes="3 per class x steps",
+        cost=lambda channels, classes, options: Cost(3.0 * classes * options["steps"], 0.0),
+        formula="reduce_c (x - x') mean_i d logit / d x at x' + (i + 1/2) / n (x - x')",
+        summary="Input gradient averaged along the line from a constant image; adds up to the change of the logit.",
+        paper="Sundararajan et al., ICML 2017, arXiv:1703.01365",
+        options={
+            "steps": Option("int", 32, "points on the line", minimum=1),
+            "baseline": Option("float", 0.0, "value of the constant image, in preprocessed units"),
+            "reduce": _reduce("sum"),
+            "downsample": _DOWNSAMPLE,
+        },
+        needs=("input_gradient",),
+    ),
+    Method(
+        name="full_grad",
+        kind=INPUT_GRADIENT,
+        module="full_grad",
+        passes="about 5 per class",
+        cost=_rows(5.0),
+        formula="psi(x d logit / d x) + sum over layers and channels of psi(bias d logit / d output)",
+        summary="The logit split over the input and the bias of every layer.",
+        paper="Srinivas and Fleuret, NeurIPS 2019, arXiv:1905.00780",
+        options={
+            "variant": Option(
+                "str",
+                "paper",
+                "psi: absolute, rescaled channels, or signed terms that add up to the logit",
+                choices=("paper", "complete"),
+            ),
+            "downsample": _DOWNSAMPLE,
+        },
+        needs=("input_gradient", "keras_model"),
+    ),
+)
+
 METHODS: collections.abc.Mapping[str, Method] = types.MappingProxyType(
-    {method.name: method for method in (*_ONE_PASS, *_MANY_PASS)}
+    {method.name: method for method in (*_ONE_PASS, *_MANY_PASS, *_MORE_PASSES, *_INPUT_GRADIENTS)}
 )
 """Every method by name, in the order in which they are listed."""
 
-WRAPPERS: collections.abc.Mapping[str, Wrapper] = types.MappingProxyType({})
+_WRAPPERS = (
+    Wrapper(
+        name="smooth",
+        kind=WRAPPER,
+        module="smoothing",
+        passes="repetitions x the method's",
+        cost=lambda channels, classes, options: Cost(options["repetitions"], 0.0),
+        formula="mean of the maps of x and of x + e_r, r = 1..repetitions - 1",
+        summary="A method averaged over the image and noisy copies of it.",
+        paper="Smilkov et al. 2017, arXiv:1706.03825; keras-explainable, smooth",
+        options={
+            "repetitions": Option("int", 20, "passes, the clean one included", minimum=1),
+            "sigma": _SIGMA,
+            "seed": _SEED,
+        },
+    ),
+    Wrapper(
+        name="tta",
+        kind=WRAPPER,
+        module="smoothing",
+        passes="(1 + scales) x (2 with flip) x the method's",
+        cost=lambda channels, classes, options: Cost(
+            sum(scale * scale for scale in (1.0, *options["scales"])) * (2 if options["flip"] else 1), 0.0
+        ),
+        formula="mean over scales and mirror images of the maps, brought back to the image's frame",
+        summary="A method averaged over scaled and mirrored copies of the image.",
+        paper="keras-explainable, tta",
+        options={
+            "scales": Option("floats", (), "sizes of further copies, relative to the image", minimum=0.05, maximum=8.0),
+            "flip": Option("bool", True, "whether each copy is also mirrored"),
+            "downsample": _DOWNSAMPLE,
+        },
+        needs=("input_sizes",),
+    ),
+)
+
+WRAPPERS: collections.abc.Mapping[str, Wrapper] = types.MappingProxyType(
+    {wrapper.name: wrapper for wrapper in _WRAPPERS}
+)
 """Every wrapper by name."""
 
 

@@ -91,30 +91,69 @@ def classes_last(maps: tf.Tensor) -> tf.Tensor:
 
 
 def in_chunks(
-    function: collections.abc.Callable[[tf.Tensor], tf.Tensor], total: int | tf.Tensor, chunk: int
+    function: collections.abc.Callable[[tf.Tensor], tf.Tensor],
+    total: int | tf.Tensor,
+    chunk: int,
+    row_shape: collections.abc.Sequence[int | None],
 ) -> tf.Tensor:
-    """Rows ``function(0..total-1)``, computed `chunk` rows at a time by one traced body, strictly one after another.
+    """Rows ``function(0..total-1)``, at most `chunk` rows at a time, by one traced body run strictly in sequence.
 
     Args:
-        function: int32 (chunk,) row numbers to float32 (chunk, ...), row by row: what a row gives must not depend on
-            its neighbours. The last call repeats the last row to fill up; what it gives for the repeats is dropped.
+        function: int32 (rows,) row numbers to float32 (rows, ...), row by row: what a row gives must not depend on its
+            neighbours. The last call repeats the last row to fill up; what it gives for the repeats is dropped.
         total: number of rows, at least 1, possibly known only at run time.
-        chunk: rows per call, at least 1; what bounds the memory of `function`. No more than `total` where that is
-            static.
+        chunk: the largest number of rows per call, at least 1; what bounds the memory of `function`.
+        row_shape: shape of what a row gives, None for what is known only at run time.
 
     Returns:
         float32 (total, ...).
     """
-    if isinstance(total, int):
-        chunk = min(chunk, total)
     total = tf.convert_to_tensor(total, tf.int32)
-    steps = (total + chunk - 1) // chunk
-    rows = tf.range(chunk)
-    results = tf.TensorArray(tf.float32, size=steps)
+    # All calls of a loop have one size, so that convolutions are prepared once.
+    rows = tf.minimum(total, chunk)
+    steps = (total + rows - 1) // rows
+    results = tf.TensorArray(tf.float32, size=steps, element_shape=(None, *row_shape))
 
     def body(step: tf.Tensor, results: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-        numbers = tf.minimum(step * chunk + rows, total - 1)
+        numbers = tf.minimum(step * rows + tf.range(rows), total - 1)
         return step + 1, results.write(step, function(numbers))
 
     _, results = tf.while_loop(lambda step, _: step < steps, body, (0, results), parallel_iterations=1)
     return results.concat()[:total]
+
+
+def mean_of_passes(function: collections.abc.Callable[[tf.Tensor], tf.Tensor], passes: int, rank: int) -> tf.Tensor:
+    """The mean of ``function(0..passes-1)``, run one after another by one traced body; only the sum is kept.
+
+    Args:
+        function: int32 scalar, the number of the pass, to a float32 tensor of `rank` axes, of one shape in all passes.
+    """
+
+    def body(step: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return step + 1, total + function(step)
+
+    # The sum starts as one zero that is broadcast: the shape is known only once the function has been traced.
+    start = tf.zeros((1,) * rank)
+    shapes = (tf.TensorShape(()), tf.TensorShape((None,) * rank))
+    _, total = tf.while_loop(
+        lambda step, _: step < passes, body, (0, start), shape_invariants=shapes, parallel_iterations=1
+    )
+    return total / passes
+
+
+def noise_like(inputs: tf.Tensor, sigma: float, seed: int, number: int | tf.Tensor) -> tf.Tensor:
+    """Gaussian noise for images, as large as `sigma` times each image's own range of values.
+
+    Every image gets the same noise, times its range: what is added to an image does not depend on its neighbours.
+
+    Args:
+        inputs: float32 (B, H, W, C).
+        sigma: standard deviation as a fraction of max - min over the pixels and channels of the image.
+        seed, number: name the draw.
+
+    Returns:
+        float32 (B, H, W, C).
+    """
+    axes = (1, 2, 3)
+    span = tf.reduce_max(inputs, axes, keepdims=True) - tf.reduce_min(inputs, axes, keepdims=True)
+    return sigma * span * tf.random.stateless_normal(tf.shape(inputs)[1:], (seed, number), alg="philox")

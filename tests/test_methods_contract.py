@@ -1,0 +1,109 @@
+"""What holds for every method and wrapper in the registry, whatever it computes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import exposed_double
+from transforms.methods import registry, targets
+
+# Few passes are enough here; the numbers themselves are tested beside each method.
+FEWER_PASSES = {
+    "repetitions": 2,
+    "steps": 2,
+    "masks": 5,
+    "channels": 4,
+}
+CLASS_IDS = np.array([[0, 3], [1, 2], [4, 0]], np.int32)
+LAYERS = ("act3", "last_act")
+
+
+def _options(name):
+    known = {**registry.METHODS, **registry.WRAPPERS}[name].options
+    return registry.resolve_options(name, {key: FEWER_PASSES[key] for key in known if key in FEWER_PASSES})
+
+
+def _explain(name, double, batch_size):
+    """``explain(inputs, class_ids)`` of a method as an engine runs it, traceable."""
+    method, options = registry.get(name), _options(name)
+
+    def explain(inputs, class_ids):
+        layers = LAYERS if method.kind == registry.FUSED_LAYERS else ()
+        logits, exposed = double.expose(inputs, layers)
+        if method.kind in (registry.ONE_PASS, registry.FUSED_LAYERS):
+            scores = targets.target_scores(logits, class_ids, "logit")
+            slopes = tuple(targets.score_gradients(scores, activations) for activations in exposed)
+            if method.kind == registry.ONE_PASS:
+                return method.function(exposed[0], slopes[0], **options)
+            return method.function(exposed, slopes, **options)
+        return method.function(double, inputs, class_ids, exposed[0], logits, batch_size=batch_size, **options)
+
+    return explain
+
+
+def _traced(explain):
+    signature = [tf.TensorSpec((None, 64, 64, 3), tf.float32), tf.TensorSpec((None, 2), tf.int32)]
+    return tf.function(explain, autograph=False, input_signature=signature)
+
+
+def _check(run, shapes, limit=2e-5):
+    inputs = exposed_double.golden_inputs()[:3].copy()
+    maps = run(inputs, CLASS_IDS).numpy()
+    assert maps.dtype == np.float32 and np.isfinite(maps).all()
+    assert maps.shape[0] == 3 and maps.shape[1:3] in shapes and maps.shape[3] == 2
+    assert np.ptp(maps, axis=(1, 2)).max() > 0
+    np.testing.assert_array_equal(inputs, exposed_double.golden_inputs()[:3])
+    np.testing.assert_array_equal(run(inputs, CLASS_IDS), maps)
+    alone = np.concatenate([run(inputs[i : i + 1], CLASS_IDS[i : i + 1]) for i in range(3)])
+    exposed_double.assert_maps_close(alone, maps, limit)
+    swapped = run(inputs, CLASS_IDS[:, ::-1]).numpy()
+    exposed_double.assert_maps_close(swapped[..., ::-1], maps, limit)
+    return maps
+
+
+@pytest.mark.parametrize("name", registry.METHODS)
+def test_methods(name):
+    method = registry.get(name)
+    double = exposed_double.golden_model("tiny_gap" if "linear_gap_head" in method.needs else "tiny_flat")
+    at_input = method.kind == registry.INPUT_GRADIENT or name == "rise"
+    # Ablation-CAM divides by the logit, which amplifies rounding where it is near 0.
+    limit = 1e-4 if name == "ablation_cam" else 2e-5
+    maps = _check(_traced(_explain(name, double, 64)), {(64, 64) if at_input else (8, 8)}, limit)
+    if method.kind in (registry.MANY_PASS, registry.INPUT_GRADIENT):
+        # Another batch size gives other chunks and the same numbers.
+        chunked = _traced(_explain(name, double, 4))(exposed_double.golden_inputs()[:3], CLASS_IDS)
+        exposed_double.assert_maps_close(chunked, maps, limit)
+
+
+@pytest.mark.parametrize("name", registry.WRAPPERS)
+@pytest.mark.parametrize("method", ["layer_cam", "gradients"])
+def test_wrappers(name, method):
+    double = exposed_double.golden_model("tiny_flat")
+    explain, wrapper = _explain(method, double, 64), registry.get_wrapper(name)
+
+    def run(inputs, class_ids):
+        return wrapper.function(lambda changed: explain(changed, class_ids), inputs, **_options(name))
+
+    _check(_traced(run), {(64, 64), (8, 8)})
+
+
+def test_no_forward_pass_is_larger_than_the_batch_size():
+    largest = tf.Variable(0)
+
+    class Measuring(exposed_double.ExposedDouble):
+        def logits(self, inputs):
+            largest.assign(tf.maximum(largest, tf.shape(inputs)[0]))
+            return super().logits(inputs)
+
+        def head(self, inputs, activations):
+            largest.assign(tf.maximum(largest, tf.shape(activations)[0]))
+            return super().head(inputs, activations)
+
+    double = Measuring(exposed_double.golden_model("tiny_flat").keras_model, "last_act")
+    inputs = exposed_double.golden_inputs()[:3]
+    for name in ("score_cam", "ss_cam", "ablation_cam", "shapley_cam", "rise", "integrated_gradients", "full_grad"):
+        largest.assign(0)
+        _traced(_explain(name, double, 5))(inputs, CLASS_IDS)
+        assert largest.numpy() == 5, name

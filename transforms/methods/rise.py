@@ -1,0 +1,94 @@
+"""RISE: the mean of random masks, weighted by the probability of the class on the masked image.
+
+Arguments and results as in `perturbation`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+from transforms.methods import tensor_maps
+
+if TYPE_CHECKING:
+    from transforms.methods import exposure
+
+
+def rise(
+    model: exposure.ExposedModel,
+    inputs: tf.Tensor,
+    class_ids: tf.Tensor,
+    activations: tf.Tensor,
+    logits: tf.Tensor,
+    *,
+    batch_size: int,
+    masks: int,
+    cells: int,
+    keep: float,
+    seed: int,
+    downsample: tensor_maps.Size | None,
+) -> tf.Tensor:
+    """RISE: maps[y,x] = 1 / (N keep) sum_i p(class | x M_i) M_i[y,x].
+
+    M_i is a grid of cells x cells independent 0/1 draws (1 with probability `keep`), upsampled bilinearly to one cell
+    more than the input and cropped at a random offset. The masks are drawn from `seed` once: every image sees the
+    same ones. The target layer is not used.
+
+    Args:
+        masks: N; the paper uses 4000 to 8000.
+        cells: per side of the grid; the paper uses 7.
+        keep: probability that a cell is seen; the paper uses 0.5.
+        seed: of the masks.
+        downsample: (h, w) of the grid the maps are averaged to, or None for the input's size.
+
+    Returns:
+        float32 (B, H, W, L), or (B, h, w, L), in units of probability, not negative.
+
+    Petsiuk et al., BMVC 2018, eq. 6. arXiv:1806.07421.
+    """
+    batch = tf.shape(inputs)[0]
+    size = (tf.shape(inputs)[1], tf.shape(inputs)[2])
+    grids = tf.random.stateless_uniform((masks, cells, cells), (seed, 0), alg="philox")
+    grids = tf.cast(grids < keep, tf.float32)
+    offsets = tf.random.stateless_uniform((masks, 2), (seed, 1), alg="philox")
+
+    def chunk(numbers: tf.Tensor) -> tf.Tensor:
+        image, mask = numbers // masks, numbers % masks
+        shown = random_masks(tf.gather(grids, mask), tf.gather(offsets, mask), size)
+        outputs = model.probabilities(model.logits(tf.gather(inputs, image) * shown[..., None]))
+        return tf.gather(outputs, tf.gather(class_ids, image), batch_dims=1)
+
+    width = class_ids.shape[1]
+    scores = tensor_maps.in_chunks(chunk, batch * masks, batch_size, (width,))
+    scores = tf.reshape(scores, (batch, masks, width))
+
+    def share(number: tf.Tensor) -> tf.Tensor:
+        """What `batch_size` of the masks add to the map; numbers past the last mask add 0."""
+        mask = number * batch_size + tf.range(batch_size)
+        weights = tf.where((mask < masks)[None, :, None], tf.gather(scores, tf.minimum(mask, masks - 1), axis=1), 0.0)
+        mask = tf.minimum(mask, masks - 1)
+        shown = random_masks(tf.gather(grids, mask), tf.gather(offsets, mask), size)
+        return tf.einsum("bml,mhw->bhwl", weights, tensor_maps.downsample(shown, downsample))
+
+    parts = -(-masks // batch_size)
+    return tensor_maps.mean_of_passes(share, parts, rank=4) * (parts / (masks * keep))
+
+
+def random_masks(grids: tf.Tensor, offsets: tf.Tensor, size: tensor_maps.Size) -> tf.Tensor:
+    """Masks (n, H, W) in [0, 1] from grids of 0 and 1.
+
+    A grid (s, s) is enlarged to (s + 1) cells of ceil(H / s) x ceil(W / s) pixels, half-pixel bilinear, and the H x W
+    pixels from (int(offset_y cell_y), int(offset_x cell_x)) on are kept.
+
+    Args:
+        grids: float32 (n, s, s).
+        offsets: float32 (n, 2) in [0, 1).
+    """
+    cells = grids.shape[-1]
+    matrices = []
+    for axis in (0, 1):
+        cell = tf.cast(-(-size[axis] // cells), tf.float32)
+        pixels = tf.floor(offsets[:, axis, None] * cell) + tf.range(size[axis], dtype=tf.float32)[None]
+        matrices.append(tensor_maps.hat_weights((pixels + 0.5) * cells / ((cells + 1) * cell) - 0.5, cells))
+    return tensor_maps.resize(grids, matrices[0], matrices[1])

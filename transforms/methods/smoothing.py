@@ -1,0 +1,152 @@
+"""Averages over changed copies of the image: the wrappers ``smooth`` and ``tta``, and Smooth Grad-CAM++.
+
+A wrapper takes ``explain``, the function from inputs (B, H, W, C) to maps (B, h, w, L) of any method, and runs it on
+changed inputs, one pass at a time.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+from transforms.methods import cam, targets, tensor_maps
+
+if TYPE_CHECKING:
+    from transforms.methods import exposure
+
+Explain = collections.abc.Callable[[tf.Tensor], tf.Tensor]
+
+
+def smooth(
+    explain: Explain,
+    inputs: tf.Tensor,
+    *,
+    repetitions: int,
+    sigma: float,
+    seed: int,
+    noise: tf.Tensor | None = None,
+) -> tf.Tensor:
+    """The mean of a method's maps over the image and noisy copies of it.
+
+    maps = 1 / R (explain(x) + sum_{r=1}^{R-1} explain(x + e_r))
+
+    Args:
+        explain: the method.
+        inputs: float32 (B, H, W, C).
+        repetitions: R, the clean pass included.
+        sigma: of the noise, as a fraction of each image's own range of values (`tensor_maps.noise_like`).
+            keras-explainable
+            takes an absolute one: for inputs in [-1, 1] its 0.1 is 0.05 here, if the image uses the whole range.
+        seed: of the noise.
+        noise: float32 (R - 1, B, H, W, C), added as it is instead of drawn; for tests.
+
+    Returns:
+        float32, as `explain` returns.
+
+    Smilkov et al., 2017, arXiv:1706.03825, applied to any method as keras-explainable's `smooth`.
+    """
+
+    def one(repetition: tf.Tensor) -> tf.Tensor:
+        if noise is not None:
+            added = tf.gather(noise, tf.maximum(repetition - 1, 0))
+        else:
+            added = tensor_maps.noise_like(inputs, sigma, seed, repetition)
+        return explain(inputs + tf.where(repetition > 0, added, 0.0))
+
+    return tensor_maps.mean_of_passes(one, repetitions, rank=4)
+
+
+def tta(
+    explain: Explain,
+    inputs: tf.Tensor,
+    *,
+    scales: collections.abc.Sequence[float],
+    flip: bool,
+    downsample: tensor_maps.Size | None,
+) -> tf.Tensor:
+    """Test-time augmentation: the mean of a method's maps over the image, its scaled copies and their mirror images.
+
+    Every map is mirrored back where its image was mirrored, and brought to the input's size by half-pixel bilinear
+    interpolation. The sum is divided by the number of passes, (1 + number of scales) (x 2 with `flip`);
+    keras-explainable leaves the 1 out of the divisor.
+
+    Args:
+        explain: the method.
+        inputs: float32 (B, H, W, C).
+        scales: of the further copies, besides 1; each needs a model that takes inputs of int(scale H) x int(scale W).
+        flip: whether each copy is also mirrored from left to right.
+        downsample: (h, w) of the grid the mean is averaged to, or None for the input's size.
+
+    Returns:
+        float32 (B, H, W, L), or (B, h, w, L).
+
+    keras-explainable's `tta`.
+    """
+    height, width = inputs.shape[1], inputs.shape[2]
+    mirrors = 2 if flip else 1
+    total = None
+    for scale in (None, *scales):
+        scaled = inputs if scale is None else tf.image.resize(inputs, (int(scale * height), int(scale * width)))
+
+        def one(mirror: tf.Tensor, scaled: tf.Tensor = scaled) -> tf.Tensor:
+            def turned(values: tf.Tensor) -> tf.Tensor:
+                return tf.where(mirror > 0, tf.reverse(values, axis=(2,)), values)
+
+            return tf.image.resize(turned(explain(turned(scaled))), (height, width))
+
+        mean = tensor_maps.mean_of_passes(one, mirrors, rank=4)
+        total = mean if total is None else total + mean
+    maps = tf.transpose(total / (1 + len(scales)), (0, 3, 1, 2))
+    return tensor_maps.classes_last(tensor_maps.downsample(maps, downsample))
+
+
+def smooth_grad_cam_plus_plus(
+    model: exposure.ExposedModel,
+    inputs: tf.Tensor,
+    class_ids: tf.Tensor,
+    activations: tf.Tensor,
+    logits: tf.Tensor,
+    *,
+    batch_size: int,
+    repetitions: int,
+    sigma: float,
+    seed: int,
+) -> tf.Tensor:
+    """Smooth Grad-CAM++: Grad-CAM++ with the powers of the gradient averaged over noisy copies of the image.
+
+    w[k] = sum_hw alpha ReLU(E[g]),  alpha = E[g^2] / (2 E[g^2] + S E[g^3]),  S[k] = sum_hw A[k]
+    maps = sum_k w[k] A[k]
+
+    E is the mean over the noisy copies, A and S are the clean image's. The paper prints E[g] as the numerator of
+    alpha; the derivation of Grad-CAM++ needs the second derivative there, as above and in torch-cam. Without noise
+    the result is Grad-CAM++. Where the denominator is exactly 0, so is alpha. Arguments and result as in
+    `perturbation`; the head gradients of L classes of `batch_size` images are held at once.
+
+    Args:
+        repetitions: noisy copies.
+        sigma: of the noise, as a fraction of each image's own range of values.
+        seed: of the noise.
+
+    Omeiza et al., 2019, eq. 10-12. arXiv:1908.01224.
+    """
+    del logits
+
+    def chunk(numbers: tf.Tensor) -> tf.Tensor:
+        images, classes = tf.gather(inputs, numbers), tf.gather(class_ids, numbers)
+        clean = tf.gather(activations, numbers)
+
+        def powers(repetition: tf.Tensor) -> tf.Tensor:
+            noisy = images + tensor_maps.noise_like(images, sigma, seed, repetition)
+            outputs, (exposed,) = model.expose(noisy)
+            gradients = targets.score_gradients(targets.target_scores(outputs, classes, "logit"), exposed)
+            return tf.stack((gradients, gradients**2, gradients**3))
+
+        first, second, third = tf.unstack(tensor_maps.mean_of_passes(powers, repetitions, rank=6), num=3)
+        sums = tf.reduce_sum(clean, axis=(1, 2))[:, None, None, None, :]
+        alpha = tf.math.divide_no_nan(second, 2.0 * second + sums * third)
+        return cam.weighted_maps(clean, tf.reduce_sum(alpha * tf.nn.relu(first), axis=(2, 3)))
+
+    row_shape = (activations.shape[1], activations.shape[2], class_ids.shape[1])
+    return tensor_maps.in_chunks(chunk, tf.shape(inputs)[0], batch_size, row_shape)
