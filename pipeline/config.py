@@ -288,6 +288,9 @@ class EvaluateConfig(_Section):
     baselines: bool = pydantic.Field(True, description="score centre, uniform and Gaussian maps beside the methods")
     slices: tuple[str, ...] = pydantic.Field((), description="features of the records by which results are broken down")
     per_class: bool = True
+    replicates: Annotated[int, pydantic.Field(ge=0)] = pydantic.Field(
+        200, description="of the bootstrap behind the 95 % intervals of means; 0 for Student's intervals"
+    )
     faithfulness: FaithfulnessConfig = FaithfulnessConfig()
 
 

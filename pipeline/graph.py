@@ -16,10 +16,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
 
-from pipeline import plan, run_directory
-from transforms import account, decode, explain, ground_truth, images, localize, read, records, schemas, write
+from pipeline import config, plan, run_directory
+from transforms import account, aggregate, decode, explain, ground_truth, images, localize, read, records, schemas, write
 from transforms.methods import exposure
+from transforms.metrics import localization, protocols, registry
 
 # Row groups of 8192 rows, and rarely more than 32 MiB in memory per writer.
 _LIMITS = write.Limits(rows=8192, bytes=32 << 20, compression_level=3)
@@ -38,12 +40,24 @@ def build(
     parsed = encoded[read.MAIN_TAG]
     hints = settings.runner.resource_hints
     explained = parsed | "ExplainImages" >> _ExplainImages(planned, description).with_resource_hints(**hints)
-    localized = explained["explained"] | "Localize" >> localize.Localize()
-    schema = schemas.explanations(
-        [schemas.ValueColumn(n) for n in ("entropy","area","centroid_x","centroid_y","peak_x","peak_y","peak","positive_share","border_share","corner_share")], settings.evaluate.slices, heatmap_dtype=settings.output.heatmap_dtype
-    )
+    localized = explained["localized"]
+    about = schemas.with_run_metadata
+    facts = {"model_digest": description.digest, "protocol": settings.evaluate.protocol}
     _ = localized | "WriteExplanations" >> write.WriteExplanations(
-        directory.path_of("explanations"), schema, tuple(class_names), _LIMITS
+        directory.path_of("explanations"), about(explanations_schema(settings), facts), tuple(class_names), _LIMITS
+    )
+    numbers = explained["evidence"] | "Aggregate" >> aggregate.Aggregate(
+        protocol=protocols.get(settings.evaluate.protocol),
+        primary_target=primary_target(settings.explain.targets),
+        class_names=aggregate.distinct_names(class_names),
+        per_class=settings.evaluate.per_class,
+        replicates=settings.evaluate.replicates,
+    )
+    _ = numbers[aggregate.SUMMARY_TAG] | "WriteSummary" >> write.WriteTable(
+        directory.path_of("summary"), "summary", about(schemas.SUMMARY, facts), _LIMITS
+    )
+    _ = numbers[aggregate.CURVES_TAG] | "WriteCurves" >> write.WriteTable(
+        directory.path_of("curves"), "curves", about(schemas.CURVES, facts), _LIMITS
     )
     letters = (encoded[records.DEAD_LETTER_TAG], explained["dead_letters_decode"], explained["dead_letters_explain"])
     (
@@ -80,12 +94,17 @@ class _ExplainImages(beam.PTransform):
         explained = decoded[decode.MAIN_TAG] | "Explain" >> explain.Explain(
             self._plan.engine_spec, settings.explain.seed, settings.output.heatmap_dtype == "float32"
         )
+        localized = explained[explain.MAIN_TAG] | "Localize" >> localize.Localize(
+            protocols.get(settings.evaluate.protocol), metric_groups(settings), settings.evaluate.baselines
+        )
         return {
             "decoded": decoded[decode.MAIN_TAG],
             "dead_letters_decode": decoded[records.DEAD_LETTER_TAG],
             "explained": explained[explain.MAIN_TAG],
             "skipped": explained[explain.SKIPPED_TAG],
             "dead_letters_explain": explained[records.DEAD_LETTER_TAG],
+            "localized": localized[localize.MAIN_TAG],
+            "evidence": localized[localize.EVIDENCE_TAG],
         }
 
 
@@ -117,4 +136,29 @@ def conventions(planned: plan.Plan, description: exposure.ModelDescription) -> d
     """Everything about the steps that can change a number, for the manifest."""
     return {
         "decode": decode.decode_recipe(image_options(planned, description), mask_options(planned)),
+        "protocol": protocols.get(planned.settings.evaluate.protocol).as_dict(),
+        "primary_target": primary_target(planned.settings.explain.targets),
+        "heatmap": schemas.QUANTISATION,
     }
+
+
+def primary_target(targets: Sequence[str | int]) -> str:
+    """The target that the numbers of the summary are about: the label where it is explained, else the first one."""
+    names = [f"class_{t}" if isinstance(t, int) else t for t in targets]
+    return next((t for t in ("label", "labels") if t in names), names[0])
+
+
+def metric_groups(settings: config.RunConfig) -> tuple[str, ...]:
+    """The groups of metrics that are measured."""
+    return tuple(localization.GROUPS) if settings.evaluate.localization else ("statistics",)
+
+
+def explanations_schema(settings: config.RunConfig) -> pa.Schema:
+    """Schema of the ``explanations`` table of a run."""
+    known = {column.name: column for column in registry.COLUMNS}
+    columns = [known[name] for name in localization.columns(metric_groups(settings))]
+    return schemas.explanations(
+        [schemas.ValueColumn(c.name, c.description, c.unit, c.range) for c in columns],
+        settings.evaluate.slices,
+        heatmap_dtype=settings.output.heatmap_dtype,
+    )

@@ -9,34 +9,141 @@ import apache_beam as beam
 import numpy as np
 
 from transforms import records
-from transforms.metrics import map_statistics
+from transforms.metrics import baselines, localization, protocols
+
+MAIN_TAG = "main"
+EVIDENCE_TAG = "evidence"
+
+MODEL = "model"
+"""The ``method`` of numbers that are the model's own: whether it knew the class."""
+
+# Cells of a side of a baseline map; odd, so that one cell is the centre.
+_BASELINE_CELLS = 15
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MapEvidence:
+    """What one heatmap adds to the numbers of a dataset.
+
+    Attributes:
+        method: name of the method, a baseline's name, or `MODEL`.
+        targets: why its class was explained.
+        evidence: the numbers.
+        curves: ``(name, values)`` pairs.
+    """
+
+    method: str
+    targets: tuple[str, ...]
+    evidence: localization.Evidence
+    curves: tuple[tuple[str, np.ndarray], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageEvidence:
+    """What one image adds to the numbers of a dataset.
+
+    Attributes:
+        image_id: of the image.
+        slices: ``(feature, value)`` pairs.
+        maps: one per method and explained class.
+    """
+
+    image_id: str
+    slices: tuple[tuple[str, str], ...]
+    maps: tuple[MapEvidence, ...]
 
 
 @dataclasses.dataclass
 class Localize(beam.PTransform):
-    """`records.Explanation` to `records.Localization`."""
+    """`records.Explanation` to `records.Localization` (`MAIN_TAG`) and `ImageEvidence` (`EVIDENCE_TAG`).
 
-    def expand(self, explanations: beam.PCollection) -> beam.PCollection:
-        return explanations | "Localize" >> beam.ParDo(_LocalizeFn())
+    Attributes:
+        protocol: every convention of the metrics.
+        groups: which of `localization.GROUPS` to measure.
+        with_baselines: whether centre, uniform and Gaussian maps are measured beside the methods.
+    """
+
+    protocol: protocols.Protocol
+    groups: tuple[str, ...]
+    with_baselines: bool
+
+    def expand(self, explanations: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
+        return explanations | "Localize" >> beam.ParDo(
+            _LocalizeFn(self.protocol, self.groups, self.with_baselines)
+        ).with_outputs(EVIDENCE_TAG, main=MAIN_TAG)
 
 
 @beam.typehints.with_output_types(records.Localization)
 class _LocalizeFn(beam.DoFn):
-    def process(self, explanation: records.Explanation) -> Iterator[records.Localization]:
-        yield localize(explanation)
+    def __init__(self, protocol: protocols.Protocol, groups: tuple[str, ...], with_baselines: bool) -> None:
+        self._protocol = protocol
+        self._groups = groups
+        self._with_baselines = with_baselines
+
+    def process(
+        self, explanation: records.Explanation
+    ) -> Iterator[records.Localization | beam.pvalue.TaggedOutput]:
+        row, evidence = localize(explanation, self._protocol, self._groups, self._with_baselines)
+        yield row
+        yield beam.pvalue.TaggedOutput(EVIDENCE_TAG, evidence)
 
 
-def localize(explanation: records.Explanation) -> records.Localization:
-    """An explanation and what is measured on its maps."""
-    scores = []
-    for maps in explanation.methods:
-        values = map_statistics.statistics(maps.maps)
-        scores.append(
-            records.MethodScores(
-                maps.method,
-                np.full((len(maps.maps), 4), np.nan),
-                tuple(values.items()),
-                map_statistics.health(maps.maps),
-            )
+def localize(
+    explanation: records.Explanation, protocol: protocols.Protocol, groups: tuple[str, ...], with_baselines: bool
+) -> tuple[records.Localization, ImageEvidence]:
+    """An explanation with what is measured on its maps, and what that adds to the numbers of a dataset."""
+    scores, maps = [], list(_model_evidence(explanation))
+    for method in explanation.methods:
+        measured = localization.localize(
+            method.maps,
+            explanation.source,
+            explanation.ground_truth,
+            explanation.class_ids,
+            explanation.ranks,
+            protocol,
+            groups,
         )
-    return records.Localization(explanation, tuple(scores))
+        scores.append(records.MethodScores(method.method, measured.boxes, measured.values, measured.health))
+        maps += _map_evidence(explanation, method, measured)
+    if with_baselines:
+        maps += _baseline_evidence(explanation, protocol, groups)
+    source = explanation.source
+    return records.Localization(explanation, tuple(scores)), ImageEvidence(source.image_id, source.slices, tuple(maps))
+
+
+def _map_evidence(
+    explanation: records.Explanation, method: records.MethodMaps, measured: localization.Scores
+) -> Iterator[MapEvidence]:
+    for i, evidence in enumerate(measured.evidence):
+        extra = {name: float(values[i]) for name, values in method.scores if np.isfinite(values[i])}
+        if extra:
+            evidence = dataclasses.replace(evidence, values={**evidence.values, **extra})
+        curves = tuple((name, values[i]) for name, values in method.curves)
+        yield MapEvidence(method.method, explanation.targets[i], evidence, curves)
+
+
+def _model_evidence(explanation: records.Explanation) -> Iterator[MapEvidence]:
+    """Whether the model knew the labels it was explained for."""
+    for i, class_id in enumerate(explanation.class_ids.tolist()):
+        if class_id in explanation.source.label_ids:
+            rank = int(explanation.ranks[i])
+            values = {
+                "label_top1": float(rank == 1),
+                "label_top5": float(rank <= 5),
+                "label_probability": float(explanation.probabilities[i]),
+            }
+            yield MapEvidence(MODEL, explanation.targets[i], localization.Evidence(class_id, values))
+
+
+def _baseline_evidence(
+    explanation: records.Explanation, protocol: protocols.Protocol, groups: tuple[str, ...]
+) -> Iterator[MapEvidence]:
+    truth = explanation.ground_truth
+    if truth.boxes is None and truth.masks is None:
+        return
+    measured = baselines.localize(
+        explanation.source, truth, explanation.class_ids, explanation.ranks, protocol, groups, _BASELINE_CELLS
+    )
+    for name, scores in measured.items():
+        for targets, evidence in zip(explanation.targets, scores.evidence, strict=True):
+            yield MapEvidence(name, targets, evidence)

@@ -1,0 +1,172 @@
+"""From what each image adds to the numbers of the dataset, per class and per slice.
+
+Every number is a sum that can be added in any order (`metrics.summary`), so shards, workers and batches do not change
+it. This module holds no formula. What is shuffled are the sums, once per bundle, never images or heatmaps.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.transforms import window
+from apache_beam.utils import windowed_value
+
+from transforms import localize, schemas
+from transforms.metrics import protocols, summary
+
+SUMMARY_TAG = "summary"
+CURVES_TAG = "curves"
+
+ALL, CLASS, TARGET = "all", "class", "target"
+"""Values of ``slice_name`` beside the features of the records."""
+
+# Sums are handed on before a bundle ends when there are this many: it bounds a worker's memory.
+_MAX_STATES = 8192
+# Curves of single classes and slices keep every so-many-th threshold; the curve over everything keeps all.
+_CURVE_STEP = 20
+
+Key = tuple[str, str, str]
+"""``(method, slice_name, slice_value)``."""
+
+
+@dataclasses.dataclass
+class Aggregate(beam.PTransform):
+    """`localize.ImageEvidence` to Arrow tables of `schemas.SUMMARY` (`SUMMARY_TAG`) and `schemas.CURVES` (`CURVES_TAG`).
+
+    Attributes:
+        protocol: of the metrics.
+        primary_target: whose maps the numbers are about; other targets have a slice of their own
+            (``slice_name`` = ``target``).
+        class_names: one per class, unlike.
+        per_class: whether there are numbers for each class.
+        replicates: of the bootstrap, for the numbers over everything and over slices.
+    """
+
+    protocol: protocols.Protocol
+    primary_target: str
+    class_names: tuple[str, ...]
+    per_class: bool
+    replicates: int
+
+    def expand(self, evidence: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
+        return (
+            evidence
+            | "PreAggregate" >> beam.ParDo(_PreAggregateFn(self))
+            | "Combine" >> beam.CombinePerKey(_MergeFn(self.protocol))
+            | "ByMethod" >> beam.Map(_by_method).with_output_types(tuple[str, tuple[Key, summary.MetricState]])
+            | "Gather" >> beam.GroupByKey()
+            | "Summarise" >> beam.ParDo(_SummariseFn()).with_outputs(CURVES_TAG, main=SUMMARY_TAG)
+        )
+
+
+@beam.typehints.with_output_types(tuple[Key, summary.MetricState])
+class _PreAggregateFn(beam.DoFn):
+    def __init__(self, settings: Aggregate) -> None:
+        self._protocol = settings.protocol
+        self._primary = settings.primary_target
+        self._names = settings.class_names
+        self._per_class = settings.per_class
+        self._replicates = settings.replicates
+        self._states: dict[Key, summary.MetricState] = {}
+
+    def start_bundle(self) -> None:
+        self._states = {}
+
+    def process(self, image: localize.ImageEvidence) -> Iterator[tuple[Key, summary.MetricState]]:
+        for one in image.maps:
+            for slice_name, value in self._slices(image, one):
+                # A class has few images and there are many classes: no replicates there (see `summary`).
+                replicates = 0 if slice_name == CLASS else self._replicates
+                key = (one.method, slice_name, value)
+                if key not in self._states:
+                    self._states[key] = summary.MetricState(self._protocol, replicates)
+                self._states[key].add(one.evidence, image.image_id, dict(one.curves))
+        if len(self._states) > _MAX_STATES:
+            yield from self._states.items()
+            self._states = {}
+
+    def _slices(self, image: localize.ImageEvidence, one: localize.MapEvidence) -> Iterator[tuple[str, str]]:
+        if self._primary in one.targets:
+            yield ALL, ""
+            if self._per_class:
+                yield CLASS, self._names[one.evidence.class_id]
+            yield from image.slices
+        for target in one.targets:
+            if target != self._primary:
+                yield TARGET, target
+
+    def finish_bundle(self) -> Iterator[windowed_value.WindowedValue]:
+        whole = window.GlobalWindow()
+        for element in self._states.items():
+            yield windowed_value.WindowedValue(element, whole.max_timestamp(), [whole])
+        self._states = {}
+
+
+class _MergeFn(beam.CombineFn):
+    """Sums of sums; None is the sum of nothing."""
+
+    def __init__(self, protocol: protocols.Protocol) -> None:
+        self._protocol = protocol
+
+    def create_accumulator(self) -> summary.MetricState | None:
+        return None
+
+    def add_input(
+        self, accumulator: summary.MetricState | None, state: summary.MetricState
+    ) -> summary.MetricState:
+        return self.merge_accumulators([accumulator, state])  # type: ignore[return-value]
+
+    def merge_accumulators(
+        self, accumulators: Iterable[summary.MetricState | None]
+    ) -> summary.MetricState | None:
+        merged: summary.MetricState | None = None
+        for state in accumulators:
+            if state is not None:
+                if merged is None:
+                    merged = summary.MetricState(self._protocol, state.replicates)
+                merged.absorb(state)
+        return merged
+
+    def extract_output(self, accumulator: summary.MetricState) -> summary.MetricState:
+        return accumulator
+
+
+def _by_method(element: tuple[Key, summary.MetricState]) -> tuple[str, tuple[Key, summary.MetricState]]:
+    return element[0][0], element
+
+
+@beam.typehints.with_output_types(pa.Table)
+class _SummariseFn(beam.DoFn):
+    def process(
+        self, element: tuple[str, Iterable[tuple[Key, summary.MetricState]]]
+    ) -> Iterator[pa.Table | beam.pvalue.TaggedOutput]:
+        numbers, curves = tables(sorted(element[1], key=lambda item: item[0]))
+        yield numbers
+        yield beam.pvalue.TaggedOutput(CURVES_TAG, curves)
+
+
+def tables(states: list[tuple[Key, summary.MetricState]]) -> tuple[pa.Table, pa.Table]:
+    """The rows of ``summary`` and ``curves`` of one method.
+
+    Args:
+        states: every slice of the method.
+    """
+    overall = [state for (_, slice_name, _), state in states if slice_name == ALL]
+    thresholds = overall[0].best_thresholds() if overall else {}
+    numbers, curves = [], []
+    for (method, slice_name, value), state in states:
+        place = {"method": method, "slice_name": slice_name, "slice_value": value}
+        numbers += [place | row._asdict() for row in state.summary_rows(thresholds)]
+        curves += [place | row._asdict() for row in state.curve_rows(1 if slice_name == ALL else _CURVE_STEP)]
+    return schemas.table_from_rows(schemas.SUMMARY, numbers), schemas.table_from_rows(schemas.CURVES, curves)
+
+
+def distinct_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Class names in which every name occurs once: one that occurs twice gets its class id (ImageNet has two cranes)."""
+    listed = list(names)
+    count = collections.Counter(listed)
+    return tuple(f"{name} ({i})" if count[name] > 1 else name for i, name in enumerate(listed))
