@@ -117,19 +117,19 @@ def fragile_factory() -> keras.Model:
 
 @keras.saving.register_keras_serializable("heatbeam_tests")
 class NotANumberOn(keras.layers.Layer):
-    """Turns an image whose first pixel is (255, 0, 255) into NaN."""
+    """Makes the scores of an image NaN if its first pixel is (255, 0, 255)."""
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        poisoned = tf.reduce_all(inputs[:, :1, :1] == [255.0, 0.0, 255.0], axis=-1, keepdims=True)
-        return tf.where(poisoned, np.float32("nan"), inputs)
+    def call(self, scores: tf.Tensor, inputs: tf.Tensor) -> tf.Tensor:
+        poisoned = tf.reduce_all(inputs[:, 0, 0] == [255.0, 0.0, 255.0], axis=-1, keepdims=True)
+        return tf.where(poisoned, np.float32("nan"), scores)
 
 
 def undefined_factory() -> keras.Model:
     """A model whose scores are NaN for one kind of image."""
     keras.utils.set_random_seed(1)
     inputs = keras.Input((16, 16, 3))
-    x = keras.layers.GlobalAveragePooling2D()(_trunk(NotANumberOn()(inputs)))
-    return keras.Model(inputs, keras.layers.Dense(3)(x), name="undefined")
+    x = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(_trunk(inputs)))
+    return keras.Model(inputs, NotANumberOn()(x, inputs), name="undefined")
 
 
 @keras.saving.register_keras_serializable("heatbeam_tests")

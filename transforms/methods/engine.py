@@ -506,7 +506,10 @@ def _padded(array: np.ndarray, length: int) -> np.ndarray:
 
 
 def _message(error: tf.errors.OpError) -> str:
-    return " ".join(str(error.message or error).split())[:200]
+    """What the device said, without the stack of the code that built the graph."""
+    noise = (" ", "\t", "Graph execution error", "Detected at node", "Stack trace", "File ")
+    lines = [line for line in str(error.message).splitlines() if line.strip() and not line.startswith(noise)]
+    return " ".join(" ".join(lines or [type(error).__name__]).split())[:200]
 
 
 def _joined(parts: list[ImageExplanation]) -> ImageExplanation:

@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from tests import engine_specs, keras_models
+from transforms.methods import engine, loading
+
+REFERENCE = np.load(keras_models.GOLDEN / "methods_public.npz")
+IMAGES = REFERENCE["images_u8/64x64"]
+M = engine_specs.method
+
+
+def labels(name: str) -> list[tuple[int, ...]]:
+    return [tuple(int(i) for i in row) for row in REFERENCE[f"{name}/indices"]]
+
+
+def map_of(one: engine.ImageExplanation, label: str, class_id: int) -> np.ndarray:
+    (maps,) = (values for name, _, values in one.maps if name == label)
+    return maps[one.class_ids.tolist().index(class_id)]
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "key"),
+    [
+        ("tiny_gap", "cam", "cam"),
+        ("tiny_gap", "grad_cam", "gradcam"),
+        ("tiny_flat", "grad_cam", "gradcam"),
+        ("tiny_gap", "grad_cam_plus_plus", "gradcampp"),
+        ("tiny_flat", "grad_cam_plus_plus", "gradcampp"),
+        ("tiny_gap", "score_cam", "scorecam"),
+        ("tiny_flat", "score_cam", "scorecam"),
+    ],
+)
+def test_maps_equal_those_of_keras_explainable(model, name, key):
+    options = {"variant": "keras_explainable"} if name == "score_cam" else {}
+    spec = engine_specs.spec(
+        engine_specs.file(str(keras_models.GOLDEN / f"{model}.keras")), M(name, **options), targets=("labels",)
+    )
+    results = engine.Engine(spec).explain(IMAGES, labels(model), {})
+    expected = REFERENCE[f"{model}/seed/raw/{key}/idx"]
+    for b in range(len(expected)):  # the file keeps fewer images of maps at input size
+        for column, class_id in enumerate(labels(model)[b]):
+            want, got = expected[b, ..., column], map_of(results[b], name, class_id)
+            if name == "grad_cam_plus_plus":  # the seed keeps the factor exp(score), which is left out here
+                place = results[b].class_ids.tolist().index(class_id)
+                got = got * np.exp(results[b].logits[place].astype(np.float64))
+            if name == "score_cam":  # the seed sums the enlarged masks; enlarging the sum is the same
+                got = cv2.resize(got, want.shape, interpolation=cv2.INTER_LINEAR)
+            assert np.abs(got - want).max() <= 1e-5 * np.abs(want).max()
+
+
+def test_explains_each_class_once_with_every_reason():
+    spec = engine_specs.spec(engine_specs.file(keras_models.GAP), targets=("label", 3, "predicted", "runner_up", "top_3"))
+    logits = REFERENCE["tiny_gap/keras3/logits"]
+    order = np.argsort(-logits, axis=1)
+    results = engine.Engine(spec).explain(IMAGES, [(int(order[0, 1]),), (), (3,), (9, 1)], {})
+    for one, row, first in zip(results, logits, order, strict=True):
+        assert len(set(one.class_ids.tolist())) == len(one.class_ids)
+        assert one.predicted_class_id == first[0]
+        np.testing.assert_allclose(one.logits, row[one.class_ids], atol=1e-5)
+        np.testing.assert_allclose(one.probabilities, (np.exp(row) / np.exp(row).sum())[one.class_ids], atol=1e-5)
+        assert one.ranks.tolist() == [1 + int((row > row[c]).sum()) for c in one.class_ids]
+    reasons = dict(zip(results[0].class_ids.tolist(), results[0].targets, strict=True))
+    assert reasons[int(order[0, 1])] == ("label", "runner_up", "top_3")
+    assert reasons[int(order[0, 0])] == ("predicted", "top_3")
+    assert dict(zip(results[2].class_ids.tolist(), results[2].targets, strict=True))[3][:2] == ("label", "class_3")
+    assert 9 in results[3].class_ids and 1 not in results[3].class_ids.tolist()[:1]  # label is the first of several
+
+
+def test_every_label_is_explained_however_many_there_are():
+    spec = engine_specs.spec(engine_specs.file(keras_models.GAP), targets=("labels", "predicted"))
+    explainer = engine.Engine(spec)
+    many = [(0, 1, 2, 3, 4, 5, 6), (7,), (), (8, 9)]
+    results = explainer.explain(IMAGES, many, {})
+    for one, ids in zip(results, many, strict=True):
+        assert set(one.class_ids.tolist()) == {*ids, one.predicted_class_id}
+        alone = engine.Engine(engine_specs.spec(engine_specs.file(keras_models.GAP), targets=(0, 1, 2, 3, 4, 5, 6, 7, 8, 9)))
+        break
+    everything = alone.explain(IMAGES, [()] * 4, {})
+    for one, reference in zip(results, everything, strict=True):
+        for class_id in one.class_ids.tolist():
+            np.testing.assert_allclose(
+                map_of(one, "grad_cam", class_id), map_of(reference, "grad_cam", class_id), rtol=1e-4, atol=1e-7
+            )
+
+
+def test_results_do_not_depend_on_the_batch_and_nothing_is_traced_again():
+    methods = (M("grad_cam"), M("layer_cam"), M("score_cam"), M("eigen_cam"))
+    explainer = engine.Engine(engine_specs.spec(engine_specs.file(keras_models.FLAT), *methods))
+    ids = labels("tiny_flat")
+    whole = explainer.explain(IMAGES, ids, {})
+    traces = explainer.traces
+    single = [explainer.explain(IMAGES[i : i + 1], ids[i : i + 1], {})[0] for i in range(4)]
+    assert explainer.traces == traces
+    for one, other in zip(whole, single, strict=True):
+        assert one.class_ids.tolist() == other.class_ids.tolist()
+        for (_, _, maps), (_, _, alone) in zip(one.maps, other.maps, strict=True):
+            np.testing.assert_allclose(maps, alone, atol=1e-5 * np.abs(maps).max())
+
+
+def test_methods_can_map_other_layers_and_other_targets():
+    methods = (
+        M("grad_cam", "early", layers=("act1",)),
+        M("grad_cam", "finer", target="finer_cam"),
+        M("grad_cam", "smooth", wrapper="smooth", wrapper_options={"repetitions": 2}),
+        M("grad_cam"),
+    )
+    model = engine_specs.file(keras_models.GAP)
+    layers = [o.name for o in engine.Engine(engine_specs.spec(model)).description.layers]
+    methods = (M("grad_cam", "early", layers=(layers[2],)), *methods[1:])
+    one = engine.Engine(engine_specs.spec(model, *methods)).explain(IMAGES, labels("tiny_gap"), {})[0]
+    by_label = {label: (layer, maps) for label, layer, maps in one.maps}
+    assert by_label["early"][0] == layers[2] and by_label["early"][1].shape[1:] != (8, 8)
+    plain = by_label["grad_cam"][1]
+    assert not np.allclose(by_label["finer"][1], plain, rtol=1e-2)
+    difference = np.abs(by_label["smooth"][1] - plain).max() / np.abs(plain).max()
+    assert 0 < difference < 0.8
+
+
+def test_a_method_that_explains_a_sample_leaves_the_others_out():
+    spec = engine_specs.spec(engine_specs.file(keras_models.GAP), M("grad_cam"), M("score_cam", sample=0.5))
+    explainer = engine.Engine(spec)
+    chosen = {"score_cam": np.array([False, True, True, False])}
+    some = explainer.explain(IMAGES, labels("tiny_gap"), chosen)
+    every = explainer.explain(IMAGES, labels("tiny_gap"), {})
+    assert [[label for label, _, _ in one.maps] for one in some] == [
+        ["grad_cam"], ["grad_cam", "score_cam"], ["grad_cam", "score_cam"], ["grad_cam"]
+    ]  # fmt: skip
+    np.testing.assert_allclose(some[2].maps[1][2], every[2].maps[1][2], rtol=1e-4, atol=1e-6)
+
+
+def test_xla_gives_the_same_maps():
+    ids = labels("tiny_gap")
+    model = engine_specs.file(keras_models.GAP)
+    plain = engine.Engine(engine_specs.spec(model)).explain(IMAGES[:3], ids[:3], {})
+    compiled = engine.Engine(engine_specs.spec(model, xla=True)).explain(IMAGES[:3], ids[:3], {})
+    for one, other in zip(plain, compiled, strict=True):
+        np.testing.assert_allclose(one.maps[0][2], other.maps[0][2], atol=1e-5 * np.abs(one.maps[0][2]).max())
+
+
+def test_predict_gives_probabilities_in_chunks():
+    explainer = engine.Engine(engine_specs.spec(engine_specs.file(keras_models.GAP), pass_batch_size=3))
+    inputs = IMAGES.astype(np.float32) / 127.5 - 1
+    logits = REFERENCE["tiny_gap/keras3/logits"].astype(np.float64)
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(explainer.predict(inputs), expected, atol=1e-5)
+
+
+def test_a_poisoned_image_fails_its_batch_with_the_models_words():
+    explainer = engine.Engine(engine_specs.spec(engine_specs.factory("fragile_factory"), preprocessing=loading.Preprocessing("none", None, None)))
+    images = np.zeros((3, 16, 16, 3), np.uint8)
+    images[1, 0, 0] = (255, 0, 255)
+    with pytest.raises(engine.BatchError, match="poisoned image"):
+        explainer.explain(images, [(0,)] * 3, {})
+    assert len(explainer.explain(images[[0, 2]], [(0,)] * 2, {})) == 2
+
+
+def test_scores_that_are_no_numbers_are_flagged_for_their_image_only():
+    none = loading.Preprocessing("none", None, None)
+    explainer = engine.Engine(engine_specs.spec(engine_specs.factory("undefined_factory"), preprocessing=none))
+    images = np.zeros((3, 16, 16, 3), np.uint8)
+    images[1, 0, 0] = (255, 0, 255)
+    assert [one.finite for one in explainer.explain(images, [(0,)] * 3, {})] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("methods", "changes", "said"),
+    [
+        ((M("cam"),), {"model": keras_models.FLAT}, "needs a head of global average pooling"),
+        ((M("grad_cam"),), {"targets": (10,)}, "names class 10, the model has classes 0 to 9"),
+        ((M("layer_cam_fused"),), {}, "fuses several layers; name them"),
+        ((M("grad_cam", layers=("nowhere",)),), {}, "no layer 'nowhere'"),
+    ],
+    ids=["cam-head", "class-id", "one-layer", "layer"],
+)
+def test_a_method_that_does_not_fit_the_model_is_refused(methods, changes, said):
+    model = engine_specs.file(changes.pop("model", keras_models.GAP))
+    with pytest.raises(loading.ModelError, match=said):
+        engine.Engine(engine_specs.spec(model, *methods, **changes)).warm_up()
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("none", (10, 128, 255)),
+        ("tf", (10 / 127.5 - 1, 128 / 127.5 - 1, 1)),
+        ("torch", ((10 / 255 - 0.485) / 0.229, (128 / 255 - 0.456) / 0.224, (1 - 0.406) / 0.225)),
+        ("caffe", (255 - 103.939, 128 - 116.779, 10 - 123.68)),
+        ("MobileNetV2", (10 / 127.5 - 1, 128 / 127.5 - 1, 1)),
+    ],
+)
+def test_preprocessing_modes(mode, expected):
+    function = loading.preprocessing_function(loading.Preprocessing(mode, None, None), None)
+    pixel = np.array([10, 128, 255], np.uint8).reshape(1, 1, 1, 3)
+    np.testing.assert_allclose(function(pixel).numpy().ravel(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_preprocessing_by_scale_and_offset():
+    function = loading.preprocessing_function(loading.Preprocessing("auto", (0.5,), (1.0, 2.0, 3.0)), None)
+    pixel = np.array([10, 20, 30], np.uint8).reshape(1, 1, 1, 3)
+    assert function(pixel).numpy().ravel().tolist() == [6.0, 12.0, 18.0]
+
+
+def test_equal_models_have_equal_digests():
+    one, other = keras_models.classifier(), keras_models.classifier()
+    assert loading.model_digest(one) == loading.model_digest(other)
+    assert loading.model_digest(one) != loading.model_digest(keras_models.classifier(seed=9))
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (engine_specs.file("/nowhere/model.keras"), "does not exist"),
+        (loading.ModelSource(None, "MobileNetV9", None, None, (), True), "has no model 'MobileNetV9'; it has"),
+        (loading.ModelSource(None, None, "tests.keras_models", None, (), True), "expected module:function"),
+        (loading.ModelSource(None, None, "tests.keras_models:nothing", None, (), True), "cannot be imported"),
+        (loading.ModelSource(None, None, "tests.keras_models:images", None, (), True), "cannot be imported"),
+    ],
+)
+def test_a_model_that_cannot_be_had_says_why(source, said):
+    with pytest.raises(loading.ModelError, match=said):
+        loading.load_keras_model(source)
+
+
+def test_a_file_with_code_is_refused_in_safe_mode(tmp_path):
+    import keras
+
+    inputs = keras.Input((4, 4, 3))
+    model = keras.Model(inputs, keras.layers.Lambda(lambda x: x * 2)(inputs))
+    path = str(tmp_path / "lambda.keras")
+    model.save(path)
+    with pytest.raises(loading.ModelError, match="set model.safe_mode: false"):
+        loading.load_keras_model(engine_specs.file(path))
