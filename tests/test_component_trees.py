@@ -45,13 +45,13 @@ def _check(image: np.ndarray) -> None:
 _SHAPES = st.tuples(st.integers(1, 14), st.integers(1, 14))
 
 
-@hypothesis.settings(max_examples=300, deadline=None)
+@hypothesis.settings(max_examples=150, deadline=None)
 @hypothesis.given(hnp.arrays(np.uint8, _SHAPES, elements=st.sampled_from([0, 0, 1, 2, 255])))
 def test_few_levels_with_holes_ties_and_lines(image: np.ndarray) -> None:
     _check(image)
 
 
-@hypothesis.settings(max_examples=100, deadline=None)
+@hypothesis.settings(max_examples=60, deadline=None)
 @hypothesis.given(hnp.arrays(np.uint8, _SHAPES))
 def test_noise(image: np.ndarray) -> None:
     _check(image)

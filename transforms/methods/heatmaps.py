@@ -88,7 +88,8 @@ def min_max(maps: Floats) -> Floats:
         The same shape and dtype, in [0, 1].
     """
     low = maps.min(axis=(-2, -1), keepdims=True)
-    shifted = maps - low
+    with np.errstate(invalid="ignore"):  # infinity - infinity is NaN: zeros below
+        shifted = maps - low
     high = shifted.max(axis=(-2, -1), keepdims=True)
     usable = np.isfinite(high) & (high > 0)
     scaled: Floats = np.where(usable, shifted, 0) / np.where(usable, high, 1)
@@ -111,7 +112,7 @@ def resize(raw: Floats, size: tuple[int, int], interpolation: Interpolation = "b
     return resized
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=64)
 def _weights(cells: int, view: tuple[float, float], length: int, size: int, interpolation: Interpolation) -> Floats:
     """Float64 ``(size, cells)``: how each of `size` pixels over an image side mixes the cells that span `view`.
 
@@ -149,6 +150,21 @@ def _cubic(t: Floats) -> dict[int, Floats]:
         return ((_CUBIC_A * d - 5 * _CUBIC_A) * d + 8 * _CUBIC_A) * d - 4 * _CUBIC_A
 
     return {-1: far(t + 1), 0: near(t), 1: near(1 - t), 2: far(2 - t)}
+
+
+def bilinear_weights(cells: tuple[int, ...], view: View, width: int, height: int) -> tuple[Floats, Floats]:
+    """`to_image_frame` as matrices: the map over its image is ``down @ raw @ across.T``.
+
+    Args:
+        cells: shape ``(h, w)`` of the map.
+        view: the part of the image that the map covers.
+        width, height: of the original image.
+
+    Returns:
+        down ``(height, h)`` and across ``(width, w)``, float64, read-only; a row is NaN where the view does not reach.
+    """
+    down = _weights(cells[0], (view[1], view[3]), height, height, "bilinear")
+    return down, _weights(cells[1], (view[0], view[2]), width, width, "bilinear")
 
 
 def place(

@@ -80,16 +80,14 @@ def _joined(parent: npt.NDArray[np.int32], pixel: int, width: int, diagonals: bo
     up, left, right, down = parent[pixel - width], parent[pixel - 1], parent[pixel + 1], parent[pixel + width]
     count = 0
     for other in (up, left, right, down):
-        if other >= 0:
-            near[count] = other
-            count += 1
+        near[count] = other  # overwritten by the next if it has not joined: cheaper than a branch
+        count += other >= 0
     if not diagonals or count > 2:
         return count
     corners = ((up, left, -width - 1), (up, right, 1 - width), (down, left, width - 1), (down, right, width + 1))
     for first, second, step in corners:
-        if first < 0 and second < 0 and parent[pixel + step] >= 0:
-            near[count] = parent[pixel + step]
-            count += 1
+        near[count] = parent[pixel + step]
+        count += (first < 0) & (second < 0) & (near[count] >= 0)
     return count
 
 
@@ -128,9 +126,7 @@ def _grow(
     found = 0
     for pixel in order:
         value = np.int32(framed[pixel])
-        extent[pixel, 0] = extent[pixel, 1] = column[pixel]
-        extent[pixel, 2] = extent[pixel, 3] = pixel
-        root = -1
+        root = np.int32(-1)
         for i in range(_joined(parent, pixel, width, diagonals, near)):
             other = near[i]
             if other == root:
@@ -155,8 +151,13 @@ def _grow(
         if root < 0:
             root = pixel
             level[pixel] = value
+            extent[pixel, 0] = extent[pixel, 1] = column[pixel]
+            extent[pixel, 2] = extent[pixel, 3] = pixel
         else:
-            _absorb(extent, root, pixel)
+            extent[root, 0] = min(extent[root, 0], column[pixel])
+            extent[root, 1] = max(extent[root, 1], column[pixel])
+            extent[root, 2] = min(extent[root, 2], pixel)
+            extent[root, 3] = max(extent[root, 3], pixel)
         parent[pixel] = root
         size[root] += 1
     for pixel in order:

@@ -22,7 +22,7 @@ def energy_share(evidence: npt.NDArray[np.floating], inside: npt.NDArray[np.bool
         inside: bool ``(H, W)``.
     """
     total = float(evidence.sum(dtype=np.float64))
-    return float(evidence[inside].sum(dtype=np.float64) / total) if total > 0 else float("nan")
+    return float(evidence.sum(dtype=np.float64, where=inside) / total) if total > 0 else float("nan")
 
 
 def energy_gain(share: float, area: float) -> float:

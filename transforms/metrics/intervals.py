@@ -70,6 +70,6 @@ def _poisson_table() -> npt.NDArray[np.uint8]:
 def poisson_weights(image_id: str, replicates: int) -> npt.NDArray[np.uint8]:
     """Weight of an image in each bootstrap replicate: uint8 ``(replicates,)``, read-only, the same on every machine."""
     digest = hashlib.shake_128(image_id.encode("utf-8", "surrogatepass")).digest(2 * replicates)
-    weights = _poisson_table()[np.frombuffer(digest, dtype="<u2")]
+    weights: npt.NDArray[np.uint8] = _poisson_table()[np.frombuffer(digest, dtype="<u2")]
     weights.setflags(write=False)
     return weights

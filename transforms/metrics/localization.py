@@ -249,8 +249,8 @@ def _energy(
     placed = heatmaps.place(
         heatmaps.positive(raw), size, source.view, (source.width, source.height), protocol.interpolation)  # fmt: skip
     # Bicubic resizing overshoots below 0; what the model did not see (NaN) has no energy.
-    share = energy.energy_share(np.nan_to_num(heatmaps.positive(placed)), region)
-    area = float(region.mean())
+    share = energy.energy_share(np.fmax(placed, 0), region)
+    area = np.count_nonzero(region) / region.size
     return {"energy_share": share, "energy_area": area, "energy_gain": energy.energy_gain(share, area)}
 
 

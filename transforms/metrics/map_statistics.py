@@ -62,8 +62,8 @@ def statistics(maps: Maps) -> dict[str, Floats]:
     return {
         "entropy": -np.where(share > 0, share * np.log(np.where(share > 0, share, 1)), share * 0).sum(axis=(1, 2)),
         "area": (evidence >= peak[:, None, None] / 2).mean(axis=(1, 2)) + missing,
-        "centroid_x": share.sum(axis=1) @ x,
-        "centroid_y": share.sum(axis=2) @ y,
+        "centroid_x": (share.sum(axis=1) * x).sum(axis=1),
+        "centroid_y": (share.sum(axis=2) * y).sum(axis=1),
         "peak_x": x[peak_column] + missing,
         "peak_y": y[peak_row] + missing,
         "peak": peak,

@@ -40,7 +40,7 @@ def truth_masks(masks: Bools, ignore: Bools | None, height: int, width: int) -> 
     Returns:
         object bool ``(height, width)`` and scored bool ``(height, width)``.
     """
-    inside = _nearest(masks.any(axis=0), height, width)
+    inside = _nearest(np.logical_or.reduce(masks, axis=0), height, width)
     if ignore is None:
         return inside, np.ones_like(inside)
     return inside, inside | ~_nearest(ignore, height, width)

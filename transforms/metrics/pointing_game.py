@@ -17,6 +17,8 @@ from transforms.metrics import boxes
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
+_ROUNDING = 1e-6
+
 
 def first_maximum(values: npt.NDArray[np.floating]) -> tuple[int, int]:
     """Column and row of the first maximum, row by row; NaN never is one.
@@ -29,11 +31,30 @@ def first_maximum(values: npt.NDArray[np.floating]) -> tuple[int, int]:
 
 
 def point(raw: npt.NDArray[np.floating], view: heatmaps.View, width: int, height: int) -> tuple[int, int]:
-    """The pixel ``(x, y)`` of the original image where the map is strongest; see `heatmaps.to_image_frame`."""
-    placed = heatmaps.to_image_frame(raw, view, width, height, "bilinear")
-    if np.isnan(placed).all():
+    """The pixel ``(x, y)`` of the original image where the map is strongest.
+
+    That is the first maximum of `heatmaps.to_image_frame`, but only pixels that can hold it are computed: a pixel is a
+    mean of the cells around it, so it cannot exceed a known pixel unless one of its cells does.
+
+    Args:
+        raw: ``(h, w)``, finite.
+        view: part of the original image that the map covers.
+        width, height: of the original image.
+    """
+    down, across = heatmaps.bilinear_weights(raw.shape, view, width, height)
+    rows, columns = np.flatnonzero(~np.isnan(down[:, 0])), np.flatnonzero(~np.isnan(across[:, 0]))
+    if not len(rows) or not len(columns):
         raise ValueError(f"view {view} shows nothing of the image of {width} x {height} pixels")
-    return first_maximum(placed)
+    down, across = down[rows], across[columns]
+    peak_row, peak_column = divmod(int(np.argmax(raw)), raw.shape[1])
+    known = down[np.argmax(down[:, peak_row])] @ raw @ across[np.argmax(across[:, peak_column])]
+    cells = raw >= known - _ROUNDING * np.abs(raw).max()
+    near_rows = np.flatnonzero(down[:, cells.any(axis=1)].any(axis=1))
+    near_columns = np.flatnonzero(across[:, cells.any(axis=0)].any(axis=1))
+    values = down[near_rows] @ raw @ across[near_columns].T
+    # Sums that differ only by rounding are ties: they are equal in float32.
+    x, y = first_maximum(values.astype(np.float32))
+    return int(columns[near_columns[x]]), int(rows[near_rows[y]])
 
 
 def hits_boxes(x: int, y: int, truths: Floats, tolerance_px: float) -> bool:

@@ -1,0 +1,27 @@
+"""Protocols are data."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from transforms.metrics import protocols
+
+
+@pytest.mark.parametrize("name", protocols.PROTOCOLS)
+def test_a_protocol_survives_json(name: str) -> None:
+    protocol = protocols.get(name)
+    values = json.loads(json.dumps(protocol.as_dict()))
+    assert protocols.Protocol(**{**values, "iou_limits": tuple(values["iou_limits"])}) == protocol
+    assert values["name"] == name
+
+
+def test_wsolevaluation_keeps_negative_evidence_and_default_does_not() -> None:
+    assert not protocols.get("wsolevaluation").rectify and protocols.get("default").rectify
+    assert protocols.get("wsolevaluation").interpolation == "bicubic"
+
+
+def test_unknown_protocol() -> None:
+    with pytest.raises(ValueError, match="'coco'; expected one of default, wsolevaluation, torchray"):
+        protocols.get("coco")
