@@ -150,10 +150,13 @@ class InputConfig(_Section):
             raise ValueError("tfrecord names no files")
         return self
 
-    def resolved_features(self) -> FeaturesConfig:
-        """The source's usual names, with what the file sets put in their place."""
+    @pydantic.model_validator(mode="after")
+    def _usual_features(self) -> InputConfig:
+        """The source's usual feature names, with what the file sets in their place: as the manifest records them."""
         usual = TFRECORD_FEATURES if self.tfrecord is not None else TFDS_FEATURES
-        return usual.model_copy(update={name: getattr(self.features, name) for name in self.features.model_fields_set})
+        given = {name: getattr(self.features, name) for name in self.features.model_fields_set}
+        object.__setattr__(self, "features", FeaturesConfig(**{**usual.model_dump(), **given}))
+        return self
 
 
 class PreprocessingConfig(_Section):

@@ -185,7 +185,7 @@ def _tfds_spec(source: config.TfdsConfig) -> tfds_source.TFDSSpec:
 
 def _feature_map(settings: config.RunConfig, vocabulary: tuple[str, ...] | None) -> features.FeatureMap:
     source = settings.input
-    names = source.resolved_features()
+    names = source.features
     if names.image is None:
         raise ValueError("image is null; every record needs an image")
     return features.FeatureMap(

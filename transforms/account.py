@@ -6,11 +6,15 @@ what the tables hold.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
+from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
 from apache_beam.io import filesystems
+from apache_beam.transforms import window
+from apache_beam.utils import windowed_value
 
 
 @dataclasses.dataclass
@@ -25,28 +29,57 @@ class Account(beam.PTransform):
 
     path: str
 
-    def expand(self, collections: dict[str, beam.PCollection]) -> beam.PCollection:
-        counts = [
-            elements
-            | f"Count {name}" >> beam.combiners.Count.Globally()
-            | f"Name {name}" >> beam.Map(_named, name).with_output_types(tuple[str, int])
-            for name, elements in collections.items()
-        ]
+    def expand(self, counted: dict[str, beam.PCollection]) -> beam.PCollection:
+        counts = [elements | f"Count {name}" >> beam.ParDo(_CountFn(name)) for name, elements in counted.items()]
         return (
             tuple(counts)
             | beam.Flatten()
-            | beam.combiners.ToDict()
-            | "Write" >> beam.Map(_write, self.path).with_output_types(str)
+            | "Add" >> beam.CombineGlobally(_AddFn())
+            | "Write" >> beam.Map(_write, tuple(counted), self.path).with_output_types(str)
         )
 
 
-def _named(count: int, name: str) -> tuple[str, int]:
-    return name, count
+@beam.typehints.with_output_types(dict[str, int])
+class _CountFn(beam.DoFn):
+    """One ``{name: count}`` per bundle."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._count = 0
+
+    def start_bundle(self) -> None:
+        self._count = 0
+
+    def process(self, _: object) -> None:
+        self._count += 1
+
+    def finish_bundle(self) -> Iterator[windowed_value.WindowedValue]:
+        whole = window.GlobalWindow()
+        yield windowed_value.WindowedValue({self._name: self._count}, whole.max_timestamp(), [whole])
 
 
-def _write(counts: dict[str, int], path: str) -> str:
+@beam.typehints.with_input_types(dict[str, int])
+@beam.typehints.with_output_types(dict[str, int])
+class _AddFn(beam.CombineFn):
+    def create_accumulator(self) -> dict[str, int]:
+        return {}
+
+    def add_input(self, accumulator: dict[str, int], counts: dict[str, int]) -> dict[str, int]:
+        return self.merge_accumulators([accumulator, counts])
+
+    def merge_accumulators(self, accumulators: Iterable[dict[str, int]]) -> dict[str, int]:
+        total: collections.Counter[str] = collections.Counter()
+        for counts in accumulators:
+            total.update(counts)
+        return dict(total)
+
+    def extract_output(self, accumulator: dict[str, int]) -> dict[str, int]:
+        return accumulator
+
+
+def _write(counts: dict[str, int], names: tuple[str, ...], path: str) -> str:
     with filesystems.FileSystems.create(path) as file:
-        file.write(json.dumps(counts).encode())
+        file.write(json.dumps({name: counts.get(name, 0) for name in names}).encode())
     return path
 
 
