@@ -99,3 +99,15 @@ def test_input_is_not_changed() -> None:
     spans, extents = component_trees.components(image)
     component_trees.largest_components(image, spans, extents)
     assert (image == np.arange(48).reshape(6, 8)).all()
+
+
+def test_compiles_without_a_cache_where_none_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    compile_ = component_trees.numba.njit
+
+    def njit(function, cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return compile_(function, **options)
+
+    monkeypatch.setattr(component_trees.numba, "njit", njit)
+    assert component_trees._compiled(lambda number: number + 1)(2) == 3

@@ -166,11 +166,11 @@ def test_wsolevaluation_heatmap_is_its_own_recipe() -> None:
     raw = np.random.default_rng(5).normal(size=(7, 7)).astype(np.float32)
     cubic = cv2.resize(raw, (224, 224), interpolation=cv2.INTER_CUBIC)
     want = (cubic - cubic.min()) / (cubic - cubic.min()).max()
-    assert (localization._in_frame(raw, _source(500, 333), WSOL) == want).all()
+    assert (localization.framed(raw, _source(500, 333), WSOL, []).heatmap == want).all()
 
 
 def test_wrong_shapes_and_groups_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"maps \(1, 7, 7\), 2 class ids"):
+    with pytest.raises(ValueError, match=r"maps \(1, 7, 7\), 1 frames, 2 truths, 2 class ids"):
         localization.localize(_block(7, 0, 1, 0, 1), _source(), _truth(), [1, 2], [1], DEFAULT, GROUPS)
     with pytest.raises(ValueError, match="unknown metric groups boxen"):
         localization.columns(["boxen"])

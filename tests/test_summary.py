@@ -173,21 +173,6 @@ def test_states_of_different_settings_do_not_merge() -> None:
         summary.MetricState(PROTOCOL, 0).merge(summary.MetricState(PROTOCOL, 5))
 
 
-def test_table_gives_slices_their_own_states() -> None:
-    everything = summary.Key("grad_cam", summary.ALL_SLICE, summary.ALL_SLICE)
-    dog = summary.Key("grad_cam", summary.CLASS_SLICE, "dog")
-    first, second = (summary.MetricTable(PROTOCOL, 10) for _ in range(2))
-    first.add([everything, dog], localization.Evidence(0, {}, _hits(100, 100)), "a", {})
-    second.add([everything], localization.Evidence(1, {}, ~_hits(50, 50)), "b", {})
-    second.add([everything], localization.Evidence(1, {}, ~_hits(50, 50)), "c", {})
-    merged = first.merge(second)
-    rows = {(key, row.metric): row for key, row in merged.summary_rows()}
-    assert rows[everything, "max_box_acc"].value == 1 and rows[everything, "best_box_threshold_single_50"].value == 0.05
-    assert rows[dog, "max_box_acc"].n == 1 and rows[dog, "box_acc_at_run_threshold_single_50"].value == 1
-    assert {key for key, _ in merged.curve_rows(100)} == {everything}
-    assert len(first.states) == 2 and first.states[everything].images == 1
-
-
 def test_a_thousand_classes_fit_into_64_mib() -> None:
     """Boxes, masks, curves and thirty values of 300 images each: pickled, as it travels."""
     state = summary.MetricState(PROTOCOL, 0)

@@ -55,11 +55,18 @@ def localize(
         cells: of a side of the baseline maps, which cover the whole original image; odd numbers have a centre cell.
     """
     whole = dataclasses.replace(source, view=(0.0, 0.0, float(source.width), float(source.height)))
-    count = len(np.asarray(class_ids))
-    measured = set(groups) - {"statistics"}
-    return {
-        name: localization.localize(
-            np.broadcast_to(one, (count, cells, cells)), whole, ground_truth, class_ids, ranks, protocol, measured
-        )
-        for name, one in baseline_maps(cells, cells).items()
-    }
+    measured = tuple(sorted(set(groups) - {"statistics"}))
+    found = localization.truths(ground_truth, whole, class_ids, protocol)
+    scores = {}
+    for name, raw in baseline_maps(cells, cells).items():
+        maps = np.broadcast_to(raw, (len(found), cells, cells))
+        frames = [_framed(name, cells, protocol, measured)] * len(found)
+        scores[name] = localization.measure(maps, frames, whole, found, class_ids, ranks, protocol, measured)
+    return scores
+
+
+@functools.lru_cache(maxsize=16)
+def _framed(name: str, cells: int, protocol: protocols.Protocol, groups: tuple[str, ...]) -> localization.Framed:
+    """A baseline in the frame. It covers the whole image, so it is the same for images of any size."""
+    whole = records.Source("", "", 0, "", cells, cells, (0.0, 0.0, float(cells), float(cells)))
+    return localization.framed(baseline_maps(cells, cells)[name], whole, protocol, groups)

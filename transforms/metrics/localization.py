@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,9 @@ from transforms.metrics import (
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+
+GT_KNOWN_IOU = 0.5
+"""A box at the fixed threshold is right at or above this IoU."""
 
 STATISTICS = (
     "entropy", "area", "centroid_x", "centroid_y", "peak_x", "peak_y", "peak", "positive_share", "border_share",
@@ -144,6 +147,52 @@ def truth_of(
     return found
 
 
+def truths(
+    ground_truth: records.GroundTruth, source: records.Source, class_ids: npt.ArrayLike, protocol: protocols.Protocol
+) -> tuple[Truth, ...]:
+    """The ground truth of each class: the same for every method, so worth computing once per image."""
+    return tuple(truth_of(ground_truth, source, class_id, protocol) for class_id in np.asarray(class_ids).tolist())
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Framed:
+    """One map in the frame of a protocol, as far as it does not depend on the ground truth.
+
+    Attributes:
+        heatmap: ``(frame, frame)`` in [0, 1].
+        found: its boxes at every level, or None if boxes are not asked for.
+        evidence: ``(frame, frame)``, the positive part on its own scale, or None if energy is not asked for.
+    """
+
+    heatmap: npt.NDArray[np.floating]
+    found: box_accuracy.LevelBoxes | None
+    evidence: npt.NDArray[np.floating] | None
+
+
+def framed(
+    raw: npt.NDArray[np.floating], source: records.Source, protocol: protocols.Protocol, groups: Collection[str]
+) -> Framed:
+    """Bring one raw map ``(h, w)`` into the frame."""
+    size = (protocol.frame_px, protocol.frame_px)
+    image_size = (source.width, source.height)
+    heatmap = heatmaps.heatmap(
+        raw,
+        size,
+        rectify=protocol.rectify,
+        interpolation=protocol.interpolation,
+        view=source.view,
+        image_size=image_size,
+    )
+    found, evidence = None, None
+    if "boxes" in groups:
+        found = box_accuracy.level_boxes(box_accuracy.to_bytes(heatmap), hole_boxes=protocol.hole_boxes)
+    if "energy" in groups:
+        placed = heatmaps.place(heatmaps.positive(raw), size, source.view, image_size, protocol.interpolation)
+        # Bicubic resizing overshoots below 0; what the model did not see (NaN) has no energy.
+        evidence = np.fmax(placed, 0)
+    return Framed(heatmap, found, evidence)
+
+
 def localize(
     maps: npt.NDArray[np.floating],
     source: records.Source,
@@ -153,7 +202,7 @@ def localize(
     protocol: protocols.Protocol,
     groups: Collection[str],
 ) -> Scores:
-    """Measure the heatmaps of one method for one image.
+    """Measure the heatmaps of one method for one image: `truths`, `framed` and `measure` in one.
 
     Args:
         maps: ``(L, h, w)``, raw and signed, over `source`'s view, one per explained class.
@@ -166,56 +215,73 @@ def localize(
     Raises:
         ValueError: if the shapes do not fit or a group is unknown.
     """
-    ids, places = np.asarray(class_ids, np.int64), np.asarray(ranks, np.int64)
-    if maps.ndim != 3 or len(ids) != len(maps) or len(places) != len(maps):
-        got = f"maps {maps.shape}, {len(ids)} class ids, {len(places)} ranks"
-        raise ValueError(f"{got}; expected (L, h, w), L and L")
+    found = truths(ground_truth, source, class_ids, protocol)
+    frames = [framed(raw, source, protocol, groups) for raw in maps]
+    return measure(maps, frames, source, found, class_ids, ranks, protocol, groups)
+
+
+def measure(
+    maps: npt.NDArray[np.floating],
+    frames: Sequence[Framed],
+    source: records.Source,
+    found: Sequence[Truth],
+    class_ids: npt.ArrayLike,
+    ranks: npt.ArrayLike,
+    protocol: protocols.Protocol,
+    groups: Collection[str],
+) -> Scores:
+    """`localize` with the maps `framed` and the `truths` found already; one of each per explained class."""
+    ids, places = np.asarray(class_ids, np.int64).tolist(), np.asarray(ranks, np.int64).tolist()
+    if maps.ndim != 3 or {len(ids), len(places), len(frames), len(found)} != {len(maps)}:
+        got = f"maps {maps.shape}, {len(frames)} frames, {len(found)} truths, {len(ids)} class ids, {len(places)} ranks"
+        raise ValueError(f"{got}; expected (L, h, w) and L of each")
     names = columns(groups)
     table = {name: np.full(len(maps), np.nan) for name in names}
     if "statistics" in groups:
         table.update(map_statistics.statistics(maps))
     estimated = np.full((len(maps), 4), np.nan)
     evidence = []
-    for number, class_id in enumerate(ids.tolist()):
-        truth = truth_of(ground_truth, source, class_id, protocol)
-        values, estimated[number], hits, pixels = _measure(maps[number], source, truth, protocol, groups)
+    for number, (raw, frame, truth) in enumerate(zip(maps, frames, found, strict=True)):
+        if frame.found is not None:
+            box = box_accuracy.box_at(frame.found, protocol.box_threshold)
+            estimated[number] = boxes.from_frame(box, source.width, source.height, protocol)
+        values, hits, pixels = _against(raw, frame, source, truth, protocol, groups)
         for name, value in values.items():
             table[name][number] = value
         finite = {name: float(table[name][number]) for name in names if math.isfinite(table[name][number])}
-        evidence.append(Evidence(class_id, {**finite, **_top_k(finite, int(places[number]))}, hits, pixels))
+        evidence.append(Evidence(ids[number], {**finite, **_top_k(finite, places[number])}, hits, pixels))
     values_of = tuple((name, table[name]) for name in names)
     return Scores(estimated, values_of, map_statistics.health(maps), tuple(evidence))
 
 
-def _measure(
+def _against(
     raw: npt.NDArray[np.floating],
+    frame: Framed,
     source: records.Source,
     truth: Truth,
     protocol: protocols.Protocol,
     groups: Collection[str],
-) -> tuple[dict[str, float], Floats, Bools | None, npt.NDArray[np.int64] | None]:
-    """Columns, stated box, box hits and pixel histogram of one map."""
+) -> tuple[dict[str, float], Bools | None, npt.NDArray[np.int64] | None]:
+    """Columns, box hits and pixel histogram of one map against the ground truth of its class."""
     values: dict[str, float] = {}
-    box, hits, pixels = np.full(4, np.nan), None, None
-    shown = _in_frame(raw, source, protocol)
-    if "boxes" in groups:
-        found = box_accuracy.level_boxes(box_accuracy.to_bytes(shown), hole_boxes=protocol.hole_boxes)
-        box = boxes.from_frame(
-            box_accuracy.box_at(found, protocol.box_threshold), source.width, source.height, protocol)  # fmt: skip
-        if truth.frame_boxes is not None:
-            ious = box_accuracy.level_ious(found, truth.frame_boxes, protocol)
-            hits = box_accuracy.box_hits(ious, _thresholds(protocol), protocol.iou_limits)
-            values["box_iou"] = float(box_accuracy.iou_at(ious, protocol.box_threshold)[box_accuracy.SINGLE])
-            values["box_hit"] = float(values["box_iou"] >= 0.5)
+    hits, pixels = None, None
+    if frame.found is not None and truth.frame_boxes is not None:
+        ious = box_accuracy.level_ious(frame.found, truth.frame_boxes, protocol)
+        hits = box_accuracy.box_hits(ious, _thresholds(protocol), protocol.iou_limits)
+        values["box_iou"] = float(box_accuracy.iou_at(ious, protocol.box_threshold)[box_accuracy.SINGLE])
+        values["box_hit"] = float(values["box_iou"] >= GT_KNOWN_IOU)
     if "masks" in groups and truth.inside is not None and truth.scored is not None:
-        pixels = pixel_precision_recall.histogram(shown, truth.inside, truth.scored, _edges(protocol))
-        values["mask_iou"] = pixel_precision_recall.mask_iou(
-            shown, truth.inside, truth.scored, protocol.mask_threshold)  # fmt: skip
-    if "energy" in groups and truth.region is not None:
-        values.update(_energy(raw, source, truth.region, protocol))
+        scored = truth.inside, truth.scored
+        pixels = pixel_precision_recall.histogram(frame.heatmap, *scored, _edges(protocol))
+        values["mask_iou"] = pixel_precision_recall.mask_iou(frame.heatmap, *scored, protocol.mask_threshold)
+    if frame.evidence is not None and truth.region is not None:
+        share = energy.energy_share(frame.evidence, truth.region)
+        area = np.count_nonzero(truth.region) / truth.region.size
+        gain = energy.energy_gain(share, area)
+        values.update({"energy_share": share, "energy_area": area, "energy_gain": gain})
     if "pointing" in groups and truth.region is not None and not truth.difficult:
         values["pointing_hit"] = _pointing(raw, source, truth, protocol)
-    return values, box, hits, pixels
+    return values, hits, pixels
 
 
 @functools.lru_cache(maxsize=8)
@@ -226,32 +292,6 @@ def _thresholds(protocol: protocols.Protocol) -> Floats:
 @functools.lru_cache(maxsize=8)
 def _edges(protocol: protocols.Protocol) -> Floats:
     return pixel_precision_recall.edges(protocol.threshold_step)
-
-
-def _in_frame(
-    raw: npt.NDArray[np.floating], source: records.Source, protocol: protocols.Protocol
-) -> npt.NDArray[np.floating]:
-    """The heatmap in [0, 1] in the frame of the protocol."""
-    return heatmaps.heatmap(
-        raw,
-        (protocol.frame_px, protocol.frame_px),
-        rectify=protocol.rectify,
-        interpolation=protocol.interpolation,
-        view=source.view,
-        image_size=(source.width, source.height),
-    )
-
-
-def _energy(
-    raw: npt.NDArray[np.floating], source: records.Source, region: Bools, protocol: protocols.Protocol
-) -> dict[str, float]:
-    size = (protocol.frame_px, protocol.frame_px)
-    placed = heatmaps.place(
-        heatmaps.positive(raw), size, source.view, (source.width, source.height), protocol.interpolation)  # fmt: skip
-    # Bicubic resizing overshoots below 0; what the model did not see (NaN) has no energy.
-    share = energy.energy_share(np.fmax(placed, 0), region)
-    area = np.count_nonzero(region) / region.size
-    return {"energy_share": share, "energy_area": area, "energy_gain": energy.energy_gain(share, area)}
 
 
 def _pointing(
@@ -297,7 +337,7 @@ def box_iou_at(
     truth = truth_of(ground_truth, source, class_id, protocol)
     if truth.frame_boxes is None:
         return math.nan, math.nan
-    shown = _in_frame(raw, source, protocol)
-    found = box_accuracy.level_boxes(box_accuracy.to_bytes(shown), hole_boxes=protocol.hole_boxes)
+    found = framed(raw, source, protocol, ["boxes"]).found
+    assert found is not None
     single, multi = box_accuracy.iou_at(box_accuracy.level_ious(found, truth.frame_boxes, protocol), threshold)
     return float(single), float(multi)

@@ -18,7 +18,7 @@ memory, and their bootstrap of a few dozen images says no more than Student's in
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -30,18 +30,6 @@ Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.unsignedinteger]
 
 COARSE_BINS = 100
-
-
-ALL_SLICE = "all"
-CLASS_SLICE = "class"
-
-
-class Key(NamedTuple):
-    """Whose numbers: the method, what rows are split by (`ALL_SLICE`, `CLASS_SLICE` or a feature), and the value."""
-
-    method: str
-    slice_name: str
-    slice_value: str
 
 
 class SummaryRow(NamedTuple):
@@ -323,59 +311,6 @@ class MetricState:
         for name, scores in (("pixel_precision", precision), ("pixel_recall", recall)):
             for threshold, score in zip(edges[::every], scores[::every], strict=True):
                 yield CurveRow(name, float(threshold), float(score), self.masks)
-
-
-class MetricTable:
-    """The states of a run, one per method and slice: the accumulator of a CombineFn.
-
-    Args:
-        protocol: of the evaluation.
-        replicates: of the bootstrap of every state but those of single classes, which keep none.
-    """
-
-    def __init__(self, protocol: protocols.Protocol, replicates: int):
-        self.protocol = protocol
-        self.replicates = replicates
-        self.states: dict[Key, MetricState] = {}
-
-    def add(
-        self, keys: Iterable[Key], evidence: localization.Evidence, image_id: str, curves: Mapping[str, Floats]
-    ) -> None:
-        """Count one heatmap in the state of each key; see `MetricState.add`."""
-        for key in keys:
-            if key not in self.states:
-                self.states[key] = self._new(key)
-            self.states[key].add(evidence, image_id, curves)
-
-    def _new(self, key: Key) -> MetricState:
-        return MetricState(self.protocol, 0 if key.slice_name == CLASS_SLICE else self.replicates)
-
-    def absorb(self, other: MetricTable) -> None:
-        """Add `other`, which stays as it is, to this table."""
-        for key, state in other.states.items():
-            if key not in self.states:
-                self.states[key] = self._new(key)
-            self.states[key].absorb(state)
-
-    def merge(self, other: MetricTable) -> MetricTable:
-        """A new table that counts what both count."""
-        merged = MetricTable(self.protocol, self.replicates)
-        merged.absorb(self)
-        merged.absorb(other)
-        return merged
-
-    def summary_rows(self) -> list[tuple[Key, SummaryRow]]:
-        """The numbers of every state, ordered by key; box accuracy of slices also at the run's best thresholds."""
-        rows: list[tuple[Key, SummaryRow]] = []
-        for key in sorted(self.states):
-            run = self.states.get(Key(key.method, ALL_SLICE, ALL_SLICE))
-            rows += [(key, row) for row in self.states[key].summary_rows(run.best_thresholds() if run else None)]
-        return rows
-
-    def curve_rows(self, every: int) -> list[tuple[Key, CurveRow]]:
-        """The curves of every state but those of single classes, ordered by key."""
-        keys = [key for key in sorted(self.states) if key.slice_name != CLASS_SLICE]
-        return [(key, row) for key in keys for row in self.states[key].curve_rows(every)]
 
 
 def _coarse(pixels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
