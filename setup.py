@@ -14,6 +14,7 @@ REQUIRES = [
     "jinja2>=3.1",  # the HTML report
     "keras>=3.5",  # models
     "matplotlib>=3.8",  # plots of the report and colour maps of overlays
+    "numba>=0.60",  # contours at every threshold in one pass; 0.60 is the first for NumPy 2
     "numpy>=1.26",
     "opencv-python-headless>=4.9",  # resizing and contours, as the reference metrics define them
     "pillow>=10.3",  # image decoding

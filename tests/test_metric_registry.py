@@ -28,6 +28,13 @@ def test_every_number_of_a_state_has_a_definition() -> None:
         assert stem.removesuffix("_threshold") in known or stem in known | plain, row.metric
 
 
+def test_every_score_column_is_averaged_into_a_metric() -> None:
+    columns = [column.name for column in registry.SCORE_COLUMNS]
+    of_metrics = [metric.column for metric in registry.METRICS if metric.needs == "predictions"]
+    assert columns == of_metrics
+    assert registry.dataset_name("confidence_drop") == "average_drop" and registry.is_proportion("confidence_increase")
+
+
 def test_names_are_unique_and_texts_complete() -> None:
     names = [metric.name for metric in registry.METRICS]
     assert len(set(names)) == len(names)

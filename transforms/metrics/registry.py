@@ -1,6 +1,7 @@
 """Every metric: what it is, in words and as a formula, and how to read it.
 
-`METRICS` is what ``heatbeam metrics`` and the README print; `COLUMNS` are the per-image columns of ``explanations``.
+`METRICS` is what ``heatbeam metrics`` and the README print; `COLUMNS` and `SCORE_COLUMNS` are the per-image columns of
+``explanations``, without and with a model.
 A column is averaged over a slice into the metric of `dataset_name`; a column without an entry keeps its name.
 """
 
@@ -56,6 +57,10 @@ _SCORE_CAM = "Wang et al., CVPRW 2020, arXiv:1910.01279"
 _GRAD_CAM_PP = "Chattopadhay et al., WACV 2018, arXiv:1710.11063"
 _RISE = "Petsiuk et al., BMVC 2018, arXiv:1806.07421"
 _ADCC = "Poppi et al., CVPRW 2021, arXiv:2104.10252"
+_OPTI_CAM = "Zhang et al., 2023, arXiv:2301.07002"
+_ROAD = "Rong, Leemann et al., ICML 2022, arXiv:2202.00449"
+_SENSITIVITY = "Yeh et al., NeurIPS 2019, arXiv:1901.09392"
+_SANITY = "Adebayo et al., NeurIPS 2018, arXiv:1810.03292"
 _IMAGENET = "Russakovsky et al., IJCV 2015, arXiv:1409.0575"
 
 METRICS: tuple[Metric, ...] = (
@@ -117,8 +122,44 @@ METRICS: tuple[Metric, ...] = (
            "[0, 1]", "none", "none", "", "border_share"),
     Metric("corner_share", "Share of the energy in the four corner blocks, a quarter of each side.",
            "sum of M in the blocks / sum of M", "[0, 1]", "none", "none", "", "corner_share"),
+    Metric("average_drop", "Mean share of the confidence that is lost when only what the map marks is shown.",
+           "mean(max(0, Y - O) / Y), Y and O probabilities of the image and of image x map", "[0, 1]", "lower",
+           "predictions", _GRAD_CAM_PP, "confidence_drop"),
+    Metric("average_increase", "Share of images that the model is surer of when only what the map marks is shown.",
+           "mean(O > Y)", "[0, 1]", "higher", "predictions", _GRAD_CAM_PP, "confidence_increase", True),
+    Metric("average_gain", "Mean share of the missing confidence won when only what the map marks is shown.",
+           "mean(max(0, O - Y) / (1 - Y))", "[0, 1]", "higher", "predictions", _OPTI_CAM, "confidence_gain"),
+    Metric("insertion", "Area under the confidence while pixels appear over a blurred image, strongest first.",
+           "mean of trapezoid over the share of pixels, 0 to 1", "[0, 1]", "higher", "predictions", _RISE,
+           "insertion_auc"),
+    Metric("deletion", "Area under the confidence while pixels are removed, strongest first.",
+           "mean of trapezoid over the share of pixels, 0 to 1", "[0, 1]", "lower", "predictions", _RISE,
+           "deletion_auc"),
+    Metric("adcc", "Harmonic mean of coherency, 1 - complexity and 1 - drop, averaged over images.",
+           "mean(3 / (1 / Coh + 1 / (1 - Com) + 1 / (1 - drop)))", "[0, 1]", "higher", "predictions", _ADCC, "adcc"),
+    Metric("coherency", "How alike the map is to the map of the masked image.", "mean((Pearson + 1) / 2)", "[0, 1]",
+           "higher", "predictions", _ADCC, "coherency"),
+    Metric("complexity", "How much of the image the heatmap marks.", "mean over pixels of the heatmap in [0, 1]",
+           "[0, 1]", "lower", "predictions", _ADCC, "complexity"),
+    Metric("road", "How much more the score falls when the most relevant pixels are filled in than the least relevant.",
+           "mean over percentiles of (LeRF - MoRF) / 2", "[-1, 1]", "higher", "predictions", _ROAD, "road"),
+    Metric("max_sensitivity", "Greatest relative change of the map under noise too small to see.",
+           "mean of max over copies of |M - M'| / |M|", "[0, inf)", "lower", "predictions", _SENSITIVITY,
+           "max_sensitivity"),
+    Metric("average_sensitivity", "Mean relative change of the map under noise too small to see.",
+           "mean over copies and images of |M - M'| / |M|", "[0, inf)", "lower", "predictions", _SENSITIVITY,
+           "average_sensitivity"),
+    Metric("randomisation_spearman", "How alike the map is to that of the same model with shuffled weights.",
+           "mean rank correlation; a map that stays alike does not explain the model", "[-1, 1]", "lower",
+           "predictions", _SANITY, "randomisation_spearman"),
+    Metric("randomisation_ssim", "The same by structural similarity.", "mean SSIM", "[-1, 1]", "lower", "predictions",
+           _SANITY, "randomisation_ssim"),
+    Metric("other_class_spearman", "How alike the map is to that of a random other class.", "mean rank correlation",
+           "[-1, 1]", "lower", "predictions", "", "other_class_spearman"),
+    Metric("other_class_ssim", "The same by structural similarity.", "mean SSIM", "[-1, 1]", "lower", "predictions",
+           "", "other_class_ssim"),
 )  # fmt: skip
-"""The metrics of this package that need no model. Faithfulness and stability are listed where they are defined."""
+"""Every metric, in the order in which it is listed."""
 
 COLUMNS: tuple[Column, ...] = (
     Column("entropy", "spread of the energy max(map, 0) over the cells: -sum p ln p", "nats", "[0, inf)"),
@@ -139,6 +180,25 @@ COLUMNS: tuple[Column, ...] = (
     Column("energy_gain", "(energy_share - energy_area) / (1 - energy_area)", "", "(-inf, 1]"),
     Column("mask_iou", "IoU of the map at the protocol's mask threshold with the mask of the class"),
 )
+
+SCORE_COLUMNS: tuple[Column, ...] = (
+    Column("confidence_drop", "share of the probability lost when only what the map marks is shown"),
+    Column("confidence_increase", "1 if the probability rises when only what the map marks is shown, else 0"),
+    Column("confidence_gain", "share of the missing probability won when only what the map marks is shown"),
+    Column("insertion_auc", "area under the probability while pixels appear, strongest first"),
+    Column("deletion_auc", "area under the probability while pixels are removed, strongest first"),
+    Column("adcc", "harmonic mean of coherency, 1 - complexity and 1 - confidence_drop"),
+    Column("coherency", "(r + 1) / 2, r the correlation of the map with the map of the masked image"),
+    Column("complexity", "mean of the heatmap in [0, 1]"),
+    Column("road", "mean over percentiles of (LeRF - MoRF) / 2", "", "[-1, 1]"),
+    Column("max_sensitivity", "greatest relative change of the map under small noise", "", "[0, inf)"),
+    Column("average_sensitivity", "mean relative change of the map under small noise", "", "[0, inf)"),
+    Column("randomisation_spearman", "rank correlation with the map of shuffled weights", "", "[-1, 1]"),
+    Column("randomisation_ssim", "structural similarity with the map of shuffled weights", "", "[-1, 1]"),
+    Column("other_class_spearman", "rank correlation with the map of a random other class", "", "[-1, 1]"),
+    Column("other_class_ssim", "structural similarity with the map of a random other class", "", "[-1, 1]"),
+)
+"""Columns of what is measured where the model is: `faithfulness`, `road` and `stability`."""
 
 _BY_COLUMN = {metric.column: metric for metric in METRICS if metric.column}
 
