@@ -1,0 +1,86 @@
+"""What differs in the settings of two runs, and whether their metrics mean the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+_EFFECTS = (
+    ("conventions.protocol.name", "the name of the protocol"),
+    ("conventions.protocol", "what the metrics mean"),
+    ("conventions.primary_target", "what the metrics mean"),
+    ("conventions.decode", "the pixels the model sees"),
+    ("conventions", "how maps are made"),
+    ("model.class_names", "the classes"),
+    ("model", "the model"),
+    ("config.model", "the model"),
+    ("config.input", "the data, or how it is read"),
+    ("config.explain", "methods and targets"),
+    ("config.evaluate", "what is measured"),
+    ("config.runner", "where it ran; no number should change"),
+    ("config.output", "how it is written"),
+    ("beam_options", "where it ran; no number should change"),
+    ("versions", "versions of libraries"),
+    ("heatbeam", "version of heatbeam"),
+)
+_SECTIONS = ("model", "config", "conventions", "heatbeam", "versions", "beam_options")
+_LEFT_OUT = ("config.output.directory", "config.output.overwrite", "config.output.root", "config.output.keep")
+_BLOCKING = "what the metrics mean"
+
+
+class Setting(NamedTuple):
+    """A setting that differs; a value is None where the run does not have it."""
+
+    path: str
+    baseline: Any
+    candidate: Any
+    effect: str
+
+
+def differences(baseline: Mapping[str, Any], candidate: Mapping[str, Any]) -> list[Setting]:
+    """Every setting in which two manifests differ; the effects that matter most come first."""
+    first, second = _flat(baseline), _flat(candidate)
+    found = [
+        Setting(path, first.get(path), second.get(path), _effect(path))
+        for path in dict.fromkeys([*first, *second])
+        if first.get(path) != second.get(path)
+    ]
+    order = list(dict.fromkeys(effect for _, effect in _EFFECTS))
+    return sorted(found, key=lambda setting: order.index(setting.effect))
+
+
+def incomparable(settings: Sequence[Setting]) -> list[str]:
+    """Why the metrics of the runs must not be subtracted; empty if they may."""
+    return [
+        f"{setting.path} is {shown(setting.baseline)} in the baseline and {shown(setting.candidate)} in the candidate"
+        for setting in settings
+        if setting.effect == _BLOCKING
+    ]
+
+
+def shown(value: Any, limit: int = 60) -> str:
+    """A value on one line, cut to `limit` characters."""
+    text = "not set" if value is None else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _flat(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    leaves = {}
+    for section in _SECTIONS:
+        for path, value in _leaves(section, manifest.get(section)):
+            if path not in _LEFT_OUT:
+                leaves[path] = value
+    return leaves
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for name, inner in value.items():
+            yield from _leaves(f"{path}.{name}", inner)
+    else:
+        yield path, value
+
+
+def _effect(path: str) -> str:
+    return next(effect for prefix, effect in _EFFECTS if path == prefix or path.startswith(prefix + "."))
