@@ -89,3 +89,15 @@ def test_a_large_image_gives_the_same_point_as_the_whole_resize() -> None:
             full = pointing_game.heatmaps.to_image_frame(raw, (0, 0, width, height), width, height)
             x, y = pointing_game.point(raw, (0, 0, width, height), width, height)
             assert full[y, x] == pytest.approx(full.max(), abs=1e-6)
+
+
+def test_point_of_a_constant_map_is_the_first_pixel_the_model_saw() -> None:
+    assert pointing_game.point(np.ones((7, 7)), (0, 0, 50, 40), 50, 40) == (0, 0)
+    assert pointing_game.point(np.ones((7, 7)), (10, 0, 50, 40), 60, 40) == (10, 0)
+
+
+def test_a_plateau_gives_its_first_pixel() -> None:
+    raw = np.zeros((7, 7), np.float32)
+    raw[2:5, 3:6] = 0.1
+    full = pointing_game.heatmaps.to_image_frame(raw, (0, 0, 70, 70), 70, 70)
+    assert pointing_game.point(raw, (0, 0, 70, 70), 70, 70) == pointing_game.first_maximum(full) == (35, 25)

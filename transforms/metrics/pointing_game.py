@@ -45,6 +45,8 @@ def point(raw: npt.NDArray[np.floating], view: heatmaps.View, width: int, height
     rows, columns = np.flatnonzero(~np.isnan(down[:, 0])), np.flatnonzero(~np.isnan(across[:, 0]))
     if not len(rows) or not len(columns):
         raise ValueError(f"view {view} shows nothing of the image of {width} x {height} pixels")
+    if raw.max() == raw.min():
+        return int(columns[0]), int(rows[0])
     down, across = down[rows], across[columns]
     peak_row, peak_column = divmod(int(np.argmax(raw)), raw.shape[1])
     known = down[np.argmax(down[:, peak_row])] @ raw @ across[np.argmax(across[:, peak_column])]
