@@ -25,7 +25,7 @@ def _options(name):
     return registry.resolve_options(name, {key: FEWER_PASSES[key] for key in known if key in FEWER_PASSES})
 
 
-def _explain(name, double, batch_size):
+def explain_with(name, double, batch_size):
     """``explain(inputs, class_ids)`` of a method as an engine runs it, traceable."""
     method, options = registry.get(name), _options(name)
 
@@ -43,7 +43,7 @@ def _explain(name, double, batch_size):
     return explain
 
 
-def _traced(explain):
+def traced(explain):
     signature = [tf.TensorSpec((None, 64, 64, 3), tf.float32), tf.TensorSpec((None, 2), tf.int32)]
     return tf.function(explain, autograph=False, input_signature=signature)
 
@@ -70,10 +70,10 @@ def test_methods(name):
     at_input = method.kind == registry.INPUT_GRADIENT or name == "rise"
     # Ablation-CAM divides by the logit, which amplifies rounding where it is near 0.
     limit = 1e-4 if name == "ablation_cam" else 2e-5
-    maps = _check(_traced(_explain(name, double, 64)), {(64, 64) if at_input else (8, 8)}, limit)
+    maps = _check(traced(explain_with(name, double, 64)), {(64, 64) if at_input else (8, 8)}, limit)
     if method.kind in (registry.MANY_PASS, registry.INPUT_GRADIENT):
         # Another batch size gives other chunks and the same numbers.
-        chunked = _traced(_explain(name, double, 4))(exposed_double.golden_inputs()[:3], CLASS_IDS)
+        chunked = traced(explain_with(name, double, 4))(exposed_double.golden_inputs()[:3], CLASS_IDS)
         exposed_double.assert_maps_close(chunked, maps, limit)
 
 
@@ -81,12 +81,12 @@ def test_methods(name):
 @pytest.mark.parametrize("method", ["layer_cam", "gradients"])
 def test_wrappers(name, method):
     double = exposed_double.golden_model("tiny_flat")
-    explain, wrapper = _explain(method, double, 64), registry.get_wrapper(name)
+    explain, wrapper = explain_with(method, double, 64), registry.get_wrapper(name)
 
     def run(inputs, class_ids):
         return wrapper.function(lambda changed: explain(changed, class_ids), inputs, **_options(name))
 
-    _check(_traced(run), {(64, 64), (8, 8)})
+    _check(traced(run), {(64, 64), (8, 8)})
 
 
 def test_no_forward_pass_is_larger_than_the_batch_size():
@@ -105,5 +105,5 @@ def test_no_forward_pass_is_larger_than_the_batch_size():
     inputs = exposed_double.golden_inputs()[:3]
     for name in ("score_cam", "ss_cam", "ablation_cam", "shapley_cam", "rise", "integrated_gradients", "full_grad"):
         largest.assign(0)
-        _traced(_explain(name, double, 5))(inputs, CLASS_IDS)
+        traced(explain_with(name, double, 5))(inputs, CLASS_IDS)
         assert largest.numpy() == 5, name
