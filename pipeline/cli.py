@@ -95,9 +95,14 @@ def _check(options: argparse.Namespace, _: list[str]) -> int:
 
 
 def _demo(options: argparse.Namespace, _: list[str]) -> int:
-    from pipeline import demo
+    from pipeline import demo, run
 
-    return demo.demo(options.directory, sys.stdout)
+    try:
+        demo.demo(options.directory, sys.stdout)
+    except run.RunFailed as error:
+        sys.stderr.write(f"{error}\n")
+        return FAILED
+    return OK
 
 
 def _methods(options: argparse.Namespace, _: list[str]) -> int:

@@ -296,6 +296,14 @@ class EvaluateConfig(_Section):
     )
     faithfulness: FaithfulnessConfig = FaithfulnessConfig()
 
+    @pydantic.field_validator("slices")
+    @classmethod
+    def _not_reserved(cls, slices: tuple[str, ...]) -> tuple[str, ...]:
+        taken = sorted({"all", "class", "target"} & set(slices))
+        if taken:
+            raise ValueError(f"{', '.join(taken)} stand for slices that every run has; rename the feature")
+        return slices
+
 
 class OutputConfig(_Section):
     """Where the run directory goes and how it is written."""
@@ -368,7 +376,7 @@ def parse(text: str, overrides: Sequence[str] = (), source: str = "configuration
     try:
         config = RunConfig.model_validate(settings)
     except pydantic.ValidationError as error:
-        raise ConfigError([*problems, *_problems(error)], source) from None
+        raise ConfigError([*problems, *describe_problems(error, RunConfig)], source) from None
     if problems:
         raise ConfigError(problems, source)
     return config
@@ -392,11 +400,12 @@ def _override(settings: dict[str, Any], override: str) -> Iterator[str]:
         yield f"--set {override!r}: the value is not YAML"
 
 
-def _problems(error: pydantic.ValidationError) -> Iterator[str]:
+def describe_problems(error: pydantic.ValidationError, root: type[pydantic.BaseModel]) -> Iterator[str]:
+    """One line per problem of a file that `root` was to be made from: its path, what came, what was expected."""
     for problem in error.errors():
         path = ".".join(str(p) for p in problem["loc"]) or "the whole file"
         if problem["type"] == "extra_forbidden":
-            known = _known_keys(problem["loc"])
+            known = _known_keys(problem["loc"], root)
             near = difflib.get_close_matches(str(problem["loc"][-1]), known, 1)
             hint = f"; did you mean {near[0]}?" if near else f"; known keys: {', '.join(known)}" if known else ""
             yield f"{path}: unknown key{hint}"
@@ -409,9 +418,9 @@ def _problems(error: pydantic.ValidationError) -> Iterator[str]:
             yield f"{path}: {message}{came}"
 
 
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+def _known_keys(location: tuple[int | str, ...], root: type[pydantic.BaseModel]) -> list[str]:
     """The keys of the section in which an unknown key stands."""
-    section: type[pydantic.BaseModel] = RunConfig
+    section = root
     for part in location[:-1]:
         if isinstance(part, int):
             continue

@@ -93,7 +93,7 @@ def test_summary_is_the_mean_of_the_rows_of_the_label(reference):
         mine = table.filter((pc.field("method") == method) & (pc.field("target") == "label"))
         assert len(mine) == COUNT
         for column, metric in (("pointing_hit", "pointing_game"), ("energy_share", "energy_pointing_game")):
-            row = numbers[method, "all", "", metric]
+            row = numbers[method, "all", "all", metric]
             assert row["n"] == COUNT - mine[column].null_count
             assert row["value"] == pytest.approx(pc.mean(mine[column]).as_py(), rel=1e-5)
             assert row["lower"] <= row["value"] <= row["upper"]
@@ -104,8 +104,8 @@ def test_summary_is_the_mean_of_the_rows_of_the_label(reference):
         assert numbers[method, "class", "class_3", "pointing_game"]["n"] == 4
         assert (method, "size", "2", "max_box_acc") in numbers
     top1 = pc.mean(pc.equal(table.filter((pc.field("method") == "cam") & (pc.field("target") == "label"))["rank"], 1))
-    assert numbers["model", "all", "", "label_top1"]["value"] == pytest.approx(top1.as_py())
-    assert ("baseline_centre", "all", "", "pointing_game") in numbers
+    assert numbers["model", "all", "all", "label_top1"]["value"] == pytest.approx(top1.as_py())
+    assert ("baseline_centre", "all", "all", "pointing_game") in numbers
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ SUMMARY_TAG = "summary"
 CURVES_TAG = "curves"
 
 ALL, CLASS, TARGET = "all", "class", "target"
-"""Values of ``slice_name`` beside the features of the records."""
+"""Values of ``slice_name`` beside the features of the records: everything, one class, and the maps of another target."""
 
 # Sums are handed on before a bundle ends when there are this many: it bounds a worker's memory.
 _MAX_STATES = 8192
@@ -91,7 +91,7 @@ class _PreAggregateFn(beam.DoFn):
 
     def _slices(self, image: localize.ImageEvidence, one: localize.MapEvidence) -> Iterator[tuple[str, str]]:
         if self._primary in one.targets:
-            yield ALL, ""
+            yield ALL, ALL
             if self._per_class:
                 yield CLASS, self._names[one.evidence.class_id]
             yield from image.slices
