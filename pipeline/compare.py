@@ -236,9 +236,7 @@ def _primary_target(manifests: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _methods(table: ds.Dataset) -> set[str]:
-    return {
-        method for batch in table.to_batches(columns=["method"]) for method in batch["method"].unique().to_pylist()
-    }
+    return {method for batch in table.to_batches(columns=["method"]) for method in batch["method"].unique().to_pylist()}
 
 
 def summary(run: run_directory.RunDirectory) -> dict[tuple[str, str, str, str], paired.Mean]:

@@ -309,4 +309,3 @@ def _pairs_table(part: pairs.Joined, measures: dict[str, Floats], map_flip: Floa
     columns["baseline_probability"] = part.baseline["probability"]
     columns["candidate_probability"] = part.candidate["probability"]
     return pa.Table.from_arrays([columns[name] for name in map_pairs.PAIRS.names], schema=map_pairs.PAIRS)
-

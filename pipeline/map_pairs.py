@@ -141,9 +141,11 @@ def most_changed(
     sides = [_Side(baseline), _Side(candidate)]
     plain = baseline.select(["image_id", "class_name", "method", "image_width", "image_height", "probability"])
     examples = []
-    for row, of_baseline, of_candidate in zip(
-        rows, plain.take(rows).to_pylist(), candidate["probability"].take(rows).to_pylist(), strict=True
-    ) if rows else ():
+    for row, of_baseline, of_candidate in (
+        zip(rows, plain.take(rows).to_pylist(), candidate["probability"].take(rows).to_pylist(), strict=True)
+        if rows
+        else ()
+    ):
         width, height = of_baseline["image_width"], of_baseline["image_height"]
         views = [tuple((side.views[row] * (width, height, width, height)).tolist()) for side in sides]
         first, second = (side.stack(np.array([row]))[0] for side in sides)

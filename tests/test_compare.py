@@ -39,7 +39,8 @@ def runs(tmp_path):
     """Three images in both runs, one in each alone."""
     baseline = write_run(tmp_path / "a", [
         Row("i1", energy_share=0.5, slice="day", targets=("label", "predicted")),
-        Row("i2", energy_share=0.25, slice="night", labels=(1,), class_id=1, predicted=1, targets=("label", "predicted")),
+        Row("i2", energy_share=0.25, slice="night", labels=(1,), class_id=1, predicted=1,
+            targets=("label", "predicted")),
         Row("i3", energy_share=0.75, slice="day", box_hit=0.0, targets=("label", "predicted")),
         Row("gone"),
     ])  # fmt: skip
@@ -99,7 +100,9 @@ def test_the_model_is_compared_once_per_image_and_class(tmp_path):
     row = one(found, "label_top1", method="model")
     assert (row.baseline, row.candidate, row.n) == (1, 0, 1)
     assert one(found, "label_probability", method="model").difference == -0.5
-    assert agreement(found, "decision_flip", method="model")[4:] == pytest.approx((1, math.nan, math.nan, 1), nan_ok=True)
+    assert agreement(found, "decision_flip", method="model")[4:] == pytest.approx(
+        (1, math.nan, math.nan, 1), nan_ok=True
+    )
 
 
 def test_similarity_of_maps(runs):
@@ -140,7 +143,9 @@ def test_most_changed_maps_come_first(runs):
 
 
 def test_a_metric_that_is_no_mean_is_taken_from_the_summaries(tmp_path):
-    first = write_run(tmp_path / "a", [Row("i1")], [summary_row("max_box_acc", 0.6, 0.5, 0.7, n=90), summary_row("x", 1)])
+    first = write_run(
+        tmp_path / "a", [Row("i1")], [summary_row("max_box_acc", 0.6, 0.5, 0.7, n=90), summary_row("x", 1)]
+    )
     second = write_run(tmp_path / "b", [Row("i1")], [summary_row("max_box_acc", 0.9, 0.8, 0.95, n=80)])
     row = one(compare.compare(first, second), "max_box_acc")
     lower, upper = 0.3 - math.hypot(0.1, 0.1), 0.3 + math.hypot(0.05, 0.1)
@@ -167,7 +172,9 @@ def test_the_name_of_an_equal_protocol_does_not_matter(tmp_path):
 
 def test_settings_that_matter_come_first(tmp_path):
     first = audit_runs.manifest()
-    second = audit_runs.manifest(versions={"keras": "3.6"}, config={"explain": {"batch_size": 8}, "output": {"directory": "x"}})
+    second = audit_runs.manifest(
+        versions={"keras": "3.6"}, config={"explain": {"batch_size": 8}, "output": {"directory": "x"}}
+    )
     second["model"] = {**first["model"], "digest": "d2"}
     found = settings_diff.differences(first, second)
     assert [tuple(setting) for setting in found] == [
@@ -186,7 +193,9 @@ def test_classes_are_matched_by_name(tmp_path):
     found = compare.compare(first, second)
     assert one(found, "energy_pointing_game", "class", "owl").difference == -0.25
     assert found.counts["decisions_broken"] == 1
-    assert compare.class_ids({"model": {"class_names": ["cat", "owl"]}}, {"model": {"class_names": names}}).tolist() == [1, 0, 4]
+    assert compare.class_ids(
+        {"model": {"class_names": ["cat", "owl"]}}, {"model": {"class_names": names}}
+    ).tolist() == [1, 0, 4]
 
 
 def test_class_names_that_occur_twice_cannot_be_matched(tmp_path):
@@ -221,13 +230,15 @@ def test_parts_and_files_change_no_number(tmp_path):
     first, second = many(0), many(0.125)[::-1]
     one_part = compare.compare(write_run(tmp_path / "a", first), write_run(tmp_path / "b", second))
     split = compare.compare(
-        write_run(tmp_path / "c", first, files=4), write_run(tmp_path / "d", second, files=3), tmp_path / "pairs.parquet",
-        compare.Options(part_bytes=5000),
+        write_run(tmp_path / "c", first, files=4), write_run(tmp_path / "d", second, files=3),
+        tmp_path / "pairs.parquet", compare.Options(part_bytes=5000),
     )  # fmt: skip
     assert split.counts == one_part.counts and split.histograms == one_part.histograms
     assert split.counts["decision_flips"] == 100
     assert [row[:4] for row in split.differences] == [row[:4] for row in one_part.differences]
-    for mine, other in zip(split.differences + split.agreements, one_part.differences + one_part.agreements, strict=True):
+    for mine, other in zip(
+        split.differences + split.agreements, one_part.differences + one_part.agreements, strict=True
+    ):
         np.testing.assert_allclose(
             [v for v in mine if isinstance(v, float)], [v for v in other if isinstance(v, float)], rtol=1e-5, atol=1e-7
         )
@@ -259,15 +270,17 @@ def test_an_unfinished_run_is_refused(tmp_path):
 
 
 def test_comparing_needs_neither_beam_nor_tensorflow():
-    code = "import sys, pipeline.compare; print([m for m in ('apache_beam', 'tensorflow', 'numba') if m in sys.modules])"
+    code = (
+        "import sys, pipeline.compare; print([m for m in ('apache_beam', 'tensorflow', 'numba') if m in sys.modules])"
+    )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize(
     "metric, expected",
-    [("max_box_acc_v2_iou30", "higher"), ("top1_gap", "lower"), ("best_mask_iou_threshold", "none"), ("map_flip", "lower"),
-     ("entropy", "none"), ("label_top1", "higher"), ("unheard_of", "none")],
+    [("max_box_acc_v2_iou30", "higher"), ("top1_gap", "lower"), ("best_mask_iou_threshold", "none"),
+     ("map_flip", "lower"), ("entropy", "none"), ("label_top1", "higher"), ("unheard_of", "none")],
 )  # fmt: skip
 def test_direction_of_a_metric(metric, expected):
     assert compare.better(metric) == expected

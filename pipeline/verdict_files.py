@@ -1,0 +1,71 @@
+"""A verdict for people and for CI systems: text, JSON and JUnit XML."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+from typing import TextIO
+from xml.etree import ElementTree
+
+from pipeline import gate
+
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_SUITE = "heatbeam gate"
+
+
+def write_json(verdict: gate.Verdict, path: str | os.PathLike[str]) -> None:
+    """The verdict as JSON."""
+    text = json.dumps(gate.as_dict(verdict), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    _write(path, text.encode("utf-8", "replace"))
+
+
+def write_junit(verdict: gate.Verdict, path: str | os.PathLike[str]) -> None:
+    """The verdict as JUnit XML: one test case per check, a warning being a skipped one.
+
+    The elements are those that Jenkins, GitLab and GitHub's report actions read: ``testsuites``, ``testsuite`` with
+    its counts, ``testcase`` with ``classname`` and ``name``, ``failure`` and ``skipped`` with ``message``.
+    """
+    failures = sum(check.fails for check in verdict.checks)
+    skipped = sum(check.outcome == "inconclusive" and not check.fails for check in verdict.checks)
+    counts = {"tests": str(len(verdict.checks)), "failures": str(failures), "errors": "0", "skipped": str(skipped)}
+    root = ElementTree.Element("testsuites", {"name": _SUITE, **counts, "time": "0"})
+    suite = ElementTree.SubElement(root, "testsuite", {"name": _SUITE, **counts, "time": "0"})
+    for check in verdict.checks:
+        where = check.slice_name if check.slice_name == "all" else f"{check.slice_name}={check.slice_value}"
+        case = ElementTree.SubElement(suite, "testcase", {
+            "classname": _clean(f"{check.method}.{where}"),
+            "name": _clean(f"{check.metric} {check.kind} (rule {check.rule})"),
+            "time": "0",
+        })  # fmt: skip
+        if check.fails:
+            ElementTree.SubElement(case, "failure", {"message": _clean(check.message), "type": check.outcome})
+        elif check.outcome == "inconclusive":
+            ElementTree.SubElement(case, "skipped", {"message": _clean(check.message)})
+        else:
+            ElementTree.SubElement(case, "system-out").text = _clean(check.message)
+    ElementTree.indent(root)
+    _write(path, ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n")
+
+
+def print_verdict(verdict: gate.Verdict, stream: TextIO) -> None:
+    """What fails and what cannot be told, then the verdict."""
+    for outcome, title in (("fail", "FAIL"), ("inconclusive", "?")):
+        for check in verdict.checks:
+            if check.outcome == outcome:
+                stream.write(f"  {'FAIL' if check.fails else title:<5} {check.message}\n")
+    stream.write(
+        f"gate: {'pass' if verdict.passed else 'FAIL'} ({verdict.count('pass')} passed, {verdict.count('fail')} failed,"
+        f" {verdict.count('inconclusive')} inconclusive)\n"
+    )
+
+
+def _clean(text: str) -> str:
+    """`text` without what XML 1.0 cannot hold."""
+    return _NOT_XML.sub("\ufffd", text)
+
+
+def _write(path: str | os.PathLike[str], content: bytes) -> None:
+    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+    pathlib.Path(path).write_bytes(content)
