@@ -150,7 +150,7 @@ def test_one_step_is_cam_without_strength_is_the_averaged_reading():
     exposed_double.assert_maps_close(maps, quiet, 1e-6)
 
 
-@pytest.mark.parametrize("variant", perturbation.READINGS)
+@pytest.mark.parametrize("variant", ["keras_explainable", "paper"])
 def test_skipping_dead_channels_changes_nothing(variant):
     double = exposed_double.golden_model("tiny_flat")
     inputs = exposed_double.golden_inputs()
