@@ -1,0 +1,56 @@
+"""A model for runs on clusters: journals who loaded and called it, can be slow, and refuses a poisoned image."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tests import keras_models
+
+POISON = 255
+"""An image whose every pixel is this makes the model fail."""
+
+
+class Journal(keras.layers.Layer):
+    """Passes its input on; appends ``call PID IMAGES`` to a file after `seconds`."""
+
+    def __init__(self, path: str, seconds: float, **options: object) -> None:
+        super().__init__(**options)
+        self._path = path
+        self._seconds = seconds
+
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        passed = tf.numpy_function(self._note, [images], images.dtype)
+        passed.set_shape(images.shape)
+        return passed
+
+    def _note(self, images: np.ndarray) -> np.ndarray:
+        if (images == POISON).all(axis=(1, 2, 3)).any():
+            raise ValueError("poisoned image")
+        time.sleep(self._seconds)
+        _write(self._path, f"call {os.getpid()} {len(images)}")
+        return images
+
+
+def journalled(journal: str, seconds: float = 0.0) -> keras.Model:
+    """A seeded classifier of ten classes, 16 x 16; notes ``load PID`` in `journal`."""
+    _write(journal, f"load {os.getpid()}")
+    model = keras_models.classifier(classes=10)
+    inputs = keras.Input((16, 16, 3))
+    return keras.Model(inputs, model(Journal(journal, seconds, name="journal")(inputs)))
+
+
+def _write(path: str, line: str) -> None:
+    # One write of a short line to a file opened for appending is not torn by other processes.
+    with open(path, "a", encoding="ascii") as file:
+        file.write(line + "\n")
+
+
+def read_journal(path: pathlib.Path) -> list[list[str]]:
+    """The words of each line; nothing if there is no file yet."""
+    return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
