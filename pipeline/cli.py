@@ -27,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # Beam logs through the root logger while it is imported, so a later call without force would do nothing.
     logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(levelname)s %(message)s", force=True)
+    # Beam warns that the Google Cloud packages are missing, which is no concern of a run that does not use them.
+    logging.getLogger().addFilter(lambda record: "apitools not found" not in record.getMessage())
     if beam_options and options.command not in ("run",):
         sys.stderr.write(f"heatbeam {options.command} takes no Beam options after --\n")
         return USAGE

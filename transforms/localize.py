@@ -92,22 +92,16 @@ def localize(
     explanation: records.Explanation, protocol: protocols.Protocol, groups: tuple[str, ...], with_baselines: bool
 ) -> tuple[records.Localization, ImageEvidence]:
     """An explanation with what is measured on its maps, and what that adds to the numbers of a dataset."""
+    source, ids, ranks = explanation.source, explanation.class_ids, explanation.ranks
     scores, maps = [], list(_model_evidence(explanation))
+    truths = localization.truths(explanation.ground_truth, source, ids, protocol)  # the same for every method
     for method in explanation.methods:
-        measured = localization.localize(
-            method.maps,
-            explanation.source,
-            explanation.ground_truth,
-            explanation.class_ids,
-            explanation.ranks,
-            protocol,
-            groups,
-        )
+        frames = [localization.framed(raw, source, protocol, groups) for raw in method.maps]
+        measured = localization.measure(method.maps, frames, source, truths, ids, ranks, protocol, groups)
         scores.append(records.MethodScores(method.method, measured.boxes, measured.values, measured.health))
         maps += _map_evidence(explanation, method, measured)
     if with_baselines:
         maps += _baseline_evidence(explanation, protocol, groups)
-    source = explanation.source
     return records.Localization(explanation, tuple(scores)), ImageEvidence(source.image_id, source.slices, tuple(maps))
 
 

@@ -85,6 +85,7 @@ class ExposedModel:
 
     Attributes:
         keras_model: the loaded copy.
+        lock: held while a layer's ``call`` is changed, that is, while a graph is traced.
         layer: path of the target layer.
         description: what was exposed.
     """
@@ -108,7 +109,7 @@ class ExposedModel:
         """
         self.keras_model = model
         self._output = output
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._strip = scores != "as_is"
         input_size = loading.input_size(model, size)
         probe = self._probe(input_size)
@@ -219,7 +220,7 @@ class ExposedModel:
         return grid, back
 
     def _run(self, inputs: tf.Tensor, edits: dict[str, Edit]) -> tf.Tensor:
-        with self._lock, _edited({self._layers[name]: edit for name, edit in edits.items()}):
+        with self.lock, _edited({self._layers[name]: edit for name, edit in edits.items()}):
             output = _select_output(self.keras_model(inputs, training=False), self._output)
         if self._strip:
             output, _ = _before_activation(output)
@@ -236,7 +237,7 @@ class ExposedModel:
         found: dict[str, object] = {}
 
         def trace(inputs: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
-            with self._lock, _recorded(self.keras_model, calls):
+            with self.lock, _recorded(self.keras_model, calls):
                 output = _select_output(self.keras_model(inputs, training=False), self._output)
             found["output_shape"] = tuple(output.shape[1:])
             stripped, activation = _before_activation(output) if self._strip else (output, None)

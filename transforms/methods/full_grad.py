@@ -132,7 +132,7 @@ def _recording_biases(
 ) -> collections.abc.Iterator[None]:
     """Note the output and the bias of every call of every innermost operation while the context is open."""
     # The model's own lock, so that no other thread traces the model while its layers are changed.
-    with getattr(model, "_lock", _NO_OTHER_THREAD):
+    with getattr(model, "lock", _NO_OTHER_THREAD):
         changed = _innermost(model.keras_model)
         for operation in changed:
             object.__setattr__(operation, "call", _noting(operation.call, terms))
