@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import math
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,7 +36,7 @@ MEASURES = {**map_pairs.MEASURES, "decision_flip": "share of images whose first 
 """Name and meaning of every measure of `Agreement`."""
 
 _LOWER_IS_BETTER = ("map_centroid_shift", "map_flip", "decision_flip")
-_HIGHER_IS_BETTER = ("map_spearman", "map_top20_overlap", "label_top1", "label_top5", "label_probability")
+_HIGHER_IS_BETTER = ("map_spearman", "map_top20_overlap")
 
 
 class ComparisonError(ValueError):
@@ -164,7 +165,8 @@ def compare(
     )
     _add_all(work, tables, class_ids(*manifests), options.part_bytes, pairs_path)
     methods = [_methods(table) for table in tables]
-    rows = [] if incomparable else [*_paired(work.sums()), *_unpaired(work.sums(), [summary(run) for run in runs])]
+    rows = [] if incomparable else list(_paired(work.sums()))
+    rows += [] if incomparable else _unpaired({row[:4] for row in rows}, [summary(run) for run in runs])
     return Comparison(
         baseline=baseline_path,
         candidate=candidate_path,
@@ -252,6 +254,7 @@ def summary(run: run_directory.RunDirectory) -> dict[tuple[str, str, str, str], 
     return numbers
 
 
+@functools.cache
 def better(metric: str) -> str:
     """Which direction of a metric is better: ``higher``, ``lower`` or ``none``."""
     if metric in _LOWER_IS_BETTER or metric in _HIGHER_IS_BETTER:
@@ -274,12 +277,11 @@ def _paired(sums: Sequence[paired_sums.PairedSums]) -> Iterator[Difference]:
 
 
 def _unpaired(
-    sums: Sequence[paired_sums.PairedSums], summaries: Sequence[dict[tuple[str, str, str, str], paired.Mean]]
+    done: Collection[tuple[str, str, str, str]], summaries: Sequence[dict[tuple[str, str, str, str], paired.Mean]]
 ) -> Iterator[Difference]:
     """Metrics of both summaries that no pair tells of."""
-    done = {(*key, metric) for one in sums for key, metric, *_ in one.differences()}
     first, second = summaries
-    for key in first.keys() & second.keys() - done:
+    for key in first.keys() & second.keys() - set(done):
         b, c = first[key], second[key]
         lower, upper = paired.unpaired_difference((b.value, b.lower, b.upper), (c.value, c.lower, c.upper))
         kind = "none" if math.isnan(lower) else "unpaired"

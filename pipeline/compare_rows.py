@@ -42,7 +42,7 @@ COUNTS = {
 }
 """Name and meaning of each count of a comparison."""
 
-_MODEL_METRICS = ("label_top1", "label_top5", "label_probability")
+_MODEL_COLUMNS = ("label_top1", "label_top5", "label_probability")
 _NOT_METRICS = ("logit", "rank")
 
 
@@ -77,7 +77,7 @@ class Work:
         derived = ("top1_hit", "top5_hit", "top1_gap", "top5_gap") if "box_hit" in self._values else ()
         names = [registry.dataset_name(name) for name in (*self._values, *derived)]
         self._maps = paired_sums.PairedSums(names, tuple(map_pairs.MEASURES), replicates)
-        self._labels = paired_sums.PairedSums(_MODEL_METRICS, (), replicates)
+        self._labels = paired_sums.PairedSums([registry.dataset_name(name) for name in _MODEL_COLUMNS], (), replicates)
         self._decisions = paired_sums.PairedSums((), ("decision_flip",), replicates)
         self.counts: collections.Counter[str] = collections.Counter(dict.fromkeys(COUNTS, 0))
         self.only_baseline: list[str] = []

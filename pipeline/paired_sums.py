@@ -101,16 +101,14 @@ class PairedSums:
     def differences(self) -> Iterator[tuple[Key, str, float, float, paired.Mean]]:
         """Key, metric, means of both runs over the pairs, and the difference; only where there are pairs."""
         for key, sums in sorted(self._sums.items(), key=lambda item: item[0]):
-            for i, name in enumerate(self.metrics):
-                mean = sums.differences.mean(i)
+            for i, (name, mean) in enumerate(zip(self.metrics, sums.differences.means(), strict=True)):
                 if mean.n:
                     yield key, name, float(sums.sides[0, i] / mean.n), float(sums.sides[1, i] / mean.n), mean
 
     def agreements(self) -> Iterator[tuple[Key, str, paired.Mean]]:
         """Key, measure and its mean; only where something was measured."""
         for key, sums in sorted(self._sums.items(), key=lambda item: item[0]):
-            for i, name in enumerate(self.measures):
-                mean = sums.agreement.mean(i)
+            for name, mean in zip(self.measures, sums.agreement.means(), strict=True):
                 if mean.n:
                     yield key, name, mean
 

@@ -22,7 +22,7 @@ import pyarrow.dataset as ds
 
 Ints = npt.NDArray[np.int64]
 
-PART_BYTES = 256 << 20
+PART_BYTES = 64 << 20
 """Rows of one run that are held in memory together, about."""
 
 MAX_PARTS = 256

@@ -97,9 +97,9 @@ def test_the_model_is_compared_once_per_image_and_class(tmp_path):
     first = [Row("i1", method=m) for m in ("cam", "grad_cam")]
     second = [Row("i1", method=m, rank=2, predicted=1, probability=0.25) for m in ("cam", "grad_cam")]
     found = compare.compare(write_run(tmp_path / "a", first), write_run(tmp_path / "b", second))
-    row = one(found, "label_top1", method="model")
+    row = one(found, "top1_accuracy", method="model")
     assert (row.baseline, row.candidate, row.n) == (1, 0, 1)
-    assert one(found, "label_probability", method="model").difference == -0.5
+    assert one(found, "mean_label_probability", method="model").difference == -0.5
     assert agreement(found, "decision_flip", method="model")[4:] == pytest.approx(
         (1, math.nan, math.nan, 1), nan_ok=True
     )
@@ -280,7 +280,7 @@ def test_comparing_needs_neither_beam_nor_tensorflow():
 @pytest.mark.parametrize(
     "metric, expected",
     [("max_box_acc_v2_iou30", "higher"), ("top1_gap", "lower"), ("best_mask_iou_threshold", "none"),
-     ("map_flip", "lower"), ("entropy", "none"), ("label_top1", "higher"), ("unheard_of", "none")],
+     ("map_flip", "lower"), ("entropy", "none"), ("top1_accuracy", "higher"), ("unheard_of", "none")],
 )  # fmt: skip
 def test_direction_of_a_metric(metric, expected):
     assert compare.better(metric) == expected

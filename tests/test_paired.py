@@ -21,7 +21,7 @@ def test_the_bootstrap_interval_is_that_of_the_weighted_means():
     sums.add(values, drawn)
     replicates = (values[:, 0] @ drawn.astype(float)) / drawn.sum(axis=0)
     lower, upper = np.percentile(replicates, (2.5, 97.5))
-    mean = sums.mean(0)
+    mean = sums.means()[0]
     assert (mean.n, mean.interval) == (30, "bootstrap")
     np.testing.assert_allclose([mean.value, mean.lower, mean.upper], [0.5, lower, upper], rtol=1e-6)
 
@@ -33,8 +33,8 @@ def test_a_missing_value_takes_its_weight_with_it():
     both, alone = paired.Means(2, 50), paired.Means(1, 50)
     both.add(holes, drawn)
     alone.add(values[np.arange(40) % 4 > 0, None], drawn[np.arange(40) % 4 > 0])
-    assert both.mean(1).n == 30
-    np.testing.assert_allclose(both.mean(1)[:4], alone.mean(0)[:4], rtol=1e-6)
+    assert both.means()[1].n == 30
+    np.testing.assert_allclose(both.means()[1][:4], alone.means()[0][:4], rtol=1e-6)
 
 
 def test_few_measurements_have_students_interval():
@@ -42,14 +42,14 @@ def test_few_measurements_have_students_interval():
     sums.add(np.array([[1.0], [2.0], [3.0]]), weights(3))
     # s = 1, t(2) = 4.302653, half width = 4.302653 / sqrt(3).
     half = 4.302652729911275 / math.sqrt(3)
-    assert sums.mean(0) == pytest.approx((2.0, 3, 2 - half, 2 + half, "student"))
+    assert sums.means()[0] == pytest.approx((2.0, 3, 2 - half, 2 + half, "student"))
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_one_measurement_has_no_interval(count):
     sums = paired.Means(1, 50)
     sums.add(np.full((count, 1), 7.0), weights(1)[:count])
-    mean = sums.mean(0)
+    mean = sums.means()[0]
     assert mean.n == count and mean.interval == "none" and math.isnan(mean.lower)
     assert mean.value == 7 if count else math.isnan(mean.value)
 
@@ -61,7 +61,7 @@ def test_parts_add_up_in_any_order():
     first.add(values[40:], drawn[40:])
     second.add(values[:40], drawn[:40])
     first.absorb(second)
-    np.testing.assert_allclose(first.mean(0)[:4], whole.mean(0)[:4], rtol=1e-5)
+    np.testing.assert_allclose(first.means()[0][:4], whole.means()[0][:4], rtol=1e-5)
 
 
 def test_unpaired_difference_of_two_intervals():
@@ -72,3 +72,11 @@ def test_unpaired_difference_of_two_intervals():
 
 def test_unpaired_difference_without_an_interval():
     assert all(math.isnan(end) for end in paired.unpaired_difference((0.5, math.nan, math.nan), (0.6, 0.5, 0.7)))
+
+
+def test_many_rows_of_one_image_have_the_interval_of_the_replicates_that_hold_it():
+    drawn = np.repeat(weights(1), 25, axis=0)
+    assert (drawn[0] == 0).any()
+    sums = paired.Means(1, 50)
+    sums.add(np.full((25, 1), 3.0), drawn)
+    assert sums.means()[0] == (3, 25, 3, 3, "bootstrap")

@@ -7,6 +7,7 @@ every row of an image has the image's weight (`intervals.poisson_weights`), in b
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -49,8 +50,9 @@ class Means:
         self._n = np.zeros(quantities, np.int64)
         self._total = np.zeros(quantities)
         self._squares = np.zeros(quantities)
-        self._totals = np.zeros((quantities, replicates))
-        self._weights = np.zeros((quantities, replicates))
+        # Single precision: a comparison of 1000 classes holds tens of thousands of these.
+        self._totals = np.zeros((quantities, replicates), np.float32)
+        self._weights = np.zeros((quantities, replicates), np.float32)
 
     def add(self, values: Floats, weights: npt.NDArray[np.float32]) -> None:
         """Count R measurements of each quantity.
@@ -75,17 +77,26 @@ class Means:
         self._totals += other._totals
         self._weights += other._weights
 
-    def mean(self, quantity: int) -> Mean:
-        """The mean of one quantity."""
+    def means(self) -> list[Mean]:
+        """The mean of each quantity."""
+        many = np.flatnonzero(self._n >= BOOTSTRAP_FROM)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            replicates = self._totals[many].astype(np.float64) / self._weights[many]
+        if np.isfinite(replicates).all():
+            ends = np.percentile(replicates, (2.5, 97.5), axis=1).T.tolist()
+        else:  # many rows of few images: a replicate may hold none of them
+            ends = [intervals.percentile(one) for one in replicates]
+        bounds = dict(zip(many.tolist(), ends, strict=True))
+        return [self._mean(quantity, bounds.get(quantity)) for quantity in range(len(self._n))]
+
+    def _mean(self, quantity: int, bounds: Sequence[float] | None) -> Mean:
         n, total = int(self._n[quantity]), float(self._total[quantity])
         if not n:
             return Mean(math.nan, 0, math.nan, math.nan, "none")
-        if n < BOOTSTRAP_FROM:
-            bounds = intervals.student(total, float(self._squares[quantity]), n)
-            return Mean(total / n, n, *bounds, "student" if n > 1 else "none")
-        with np.errstate(invalid="ignore", divide="ignore"):
-            bounds = intervals.percentile(self._totals[quantity] / self._weights[quantity])
-        return Mean(total / n, n, *bounds, "bootstrap")
+        if bounds is not None:
+            return Mean(total / n, n, bounds[0], bounds[1], "bootstrap")
+        lower, upper = intervals.student(total, float(self._squares[quantity]), n)
+        return Mean(total / n, n, lower, upper, "student" if n > 1 else "none")
 
 
 def unpaired_difference(
