@@ -274,13 +274,31 @@ class ExplainConfig(_Section):
         return self
 
 
-class FaithfulnessConfig(_Section):
-    """Metrics that need no ground truth and more passes of the model."""
+FaithfulnessMetric = Literal[
+    "confidence", "insertion", "deletion", "adcc", "road", "sensitivity", "randomisation", "class_independence"
+]
+PixelBaseline = Literal["mean", "blur"] | float
 
-    metrics: tuple[str, ...] = ()
-    sample: Fraction = pydantic.Field(1.0, description="share of the images, chosen by hash of the image id")
-    steps: Positive = pydantic.Field(16, description="steps of insertion and deletion curves")
+
+class FaithfulnessConfig(_Section):
+    """Metrics that need no ground truth, and more passes of the model."""
+
+    metrics: tuple[FaithfulnessMetric, ...] = ()
+    sample: Fraction = pydantic.Field(0.1, description="share of the images, chosen by hash of the image id")
     seed: int = 0
+    steps: Positive = pydantic.Field(16, description="steps of insertion and deletion curves")
+    deletion_baseline: PixelBaseline = pydantic.Field(0.0, description="what stands for a removed pixel")
+    insertion_baseline: PixelBaseline = pydantic.Field("blur", description="what pixels are inserted into")
+    mask_baseline: float = pydantic.Field(0.0, description="preprocessed value that a heatmap of 0 leaves")
+    percentiles: tuple[Annotated[float, pydantic.Field(gt=0, lt=100)], ...] = (20.0, 40.0, 60.0, 80.0)
+    road_noise: Annotated[float, pydantic.Field(ge=0)] = 0.01
+    radius: Annotated[float, pydantic.Field(gt=0)] = pydantic.Field(
+        0.02, description="noise of the sensitivity, relative to the image's range"
+    )
+    noise_samples: Positive = 10
+    randomised_share: Annotated[float, pydantic.Field(gt=0, le=1)] = pydantic.Field(
+        1.0, description="share of the weight arrays that the randomised twin has shuffled, from the output back"
+    )
 
 
 class EvaluateConfig(_Section):

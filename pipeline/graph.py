@@ -19,7 +19,7 @@ import apache_beam as beam
 import pyarrow as pa
 
 from pipeline import config, plan, run_directory
-from transforms import account, aggregate, decode, explain, ground_truth, images, localize, read, records, schemas, write
+from transforms import account, aggregate, assess, decode, explain, ground_truth, images, localize, read, records, schemas, write
 from transforms.methods import exposure
 from transforms.metrics import localization, protocols, registry
 
@@ -92,7 +92,7 @@ class _ExplainImages(beam.PTransform):
             image_options(self._plan, self._description), mask_options(self._plan)
         )
         explained = decoded[decode.MAIN_TAG] | "Explain" >> explain.Explain(
-            self._plan.engine_spec, settings.explain.seed, settings.output.heatmap_dtype == "float32"
+            self._plan.engine_spec, settings.explain.seed, settings.output.heatmap_dtype == "float32", assessment(settings)
         )
         localized = explained[explain.MAIN_TAG] | "Localize" >> localize.Localize(
             protocols.get(settings.evaluate.protocol), metric_groups(settings), settings.evaluate.baselines
@@ -153,10 +153,24 @@ def metric_groups(settings: config.RunConfig) -> tuple[str, ...]:
     return tuple(localization.GROUPS) if settings.evaluate.localization else ("statistics",)
 
 
+def assessment(settings: config.RunConfig) -> assess.Assessment | None:
+    """What to measure where the model is, or None."""
+    wanted = settings.evaluate.faithfulness
+    if not wanted.metrics:
+        return None
+    return assess.Assessment(
+        **wanted.model_dump(exclude={"metrics", "percentiles"}),
+        metrics=wanted.metrics,
+        percentiles=wanted.percentiles,
+        protocol=protocols.get(settings.evaluate.protocol),
+    )
+
+
 def explanations_schema(settings: config.RunConfig) -> pa.Schema:
     """Schema of the ``explanations`` table of a run."""
-    known = {column.name: column for column in registry.COLUMNS}
-    columns = [known[name] for name in localization.columns(metric_groups(settings))]
+    known = {column.name: column for column in (*registry.COLUMNS, *registry.SCORE_COLUMNS)}
+    measured = assess.columns(settings.evaluate.faithfulness.metrics) + localization.columns(metric_groups(settings))
+    columns = [known[name] for name in measured]
     return schemas.explanations(
         [schemas.ValueColumn(c.name, c.description, c.unit, c.range) for c in columns],
         settings.evaluate.slices,

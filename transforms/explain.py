@@ -18,7 +18,7 @@ import numpy as np
 from apache_beam import metrics
 from apache_beam.utils import shared
 
-from transforms import model_files, progress, records
+from transforms import assess, model_files, progress, records
 from transforms.methods import engine as engines
 from transforms.methods import heatmaps
 from transforms.metrics import sampling
@@ -64,6 +64,7 @@ class Explain(beam.PTransform):
         sample_seed: of the choice of images for methods that explain a sample.
         exact_maps: keep maps as float32; otherwise they are what 16-bit storage gives back, so that the metrics see
             the maps that the tables hold.
+        assessment: faithfulness, stability and sanity to measure, or None.
 
     Outputs: `MAIN_TAG` (`records.Explanation`), `SKIPPED_TAG` (ids of images without a target) and
     `records.DEAD_LETTER_TAG` (`records.DeadLetter`).
@@ -75,6 +76,7 @@ class Explain(beam.PTransform):
     spec: engines.EngineSpec
     sample_seed: int
     exact_maps: bool
+    assessment: assess.Assessment | None
 
     def expand(self, examples: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
         size = self.spec.batch_size
@@ -82,18 +84,17 @@ class Explain(beam.PTransform):
             examples
             | "Batch" >> beam.BatchElements(min_batch_size=size, max_batch_size=size)
             | "Explain"
-            >> beam.ParDo(_ExplainFn(self.spec, self.sample_seed, self.exact_maps)).with_outputs(
-                records.DEAD_LETTER_TAG, SKIPPED_TAG, main=MAIN_TAG
-            )
+            >> beam.ParDo(_ExplainFn(self)).with_outputs(records.DEAD_LETTER_TAG, SKIPPED_TAG, main=MAIN_TAG)
         )
 
 
 @beam.typehints.with_output_types(Any)
 class _ExplainFn(beam.DoFn):
-    def __init__(self, spec: engines.EngineSpec, sample_seed: int, exact_maps: bool) -> None:
-        self._spec = spec
-        self._sample_seed = sample_seed
-        self._exact_maps = exact_maps
+    def __init__(self, settings: Explain) -> None:
+        self._spec = settings.spec
+        self._sample_seed = settings.sample_seed
+        self._exact_maps = settings.exact_maps
+        self._assessment = settings.assessment
         self._explained = metrics.Metrics.counter("heatbeam", "images_explained")
         self._skipped = metrics.Metrics.counter("heatbeam", "images_skipped")
         self._loads = metrics.Metrics.counter("heatbeam", "model_loads")
@@ -146,9 +147,7 @@ class _ExplainFn(beam.DoFn):
         while pending:
             batch = pending.pop(0)
             try:
-                results = self._engine.explain(
-                    np.stack([e.image for e in batch]), [e.source.label_ids for e in batch], self._selected(batch)
-                )
+                outcome = self._explain_batch(batch)
             except engines.OutOfMemory:
                 if len(batch) == 1:
                     raise
@@ -161,11 +160,22 @@ class _ExplainFn(beam.DoFn):
                     half = len(batch) // 2
                     pending[:0] = [batch[:half], batch[half:]]
             else:
-                for example, result in zip(batch, results, strict=True):
-                    try:
-                        yield _explanation(example, result, self._exact_maps)
-                    except records.DataError as error:
-                        yield _dead_letter(example, error)
+                yield from outcome
+
+    def _explain_batch(self, batch: Sequence[records.Example]) -> list[Any]:
+        """The explanations of one batch, and dead letters of images whose scores or maps are not finite."""
+        images = np.stack([e.image for e in batch])
+        results = self._engine.explain(images, [e.source.label_ids for e in batch], self._selected(batch))
+        good, explanations, lost = [], [], []
+        for number, (example, result) in enumerate(zip(batch, results, strict=True)):
+            try:
+                explanations.append(_explanation(example, result, self._exact_maps))
+                good.append(number)
+            except records.DataError as error:
+                lost.append(_dead_letter(example, error))
+        if self._assessment is not None and explanations:
+            explanations = assess.assess(self._engine, images[good], explanations, self._assessment)
+        return [*explanations, *lost]
 
     def _selected(self, batch: Sequence[records.Example]) -> dict[str, np.ndarray]:
         return {

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from transforms import records
 from transforms.methods import cam, exposure, loading, registry, targets
+from transforms.metrics import stability
 
 Pairs = tuple[tuple[str, Any], ...]
 
@@ -205,6 +206,9 @@ class Engine:
             autograph=False,
             input_signature=[tf.TensorSpec((None, *self.description.input_size), tf.float32)],
         )
+        self._tracing = threading.RLock()
+        self._direct: dict[str, Callable[..., tf.Tensor]] = {}
+        self._twins: dict[tuple[float, int], Engine] = {}
         self._slots = threading.BoundedSemaphore(2 if tf.config.list_physical_devices("GPU") else 64)
 
     def warm_up(self) -> None:
@@ -255,6 +259,48 @@ class Engine:
         size = self.spec.pass_batch_size
         chunks = [self._predict(tf.constant(inputs[i : i + size])).numpy() for i in range(0, len(inputs), size)]
         return np.concatenate(chunks) if chunks else np.zeros((0, self.description.classes), np.float32)
+
+    def preprocess(self, images: np.ndarray) -> np.ndarray:
+        """uint8 images ``(N, H, W, C)`` as the model's float32 input."""
+        return self._preprocess(tf.constant(images)).numpy()
+
+    def explain_inputs(self, label: str, inputs: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
+        """The maps of one configured method for preprocessed inputs, one class each.
+
+        Args:
+            label: of the method.
+            inputs: float32 ``(N, H, W, C)``.
+            class_ids: int ``(N,)``.
+
+        Returns:
+            float32 ``(N, h, w)``, raw and signed; `pass_batch_size` inputs at a time.
+        """
+        size = self.spec.pass_batch_size
+        with self._tracing:
+            if label not in self._direct:
+                self._direct[label] = self._build_direct(next(m for m in self._plan if m.label == label))
+        run = self._direct[label]
+        ids = class_ids.astype(np.int32)[:, None]
+        parts = [
+            run(tf.constant(inputs[i : i + size]), tf.constant(ids[i : i + size])).numpy()
+            for i in range(0, len(inputs), size)
+        ]
+        return np.concatenate(parts)[..., 0]
+
+    def randomised(self, share: float, seed: int) -> Engine:
+        """A twin of this engine whose model has shuffled weights; made once and kept.
+
+        Args:
+            share: of the weight arrays that are shuffled, from the output back.
+            seed: of the shuffling.
+        """
+        with self._tracing:
+            if (share, seed) not in self._twins:
+                twin = Engine(self.spec)
+                weights = stability.randomised_weights(twin.model.keras_model.get_weights(), share=share, seed=seed)
+                twin.model.keras_model.set_weights(weights)
+                self._twins[share, seed] = twin
+        return self._twins[share, seed]
 
     def _wanted(self, label_ids: tuple[int, ...]) -> list[tuple[int, str]]:
         """The classes an image must be explained for before the model is asked, each with its reason."""
@@ -410,23 +456,12 @@ class Engine:
         model = self.model.at(method.layers[0])
         size = self.spec.pass_batch_size
 
-        def one_pass(inputs: tf.Tensor, class_ids: tf.Tensor) -> tf.Tensor:
-            logits, exposed = self.model.expose(inputs, method.layers)
-            scores = targets.target_scores(logits, class_ids, method.target)
-            return method.one_pass_maps(list(exposed), [targets.score_gradients(scores, a) for a in exposed])
-
-        def explain(inputs: tf.Tensor, class_ids: tf.Tensor) -> tf.Tensor:
-            if method.is_one_pass:
-                return one_pass(inputs, class_ids)
-            logits, (activations,) = model.expose(inputs)
-            return method.function(model, inputs, class_ids, activations, logits, batch_size=size, **method.options)
-
         def run(inputs: tf.Tensor, class_ids: tf.Tensor, activations: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
             if method.wrapper is not None:
-                return method.wrapper(lambda changed: explain(changed, class_ids), inputs, **method.wrapper_options)
+                return self._maps_of(method, inputs, class_ids)
             return method.function(model, inputs, class_ids, activations, logits, batch_size=size, **method.options)
 
-        about = model.description
+        about = self.model.description
         grid = self.model.grid(method.layers[0])
         return tf.function(
             run,
@@ -438,6 +473,33 @@ class Engine:
                 tf.TensorSpec((None, about.classes), tf.float32),
             ],
         )
+
+    def _build_direct(self, method: _Planned) -> Callable[..., tf.Tensor]:
+        """A method by itself: preprocessed inputs and one class each to maps."""
+        return tf.function(
+            lambda inputs, class_ids: self._maps_of(method, inputs, class_ids),
+            autograph=False,
+            input_signature=[
+                tf.TensorSpec((None, *self.description.input_size), tf.float32),
+                tf.TensorSpec((None, 1), tf.int32),
+            ],
+        )
+
+    def _maps_of(self, method: _Planned, inputs: tf.Tensor, class_ids: tf.Tensor) -> tf.Tensor:
+        """The maps of a method, wrapper included, from its own forward pass."""
+        model = self.model.at(method.layers[0])
+
+        def explain(changed: tf.Tensor) -> tf.Tensor:
+            logits, exposed = self.model.expose(changed, method.layers)
+            if not method.is_one_pass:
+                size = self.spec.pass_batch_size
+                return method.function(model, changed, class_ids, exposed[0], logits, batch_size=size, **method.options)
+            scores = targets.target_scores(logits, class_ids, method.target)
+            return method.one_pass_maps(list(exposed), [targets.score_gradients(scores, a) for a in exposed])
+
+        if method.wrapper is None:
+            return explain(inputs)
+        return method.wrapper(explain, inputs, **method.wrapper_options)
 
     def _check_linear_head(self, images: np.ndarray) -> None:
         """Refuse CAM on a head that is not global average pooling and one linear layer."""
