@@ -4,7 +4,7 @@ The model arrives as callables, so that nothing here knows a framework:
 
     * `Predict`: float32 inputs (N, H, W, C), preprocessed, to scores (N, classes). Give it probabilities: the papers'
       definitions are about those; logits work where it says so.
-    * `Explain`: the same inputs and class ids (N,) to heatmaps (N, H, W) in [0, 1] at the input's size.
+    * `Explain`: the same inputs and class ids (N,) to heatmaps (N, H, W) in [0, 1] at the input's size, float32.
 
 Shared contract: inputs are float32 (B, H, W, C); heatmaps are (B, H, W) in [0, 1]; class ids are (B,). Results are
 float64, one per image, and NaN where the map has a NaN or a number is not defined. Nothing depends on which images
@@ -17,6 +17,7 @@ Dataset numbers are means of these: average drop, increase and gain are the mean
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -114,6 +115,24 @@ def scores_of(
     return scores
 
 
+def maps_of(
+    explain: Explain,
+    make: Callable[[npt.NDArray[np.int64]], Inputs],
+    class_ids: ClassIds,
+    shape: tuple[int, ...],
+    batch_size: int,
+) -> npt.NDArray[np.float32]:
+    """Heatmaps float32 `shape` = (N, H, W) of the inputs that `make` gives, made and explained in chunks."""
+    maps = np.empty(shape, np.float32)
+    for start in range(0, len(maps), batch_size):
+        rows = np.arange(start, min(start + batch_size, len(maps)))
+        some = np.asarray(explain(make(rows), class_ids[rows]))
+        if some.shape != (len(rows), *shape[1:]):
+            raise ValueError(f"explain gave maps of shape {some.shape}; expected {(len(rows), *shape[1:])}")
+        maps[rows] = some
+    return maps
+
+
 def class_scores(predict: Predict, inputs: Inputs, class_ids: ClassIds, batch_size: int) -> Floats:
     """Score of one class for each of N unchanged inputs, float64 (N,)."""
     return scores_of(predict, lambda rows: inputs[rows], class_ids, batch_size)
@@ -140,8 +159,12 @@ def masked_scores(
     """
     ids = checked(inputs, heatmaps, class_ids, batch_size)
     before = class_scores(predict, inputs, ids, batch_size)
-    after = scores_of(predict, lambda rows: masked(inputs[rows], heatmaps[rows], baseline), ids, batch_size)
+    after = scores_of(predict, functools.partial(_masked_rows, inputs, heatmaps, baseline), ids, batch_size)
     return before, after + undefined(heatmaps)
+
+
+def _masked_rows(inputs: Inputs, heatmaps: Maps, baseline: float, rows: npt.NDArray[np.int64]) -> Inputs:
+    return masked(inputs[rows], heatmaps[rows], baseline)
 
 
 def confidence_drop(before: Floats, after: Floats) -> Floats:
@@ -315,13 +338,9 @@ def adcc(
     Poppi et al., CVPRW 2021, arXiv:2104.10252.
     """
     class_ids = checked(inputs, heatmaps, class_ids, batch_size)
-    coherency = np.empty(len(inputs))
-    for start in range(0, len(inputs), batch_size):
-        rows = slice(start, start + batch_size)
-        again = np.asarray(explain(masked(inputs[rows], heatmaps[rows], baseline), class_ids[rows]))
-        if again.shape != heatmaps[rows].shape:
-            raise ValueError(f"explain gave maps of shape {again.shape}; expected {heatmaps[rows].shape}")
-        coherency[rows] = (_pearson(heatmaps[rows], again) + 1) / 2
+    shown = functools.partial(_masked_rows, inputs, heatmaps, baseline)
+    again = maps_of(explain, shown, class_ids, heatmaps.shape, batch_size)
+    coherency = (_pearson(heatmaps, again) + 1) / 2
     complexity = np.abs(heatmaps).mean(axis=(1, 2), dtype=np.float64)
     drop = confidence_drop(before, after)
     parts = np.stack([coherency, 1 - complexity, 1 - drop])
