@@ -61,7 +61,9 @@ def check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
     _write_model(engine.description, stream)
     examples, letters = _read(planned, engine.description, shards, count)
     for letter in letters:
-        findings.warnings.append(f"record {letter.image_id} is lost in {letter.stage}: {letter.error_type}: {letter.message}")
+        findings.warnings.append(
+            f"record {letter.image_id} is lost in {letter.stage}: {letter.error_type}: {letter.message}"
+        )
     good = [e for e in examples if _labels_fit(e, engine.description.classes, findings)]
     if not good:
         findings.problems.append(f"none of the first {len(examples) + len(letters)} records can be explained")
@@ -88,7 +90,8 @@ def _with_rivals(spec: engines.EngineSpec) -> engines.EngineSpec:
 def _input_in_words(planned: plan.Plan, shards: Sequence[read.Shard]) -> str:
     source = planned.settings.input
     kind = "TFDS" if source.tfds is not None else "TFRecord"
-    return f"{kind}, {len({s.path for s in shards})} shards; images {source.resize} to the model's input, {source.interpolation}"
+    files = len({s.path for s in shards})
+    return f"{kind}, {files} shards; images {source.resize} to the model's input, {source.interpolation}"
 
 
 def _write_model(about: exposure.ModelDescription, stream: TextIO) -> None:
@@ -152,7 +155,8 @@ def _labels_fit(example: records.Example, classes: int, findings: _Findings) -> 
     wrong = [i for i in example.source.label_ids if not 0 <= i < classes]
     if wrong:
         findings.warnings.append(
-            f"record {example.source.image_id} has label {wrong[0]}, the model has classes 0 to {classes - 1}; see input.label_offset"
+            f"record {example.source.image_id} has label {wrong[0]}, the model has classes 0 to {classes - 1}; "
+            "see input.label_offset"
         )
     return not wrong
 
@@ -201,8 +205,8 @@ def _write_records(
         boxes = "no boxes" if truth.boxes is None else f"{len(truth.boxes)} boxes"
         masks = "no masks" if truth.masks is None else f"{len(truth.masks)} masks"
         stream.write(
-            f"record   {example.source.image_id}: {example.source.width}x{example.source.height}, label {labels}, predicted "
-            f"{names[one.predicted_class_id]} ({one.probabilities[place]:.1%}), {boxes}, {masks}\n"
+            f"record   {example.source.image_id}: {example.source.width}x{example.source.height}, label {labels}, "
+            f"predicted {names[one.predicted_class_id]} ({one.probabilities[place]:.1%}), {boxes}, {masks}\n"
         )
 
 
@@ -222,10 +226,14 @@ def _judge_maps(
                 compared += 1
                 same += _correlation(maps[0], maps[1]) > _SAME_MAP
         said = ", ".join(f"{n} {flag}" for flag, n in sorted(flags.items())) or "all healthy"
-        stream.write(f"maps     {method.label}: {total} maps, {said}; the same for two classes in {same} of {compared} images\n")
+        stream.write(
+            f"maps     {method.label}: {total} maps, {said}; the same for two classes in {same} of {compared} images\n"
+        )
         useless = flags["blank"] + flags["nan"]
         if total and useless == total:
-            findings.problems.append(f"every map of {method.label} is blank or NaN: wrong target layer, scores or preprocessing")
+            findings.problems.append(
+                f"every map of {method.label} is blank or NaN: wrong target layer, scores or preprocessing"
+            )
         elif useless > total / 2:
             findings.warnings.append(f"{useless} of {total} maps of {method.label} are blank or NaN")
         if compared and same == compared and method.method not in _CLASS_FREE:
@@ -256,10 +264,11 @@ def _write_estimate(
     passes = 1 + sum(c.forward * m.sample for c, m in zip(cost, spec.methods, strict=True))
     targets = len(spec.targets)
     cell_bytes = 2 if planned.settings.output.heatmap_dtype == "int16" else 4
+    minutes = records_total * seconds_per_image / planned.settings.runner.worker_count / 60
     row_bytes = layer.height * layer.width * cell_bytes + 120
     stream.write(
         f"estimate about {records_total:,} records, {records_total * passes:,.0f} forward passes, "
-        f"{records_total * seconds_per_image / planned.settings.runner.worker_count / 60:,.1f} minutes at the speed of these records, "
+        f"{minutes:,.1f} minutes at the speed of these records, "
         f"at most {records_total * targets * len(spec.methods) * row_bytes / 1e6:,.0f} MB of heatmaps and metrics\n"
     )
 

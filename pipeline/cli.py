@@ -26,7 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(given)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # Beam logs through the root logger while it is imported, so a later call without force would do nothing.
-    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(levelname)s %(message)s", force=True)
+    logging.basicConfig(
+        level=logging.INFO if options.verbose else logging.WARNING, format="%(levelname)s %(message)s", force=True
+    )
     # Beam warns that the Google Cloud packages are missing, which is no concern of a run that does not use them.
     logging.getLogger().addFilter(lambda record: "apitools not found" not in record.getMessage())
     if beam_options and options.command not in ("run",):
@@ -50,7 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_config(command)
     command.set_defaults(function=_run)
 
-    command = commands.add_parser("check", help="dry run: resolve everything, explain a few records, say what looks wrong")
+    command = commands.add_parser(
+        "check", help="dry run: resolve everything, explain a few records, say what looks wrong"
+    )
     _add_config(command)
     command.add_argument("--records", type=int, default=8, help="how many records to explain (default: 8)")
     command.set_defaults(function=_check)

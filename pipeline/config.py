@@ -41,7 +41,9 @@ Positive = Annotated[int, pydantic.Field(ge=1)]
 class TfdsConfig(_Section):
     """A TensorFlow Datasets source: a prepared dataset by name, or by the directory it lies in."""
 
-    name: str | None = pydantic.Field(None, description="dataset name, with config and version if wanted: coco/2017:1.1.0")
+    name: str | None = pydantic.Field(
+        None, description="dataset name, with config and version if wanted: coco/2017:1.1.0"
+    )
     directory: str | None = pydantic.Field(None, description="directory of a prepared dataset (builder_from_directory)")
     data_dir: str | None = pydantic.Field(None, description="where TFDS keeps prepared datasets; for `name`")
     split: str = pydantic.Field("validation", description="split expression: validation, train[:10%], train+test")
@@ -131,9 +133,13 @@ class InputConfig(_Section):
     crop_fraction: Annotated[float, pydantic.Field(gt=0, le=1)] = pydantic.Field(
         1.0, description="for crop: share of the largest centred rectangle to show"
     )
-    pad_value: Annotated[int, pydantic.Field(ge=0, le=255)] = pydantic.Field(0, description="for pad: the border's grey")
+    pad_value: Annotated[int, pydantic.Field(ge=0, le=255)] = pydantic.Field(
+        0, description="for pad: the border's grey"
+    )
     exif: bool = pydantic.Field(False, description="apply the EXIF orientation; boxes must then fit the turned image")
-    draft: bool = pydantic.Field(False, description="decode much larger JPEGs at reduced size: faster, slightly other pixels")
+    draft: bool = pydantic.Field(
+        False, description="decode much larger JPEGs at reduced size: faster, slightly other pixels"
+    )
     max_pixels: Positive = pydantic.Field(100_000_000, description="larger images become dead letters before decoding")
     reshuffle_records: bool = pydantic.Field(False, description="spread the records of few big shards over the workers")
 
@@ -261,8 +267,12 @@ class ExplainConfig(_Section):
             if isinstance(target, int):
                 if target < 0:
                     raise ValueError(f"class id {target} is negative")
-            elif target not in ("label", "labels", "predicted", "runner_up") and not re.fullmatch(r"top_[1-9]\d*", target):
-                raise ValueError(f"unknown target {target!r}; expected label, labels, predicted, runner_up, top_N or a class id")
+            elif target not in ("label", "labels", "predicted", "runner_up") and not re.fullmatch(
+                r"top_[1-9]\d*", target
+            ):
+                raise ValueError(
+                    f"unknown target {target!r}; expected label, labels, predicted, runner_up, top_N or a class id"
+                )
         return targets
 
     @pydantic.model_validator(mode="after")
@@ -275,7 +285,15 @@ class ExplainConfig(_Section):
 
 
 FaithfulnessMetric = Literal[
-    "confidence", "insertion", "deletion", "adcc", "road", "sensitivity", "randomisation", "class_independence"
+    "drop",
+    "insertion",
+    "deletion",
+    "adcc",
+    "road",
+    "complexity",
+    "sensitivity",
+    "randomization",
+    "class_independence",
 ]
 PixelBaseline = Literal["mean", "blur"] | float
 
@@ -290,14 +308,14 @@ class FaithfulnessConfig(_Section):
     deletion_baseline: PixelBaseline = pydantic.Field(0.0, description="what stands for a removed pixel")
     insertion_baseline: PixelBaseline = pydantic.Field("blur", description="what pixels are inserted into")
     mask_baseline: float = pydantic.Field(0.0, description="preprocessed value that a heatmap of 0 leaves")
-    percentiles: tuple[Annotated[float, pydantic.Field(gt=0, lt=100)], ...] = (20.0, 40.0, 60.0, 80.0)
+    road_percentiles: tuple[Annotated[float, pydantic.Field(gt=0, lt=100)], ...] = (20.0, 40.0, 60.0, 80.0)
     road_noise: Annotated[float, pydantic.Field(ge=0)] = 0.01
-    radius: Annotated[float, pydantic.Field(gt=0)] = pydantic.Field(
+    sensitivity_radius: Annotated[float, pydantic.Field(gt=0)] = pydantic.Field(
         0.02, description="noise of the sensitivity, relative to the image's range"
     )
-    noise_samples: Positive = 10
-    randomised_share: Annotated[float, pydantic.Field(gt=0, le=1)] = pydantic.Field(
-        1.0, description="share of the weight arrays that the randomised twin has shuffled, from the output back"
+    sensitivity_samples: Positive = 10
+    randomized_share: Annotated[float, pydantic.Field(gt=0, le=1)] = pydantic.Field(
+        1.0, description="share of the weight arrays that the randomized twin has shuffled, from the output back"
     )
 
 
@@ -337,7 +355,9 @@ class RunnerConfig(_Section):
 
     name: Literal["direct", "flink", "dataflow", "spark", "prism", "portable"] = "direct"
     workers: Positive | None = pydantic.Field(None, description="direct runner: worker threads (default: cores)")
-    processes: bool = pydantic.Field(False, description="direct runner: processes instead of threads; can hang on failure")
+    processes: bool = pydantic.Field(
+        False, description="direct runner: processes instead of threads; can hang on failure"
+    )
     intra_op_threads: Annotated[int, pydantic.Field(ge=0)] | None = pydantic.Field(
         None, description="TensorFlow threads inside an operation; 0 is TensorFlow's choice (default: 1 on a CPU)"
     )
@@ -432,7 +452,11 @@ def describe_problems(error: pydantic.ValidationError, root: type[pydantic.BaseM
         else:
             message = problem["msg"].removeprefix("Value error, ")
             shown = repr(problem["input"])
-            came = f" (it is {shown if len(shown) <= 60 else shown[:57] + '...'})" if problem["type"] != "value_error" else ""
+            came = (
+                f" (it is {shown if len(shown) <= 60 else shown[:57] + '...'})"
+                if problem["type"] != "value_error"
+                else ""
+            )
             yield f"{path}: {message}{came}"
 
 

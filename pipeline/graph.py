@@ -19,9 +19,22 @@ import apache_beam as beam
 import pyarrow as pa
 
 from pipeline import config, plan, run_directory
-from transforms import account, aggregate, assess, decode, explain, ground_truth, images, localize, read, records, schemas, write
+from transforms import (
+    account,
+    aggregate,
+    assess,
+    decode,
+    explain,
+    ground_truth,
+    images,
+    localize,
+    read,
+    records,
+    schemas,
+    write,
+)
 from transforms.methods import exposure
-from transforms.metrics import localization, protocols, registry
+from transforms.metrics import localization, model_metrics, protocols, registry
 
 # Row groups of 8192 rows, and rarely more than 32 MiB in memory per writer.
 _LIMITS = write.Limits(rows=8192, bytes=32 << 20, compression_level=3)
@@ -92,7 +105,10 @@ class _ExplainImages(beam.PTransform):
             image_options(self._plan, self._description), mask_options(self._plan)
         )
         explained = decoded[decode.MAIN_TAG] | "Explain" >> explain.Explain(
-            self._plan.engine_spec, settings.explain.seed, settings.output.heatmap_dtype == "float32", assessment(settings)
+            self._plan.engine_spec,
+            settings.explain.seed,
+            settings.output.heatmap_dtype == "float32",
+            assessment(settings),
         )
         localized = explained[explain.MAIN_TAG] | "Localize" >> localize.Localize(
             protocols.get(settings.evaluate.protocol), metric_groups(settings), settings.evaluate.baselines
@@ -158,11 +174,16 @@ def assessment(settings: config.RunConfig) -> assess.Assessment | None:
     wanted = settings.evaluate.faithfulness
     if not wanted.metrics:
         return None
+    own = {"metrics", "sample", "randomized_share"}
     return assess.Assessment(
-        **wanted.model_dump(exclude={"metrics", "percentiles"}),
         metrics=wanted.metrics,
-        percentiles=wanted.percentiles,
+        sample=wanted.sample,
         protocol=protocols.get(settings.evaluate.protocol),
+        randomized_share=wanted.randomized_share,
+        settings=model_metrics.Settings(
+            **{name: getattr(wanted, name) for name in type(wanted).model_fields if name not in own},
+            batch_size=settings.explain.pass_batch_size or settings.explain.batch_size,
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import importlib.metadata
@@ -9,7 +10,7 @@ import logging
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 import apache_beam as beam
@@ -23,7 +24,16 @@ from transforms import progress as tally
 from transforms.methods import exposure
 
 COUNTS = "counts.json"
-_PACKAGES = ("apache-beam", "tensorflow", "keras", "numpy", "opencv-python-headless", "pillow", "pyarrow", "tensorflow-datasets")
+_PACKAGES = (
+    "apache-beam",
+    "tensorflow",
+    "keras",
+    "numpy",
+    "opencv-python-headless",
+    "pillow",
+    "pyarrow",
+    "tensorflow-datasets",
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -63,11 +73,74 @@ def run(settings: config.RunConfig, beam_options: Sequence[str], stream: TextIO)
     directory = run_directory.RunDirectory(settings.output.directory)
     manifest = _first_manifest(settings, arguments)
     directory.create(manifest, overwrite=settings.output.overwrite)
-    try:
+    with _failure_recorded(directory, manifest):
         return _run(planned, arguments, directory, manifest, stream)
+
+
+def launch(settings: config.RunConfig, beam_options: Sequence[str]) -> run_directory.RunDirectory:
+    """Start a run and leave it to the runner; its directory says ``running`` until `finish`.
+
+    For launchers that must end before the job does, as a Flex Template's.
+
+    Raises:
+        config.ConfigError: as `run` does.
+    """
+    arguments = runners.beam_arguments(settings.runner, beam_options)
+    planned = plan.make(settings)
+    directory = run_directory.RunDirectory(settings.output.directory)
+    manifest = _first_manifest(settings, arguments)
+    directory.create(manifest, overwrite=settings.output.overwrite)
+    with _failure_recorded(directory, manifest):
+        _prepare(planned, arguments, directory, manifest).run()
+    return directory
+
+
+def finish(path: str) -> Result:
+    """End a run that `launch` started and whose job is done: check its counts and mark it ``succeeded``.
+
+    Raises:
+        RunFailed: the job is not done, or its result must not be used; in the second case the manifest says ``failed``.
+        run_directory.RunDirectoryError: `path` is not a run that is waiting to be finished.
+    """
+    directory = run_directory.RunDirectory(path)
+    manifest = directory.read_manifest(finished=False)
+    if manifest["status"] != "running":
+        raise run_directory.RunDirectoryError(f"{path} has {manifest['status']}; only a running one can be finished")
+    if not filesystems.FileSystems.exists(directory.path_of(COUNTS)):
+        raise RunFailed(f"the job of {path} is not done: it has not written {COUNTS} yet")
+    with _failure_recorded(directory, manifest):
+        counts = _take_counts(directory)
+        manifest |= {"counts": account.totals(counts), "finished": _now()}
+        _judge(counts, manifest["config"]["output"]["max_dead_letter_ratio"], directory)
+        return Result(directory, directory.finish(manifest))
+
+
+@contextlib.contextmanager
+def _failure_recorded(directory: run_directory.RunDirectory, manifest: dict[str, Any]) -> Iterator[None]:
+    try:
+        yield
     except BaseException as error:
-        directory.fail({**manifest, "error": f"{type(error).__name__}: {error}"[:2000], "finished": _now()})
+        directory.fail({**manifest, "error": _shortened(f"{type(error).__name__}: {error}"), "finished": _now()})
         raise
+
+
+def _shortened(text: str, limit: int = 3000) -> str:
+    # A remote failure begins with where it was seen and ends with its cause; both matter.
+    return text if len(text) <= limit else f"{text[: limit // 2]} ... {text[-limit // 2 :]}"
+
+
+def _prepare(
+    planned: plan.Plan, arguments: Sequence[str], directory: run_directory.RunDirectory, manifest: dict[str, Any]
+) -> beam.Pipeline:
+    """The pipeline, after the model was loaded and described in `manifest`."""
+    # Loaded here too: a wrong model fails before the first record, and on the direct runner the workers share it.
+    engine, _ = explain.acquire_engine(planned.engine_spec)
+    names = plan.class_names(planned, engine.description)
+    manifest |= describe(planned, engine.description, names)
+    directory.write_manifest(manifest, "running")
+    pipeline = beam.Pipeline(options=pipeline_options.PipelineOptions(list(arguments)))
+    graph.build(pipeline, planned, engine.description, names, directory)
+    return pipeline
 
 
 def _run(
@@ -78,16 +151,10 @@ def _run(
     stream: TextIO,
 ) -> Result:
     started = time.monotonic()
-    # Loaded here too: a wrong model fails before the first record, and on the direct runner the workers share it.
-    engine, _ = explain.acquire_engine(planned.engine_spec)
-    names = plan.class_names(planned, engine.description)
-    manifest |= describe(planned, engine.description, names)
-    directory.write_manifest(manifest, "running")
+    engine, _ = explain.acquire_engine(planned.engine_spec)  # held until the run is over
+    pipeline = _prepare(planned, arguments, directory, manifest)
     loaded = time.monotonic()
     tally.TALLY.clear()
-    options = pipeline_options.PipelineOptions(list(arguments))
-    pipeline = beam.Pipeline(options=options)
-    graph.build(pipeline, planned, engine.description, names, directory)
     with progress.shown(stream, _input_bytes(planned)):
         result = pipeline.run()
         state = result.wait_until_finish()
@@ -101,12 +168,11 @@ def _run(
         "finished": _now(),
     }
     _judge(counts, planned.settings.output.max_dead_letter_ratio, directory)
+    del engine
     return Result(directory, directory.finish(manifest))
 
 
-def describe(
-    planned: plan.Plan, description: exposure.ModelDescription, names: Sequence[str]
-) -> dict[str, Any]:
+def describe(planned: plan.Plan, description: exposure.ModelDescription, names: Sequence[str]) -> dict[str, Any]:
     """What can change a number: the model as exposed, the formulas' options and the reading of pixels."""
     return {
         "model": {
@@ -146,7 +212,10 @@ def _input_bytes(planned: plan.Plan) -> int:
     shards = plan.shards(planned)
     if any(s.file_format != "tfrecord" or s.stop is not None for s in shards):
         return 0
-    if any(s.path.endswith((".gz", ".z", ".zlib")) for s in shards) or planned.settings.input.compression in ("gzip", "zlib"):
+    if any(s.path.endswith((".gz", ".z", ".zlib")) for s in shards) or planned.settings.input.compression in (
+        "gzip",
+        "zlib",
+    ):
         return 0
     matched = filesystems.FileSystems.match([s.path for s in shards])
     return sum(m.size_in_bytes for result in matched for m in result.metadata_list)
@@ -168,7 +237,10 @@ def _metrics(result: Any) -> dict[str, Any]:
     for distribution in query["distributions"]:
         value = distribution.result
         report[distribution.key.metric.name] = {
-            "count": value.count, "sum": value.sum, "min": value.min, "max": value.max
+            "count": value.count,
+            "sum": value.sum,
+            "min": value.min,
+            "max": value.max,
         }
     return dict(sorted(report.items()))
 
@@ -184,7 +256,8 @@ def _judge(counts: dict[str, int], max_ratio: float, directory: run_directory.Ru
         raise RunFailed("no record was read; the shards are empty")
     if lost > max_ratio * read:
         raise RunFailed(
-            f"{lost} of {read} records were lost ({lost / read:.1%}), more than output.max_dead_letter_ratio = {max_ratio:.1%}; "
+            f"{lost} of {read} records were lost ({lost / read:.1%}), more than output.max_dead_letter_ratio = "
+            f"{max_ratio:.1%}; "
             f"{directory.path_of('dead_letters')} says why"
         )
 

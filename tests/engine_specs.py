@@ -12,7 +12,9 @@ def method(name: str, label: str | None = None, **changes: Any) -> engine.Method
     fields = {"layers": (), "target": "logit", "wrapper": None, "sample": 1.0, "wrapper_options": {}}
     fields |= {key: changes.pop(key) for key in list(changes) if key in fields}
     wrapper = fields["wrapper"]
-    wrapped = registry.resolve_options(wrapper, fields.pop("wrapper_options")) if wrapper else fields.pop("wrapper_options")
+    wrapped = (
+        registry.resolve_options(wrapper, fields.pop("wrapper_options")) if wrapper else fields.pop("wrapper_options")
+    )
     options = registry.resolve_options(name, changes)
     return engine.MethodSpec(
         label=label or name,

@@ -26,7 +26,9 @@ def classifier(
     keras.utils.set_random_seed(seed)
     inputs = keras.Input((size, size, 3))
     x = keras.layers.GlobalAveragePooling2D()(_trunk(inputs))
-    return keras.Model(inputs, keras.layers.Dense(classes, activation=activation, name="scores", dtype=dtype)(x), name="plain")
+    return keras.Model(
+        inputs, keras.layers.Dense(classes, activation=activation, name="scores", dtype=dtype)(x), name="plain"
+    )
 
 
 def small_factory() -> keras.Model:
@@ -89,9 +91,13 @@ def vision_transformer() -> keras.Model:
     x = ClassToken(name="class_token")(x)
     for block in range(2):
         y = keras.layers.LayerNormalization(name=f"norm{block}a")(x)
-        x = keras.layers.Add(name=f"add{block}a")([x, keras.layers.MultiHeadAttention(2, 6, name=f"attention{block}")(y, y)])
+        x = keras.layers.Add(name=f"add{block}a")(
+            [x, keras.layers.MultiHeadAttention(2, 6, name=f"attention{block}")(y, y)]
+        )
         y = keras.layers.LayerNormalization(name=f"norm{block}b")(x)
-        y = keras.layers.Dense(12, name=f"mlp{block}b")(keras.layers.Dense(24, activation="gelu", name=f"mlp{block}a")(y))
+        y = keras.layers.Dense(12, name=f"mlp{block}b")(
+            keras.layers.Dense(24, activation="gelu", name=f"mlp{block}a")(y)
+        )
         x = keras.layers.Add(name=f"add{block}b")([x, y])
     x = keras.layers.LayerNormalization(name="last_norm")(x)
     return keras.Model(inputs, keras.layers.Dense(3, name="scores")(x[:, 0]), name="vit")

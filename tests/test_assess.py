@@ -8,24 +8,28 @@ import pytest
 from tests import engine_specs, keras_models, small_runs
 from transforms import assess, records
 from transforms.methods import engine, heatmaps
-from transforms.metrics import protocols, sampling
+from transforms.metrics import model_metrics, protocols, sampling
 
 REFERENCE = np.load(keras_models.GOLDEN / "methods_public.npz")
 IMAGES = REFERENCE["images_u8/64x64"]
-WANTED = assess.Assessment(
-    metrics=tuple(assess.COLUMNS),
-    sample=1.0,
-    seed=0,
-    protocol=protocols.get("default"),
+SETTINGS = model_metrics.Settings(
+    mask_baseline=0.0,
     steps=4,
     deletion_baseline=0.0,
     insertion_baseline="blur",
-    mask_baseline=0.0,
-    percentiles=(50.0,),
+    road_percentiles=(50.0,),
     road_noise=0.0,
-    radius=0.02,
-    noise_samples=2,
-    randomised_share=1.0,
+    sensitivity_radius=0.02,
+    sensitivity_samples=2,
+    seed=0,
+    batch_size=3,
+)
+WANTED = assess.Assessment(
+    metrics=tuple(model_metrics.GROUPS),
+    sample=1.0,
+    protocol=protocols.get("default"),
+    randomized_share=1.0,
+    settings=SETTINGS,
 )
 
 
@@ -40,8 +44,15 @@ def explained() -> tuple[engine.Engine, list[records.Explanation]]:
         maps = tuple(records.MethodMaps(label, layer, values) for label, layer, values in one.maps)
         found.append(
             records.Explanation(
-                source, records.GroundTruth(), one.class_ids, one.targets, one.logits, one.probabilities, one.ranks,
-                one.predicted_class_id, maps,
+                source,
+                records.GroundTruth(),
+                one.class_ids,
+                one.targets,
+                one.logits,
+                one.probabilities,
+                one.ranks,
+                one.predicted_class_id,
+                maps,
             )  # fmt: skip
         )
     return explainer, found
@@ -75,14 +86,16 @@ def test_numbers_are_those_of_the_definitions(explained):
                 curve.append(probability(explainer, left.reshape(64, 64, 3), class_id))
             np.testing.assert_allclose(dict(one.methods[0].curves)["deletion"][place], curve, atol=1e-5)
             assert mine["deletion_auc"] == pytest.approx((sum(curve) - (curve[0] + curve[-1]) / 2) / 4, abs=1e-5)
-            twin = mine["randomisation_spearman"]  # missing where the twin's map is blank
+            twin = mine["randomization_spearman"]  # missing where the twin's map is blank
             assert np.isnan(twin) or abs(twin) < 0.999
             assert mine["max_sensitivity"] >= mine["average_sensitivity"] > 0
 
 
 def test_the_other_class_is_the_one_the_hash_names(explained):
     explainer, found = explained
-    one = assess.assess(explainer, IMAGES[:1], found[:1], dataclasses.replace(WANTED, metrics=("class_independence",)))[0]
+    one = assess.assess(explainer, IMAGES[:1], found[:1], dataclasses.replace(WANTED, metrics=("class_independence",)))[
+        0
+    ]
     for place, class_id in enumerate(one.class_ids.tolist()):
         other = sampling.other_class("image0", class_id, 10, 0)
         x = explainer.preprocess(IMAGES[:1])
@@ -109,7 +122,7 @@ def test_nothing_depends_on_the_batch(explained):
 
 def test_only_the_sample_is_measured(explained):
     explainer, found = explained
-    wanted = dataclasses.replace(WANTED, metrics=("confidence",), sample=0.5, seed=1)
+    wanted = dataclasses.replace(WANTED, metrics=("drop",), sample=0.5, settings=dataclasses.replace(SETTINGS, seed=1))
     results = assess.assess(explainer, IMAGES, found, wanted)
     measured = [bool(np.isfinite(scores(one)["confidence_drop"]).all()) for one in results]
     assert measured == [sampling.in_sample(f"image{i}", 0.5, 1) for i in range(4)]
@@ -120,7 +133,7 @@ def test_a_run_writes_the_columns_and_the_summary(tmp_path):
     pattern = small_runs.write(tmp_path / "data", [small_runs.record(i) for i in range(8)], 2)
     overrides = (
         "explain.methods=[grad_cam]",
-        "evaluate.faithfulness={metrics: [confidence, deletion, road], sample: 1.0, steps: 4, percentiles: [50]}",
+        "evaluate.faithfulness={metrics: [drop, deletion, road], sample: 1.0, steps: 4, road_percentiles: [50]}",
     )
     directory = small_runs.run_quietly(small_runs.settings(pattern, tmp_path / "run", *overrides))
     table = small_runs.rows(directory)

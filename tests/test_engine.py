@@ -52,7 +52,9 @@ def test_maps_equal_those_of_keras_explainable(model, name, key):
 
 
 def test_explains_each_class_once_with_every_reason():
-    spec = engine_specs.spec(engine_specs.file(keras_models.GAP), targets=("label", 3, "predicted", "runner_up", "top_3"))
+    spec = engine_specs.spec(
+        engine_specs.file(keras_models.GAP), targets=("label", 3, "predicted", "runner_up", "top_3")
+    )
     logits = REFERENCE["tiny_gap/keras3/logits"]
     order = np.argsort(-logits, axis=1)
     results = engine.Engine(spec).explain(IMAGES, [(int(order[0, 1]),), (), (3,), (9, 1)], {})
@@ -76,7 +78,9 @@ def test_every_label_is_explained_however_many_there_are():
     results = explainer.explain(IMAGES, many, {})
     for one, ids in zip(results, many, strict=True):
         assert set(one.class_ids.tolist()) == {*ids, one.predicted_class_id}
-        alone = engine.Engine(engine_specs.spec(engine_specs.file(keras_models.GAP), targets=(0, 1, 2, 3, 4, 5, 6, 7, 8, 9)))
+        alone = engine.Engine(
+            engine_specs.spec(engine_specs.file(keras_models.GAP), targets=(0, 1, 2, 3, 4, 5, 6, 7, 8, 9))
+        )
         break
     everything = alone.explain(IMAGES, [()] * 4, {})
     for one, reference in zip(results, everything, strict=True):
@@ -149,7 +153,11 @@ def test_predict_gives_probabilities_in_chunks():
 
 
 def test_a_poisoned_image_fails_its_batch_with_the_models_words():
-    explainer = engine.Engine(engine_specs.spec(engine_specs.factory("fragile_factory"), preprocessing=loading.Preprocessing("none", None, None)))
+    explainer = engine.Engine(
+        engine_specs.spec(
+            engine_specs.factory("fragile_factory"), preprocessing=loading.Preprocessing("none", None, None)
+        )
+    )
     images = np.zeros((3, 16, 16, 3), np.uint8)
     images[1, 0, 0] = (255, 0, 255)
     with pytest.raises(engine.BatchError, match="poisoned image"):

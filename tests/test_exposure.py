@@ -23,7 +23,12 @@ def run(model: exposure.ExposedModel, inputs: np.ndarray, class_id: int = 0) -> 
     def traced(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         logits, (activations,) = model.expose(inputs)
         gradient = tf.gradients(logits[:, class_id], activations)[0]
-        return {"logits": logits, "activations": activations, "gradient": gradient, "head": model.head(inputs, activations)}
+        return {
+            "logits": logits,
+            "activations": activations,
+            "gradient": gradient,
+            "head": model.head(inputs, activations),
+        }
 
     return {name: value.numpy() for name, value in traced(tf.constant(inputs)).items()}
 
@@ -53,7 +58,9 @@ def test_takes_a_fused_softmax_off():
     np.testing.assert_allclose(run(model, images())["logits"], logits, atol=1e-6)
     assert model.description.scores == "logits: the model's final softmax was taken off"
     assert model.description.probability == "softmax"
-    np.testing.assert_allclose(fused(images()).numpy(), tf.nn.softmax(logits).numpy(), atol=1e-6)  # the model is unchanged
+    np.testing.assert_allclose(
+        fused(images()).numpy(), tf.nn.softmax(logits).numpy(), atol=1e-6
+    )  # the model is unchanged
 
 
 def test_as_is_explains_what_the_model_returns():
@@ -146,7 +153,7 @@ def test_says_what_does_not_fit(build, changes, said):
 def test_refuses_probabilities_it_cannot_trace():
     inputs = keras.Input((16, 16, 3))
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(3, 3, activation="relu")(inputs))
-    x = keras.layers.Lambda(lambda v: (tf.exp(v) / tf.reduce_sum(tf.exp(v), -1, keepdims=True)))(x)
+    x = keras.layers.Lambda(lambda v: tf.exp(v) / tf.reduce_sum(tf.exp(v), -1, keepdims=True))(x)
     with pytest.raises(loading.ModelError, match="returns probabilities"):
         exposed(keras.Model(inputs, x))
 

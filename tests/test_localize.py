@@ -51,7 +51,9 @@ def test_another_class_has_no_ground_truth_and_no_row_is_lost():
     assert [one.targets for one in evidence.maps if one.method == "grad_cam"] == [("label",), ("predicted",)]
 
 
-def summarise(explanations: list[records.Explanation], split: int) -> dict[tuple[str, str, str, str], tuple[float, int]]:
+def summarise(
+    explanations: list[records.Explanation], split: int
+) -> dict[tuple[str, str, str, str], tuple[float, int]]:
     """The summary of explanations that come in `split` parts."""
     parts = [localize.localize(one, PROTOCOL, GROUPS, True)[1] for one in explanations]
     transform = aggregate.Aggregate(PROTOCOL, "label", ("zero", "one", "two"), True, 10)

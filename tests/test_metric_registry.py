@@ -30,7 +30,7 @@ def test_every_number_of_a_state_has_a_definition() -> None:
 
 def test_every_score_column_is_averaged_into_a_metric() -> None:
     columns = [column.name for column in registry.SCORE_COLUMNS]
-    of_metrics = [metric.column for metric in registry.METRICS if metric.needs == "predictions"]
+    of_metrics = [metric.column for metric in registry.METRICS if metric in registry.MODEL_METRICS]
     assert columns == of_metrics
     assert registry.dataset_name("confidence_drop") == "average_drop" and registry.is_proportion("confidence_increase")
 

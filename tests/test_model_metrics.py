@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from transforms.metrics import faithfulness, model_metrics, road, sampling, stability
+from transforms.metrics import faithfulness, model_metrics, registry, road, sampling, stability
 
 CLASSES = 3
 SETTINGS = model_metrics.Settings(
@@ -122,9 +122,9 @@ def test_a_batch_equals_its_images_alone_to_the_bit() -> None:
 
 def test_every_column_has_a_metric_and_a_description() -> None:
     written = [column for group in model_metrics.GROUPS.values() for column in group]
-    assert sorted(metric.column for metric in model_metrics.METRICS) == sorted(written)
-    assert sorted(column.name for column in model_metrics.COLUMNS) == sorted(written)
-    names = [metric.name for metric in model_metrics.METRICS]
+    assert sorted(metric.column for metric in registry.MODEL_METRICS) == sorted(written)
+    assert sorted(column.name for column in registry.SCORE_COLUMNS) == sorted(written)
+    names = [metric.name for metric in registry.MODEL_METRICS]
     assert len(set(names)) == len(names)
 
 

@@ -157,14 +157,17 @@ def test_tfds_gives_the_same_rows_as_tfrecord(reference, tmp_path):
             parsed = tfexample.parse(small_runs.record(number))
             one = {name: tfexample.values(parsed[name]) for name in parsed}
             sides = [one[f"image/object/bbox/{side}"][0] for side in ("ymin", "xmin", "ymax", "xmax")]
-            yield number, {
-                "image": io.BytesIO(one["image/encoded"][0]),
-                "image_id": one["image/source_id"][0],
-                "label": number % 10,
-                "objects": [{"bbox": tfds.features.BBox(*map(float, sides)), "label": number % 10}],
-                "camera": one["camera"][0],
-                "size": number % 3,
-            }
+            yield (
+                number,
+                {
+                    "image": io.BytesIO(one["image/encoded"][0]),
+                    "image_id": one["image/source_id"][0],
+                    "label": number % 10,
+                    "objects": [{"bbox": tfds.features.BBox(*map(float, sides)), "label": number % 10}],
+                    "camera": one["camera"][0],
+                    "size": number % 3,
+                },
+            )
 
     builder = tfds.dataset_builders.store_as_tfds_dataset(
         name="squares", version="1.0.0", features=features, split_datasets={"validation": examples()}, data_dir=tmp_path
@@ -207,7 +210,10 @@ def test_a_bad_record_costs_itself_and_is_accounted_for(tmp_path):
     assert counts == {"records_read": 16, "images_explained": 6, "images_skipped": 1, "dead_letters": 9}
     explained = set(small_runs.rows(directory)["image_id"].to_pylist())
     assert explained == {f"image{i:04d}" for i in (0, 1, 2, 3, 20, 21)}
-    lost = {r["image_id"]: (r["stage"], r["error_type"]) for r in directory.open_table("dead_letters").to_table().to_pylist()}
+    lost = {
+        r["image_id"]: (r["stage"], r["error_type"])
+        for r in directory.open_table("dead_letters").to_table().to_pylist()
+    }
     assert {k: v for k, v in lost.items() if k.startswith("image")} == {
         "image0004": ("decode", "corrupt_image"),
         "image0005": ("decode", "corrupt_image"),
@@ -226,7 +232,9 @@ def test_a_bad_record_costs_itself_and_is_accounted_for(tmp_path):
 def test_an_image_the_model_fails_on_is_found_in_its_batch(tmp_path, factory, error_type):
     poison = np.zeros((16, 16, 3), np.uint8)
     poison[0, 0] = (255, 0, 255)
-    records = [small_runs.record(i, **{"image/class/label": [i % 3], "image/object/class/label": [i % 3]}) for i in range(12)]
+    records = [
+        small_runs.record(i, **{"image/class/label": [i % 3], "image/object/class/label": [i % 3]}) for i in range(12)
+    ]
     records[5] = small_runs.record(5, **{
         "image/encoded": [sample_shards.encode(poison)], "image/class/label": [1], "image/object/mask": None,
         "image/object/class/label": [1],

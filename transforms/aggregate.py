@@ -22,7 +22,7 @@ SUMMARY_TAG = "summary"
 CURVES_TAG = "curves"
 
 ALL, CLASS, TARGET = "all", "class", "target"
-"""Values of ``slice_name`` beside the features of the records: everything, one class, and the maps of another target."""
+"""Values of ``slice_name`` beside features: everything, one class, and the maps of another target."""
 
 # Sums are handed on before a bundle ends when there are this many: it bounds a worker's memory.
 _MAX_STATES = 8192
@@ -35,7 +35,7 @@ Key = tuple[str, str, str]
 
 @dataclasses.dataclass
 class Aggregate(beam.PTransform):
-    """`localize.ImageEvidence` to Arrow tables of `schemas.SUMMARY` (`SUMMARY_TAG`) and `schemas.CURVES` (`CURVES_TAG`).
+    """`localize.ImageEvidence` to tables of `schemas.SUMMARY` (`SUMMARY_TAG`) and `schemas.CURVES` (`CURVES_TAG`).
 
     Attributes:
         protocol: of the metrics.
@@ -115,14 +115,10 @@ class _MergeFn(beam.CombineFn):
     def create_accumulator(self) -> summary.MetricState | None:
         return None
 
-    def add_input(
-        self, accumulator: summary.MetricState | None, state: summary.MetricState
-    ) -> summary.MetricState:
+    def add_input(self, accumulator: summary.MetricState | None, state: summary.MetricState) -> summary.MetricState:
         return self.merge_accumulators([accumulator, state])  # type: ignore[return-value]
 
-    def merge_accumulators(
-        self, accumulators: Iterable[summary.MetricState | None]
-    ) -> summary.MetricState | None:
+    def merge_accumulators(self, accumulators: Iterable[summary.MetricState | None]) -> summary.MetricState | None:
         merged: summary.MetricState | None = None
         for state in accumulators:
             if state is not None:
@@ -166,7 +162,7 @@ def tables(states: list[tuple[Key, summary.MetricState]]) -> tuple[pa.Table, pa.
 
 
 def distinct_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Class names in which every name occurs once: one that occurs twice gets its class id (ImageNet has two cranes)."""
+    """Class names that occur once each: one that occurs twice gets its class id (ImageNet has two cranes)."""
     listed = list(names)
     count = collections.Counter(listed)
     return tuple(f"{name} ({i})" if count[name] > 1 else name for i, name in enumerate(listed))

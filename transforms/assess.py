@@ -7,26 +7,14 @@ image id, so batches, shards and workers change nothing. The formulas are in `tr
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from transforms import records
 from transforms.methods import engine as engines
 from transforms.methods import heatmaps
-from transforms.metrics import faithfulness, protocols, road, sampling, stability
-
-COLUMNS = {
-    "confidence": ("confidence_drop", "confidence_increase", "confidence_gain"),
-    "insertion": ("insertion_auc",),
-    "deletion": ("deletion_auc",),
-    "adcc": ("adcc", "coherency", "complexity"),
-    "road": ("road",),
-    "sensitivity": ("max_sensitivity", "average_sensitivity"),
-    "randomisation": ("randomisation_spearman", "randomisation_ssim"),
-    "class_independence": ("other_class_spearman", "other_class_ssim"),
-}
-"""The metrics that can be asked for, and the columns each one fills."""
+from transforms.metrics import faithfulness, model_metrics, protocols, sampling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,39 +22,23 @@ class Assessment:
     """What to measure, and how.
 
     Attributes:
-        metrics: keys of `COLUMNS`.
+        metrics: keys of `model_metrics.GROUPS`.
         sample: share of the images, chosen by hash of the id.
-        seed: of the sample and of every draw.
         protocol: how a map becomes the heatmap that masks the input.
-        steps: of insertion and deletion curves.
-        deletion_baseline, insertion_baseline: what stands for a removed pixel: ``mean``, ``blur`` or a value of the
-            preprocessed input.
-        mask_baseline: value of the preprocessed input that a map of 0 leaves.
-        percentiles: of ROAD.
-        road_noise: standard deviation of ROAD's noise, in units of the preprocessed input.
-        radius: of the noise of the sensitivity, relative to the image's range.
-        noise_samples: noisy copies of the sensitivity.
-        randomised_share: share of the weight arrays that the twin has shuffled, from the output back.
+        randomized_share: share of the weight arrays that the twin has shuffled, from the output back.
+        settings: of the metrics.
     """
 
     metrics: tuple[str, ...]
     sample: float
-    seed: int
     protocol: protocols.Protocol
-    steps: int
-    deletion_baseline: faithfulness.Baseline
-    insertion_baseline: faithfulness.Baseline
-    mask_baseline: float
-    percentiles: tuple[float, ...]
-    road_noise: float
-    radius: float
-    noise_samples: int
-    randomised_share: float
+    randomized_share: float
+    settings: model_metrics.Settings
 
 
 def columns(metrics: Sequence[str]) -> tuple[str, ...]:
     """The columns that `metrics` fill, in a fixed order."""
-    return tuple(name for metric, names in COLUMNS.items() if metric in metrics for name in names)
+    return tuple(name for metric, names in model_metrics.GROUPS.items() if metric in metrics for name in names)
 
 
 def assess(
@@ -80,7 +52,7 @@ def assess(
         explanations: one per image.
         wanted: what to measure.
     """
-    chosen = [sampling.in_sample(e.source.image_id, wanted.sample, wanted.seed) for e in explanations]
+    chosen = [sampling.in_sample(e.source.image_id, wanted.sample, wanted.settings.seed) for e in explanations]
     inputs = engine.preprocess(images[chosen]) if any(chosen) else np.zeros((0, *images.shape[1:]), np.float32)
     place = np.cumsum(chosen) - 1
     labels = dict.fromkeys(m.method for e in explanations for m in e.methods)
@@ -129,93 +101,25 @@ def _pairs(
     return _Pairs(np.array(rows, int), numbers, image_ids, np.array(class_ids, np.int64), np.array(maps))
 
 
-def _measure(
-    engine: engines.Engine, label: str, inputs: np.ndarray, pairs: _Pairs, wanted: Assessment
-) -> _Measured:
-    shown = _heatmaps(pairs.maps, inputs.shape[1:3], wanted.protocol)
-    scores: dict[str, np.ndarray] = {}
-    curves: dict[str, np.ndarray] = {}
-    for names, values, lines in _metrics(engine, label, inputs, shown, pairs, wanted):
-        scores |= dict(zip(names, values, strict=True))
-        curves |= lines
+def _measure(engine: engines.Engine, label: str, inputs: np.ndarray, pairs: _Pairs, wanted: Assessment) -> _Measured:
+    def explained(by: engines.Engine) -> faithfulness.Explain:
+        return lambda x, ids: _heatmaps(by.explain_inputs(label, x, ids), x.shape[1:3], wanted.protocol)
+
+    twin = None
+    if "randomization" in wanted.metrics:
+        twin = explained(engine.randomized(wanted.randomized_share, wanted.settings.seed))
+    batch = model_metrics.Batch(
+        predict=engine.predict,
+        explain=explained(engine),
+        explain_twin=twin,
+        inputs=inputs,
+        heatmaps=_heatmaps(pairs.maps, inputs.shape[1:3], wanted.protocol),
+        class_ids=pairs.class_ids,
+        image_ids=pairs.image_ids,
+        classes=engine.description.classes,
+    )
+    scores, curves = model_metrics.measure(wanted.metrics, batch, wanted.settings)
     return _Measured(np.array(pairs.numbers), scores, curves)
-
-
-_Result = tuple[tuple[str, ...], tuple[np.ndarray, ...], dict[str, np.ndarray]]
-
-
-def _metrics(
-    engine: engines.Engine, label: str, inputs: np.ndarray, shown: np.ndarray, pairs: _Pairs, wanted: Assessment
-) -> Iterator[_Result]:
-    """Each metric that is wanted: its columns, their values and its curves."""
-    ids, size = pairs.class_ids, engine.spec.pass_batch_size
-    seeds = [sampling.image_seed(image_id, wanted.seed) for image_id in pairs.image_ids]
-
-    def explained(one: engines.Engine) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-        return lambda x, c: _heatmaps(one.explain_inputs(label, x, c), x.shape[1:3], wanted.protocol)
-
-    if {"confidence", "adcc"} & set(wanted.metrics):
-        before, after = faithfulness.masked_scores(
-            engine.predict, inputs, shown, ids, baseline=wanted.mask_baseline, batch_size=size
-        )
-    if "confidence" in wanted.metrics:
-        values = tuple(
-            f(before, after)
-            for f in (faithfulness.confidence_drop, faithfulness.confidence_increase, faithfulness.confidence_gain)
-        )
-        yield COLUMNS["confidence"], values, {}
-    for name, function, baseline in (
-        ("insertion", faithfulness.insertion, wanted.insertion_baseline),
-        ("deletion", faithfulness.deletion, wanted.deletion_baseline),
-    ):
-        if name in wanted.metrics:
-            steps = min(wanted.steps, inputs.shape[1] * inputs.shape[2])
-            curve = function(engine.predict, inputs, shown, ids, steps=steps, baseline=baseline, batch_size=size)
-            yield COLUMNS[name], (curve.auc,), {name: curve.scores}
-    if "adcc" in wanted.metrics:
-        result = faithfulness.adcc(
-            explained(engine), inputs, shown, ids, before, after, baseline=wanted.mask_baseline, batch_size=size
-        )
-        yield COLUMNS["adcc"], (result.adcc, result.coherency, result.complexity), {}
-    if "road" in wanted.metrics:
-        filled = road.road(
-            engine.predict,
-            inputs,
-            shown,
-            ids,
-            percentiles=wanted.percentiles,
-            noise=wanted.road_noise,
-            seeds=seeds,
-            batch_size=size,
-        )
-        yield COLUMNS["road"], (filled.combined,), {}
-    if "sensitivity" in wanted.metrics:
-        change = stability.sensitivity(
-            lambda x, c: engine.explain_inputs(label, x, c),
-            inputs,
-            pairs.maps,
-            ids,
-            radius=wanted.radius,
-            samples=wanted.noise_samples,
-            seeds=seeds,
-            batch_size=size,
-        )
-        yield COLUMNS["sensitivity"], (change.maximum, change.average), {}
-    if "randomisation" in wanted.metrics:
-        twin = engine.randomised(wanted.randomised_share, wanted.seed)
-        alike = stability.agreement(shown, explained(twin)(inputs, ids))
-        yield COLUMNS["randomisation"], (alike.spearman, alike.ssim), {}
-    if "class_independence" in wanted.metrics:
-        classes = engine.description.classes
-        others = np.array(
-            [
-                sampling.other_class(image_id, int(c), classes, wanted.seed)
-                for image_id, c in zip(pairs.image_ids, ids, strict=True)
-            ],
-            np.int64,
-        )
-        alike = stability.agreement(shown, explained(engine)(inputs, others))
-        yield COLUMNS["class_independence"], (alike.spearman, alike.ssim), {}
 
 
 def _heatmaps(maps: np.ndarray, size: tuple[int, int], protocol: protocols.Protocol) -> np.ndarray:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
+import cv2
 import numpy as np
+import threadpoolctl
 from apache_beam import metrics
 from apache_beam.utils import shared
 
@@ -39,6 +41,10 @@ def acquire_engine(spec: engines.EngineSpec) -> tuple[engines.Engine, bool]:
     loaded: list[bool] = []
 
     def load() -> engines.Engine:
+        if spec.intra_op_threads == 1:
+            # One batch per core already: threads inside an operation would only take the cores from one another.
+            cv2.setNumThreads(1)
+            threadpoolctl.threadpool_limits(1)
         engine = engines.Engine(_with_local_files(spec))
         engine.warm_up()
         loaded.append(True)
@@ -208,7 +214,9 @@ def _explanation(example: records.Example, result: engines.ImageExplanation, exa
         probabilities=result.probabilities,
         ranks=result.ranks,
         predicted_class_id=result.predicted_class_id,
-        methods=tuple(records.MethodMaps(label, layer, _stored(maps, exact_maps)) for label, layer, maps in result.maps),
+        methods=tuple(
+            records.MethodMaps(label, layer, _stored(maps, exact_maps)) for label, layer, maps in result.maps
+        ),
     )
 
 

@@ -80,9 +80,7 @@ class _LocalizeFn(beam.DoFn):
         self._groups = groups
         self._with_baselines = with_baselines
 
-    def process(
-        self, explanation: records.Explanation
-    ) -> Iterator[records.Localization | beam.pvalue.TaggedOutput]:
+    def process(self, explanation: records.Explanation) -> Iterator[records.Localization | beam.pvalue.TaggedOutput]:
         row, evidence = localize(explanation, self._protocol, self._groups, self._with_baselines)
         yield row
         yield beam.pvalue.TaggedOutput(EVIDENCE_TAG, evidence)

@@ -1,7 +1,7 @@
 """Counts that the launching process can watch while steps run in its own threads.
 
 Beam reports metrics when a job has ended. On the direct runner with threads the steps share the launcher's process, so
-a plain shared tally shows what is going on. It is for the eyes only: the numbers of the manifest come from the pipeline.
+a plain shared tally shows what is going on. It is for the eyes only: the manifest's numbers come from the pipeline.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -245,7 +244,9 @@ class Engine:
         with self._slots:
             try:
                 parts = [
-                    self._explain_part(images, [w[i * width : (i + 1) * width] for w in wanted], selected, last=i == rounds - 1)
+                    self._explain_part(
+                        images, [w[i * width : (i + 1) * width] for w in wanted], selected, last=i == rounds - 1
+                    )
                     for i in range(rounds)
                 ]
             except tf.errors.ResourceExhaustedError as error:
@@ -287,7 +288,7 @@ class Engine:
         ]
         return np.concatenate(parts)[..., 0]
 
-    def randomised(self, share: float, seed: int) -> Engine:
+    def randomized(self, share: float, seed: int) -> Engine:
         """A twin of this engine whose model has shuffled weights; made once and kept.
 
         Args:
@@ -329,7 +330,10 @@ class Engine:
         padded = self.spec.batch_size if self.spec.xla else count
         images, given = _padded(images, padded), _padded(given, padded)
         out = self._shared(tf.constant(images), tf.constant(given))
-        fetched = {name: out[name].numpy()[:count] for name in ("class_ids", "logits", "probabilities", "ranks", "top", "finite")}
+        fetched = {
+            name: out[name].numpy()[:count]
+            for name in ("class_ids", "logits", "probabilities", "ranks", "top", "finite")
+        }
         maps: list[tuple[str, str, np.ndarray, np.ndarray | None]] = []
         for method in self._plan:
             chosen = selected.get(method.label)
@@ -348,7 +352,12 @@ class Engine:
         rows = np.arange(count) if chosen is None else np.flatnonzero(chosen[:count])
         if not len(rows):
             return np.zeros((count, 1, 1, out["class_ids"].shape[1]), np.float32)
-        arguments = [out["inputs"], tf.maximum(out["class_ids"], 0), out["activations"][method.layers[0]], out["raw_logits"]]
+        arguments = [
+            out["inputs"],
+            tf.maximum(out["class_ids"], 0),
+            out["activations"][method.layers[0]],
+            out["raw_logits"],
+        ]
         if len(rows) < out["inputs"].shape[0]:
             arguments = [tf.gather(a, rows) for a in arguments]
         part = self._many_pass[method.label](*arguments).numpy()
@@ -523,7 +532,9 @@ class Engine:
         classes = self.description.classes
         for target in self.spec.targets:
             if isinstance(target, int) and target >= classes:
-                raise loading.ModelError(f"explain.targets names class {target}, the model has classes 0 to {classes - 1}")
+                raise loading.ModelError(
+                    f"explain.targets names class {target}, the model has classes 0 to {classes - 1}"
+                )
 
 
 def _ranks(logits: tf.Tensor, class_ids: tf.Tensor) -> tf.Tensor:

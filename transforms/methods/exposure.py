@@ -251,8 +251,8 @@ class ExposedModel:
             tokens = [c for c in spatial if c.output.shape.rank == 3][-_MAX_TOKEN_CANDIDATES:]
             if stripped.shape.rank is None or sum(d != 1 for d in stripped.shape[1:]) > 1:
                 raise loading.ModelError(
-                    f"model {self.keras_model.name} returns {tuple(stripped.shape[1:])} for one image, expected one score "
-                    "per class; a backbone without its classifier cannot be explained"
+                    f"model {self.keras_model.name} returns {tuple(stripped.shape[1:])} for one image, expected one "
+                    "score per class; a backbone without its classifier cannot be explained"
                 )
             flat = tf.reshape(stripped, [2, -1])
             found["classes"] = flat.shape[1]
@@ -272,7 +272,9 @@ class ExposedModel:
         usable = [c for c in spatial if c.output.shape.rank == 4 or c.path in reached]
         classes = found["classes"]
         if classes is None:
-            raise loading.ModelError(f"model {self.keras_model.name} returns {found['output_shape']}, expected one score per class")
+            raise loading.ModelError(
+                f"model {self.keras_model.name} returns {found['output_shape']}, expected one score per class"
+            )
         return _Probe(
             layers={c.path: c.layer for c in calls},
             outputs=_unique(found["named"]),  # type: ignore[arg-type]
@@ -405,7 +407,9 @@ def _select_output(outputs: object, wanted: str | None) -> tf.Tensor:
     if wanted is None and len(named) == 1:
         return next(iter(named.values()))
     if wanted not in named:
-        raise loading.ModelError(f"the model has outputs {', '.join(named)}; set model.output to one of them (it is {wanted!r})")
+        raise loading.ModelError(
+            f"the model has outputs {', '.join(named)}; set model.output to one of them (it is {wanted!r})"
+        )
     return named[wanted]
 
 
@@ -463,10 +467,15 @@ def _find(outputs: Sequence[LayerOutput], name: str) -> LayerOutput:
 def _scores_in_words(probe: _Probe, strip: bool) -> str:
     if probe.activation is not None:
         return f"logits: the model's final {probe.activation} was taken off"
-    if strip and probe.classes > 1 and np.all(probe.values >= 0) and np.allclose(probe.values.sum(axis=1), 1, atol=1e-3):
+    if (
+        strip
+        and probe.classes > 1
+        and np.all(probe.values >= 0)
+        and np.allclose(probe.values.sum(axis=1), 1, atol=1e-3)
+    ):
         raise loading.ModelError(
             "the model returns probabilities (each row sums to 1) and the softmax cannot be traced in its graph. Build "
-            "it to return logits, or set model.scores: as_is to explain probabilities (maps then fade where the model is sure)"
+            "it to return logits, or set model.scores: as_is to explain probabilities (maps then fade where it is sure)"
         )
     return "logits: as the model returns them" if strip else "as the model returns them (model.scores: as_is)"
 

@@ -137,9 +137,7 @@ def _factory(name: str) -> Callable[..., Any]:
         raise ModelError(f"model.factory {name!r} cannot be imported: {error}") from error
 
 
-def preprocessing_function(
-    preprocessing: Preprocessing, application: str | None
-) -> Callable[[tf.Tensor], tf.Tensor]:
+def preprocessing_function(preprocessing: Preprocessing, application: str | None) -> Callable[[tf.Tensor], tf.Tensor]:
     """A traceable function from uint8 or float pixels 0..255 ``(B, H, W, C)`` to the model's float32 input.
 
     Raises:
@@ -157,8 +155,8 @@ def preprocessing_function(
     if mode == "auto":
         if application is None:
             raise ModelError(
-                "model.preprocessing is 'auto', which is known only for a model made by model.application. Say what "
-                "the model was trained with: a mode (none, tf, caffe, torch), an application's name, or scale and offset."
+                "model.preprocessing is 'auto', which is known only for a model made by model.application. Say "
+                "what the model was trained with: a mode (none, tf, caffe, torch), an application's name, or scale and offset."
             )
         mode = application
     module = inspect.getmodule(_application(mode))
@@ -219,14 +217,22 @@ def input_size(model: keras.Model, configured: Sequence[int] | None) -> tuple[in
     shape = _declared_input_shape(model)
     if shape is None:
         if configured is None:
-            raise ModelError(f"model {model.name} does not say its input size; set model.input_size: [height, width, channels]")
+            raise ModelError(
+                f"model {model.name} does not say its input size; set model.input_size: [height, width, channels]"
+            )
         return tuple(configured)  # type: ignore[return-value]
     if len(shape) != 3:
-        raise ModelError(f"model {model.name} takes an input of shape {shape}, expected an image (height, width, channels)")
+        raise ModelError(
+            f"model {model.name} takes an input of shape {shape}, expected an image (height, width, channels)"
+        )
     size = []
-    for declared, wanted, axis in zip(shape, configured or (None, None, None), ("height", "width", "channels"), strict=True):
+    for declared, wanted, axis in zip(
+        shape, configured or (None, None, None), ("height", "width", "channels"), strict=True
+    ):
         if declared is None and wanted is None:
-            raise ModelError(f"the input {axis} of model {model.name} is open; set model.input_size: [height, width, channels]")
+            raise ModelError(
+                f"the input {axis} of model {model.name} is open; set model.input_size: [height, width, channels]"
+            )
         if declared is not None and wanted is not None and declared != wanted:
             raise ModelError(f"model.input_size gives {axis} {wanted}, the model takes {declared}")
         size.append(declared if declared is not None else wanted)
@@ -242,5 +248,7 @@ def _declared_input_shape(model: keras.Model) -> tuple[int | None, ...] | None:
         return None
     if len(inputs) > 1:
         names = ", ".join(str(i.name) for i in inputs)
-        raise ModelError(f"model {model.name} has {len(inputs)} inputs ({names}); heatbeam explains models of one image")
+        raise ModelError(
+            f"model {model.name} has {len(inputs)} inputs ({names}); heatbeam explains models of one image"
+        )
     return tuple(inputs[0].shape[1:])

@@ -1,7 +1,7 @@
 """The metrics that need the model, by the names a configuration gives them: cost, columns, and all measured at once.
 
 `measure` shares what metrics have in common (the score of the masked input serves drop, increase, gain and ADCC) and
-returns per-image columns and curves; `METRICS` are their dataset means, as in `registry`.
+returns per-image columns and curves; what they mean, and their dataset means, stand in `registry`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from transforms.metrics import faithfulness, registry, road, sampling, stability
+from transforms.metrics import faithfulness, road, sampling, stability
 
 Floats = npt.NDArray[np.float64]
 
@@ -28,75 +28,6 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "class_independence": ("other_class_spearman", "other_class_overlap"),
 }
 """Name in the configuration and the columns it writes. ``insertion``, ``deletion`` and ``road`` also write curves."""
-
-_GRAD_CAM_PP = "Chattopadhay et al., WACV 2018, arXiv:1710.11063"
-_OPTI_CAM = "Zhang et al., 2023, arXiv:2301.07002"
-_RISE = "Petsiuk et al., BMVC 2018, arXiv:1806.07421"
-_ADCC = "Poppi et al., CVPRW 2021, arXiv:2104.10252"
-_ROAD = "Rong et al., ICML 2022, arXiv:2202.00449"
-_SENSITIVITY = "Yeh et al., NeurIPS 2019, arXiv:1901.09392"
-_SANITY = "Adebayo et al., NeurIPS 2018, arXiv:1810.03292"
-_BHATT = "Bhatt et al., IJCAI 2020, arXiv:2005.00631"
-_GINI = "Chalasani et al., ICML 2020, arXiv:1810.06583"
-
-METRICS: tuple[registry.Metric, ...] = (
-    registry.Metric("average_drop", "Mean share of the probability lost when only the map is shown.",
-                    "mean(max(0, Y - O) / Y), O = probability of x * map", "[0, 1]", "lower", "predictions",
-                    _GRAD_CAM_PP, "confidence_drop"),
-    registry.Metric("average_increase", "Share of images whose probability rises when only the map is shown.",
-                    "mean(O > Y)", "[0, 1]", "higher", "predictions", _GRAD_CAM_PP, "confidence_increase", True),
-    registry.Metric("average_gain", "Mean share of the missing probability won when only the map is shown.",
-                    "mean(max(0, O - Y) / (1 - Y))", "[0, 1]", "higher", "predictions", _OPTI_CAM, "confidence_gain"),
-    registry.Metric("insertion", "Area under the probability while pixels appear, strongest first.",
-                    "trapezoid over the share of pixels put on the blurred image", "[0, 1]", "higher", "predictions",
-                    _RISE, "insertion_auc"),
-    registry.Metric("deletion", "Area under the probability while pixels vanish, strongest first.",
-                    "trapezoid over the share of pixels set to the baseline", "[0, 1]", "lower", "predictions",
-                    _RISE, "deletion_auc"),
-    registry.Metric("adcc", "Average DCC: agreement of drop, coherency and complexity.",
-                    "mean(3 / (1 / coherency + 1 / (1 - complexity) + 1 / (1 - drop)))", "[0, 1]", "higher",
-                    "predictions", _ADCC, "adcc"),
-    registry.Metric("coherency", "Likeness of the map and the map of the masked image.",
-                    "mean((Pearson(M, map of x * M) + 1) / 2)", "[0, 1]", "higher", "predictions", _ADCC, "coherency"),
-    registry.Metric("complexity", "Mean of the map.", "mean(M), M in [0, 1]", "[0, 1]", "lower", "none", _ADCC,
-                    "complexity"),
-    registry.Metric("road", "Half the difference of the two ROAD orders, averaged over percentiles.",
-                    "mean((lerf - morf) / 2)", "[-1, 1]", "higher", "predictions", _ROAD, "road"),
-    registry.Metric("road_morf", "Change of the probability when the most relevant pixels are filled in.",
-                    "mean over percentiles of (after - before)", "[-1, 1]", "lower", "predictions", _ROAD, "road_morf"),
-    registry.Metric("road_lerf", "Change of the probability when the least relevant pixels are filled in.",
-                    "mean over percentiles of (after - before)", "[-1, 1]", "higher", "predictions", _ROAD,
-                    "road_lerf"),
-    registry.Metric("complexity_entropy", "Entropy of the heatmap at the size of the input.",
-                    "-sum p ln p, p = M / sum M, nats", "[0, inf)", "lower", "none", _BHATT, "complexity_entropy"),
-    registry.Metric("sparseness_gini", "Gini index of the heatmap at the size of the input.",
-                    "2 sum i M_(i) / (n sum M) - (n + 1) / n, ascending", "[0, 1)", "higher", "none", _GINI,
-                    "sparseness_gini"),
-    registry.Metric("max_sensitivity", "Greatest relative change of the heatmap under small uniform noise.",
-                    "mean(max |M(x + e) - M(x)| / |M(x)|)", "[0, inf)", "lower", "predictions", _SENSITIVITY,
-                    "max_sensitivity"),
-    registry.Metric("average_sensitivity", "Mean relative change of the heatmap under small uniform noise.",
-                    "mean(mean |M(x + e) - M(x)| / |M(x)|)", "[0, inf)", "lower", "predictions", _SENSITIVITY,
-                    "average_sensitivity"),
-    registry.Metric("randomization_spearman", "Rank correlation with the map of a model with shuffled weights.",
-                    "mean(Spearman(M, M of the shuffled twin))", "[-1, 1]", "lower", "predictions", _SANITY,
-                    "randomization_spearman"),
-    registry.Metric("randomization_ssim", "Structural similarity with the map of a model with shuffled weights.",
-                    "mean(SSIM(M, M of the shuffled twin)), 11 x 11, sigma 1.5", "[-1, 1]", "lower", "predictions",
-                    _SANITY, "randomization_ssim"),
-    registry.Metric("other_class_spearman", "Rank correlation with the map of a random other class.",
-                    "mean(Spearman(M, M of another class))", "[-1, 1]", "lower", "predictions", "",
-                    "other_class_spearman"),
-    registry.Metric("other_class_overlap", "Overlap of the strongest 20 % with those of a random other class.",
-                    "mean(intersection / union); 1/9 by chance", "[0, 1]", "lower", "predictions", "",
-                    "other_class_overlap"),
-)  # fmt: skip
-"""The dataset numbers; each is the mean of its column."""
-
-COLUMNS: tuple[registry.Column, ...] = tuple(
-    registry.Column(metric.column, f"per image: {metric.formula}", range=metric.range) for metric in METRICS
-)
-
 
 @dataclasses.dataclass(frozen=True)
 class Settings:

@@ -62,6 +62,62 @@ _ROAD = "Rong, Leemann et al., ICML 2022, arXiv:2202.00449"
 _SENSITIVITY = "Yeh et al., NeurIPS 2019, arXiv:1901.09392"
 _SANITY = "Adebayo et al., NeurIPS 2018, arXiv:1810.03292"
 _IMAGENET = "Russakovsky et al., IJCV 2015, arXiv:1409.0575"
+_BHATT = "Bhatt et al., IJCAI 2020, arXiv:2005.00631"
+_GINI = "Chalasani et al., ICML 2020, arXiv:1810.06583"
+
+MODEL_METRICS: tuple[Metric, ...] = (
+    Metric("average_drop", "Mean share of the probability lost when only the map is shown.",
+           "mean(max(0, Y - O) / Y), O = probability of x * map", "[0, 1]", "lower", "predictions",
+           _GRAD_CAM_PP, "confidence_drop"),
+    Metric("average_increase", "Share of images whose probability rises when only the map is shown.",
+           "mean(O > Y)", "[0, 1]", "higher", "predictions", _GRAD_CAM_PP, "confidence_increase", True),
+    Metric("average_gain", "Mean share of the missing probability won when only the map is shown.",
+           "mean(max(0, O - Y) / (1 - Y))", "[0, 1]", "higher", "predictions", _OPTI_CAM, "confidence_gain"),
+    Metric("insertion", "Area under the probability while pixels appear, strongest first.",
+           "trapezoid over the share of pixels put on the blurred image", "[0, 1]", "higher", "predictions",
+           _RISE, "insertion_auc"),
+    Metric("deletion", "Area under the probability while pixels vanish, strongest first.",
+           "trapezoid over the share of pixels set to the baseline", "[0, 1]", "lower", "predictions",
+           _RISE, "deletion_auc"),
+    Metric("adcc", "Average DCC: agreement of drop, coherency and complexity.",
+           "mean(3 / (1 / coherency + 1 / (1 - complexity) + 1 / (1 - drop)))", "[0, 1]", "higher",
+           "predictions", _ADCC, "adcc"),
+    Metric("coherency", "Likeness of the map and the map of the masked image.",
+           "mean((Pearson(M, map of x * M) + 1) / 2)", "[0, 1]", "higher", "predictions", _ADCC, "coherency"),
+    Metric("complexity", "Mean of the map.", "mean(M), M in [0, 1]", "[0, 1]", "lower", "none", _ADCC,
+           "complexity"),
+    Metric("road", "Half the difference of the two ROAD orders, averaged over percentiles.",
+           "mean((lerf - morf) / 2)", "[-1, 1]", "higher", "predictions", _ROAD, "road"),
+    Metric("road_morf", "Change of the probability when the most relevant pixels are filled in.",
+           "mean over percentiles of (after - before)", "[-1, 1]", "lower", "predictions", _ROAD, "road_morf"),
+    Metric("road_lerf", "Change of the probability when the least relevant pixels are filled in.",
+           "mean over percentiles of (after - before)", "[-1, 1]", "higher", "predictions", _ROAD,
+           "road_lerf"),
+    Metric("complexity_entropy", "Entropy of the heatmap at the size of the input.",
+           "-sum p ln p, p = M / sum M, nats", "[0, inf)", "lower", "none", _BHATT, "complexity_entropy"),
+    Metric("sparseness_gini", "Gini index of the heatmap at the size of the input.",
+           "2 sum i M_(i) / (n sum M) - (n + 1) / n, ascending", "[0, 1)", "higher", "none", _GINI,
+           "sparseness_gini"),
+    Metric("max_sensitivity", "Greatest relative change of the heatmap under small uniform noise.",
+           "mean(max |M(x + e) - M(x)| / |M(x)|)", "[0, inf)", "lower", "predictions", _SENSITIVITY,
+           "max_sensitivity"),
+    Metric("average_sensitivity", "Mean relative change of the heatmap under small uniform noise.",
+           "mean(mean |M(x + e) - M(x)| / |M(x)|)", "[0, inf)", "lower", "predictions", _SENSITIVITY,
+           "average_sensitivity"),
+    Metric("randomization_spearman", "Rank correlation with the map of a model with shuffled weights.",
+           "mean(Spearman(M, M of the shuffled twin))", "[-1, 1]", "lower", "predictions", _SANITY,
+           "randomization_spearman"),
+    Metric("randomization_ssim", "Structural similarity with the map of a model with shuffled weights.",
+           "mean(SSIM(M, M of the shuffled twin)), 11 x 11, sigma 1.5", "[-1, 1]", "lower", "predictions",
+           _SANITY, "randomization_ssim"),
+    Metric("other_class_spearman", "Rank correlation with the map of a random other class.",
+           "mean(Spearman(M, M of another class))", "[-1, 1]", "lower", "predictions", "",
+           "other_class_spearman"),
+    Metric("other_class_overlap", "Overlap of the strongest 20 % with those of a random other class.",
+           "mean(intersection / union); 1/9 by chance", "[0, 1]", "lower", "predictions", "",
+           "other_class_overlap"),
+)  # fmt: skip
+"""The metrics that need more passes of the model; each is the mean of its column. See `model_metrics`."""
 
 METRICS: tuple[Metric, ...] = (
     Metric("max_box_acc", "Share of images whose box is right, at the one best threshold of the slice.",
@@ -122,42 +178,7 @@ METRICS: tuple[Metric, ...] = (
            "[0, 1]", "none", "none", "", "border_share"),
     Metric("corner_share", "Share of the energy in the four corner blocks, a quarter of each side.",
            "sum of M in the blocks / sum of M", "[0, 1]", "none", "none", "", "corner_share"),
-    Metric("average_drop", "Mean share of the confidence that is lost when only what the map marks is shown.",
-           "mean(max(0, Y - O) / Y), Y and O probabilities of the image and of image x map", "[0, 1]", "lower",
-           "predictions", _GRAD_CAM_PP, "confidence_drop"),
-    Metric("average_increase", "Share of images that the model is surer of when only what the map marks is shown.",
-           "mean(O > Y)", "[0, 1]", "higher", "predictions", _GRAD_CAM_PP, "confidence_increase", True),
-    Metric("average_gain", "Mean share of the missing confidence won when only what the map marks is shown.",
-           "mean(max(0, O - Y) / (1 - Y))", "[0, 1]", "higher", "predictions", _OPTI_CAM, "confidence_gain"),
-    Metric("insertion", "Area under the confidence while pixels appear over a blurred image, strongest first.",
-           "mean of trapezoid over the share of pixels, 0 to 1", "[0, 1]", "higher", "predictions", _RISE,
-           "insertion_auc"),
-    Metric("deletion", "Area under the confidence while pixels are removed, strongest first.",
-           "mean of trapezoid over the share of pixels, 0 to 1", "[0, 1]", "lower", "predictions", _RISE,
-           "deletion_auc"),
-    Metric("adcc", "Harmonic mean of coherency, 1 - complexity and 1 - drop, averaged over images.",
-           "mean(3 / (1 / Coh + 1 / (1 - Com) + 1 / (1 - drop)))", "[0, 1]", "higher", "predictions", _ADCC, "adcc"),
-    Metric("coherency", "How alike the map is to the map of the masked image.", "mean((Pearson + 1) / 2)", "[0, 1]",
-           "higher", "predictions", _ADCC, "coherency"),
-    Metric("complexity", "How much of the image the heatmap marks.", "mean over pixels of the heatmap in [0, 1]",
-           "[0, 1]", "lower", "predictions", _ADCC, "complexity"),
-    Metric("road", "How much more the score falls when the most relevant pixels are filled in than the least relevant.",
-           "mean over percentiles of (LeRF - MoRF) / 2", "[-1, 1]", "higher", "predictions", _ROAD, "road"),
-    Metric("max_sensitivity", "Greatest relative change of the map under noise too small to see.",
-           "mean of max over copies of |M - M'| / |M|", "[0, inf)", "lower", "predictions", _SENSITIVITY,
-           "max_sensitivity"),
-    Metric("average_sensitivity", "Mean relative change of the map under noise too small to see.",
-           "mean over copies and images of |M - M'| / |M|", "[0, inf)", "lower", "predictions", _SENSITIVITY,
-           "average_sensitivity"),
-    Metric("randomisation_spearman", "How alike the map is to that of the same model with shuffled weights.",
-           "mean rank correlation; a map that stays alike does not explain the model", "[-1, 1]", "lower",
-           "predictions", _SANITY, "randomisation_spearman"),
-    Metric("randomisation_ssim", "The same by structural similarity.", "mean SSIM", "[-1, 1]", "lower", "predictions",
-           _SANITY, "randomisation_ssim"),
-    Metric("other_class_spearman", "How alike the map is to that of a random other class.", "mean rank correlation",
-           "[-1, 1]", "lower", "predictions", "", "other_class_spearman"),
-    Metric("other_class_ssim", "The same by structural similarity.", "mean SSIM", "[-1, 1]", "lower", "predictions",
-           "", "other_class_ssim"),
+    *MODEL_METRICS,
 )  # fmt: skip
 """Every metric, in the order in which it is listed."""
 
@@ -181,24 +202,10 @@ COLUMNS: tuple[Column, ...] = (
     Column("mask_iou", "IoU of the map at the protocol's mask threshold with the mask of the class"),
 )
 
-SCORE_COLUMNS: tuple[Column, ...] = (
-    Column("confidence_drop", "share of the probability lost when only what the map marks is shown"),
-    Column("confidence_increase", "1 if the probability rises when only what the map marks is shown, else 0"),
-    Column("confidence_gain", "share of the missing probability won when only what the map marks is shown"),
-    Column("insertion_auc", "area under the probability while pixels appear, strongest first"),
-    Column("deletion_auc", "area under the probability while pixels are removed, strongest first"),
-    Column("adcc", "harmonic mean of coherency, 1 - complexity and 1 - confidence_drop"),
-    Column("coherency", "(r + 1) / 2, r the correlation of the map with the map of the masked image"),
-    Column("complexity", "mean of the heatmap in [0, 1]"),
-    Column("road", "mean over percentiles of (LeRF - MoRF) / 2", "", "[-1, 1]"),
-    Column("max_sensitivity", "greatest relative change of the map under small noise", "", "[0, inf)"),
-    Column("average_sensitivity", "mean relative change of the map under small noise", "", "[0, inf)"),
-    Column("randomisation_spearman", "rank correlation with the map of shuffled weights", "", "[-1, 1]"),
-    Column("randomisation_ssim", "structural similarity with the map of shuffled weights", "", "[-1, 1]"),
-    Column("other_class_spearman", "rank correlation with the map of a random other class", "", "[-1, 1]"),
-    Column("other_class_ssim", "structural similarity with the map of a random other class", "", "[-1, 1]"),
+SCORE_COLUMNS: tuple[Column, ...] = tuple(
+    Column(metric.column, f"per image: {metric.formula}", range=metric.range) for metric in MODEL_METRICS
 )
-"""Columns of what is measured where the model is: `faithfulness`, `road` and `stability`."""
+"""Columns of what is measured where the model is."""
 
 _BY_COLUMN = {metric.column: metric for metric in METRICS if metric.column}
 
