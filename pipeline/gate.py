@@ -237,10 +237,10 @@ class _Judge:
     ) -> None:
         self._gate = gate
         self._numbers = numbers
-        self._known = sorted(known)
         self._incomparable = comparison.incomparable if comparison else ()
         rows = comparison.differences if comparison else ()
         self._changes = {(row.method, row.slice_name, row.slice_value, row.metric): row for row in rows}
+        self._known = sorted({*known, *self._changes})
 
     def checks(self, number: int, rule: Rule) -> Iterator[Check]:
         """Every check of one rule."""

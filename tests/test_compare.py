@@ -6,13 +6,13 @@ import math
 import subprocess
 import sys
 
+import audit_runs
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from audit_runs import Row, summary_row, write_run
 
 from pipeline import compare, run_directory, settings_diff
-from tests import audit_runs
-from tests.audit_runs import Row, summary_row, write_run
 
 MAP, TURNED = ((4, 3), (2, 1)), ((1, 2), (3, 4))
 

@@ -10,9 +10,9 @@ import pathlib
 from xml.etree import ElementTree
 
 import pytest
+from audit_runs import Row, summary_row, write_run
 
 from pipeline import compare, config, gate, verdict_files
-from tests.audit_runs import Row, summary_row, write_run
 from transforms.metrics import paired
 
 KEY = ("cam", "all", "", "pxap")
@@ -151,6 +151,16 @@ CLASSES = {
 def test_which_numbers_a_rule_is_about(rule, expected):
     checks = bounds({"lower": 0.5, **rule}, CLASSES)
     assert {(c.method, c.slice_name, c.slice_value): c.outcome for c in checks} == expected
+
+
+def test_slices_of_the_comparison_are_known_too(comparison):
+    rows = [difference(0, 0, 0, key=("cam", "class", name, "pxap")) for name in ("cat", "dog")]
+    found = dataclasses.replace(comparison, differences=tuple(rows))
+    rules = gate.Gate(rules=[{"metric": "pxap", "slice": "class", "change": {"absolute": 0}}])
+    assert [(c.slice_value, c.outcome) for c in gate.evaluate_gate(rules, {}, {}, found).checks] == [
+        ("cat", "pass"),
+        ("dog", "pass"),
+    ]
 
 
 def test_what_is_gone_from_the_candidate_fails():
