@@ -110,6 +110,21 @@ class RunDirectory:
             if self._exists(name):
                 self._fs.delete_file(self._join(name))
 
+    def remove(self) -> None:
+        """Remove a finished run: its tables, report and manifest, and its directories if nothing else is in them.
+
+        Interrupted, it leaves a run that does not look finished.
+
+        Raises:
+            RunDirectoryError: if it is not a finished heatbeam run.
+        """
+        self.write_manifest(self.read_manifest(), "running")
+        self._remove_outputs()
+        self._fs.delete_file(self._join(MANIFEST))
+        for path in (*map(self._join, TABLES), self._root):
+            if self._fs.get_file_info(path).type == pafs.FileType.Directory and not self._list(path):
+                self._fs.delete_dir(path)
+
     def remove_temporary_files(self) -> list[str]:
         """Remove the ``beam-temp-*`` folders that failed attempts left in the table directories; their paths."""
         removed = []

@@ -80,7 +80,8 @@ def _flat(maps: Maps) -> Floats:
 
 
 def _divided(top: Floats, bottom: Floats) -> Floats:
-    return np.divide(top, bottom, out=np.full(len(top), np.nan), where=bottom > 0)
+    quotient: Floats = np.divide(top, bottom, out=np.full(len(top), np.nan), where=bottom > 0)
+    return quotient
 
 
 def _top(cells: Floats, share: float) -> Floats:
