@@ -15,7 +15,7 @@ from apache_beam.io import filesystems
 from pipeline import config, graph, plan, run_directory, runners
 from transforms import decode, explain, features, read, records
 from transforms.methods import engine as engines
-from transforms.methods import exposure, registry
+from transforms.methods import explained, exposure, registry
 from transforms.metrics import map_statistics
 
 # Correlation of two classes' maps from which they count as the same map.
@@ -68,10 +68,10 @@ def check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
     if not good:
         findings.problems.append(f"none of the first {len(examples) + len(letters)} records can be explained")
     else:
-        seconds, explained = _explain(engine, good)
+        seconds, results = _explain(engine, good)
         _write_methods(spec, engine.description, stream)
-        _write_records(good, explained, names, stream)
-        _judge_maps(spec, explained, findings, stream)
+        _write_records(good, results, names, stream)
+        _judge_maps(spec, results, findings, stream)
         _write_estimate(planned, engine.description, shards, good, seconds / len(good), stream)
     for warning in findings.warnings:
         stream.write(f"warning  {warning}\n")
@@ -163,14 +163,14 @@ def _labels_fit(example: records.Example, classes: int, findings: _Findings) -> 
 
 def _explain(
     engine: engines.Engine, examples: Sequence[records.Example]
-) -> tuple[float, list[engines.ImageExplanation]]:
+) -> tuple[float, list[explained.ImageExplanation]]:
     size = engine.spec.batch_size
     started = time.monotonic()
-    explained: list[engines.ImageExplanation] = []
+    results: list[explained.ImageExplanation] = []
     for i in range(0, len(examples), size):
         batch = examples[i : i + size]
-        explained += engine.explain(np.stack([e.image for e in batch]), [e.source.label_ids for e in batch], {})
-    return time.monotonic() - started, explained
+        results += engine.explain(np.stack([e.image for e in batch]), [e.source.label_ids for e in batch], {})
+    return time.monotonic() - started, results
 
 
 def _write_methods(spec: engines.EngineSpec, about: exposure.ModelDescription, stream: TextIO) -> None:
@@ -194,11 +194,11 @@ def _cost(method: engines.MethodSpec, channels: int, classes: int) -> registry.C
 
 def _write_records(
     examples: Sequence[records.Example],
-    explained: Sequence[engines.ImageExplanation],
+    results: Sequence[explained.ImageExplanation],
     names: Sequence[str],
     stream: TextIO,
 ) -> None:
-    for example, one in zip(examples, explained, strict=True):
+    for example, one in zip(examples, results, strict=True):
         labels = ", ".join(names[i] for i in example.source.label_ids) or "none"
         place = int(np.flatnonzero(one.ranks == 1)[0])
         truth = example.ground_truth
@@ -211,12 +211,12 @@ def _write_records(
 
 
 def _judge_maps(
-    spec: engines.EngineSpec, explained: Sequence[engines.ImageExplanation], findings: _Findings, stream: TextIO
+    spec: engines.EngineSpec, results: Sequence[explained.ImageExplanation], findings: _Findings, stream: TextIO
 ) -> None:
     for method in spec.methods:
         flags: collections.Counter[str] = collections.Counter()
         same = compared = total = 0
-        for one in explained:
+        for one in results:
             maps = next((m for label, _, m in one.maps if label == method.label), None)
             if maps is None:
                 continue

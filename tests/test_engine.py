@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests import engine_specs, keras_models
-from transforms.methods import engine, loading
+from transforms.methods import engine, explained, loading
 
 REFERENCE = np.load(keras_models.GOLDEN / "methods_public.npz")
 IMAGES = REFERENCE["images_u8/64x64"]
@@ -16,7 +16,7 @@ def labels(name: str) -> list[tuple[int, ...]]:
     return [tuple(int(i) for i in row) for row in REFERENCE[f"{name}/indices"]]
 
 
-def map_of(one: engine.ImageExplanation, label: str, class_id: int) -> np.ndarray:
+def map_of(one: explained.ImageExplanation, label: str, class_id: int) -> np.ndarray:
     (maps,) = (values for name, _, values in one.maps if name == label)
     return maps[one.class_ids.tolist().index(class_id)]
 

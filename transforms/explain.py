@@ -22,7 +22,7 @@ from apache_beam.utils import shared
 
 from transforms import assess, model_files, progress, records
 from transforms.methods import engine as engines
-from transforms.methods import heatmaps
+from transforms.methods import explained, heatmaps
 from transforms.metrics import sampling
 
 STAGE = "explain"
@@ -200,7 +200,7 @@ def _dead_letter(example: records.Example, error: records.DataError) -> beam.pva
     return beam.pvalue.TaggedOutput(records.DEAD_LETTER_TAG, letter)
 
 
-def _explanation(example: records.Example, result: engines.ImageExplanation, exact_maps: bool) -> records.Explanation:
+def _explanation(example: records.Example, result: explained.ImageExplanation, exact_maps: bool) -> records.Explanation:
     if not result.finite:
         raise records.DataError(
             "not_a_number", "the model's scores for it are NaN or infinite; check the image and the model"

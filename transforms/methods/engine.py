@@ -15,10 +15,12 @@ import numpy as np
 import tensorflow as tf
 
 from transforms import records
-from transforms.methods import cam, exposure, loading, registry, targets
+from transforms.methods import cam, explained, exposure, loading, registry, targets
 from transforms.metrics import stability
 
 Pairs = tuple[tuple[str, Any], ...]
+
+_LINEAR_TOLERANCE = 1e-3  # of the largest gradient: half precision rounds to about that
 
 
 class BatchError(Exception):
@@ -86,34 +88,6 @@ class EngineSpec:
     xla: bool
     seed: int
     intra_op_threads: int | None
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class ImageExplanation:
-    """What the model said about one image.
-
-    Attributes:
-        class_ids: int64 ``(L,)``, each class once, in the order of the targets.
-        targets: the reasons each class was explained.
-        logits, probabilities: float32 ``(L,)``.
-        ranks: int64 ``(L,)``, 1 = the model's first choice; ties go to the lower class id.
-        predicted_class_id: the model's first choice.
-        maps: ``(method label, layer, float32 (L, h, w))``, raw and signed; a method that was not asked to explain
-            this image is left out.
-        finite: whether every logit is a number.
-    """
-
-    class_ids: np.ndarray
-    targets: tuple[tuple[str, ...], ...]
-    logits: np.ndarray
-    probabilities: np.ndarray
-    ranks: np.ndarray
-    predicted_class_id: int
-    maps: tuple[tuple[str, str, np.ndarray], ...]
-    finite: bool
-
-
-_LINEAR_TOLERANCE = 1e-3  # of the largest gradient: half precision rounds to about that
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,8 +169,8 @@ class Engine:
         self._preprocess = loading.preprocessing_function(spec.preprocessing, spec.model.application)
         self._plan = [_resolved(m, self.model) for m in spec.methods]
         self._layers = tuple(dict.fromkeys(name for m in self._plan for name in m.layers))
-        self._top = _top_count(spec.targets, self.description.classes)
-        self._given = sum(1 for t in spec.targets if t in ("label", "labels") or isinstance(t, int))
+        self._top = explained.top_count(spec.targets, self.description.classes)
+        self._given = explained.given_count(spec.targets)
         self._check_explicit_ids()
         self._shared = self._build_shared_pass()
         self._many_pass = {m.label: self._build_many_pass(m) for m in self._plan if not m.shares_pass}
@@ -223,7 +197,7 @@ class Engine:
 
     def explain(
         self, images: np.ndarray, label_ids: Sequence[tuple[int, ...]], selected: Mapping[str, np.ndarray]
-    ) -> list[ImageExplanation]:
+    ) -> list[explained.ImageExplanation]:
         """Explain a batch.
 
         Args:
@@ -238,7 +212,7 @@ class Engine:
             BatchError: the model failed; its message is the device's.
             OutOfMemory: the batch is too large for the device.
         """
-        wanted = [self._wanted(ids) for ids in label_ids]
+        wanted = [explained.given_classes(self.spec.targets, ids) for ids in label_ids]
         width = self._given
         rounds = max(1, -(-max(map(len, wanted)) // width)) if width else 1
         with self._slots:
@@ -253,7 +227,7 @@ class Engine:
                 raise OutOfMemory(_message(error)) from error
             except tf.errors.OpError as error:
                 raise BatchError(_message(error)) from error
-        return [_joined([part[i] for part in parts]) for i in range(len(images))]
+        return [explained.joined([part[i] for part in parts]) for i in range(len(images))]
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
         """Probabilities float32 ``(N, classes)`` of preprocessed inputs, `pass_batch_size` at a time."""
@@ -303,25 +277,13 @@ class Engine:
                 self._twins[share, seed] = twin
         return self._twins[share, seed]
 
-    def _wanted(self, label_ids: tuple[int, ...]) -> list[tuple[int, str]]:
-        """The classes an image must be explained for before the model is asked, each with its reason."""
-        wanted: list[tuple[int, str]] = []
-        for target in self.spec.targets:
-            if isinstance(target, int):
-                wanted.append((target, f"class_{target}"))
-            elif target == "label" and label_ids:
-                wanted.append((label_ids[0], "label"))
-            elif target == "labels":
-                wanted.extend((class_id, "labels") for class_id in label_ids)
-        return wanted
-
     def _explain_part(
         self,
         images: np.ndarray,
         wanted: list[list[tuple[int, str]]],
         selected: Mapping[str, np.ndarray],
         last: bool,
-    ) -> list[ImageExplanation]:
+    ) -> list[explained.ImageExplanation]:
         """Explain up to `_given` wanted classes of each image, and the model's own choices."""
         count = len(images)
         given = np.full((count, self._given), records.NO_CLASS, np.int32)
@@ -334,7 +296,7 @@ class Engine:
             name: out[name].numpy()[:count]
             for name in ("class_ids", "logits", "probabilities", "ranks", "top", "finite")
         }
-        maps: list[tuple[str, str, np.ndarray, np.ndarray | None]] = []
+        maps = []
         for method in self._plan:
             chosen = selected.get(method.label)
             layer = "input" if method.kind == registry.INPUT_GRADIENT else "+".join(method.layers)
@@ -342,8 +304,11 @@ class Engine:
                 values = self._run_many_pass(method, out, chosen, count)
             else:
                 values = out["maps"][method.label].numpy()[:count]
-            maps.append((method.label, layer, np.moveaxis(values, -1, 1), chosen))
-        return [self._image(i, wanted[i], fetched, maps, with_top=last) for i in range(count)]
+            maps.append(explained.BatchMaps(method.label, layer, np.moveaxis(values, -1, 1), chosen))
+        return [
+            explained.image_explanation(i, self.spec.targets, wanted[i], fetched, maps, with_top=last)
+            for i in range(count)
+        ]
 
     def _run_many_pass(
         self, method: _Planned, out: Mapping[str, Any], chosen: np.ndarray | None, count: int
@@ -366,42 +331,6 @@ class Engine:
         values = np.zeros((count, *part.shape[1:]), np.float32)
         values[rows] = part
         return values
-
-    def _image(
-        self,
-        i: int,
-        wanted: list[tuple[int, str]],
-        fetched: Mapping[str, np.ndarray],
-        maps: list[tuple[str, str, np.ndarray, np.ndarray | None]],
-        with_top: bool,
-    ) -> ImageExplanation:
-        """Image `i` of the batch: each class once, with every reason for it."""
-        reasons: dict[int, list[str]] = {}
-        column: dict[int, int] = {}
-        for place, (class_id, reason) in enumerate(wanted):
-            reasons.setdefault(class_id, []).append(reason)
-            column.setdefault(class_id, place)
-        for place, class_id in enumerate(fetched["top"][i]) if with_top else ():
-            names = _top_reasons(self.spec.targets, place)
-            if names:
-                reasons.setdefault(int(class_id), []).extend(names)
-                column.setdefault(int(class_id), self._given + place)
-        columns = list(column.values())
-        order = {name: n for n, name in enumerate(map(_reason_name, self.spec.targets))}
-        return ImageExplanation(
-            class_ids=np.array(list(column), np.int64),
-            targets=tuple(tuple(sorted(dict.fromkeys(r), key=lambda name: order[name])) for r in reasons.values()),
-            logits=fetched["logits"][i, columns],
-            probabilities=fetched["probabilities"][i, columns],
-            ranks=fetched["ranks"][i, columns].astype(np.int64),
-            predicted_class_id=int(fetched["top"][i, 0]),
-            maps=tuple(
-                (label, layer, np.ascontiguousarray(values[i, columns]))
-                for label, layer, values, chosen in maps
-                if chosen is None or chosen[i]
-            ),
-            finite=bool(fetched["finite"][i]),
-        )
 
     def _build_shared_pass(self) -> Callable[..., dict[str, Any]]:
         """The traced pass that every method shares: logits, explained classes, activations and head gradients."""
@@ -546,31 +475,6 @@ def _ranks(logits: tf.Tensor, class_ids: tf.Tensor) -> tf.Tensor:
     return 1 + tf.reduce_sum(tf.cast(before, tf.int32), axis=-1)
 
 
-def _top_count(wanted: Sequence[str | int], classes: int) -> int:
-    """How many of the model's first choices have to be explained."""
-    counts = {"predicted": 1, "runner_up": 2}
-    most = 0
-    for target in wanted:
-        if isinstance(target, str):
-            most = max(most, int(target[4:]) if target.startswith("top_") else counts.get(target, 0))
-    return min(most, classes)
-
-
-def _top_reasons(wanted: Sequence[str | int], place: int) -> list[str]:
-    """The targets that ask for the model's choice number `place` (from 0)."""
-    reasons = []
-    for target in wanted:
-        if (target, place) in (("predicted", 0), ("runner_up", 1)):
-            reasons.append(str(target))
-        elif isinstance(target, str) and target.startswith("top_") and place < int(target[4:]):
-            reasons.append(target)
-    return reasons
-
-
-def _reason_name(target: str | int) -> str:
-    return f"class_{target}" if isinstance(target, int) else target
-
-
 def _padded(array: np.ndarray, length: int) -> np.ndarray:
     """`array` with its first row repeated at the end up to `length` rows."""
     if len(array) >= length:
@@ -583,32 +487,3 @@ def _message(error: tf.errors.OpError) -> str:
     noise = (" ", "\t", "Graph execution error", "Detected at node", "Stack trace", "File ")
     lines = [line for line in str(error.message).splitlines() if line.strip() and not line.startswith(noise)]
     return " ".join(" ".join(lines or [type(error).__name__]).split())[:200]
-
-
-def _joined(parts: list[ImageExplanation]) -> ImageExplanation:
-    """One explanation of an image whose classes took several passes; each class once."""
-    if len(parts) == 1:
-        return parts[0]
-    reasons: dict[int, tuple[str, ...]] = {}
-    place: dict[int, tuple[int, int]] = {}
-    for p, part in enumerate(parts):
-        for i, class_id in enumerate(part.class_ids.tolist()):
-            reasons[class_id] = reasons.get(class_id, ()) + part.targets[i]
-            place.setdefault(class_id, (p, i))
-    pick = list(place.values())
-
-    def gathered(name: str) -> np.ndarray:
-        return np.stack([getattr(parts[p], name)[i] for p, i in pick])
-
-    return dataclasses.replace(
-        parts[-1],
-        class_ids=np.array(list(place), np.int64),
-        targets=tuple(tuple(dict.fromkeys(r)) for r in reasons.values()),
-        logits=gathered("logits"),
-        probabilities=gathered("probabilities"),
-        ranks=gathered("ranks"),
-        maps=tuple(
-            (label, layer, np.stack([parts[p].maps[m][2][i] for p, i in pick]))
-            for m, (label, layer, _) in enumerate(parts[-1].maps)
-        ),
-    )

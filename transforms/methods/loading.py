@@ -156,7 +156,8 @@ def preprocessing_function(preprocessing: Preprocessing, application: str | None
         if application is None:
             raise ModelError(
                 "model.preprocessing is 'auto', which is known only for a model made by model.application. Say "
-                "what the model was trained with: a mode (none, tf, caffe, torch), an application's name, or scale and offset."
+                "what the model was trained with: a mode (none, tf, caffe, torch), an application's name, or scale "
+                "and offset."
             )
         mode = application
     module = inspect.getmodule(_application(mode))

@@ -1,0 +1,171 @@
+"""Which classes of an image are explained, and why: from targets and the model's scores to one explanation an image."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+Target = str | int
+"""``label``, ``labels``, ``predicted``, ``runner_up``, ``top_N`` or a class id."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageExplanation:
+    """What the model said about one image.
+
+    Attributes:
+        class_ids: int64 ``(L,)``, each class once, in the order of the targets.
+        targets: the reasons each class was explained.
+        logits, probabilities: float32 ``(L,)``.
+        ranks: int64 ``(L,)``, 1 = the model's first choice; ties go to the lower class id.
+        predicted_class_id: the model's first choice.
+        maps: ``(method label, layer, float32 (L, h, w))``, raw and signed; a method that was not asked to explain
+            this image is left out.
+        finite: whether every logit is a number.
+    """
+
+    class_ids: np.ndarray
+    targets: tuple[tuple[str, ...], ...]
+    logits: np.ndarray
+    probabilities: np.ndarray
+    ranks: np.ndarray
+    predicted_class_id: int
+    maps: tuple[tuple[str, str, np.ndarray], ...]
+    finite: bool
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BatchMaps:
+    """The maps of one method for a batch.
+
+    Attributes:
+        label, layer: names of the method and of its layer.
+        maps: float32 ``(B, columns, h, w)``.
+        chosen: bool ``(B,)``, the images the method was asked to explain; None for all.
+    """
+
+    label: str
+    layer: str
+    maps: np.ndarray
+    chosen: np.ndarray | None
+
+
+def given_count(targets: Sequence[Target]) -> int:
+    """How many columns of classes that are known before the model is asked one pass explains."""
+    return sum(1 for t in targets if t in ("label", "labels") or isinstance(t, int))
+
+
+def top_count(wanted: Sequence[str | int], classes: int) -> int:
+    """How many of the model's first choices have to be explained."""
+    counts = {"predicted": 1, "runner_up": 2}
+    most = 0
+    for target in wanted:
+        if isinstance(target, str):
+            most = max(most, int(target[4:]) if target.startswith("top_") else counts.get(target, 0))
+    return min(most, classes)
+
+
+def _top_reasons(wanted: Sequence[str | int], place: int) -> list[str]:
+    """The targets that ask for the model's choice number `place` (from 0)."""
+    reasons = []
+    for target in wanted:
+        if (target, place) in (("predicted", 0), ("runner_up", 1)):
+            reasons.append(str(target))
+        elif isinstance(target, str) and target.startswith("top_") and place < int(target[4:]):
+            reasons.append(target)
+    return reasons
+
+
+def _reason_name(target: str | int) -> str:
+    return f"class_{target}" if isinstance(target, int) else target
+
+
+def given_classes(targets: Sequence[Target], label_ids: Sequence[int]) -> list[tuple[int, str]]:
+    """The classes an image must be explained for before the model is asked, each with its reason."""
+    given: list[tuple[int, str]] = []
+    for target in targets:
+        if isinstance(target, int):
+            given.append((target, f"class_{target}"))
+        elif target == "label" and label_ids:
+            given.append((label_ids[0], "label"))
+        elif target == "labels":
+            given.extend((class_id, "labels") for class_id in label_ids)
+    return given
+
+
+def image_explanation(
+    i: int,
+    targets: Sequence[Target],
+    given: Sequence[tuple[int, str]],
+    fetched: Mapping[str, np.ndarray],
+    methods: Sequence[BatchMaps],
+    with_top: bool,
+) -> ImageExplanation:
+    """Image `i` of a batch: each class once, with every reason for it.
+
+    Args:
+        i: its place in the batch.
+        targets: of the run.
+        given: its classes that were known before, in the order of their columns.
+        fetched: ``logits``, ``probabilities`` and ``ranks`` ``(B, columns)``; ``top`` ``(B, N)``, the model's first
+            choices; ``finite`` ``(B,)``. The columns of the given classes come first, then those of the choices.
+        methods: the maps.
+        with_top: whether the model's choices are explained in this pass.
+    """
+    reasons: dict[int, list[str]] = {}
+    column: dict[int, int] = {}
+    for place, (class_id, reason) in enumerate(given):
+        reasons.setdefault(class_id, []).append(reason)
+        column.setdefault(class_id, place)
+    for place, class_id in enumerate(fetched["top"][i].tolist()) if with_top else ():
+        names = _top_reasons(targets, place)
+        if names:
+            reasons.setdefault(class_id, []).extend(names)
+            column.setdefault(class_id, given_count(targets) + place)
+    columns = list(column.values())
+    order = {name: n for n, name in enumerate(map(_reason_name, targets))}
+    return ImageExplanation(
+        class_ids=np.array(list(column), np.int64),
+        targets=tuple(tuple(sorted(dict.fromkeys(r), key=lambda name: order[name])) for r in reasons.values()),
+        logits=fetched["logits"][i, columns],
+        probabilities=fetched["probabilities"][i, columns],
+        ranks=fetched["ranks"][i, columns].astype(np.int64),
+        predicted_class_id=int(fetched["top"][i, 0]),
+        maps=tuple(
+            (one.label, one.layer, np.ascontiguousarray(one.maps[i, columns]))
+            for one in methods
+            if one.chosen is None or one.chosen[i]
+        ),
+        finite=bool(fetched["finite"][i]),
+    )
+
+
+def joined(parts: list[ImageExplanation]) -> ImageExplanation:
+    """One explanation of an image whose classes took several passes; each class once."""
+    if len(parts) == 1:
+        return parts[0]
+    reasons: dict[int, tuple[str, ...]] = {}
+    place: dict[int, tuple[int, int]] = {}
+    for p, part in enumerate(parts):
+        for i, class_id in enumerate(part.class_ids.tolist()):
+            reasons[class_id] = reasons.get(class_id, ()) + part.targets[i]
+            place.setdefault(class_id, (p, i))
+    pick = list(place.values())
+
+    def gathered(name: str) -> np.ndarray:
+        return np.stack([getattr(parts[p], name)[i] for p, i in pick])
+
+    return dataclasses.replace(
+        parts[-1],
+        class_ids=np.array(list(place), np.int64),
+        targets=tuple(tuple(dict.fromkeys(r)) for r in reasons.values()),
+        logits=gathered("logits"),
+        probabilities=gathered("probabilities"),
+        ranks=gathered("ranks"),
+        maps=tuple(
+            (label, layer, np.stack([parts[p].maps[m][2][i] for p, i in pick]))
+            for m, (label, layer, _) in enumerate(parts[-1].maps)
+        ),
+    )
