@@ -157,3 +157,13 @@ def slow_factory() -> keras.Model:
     inputs = keras.Input((16, 16, 3))
     x = keras.layers.GlobalAveragePooling2D()(_trunk(Slow()(inputs)))
     return keras.Model(inputs, keras.layers.Dense(3)(x), name="slow")
+
+
+def blank_factory() -> keras.Model:
+    """A model whose last feature map is zero everywhere: its bias holds the ReLU shut."""
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((16, 16, 3))
+    model = keras.Model(inputs, keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(_trunk(inputs))))
+    kernel, bias = model.get_layer("features").get_weights()
+    model.get_layer("features").set_weights([kernel * 0, bias - 1])
+    return model
