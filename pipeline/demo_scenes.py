@@ -36,10 +36,10 @@ TAG_RGB = (255, 0, 255)
 TAG_SHARE = 0.9
 
 SIZE_BUCKETS = ("small", "medium", "large")
-SIZE_BUCKET_EDGES = (0.065, 0.11)
+SIZE_BUCKET_EDGES = (0.1, 0.15)
 """A digit whose box covers less of the image than the first share is small, less than the second medium."""
 
-DIFFICULT_BELOW_PX = 18
+DIFFICULT_BELOW_PX = 22
 """A digit whose box is lower than this is marked difficult."""
 
 NOTICE = """\
@@ -52,7 +52,7 @@ Changes made: cropped, mirrored, resized, handwritten digits drawn over them. Ke
 
 _WIDTHS_PX = (112, 160)
 _HEIGHTS_PX = (96, 144)
-_DIGIT_HEIGHTS_PX = (36, 68)
+_DIGIT_HEIGHTS_PX = (40, 72)
 _SECOND_DIGIT_SHARE = 0.25
 _SECOND_DIGIT_SIZES = (0.4, 0.6)
 _MARGIN_PX = 3
@@ -255,7 +255,7 @@ def _contrasting_colour(under: np.ndarray, rng: np.random.Generator) -> np.ndarr
     luminance = float((under @ np.array([0.299, 0.587, 0.114], np.float32)).mean()) / 255
     hue = rng.uniform(0, 0.72)
     if luminance < 0.5:
-        rgb = colorsys.hsv_to_rgb(hue, rng.uniform(0, 0.6), 1)
+        rgb = colorsys.hsv_to_rgb(hue, rng.uniform(0, 0.5), 1)
     else:
-        rgb = colorsys.hsv_to_rgb(hue, rng.uniform(0.5, 1), rng.uniform(0, 0.3))
+        rgb = colorsys.hsv_to_rgb(hue, rng.uniform(0.5, 1), rng.uniform(0, 0.25))
     return np.array(rgb, np.float32) * 255
