@@ -63,8 +63,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--directory", default="runs/demo", help="where it all goes (default: runs/demo)")
     command.set_defaults(function=_demo)
 
-    command = commands.add_parser("methods", help="what methods there are, with cost and paper")
-    command.set_defaults(function=_methods)
+    for name, function, what in (
+        ("methods", _methods, "what methods there are: passes, formula, source, options"),
+        ("metrics", _metrics, "what metrics there are: definition, formula, range, source"),
+    ):
+        command = commands.add_parser(name, help=what)
+        command.add_argument("--markdown", action="store_true", help="as a Markdown table")
+        command.set_defaults(function=function)
     return parser
 
 
@@ -112,8 +117,14 @@ def _demo(options: argparse.Namespace, _: list[str]) -> int:
 
 
 def _methods(options: argparse.Namespace, _: list[str]) -> int:
-    from transforms.methods import registry
+    from pipeline import listing
 
-    for method in (*registry.METHODS.values(), *registry.WRAPPERS.values()):
-        sys.stdout.write(f"{method.name:<24} {method.passes:<32} {method.summary}\n{'':<24} {method.paper}\n")
+    sys.stdout.write(listing.methods_markdown() if options.markdown else listing.methods_text())
+    return OK
+
+
+def _metrics(options: argparse.Namespace, _: list[str]) -> int:
+    from pipeline import listing
+
+    sys.stdout.write(listing.metrics_markdown() if options.markdown else listing.metrics_text())
     return OK
