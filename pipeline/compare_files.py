@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 import jinja2
 
-from pipeline import compare, compare_rows, gate, map_images, map_pairs, settings_diff
+from pipeline import compare, compare_rows, gate, map_images, map_pairs, run_directory, settings_diff, source_images
 from transforms.metrics import registry
 
 _TABLE_LIMIT = 40
@@ -176,7 +176,7 @@ def write_html(
         tested=sum(row.slice_name != compare_rows.ALL and row.better != "none" for row in comparison.differences),
         worse=worse,
         histograms=_histograms(comparison),
-        examples=[_example(one) for one in comparison.examples],
+        examples=_examples(comparison),
         listed=compare_rows.LISTED_IMAGES,
         verdict=verdict,
     )
@@ -190,13 +190,25 @@ def _number(value: float, signed: bool = False) -> str:
     return f"{value:+.4f}" if signed else f"{value:.4f}"
 
 
-def _example(one: map_pairs.Example) -> dict[str, Any]:
-    size = map_images.fitted(one.image_size, _EXAMPLE_PX)
-    pictures = [
-        map_images.data_uri(map_images.overlay(raw, view, one.image_size, size))
-        for raw, view in zip(one.maps, one.views, strict=True)
+def _examples(comparison: compare.Comparison) -> list[dict[str, Any]]:
+    """The most changed pairs, each map over the baseline's image where its shard can be reached."""
+    manifest = run_directory.RunDirectory(comparison.baseline).read_manifest()
+    sizes = {one.place: map_images.fitted(one.image_size, _EXAMPLE_PX) for one in comparison.examples}
+    images = {
+        place: map_images.scaled(pixels, sizes[place]) for place, pixels in source_images.source_images(manifest, sizes)
+    }
+    return [
+        {
+            "pair": one,
+            "pictures": [
+                map_images.data_uri(
+                    map_images.overlay(raw, view, one.image_size, sizes[one.place], images.get(one.place))
+                )
+                for raw, view in zip(one.maps, one.views, strict=True)
+            ],
+        }
+        for one in comparison.examples
     ]
-    return {"pair": one, "pictures": pictures}
 
 
 def _histograms(comparison: compare.Comparison) -> list[dict[str, Any]]:

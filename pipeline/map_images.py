@@ -61,6 +61,11 @@ def fitted(image_size: tuple[int, int], longest: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
+def scaled(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """A picture at another ``(height, width)``, every pixel the mean of those it covers."""
+    return np.asarray(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BOX))
+
+
 def png(pixels: Pixels) -> bytes:
     """`pixels` as a PNG file."""
     buffer = io.BytesIO()

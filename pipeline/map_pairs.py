@@ -24,8 +24,9 @@ BINS = {"map_spearman": (-1.0, 1.0), "map_top20_overlap": (0.0, 1.0), "map_centr
 BIN_COUNT = 20
 
 COLUMNS = (
-    "image_id", "image_sha256", "image_width", "image_height", "view_x0", "view_y0", "view_x1", "view_y1", "label_ids",
-    "targets", "class_id", "class_name", "predicted_class_id", "method", "probability", "rank", "heatmap",
+    "image_id", "image_sha256", "shard", "record_index", "image_width", "image_height", "view_x0", "view_y0", "view_x1",
+    "view_y1", "label_ids", "targets", "class_id", "class_name", "predicted_class_id", "method", "probability", "rank",
+    "heatmap",
     "heatmap_scale", "heatmap_height", "heatmap_width",
 )  # fmt: skip
 """What is read of both tables of explanations, beside metrics and slices."""
@@ -50,6 +51,7 @@ class Example:
 
     Attributes:
         image_id, class_name, method: of the pair.
+        place: shard, index and digest of the baseline's image, as of `source_images`.
         similarity: the measures.
         decision_flip: whether the first choice differs too.
         probabilities: of the class, baseline and candidate.
@@ -59,6 +61,7 @@ class Example:
     """
 
     image_id: str
+    place: tuple[str, int, str]
     class_name: str
     method: str
     similarity: dict[str, float]
@@ -139,7 +142,7 @@ def most_changed(
         for row in _smallest(np.where(methods == method, overlap, np.nan), names, limit)
     ]
     sides = [_Side(baseline), _Side(candidate)]
-    plain = baseline.select(["image_id", "class_name", "method", "image_width", "image_height", "probability"])
+    plain = baseline.select([name for name in COLUMNS if not name.startswith(("heatmap", "targets", "label"))])
     examples = []
     for row, of_baseline, of_candidate in (
         zip(rows, plain.take(rows).to_pylist(), candidate["probability"].take(rows).to_pylist(), strict=True)
@@ -151,6 +154,7 @@ def most_changed(
         first, second = (side.stack(np.array([row]))[0] for side in sides)
         examples.append(Example(
             image_id=of_baseline["image_id"], class_name=of_baseline["class_name"], method=of_baseline["method"],
+            place=(of_baseline["shard"], of_baseline["record_index"], of_baseline["image_sha256"]),
             similarity={name: float(values[row]) for name, values in measures.items()},
             decision_flip=bool(decision_flip[row]), probabilities=(of_baseline["probability"], of_candidate),
             maps=(first, second), image_size=(width, height), views=(views[0], views[1]),

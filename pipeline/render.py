@@ -11,7 +11,6 @@ from typing import Any
 
 import duckdb
 import numpy as np
-from PIL import Image
 
 from pipeline import map_images, run_directory, source_images
 
@@ -121,9 +120,7 @@ def _draw(row: dict[str, Any], pixels: source_images.Pixels | None, path: pathli
     raw = np.array(row["heatmap"], np.float32).reshape(row["heatmap_height"], row["heatmap_width"])
     raw = raw * np.float32(row["heatmap_scale"])
     view = (row["view_x0"], row["view_y0"], row["view_x1"], row["view_y1"])
-    picture = None
-    if pixels is not None:
-        picture = np.asarray(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BOX))
+    picture = None if pixels is None else map_images.scaled(pixels, size)
     path.write_bytes(map_images.png(map_images.overlay(raw, view, image_size, size, picture)))
 
 

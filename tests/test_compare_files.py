@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html.parser
 import io
 import json
@@ -10,10 +11,12 @@ import re
 
 import numpy as np
 import pytest
+import sample_shards
 from audit_runs import Row, summary_row, write_run
 from PIL import Image
 
 from pipeline import compare, compare_files, gate, map_images
+from transforms import tfexample
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +99,24 @@ def test_the_page_is_well_formed_self_contained_and_escaped(comparison, tmp_path
     # i7 of the candidate, 200 x 100 px scaled to 168 x 84: its strongest cell is the lower right one.
     assert shown.shape == (84, 168, 3)
     assert shown[-1, -1].sum() == shown.sum(axis=2).max() > shown[0, 0].sum()
+
+
+def test_maps_lie_over_the_image_where_its_shard_is_there(tmp_path):
+    data = sample_shards.encode(np.full((100, 200, 3), 120, np.uint8))
+    (tmp_path / "shard-0").write_bytes(sample_shards.shard_bytes([tfexample.serialize({"image/encoded": [data]})]))
+    digest, settings = hashlib.sha256(data).hexdigest(), {"input": {"tfrecord": str(tmp_path / "shard-0")}}
+    runs = [
+        write_run(tmp_path / name, [Row("i", sha256=digest, map=cells)], config=settings)
+        for name, cells in (("a", ((0, 0), (0, 8))), ("b", ((8, 0), (0, 0))))
+    ]
+    compare_files.write_html(compare.compare(*runs), tmp_path / "page.html")
+    first, second = (
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(image["src"].partition(",")[2]))))
+        for image in Page((tmp_path / "page.html").read_text()).images
+    )
+    # Where a map has no evidence the grey image shows.
+    assert first[0, 0].tolist() == second[-1, -1].tolist() == [120, 120, 120]
+    assert first[-1, -1].tolist() != [120, 120, 120] != second[0, 0].tolist()
 
 
 def test_runs_that_are_not_comparable_say_so_everywhere(tmp_path):
