@@ -55,5 +55,10 @@ setuptools.setup(
         "gcp": ["apache-beam[gcp]>=2.77"],  # Google Cloud Storage and Dataflow
         "aws": ["apache-beam[aws]>=2.77"],  # S3
     },
-    entry_points={"console_scripts": ["heatbeam=pipeline.cli:main"]},
+    entry_points={
+        "console_scripts": [
+            "heatbeam=pipeline.cli:main",
+            "heatbeam-worker=pipeline.beam_worker:main",  # what --environment_type=PROCESS starts
+        ]
+    },
 )

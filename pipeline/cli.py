@@ -59,6 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--records", type=int, default=8, help="how many records to explain (default: 8)")
     command.set_defaults(function=_check)
 
+    command = commands.add_parser(
+        "finish", help="check and close a run that a Flex Template launched, when its job is done"
+    )
+    command.add_argument("run", metavar="RUN", help="the run's directory")
+    command.set_defaults(function=_finish)
+
     command = commands.add_parser("demo", help="build the bundled sample (dataset, model), run it and report")
     command.add_argument("--directory", default="runs/demo", help="where it all goes (default: runs/demo)")
     command.set_defaults(function=_demo)
@@ -88,6 +94,17 @@ def _run(options: argparse.Namespace, beam_options: list[str]) -> int:
     try:
         run.print_result(run.run(settings, beam_options, sys.stderr), sys.stdout)
     except (run.RunFailed, run_directory.RunDirectoryError, loading.ModelError) as error:
+        sys.stderr.write(f"{error}\n")
+        return FAILED if isinstance(error, run.RunFailed) else USAGE
+    return OK
+
+
+def _finish(options: argparse.Namespace, _: list[str]) -> int:
+    from pipeline import run, run_directory
+
+    try:
+        run.print_result(run.finish(options.run), sys.stdout)
+    except (run.RunFailed, run_directory.RunDirectoryError) as error:
         sys.stderr.write(f"{error}\n")
         return FAILED if isinstance(error, run.RunFailed) else USAGE
     return OK

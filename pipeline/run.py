@@ -8,6 +8,7 @@ import datetime
 import importlib.metadata
 import logging
 import platform
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -125,8 +126,12 @@ def _failure_recorded(directory: run_directory.RunDirectory, manifest: dict[str,
 
 
 def _shortened(text: str, limit: int = 3000) -> str:
-    # A remote failure begins with where it was seen and ends with its cause; both matter.
-    return text if len(text) <= limit else f"{text[: limit // 2]} ... {text[-limit // 2 :]}"
+    """The beginning of an error, and every cause in it: a cluster's error is mostly stack, with the reason inside."""
+    if len(text) <= limit:
+        return text
+    lines = (line.strip() for line in text.splitlines())
+    causes = dict.fromkeys(line[:300] for line in lines if re.match(r"(Caused by: )?[\w.$]+(Error|Exception): ", line))
+    return "\n".join([text[: limit // 3], "...", *causes])[:limit]
 
 
 def _prepare(
@@ -266,9 +271,10 @@ def print_result(result: Result, stream: TextIO = sys.stdout) -> None:
     """A table of what was written and where."""
     manifest = result.manifest
     counts = manifest["counts"]
+    took = f"; {manifest['timings']['pipeline_s']:.1f} s" if "timings" in manifest else ""
     stream.write(
         f"\n{counts['images_explained']:,} images explained, {counts['images_skipped']:,} skipped (no target), "
-        f"{counts['dead_letters']:,} dead letters; {manifest['timings']['pipeline_s']:.1f} s\n"
+        f"{counts['dead_letters']:,} dead letters{took}\n"
     )
     for name, table in manifest["tables"].items():
         path = result.directory.path_of(name)

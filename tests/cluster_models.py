@@ -21,7 +21,7 @@ class Journal(keras.layers.Layer):
 
     def __init__(self, path: str, seconds: float, **options: object) -> None:
         super().__init__(**options)
-        self._path = path
+        self._journal = path
         self._seconds = seconds
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
@@ -33,7 +33,7 @@ class Journal(keras.layers.Layer):
         if (images == POISON).all(axis=(1, 2, 3)).any():
             raise ValueError("poisoned image")
         time.sleep(self._seconds)
-        _write(self._path, f"call {os.getpid()} {len(images)}")
+        _write(self._journal, f"call {os.getpid()} {len(images)}")
         return images
 
 

@@ -342,6 +342,10 @@ def _write_configuration(folder: pathlib.Path, rest_port: int, slots: int) -> No
         "heartbeat.interval": 1000,
         "heartbeat.timeout": 15000,
         "cluster.evenly-spread-out-slots": "true",
+        # Beam's own option for this, number_of_execution_retries, does nothing for batch jobs.
+        "restart-strategy.type": "fixed-delay",
+        "restart-strategy.fixed-delay.attempts": 2,
+        "restart-strategy.fixed-delay.delay": "1 s",
     }
     lines = []
     for key, value in settings.items():

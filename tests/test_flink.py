@@ -20,7 +20,6 @@ from tests import cluster_models, flink_cluster, sample_shards, small_runs
 pytestmark = [pytest.mark.flink, pytest.mark.timeout(600)]
 
 COUNT, SHARDS, BATCH = 48, 6, 4
-RETRIES = "--number_of_execution_retries=3"
 
 
 def settings(
@@ -166,7 +165,7 @@ def _run_disturbed(
     journal = tmp_path / "journal"
     configured = settings(data, tmp_path / "run", journal, 0.6, "flink")
     watcher = _when_half_done(journal, 6, lambda: action(cluster.workers()))
-    finished = run.run(configured, [*cluster.options, "--parallelism=2", RETRIES], io.StringIO()).directory
+    finished = run.run(configured, [*cluster.options, "--parallelism=2"], io.StringIO()).directory
     watcher.join(timeout=5)
     assert not watcher.is_alive(), "the job ended before it could be disturbed"
     return finished
