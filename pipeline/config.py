@@ -126,6 +126,9 @@ class InputConfig(_Section):
     label_offset: int = pydantic.Field(0, description="subtracted from every class id of the records")
     semantic_background: int | None = pydantic.Field(0, description="grey value of a semantic mask that is no class")
     semantic_ignore: int | None = pydantic.Field(255, description="grey value of a semantic mask not to be scored")
+    semantic_offset: int | None = pydantic.Field(
+        None, description="subtracted from the grey values of a semantic mask (default: label_offset)"
+    )
     resize: Literal["squash", "crop", "pad"] = pydantic.Field(
         "squash", description="to the model's input: change the aspect ratio, cut the longer side, or add borders"
     )

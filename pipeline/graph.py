@@ -145,7 +145,8 @@ def image_options(planned: plan.Plan, description: exposure.ModelDescription) ->
 def mask_options(planned: plan.Plan) -> ground_truth.MaskOptions:
     """How the grey values of a semantic mask are read."""
     source = planned.settings.input
-    return ground_truth.MaskOptions(source.semantic_background, source.semantic_ignore, source.label_offset)
+    offset = source.label_offset if source.semantic_offset is None else source.semantic_offset
+    return ground_truth.MaskOptions(source.semantic_background, source.semantic_ignore, offset)
 
 
 def conventions(planned: plan.Plan, description: exposure.ModelDescription) -> dict[str, Any]:
