@@ -345,7 +345,8 @@ def _write_configuration(folder: pathlib.Path, rest_port: int, slots: int) -> No
         # Beam's own option for this, number_of_execution_retries, does nothing for batch jobs.
         "restart-strategy.type": "fixed-delay",
         "restart-strategy.fixed-delay.attempts": 2,
-        "restart-strategy.fixed-delay.delay": "1 s",
+        # Longer than it takes to notice that a TaskManager is gone, or the job is restarted on it.
+        "restart-strategy.fixed-delay.delay": "8 s",
     }
     lines = []
     for key, value in settings.items():

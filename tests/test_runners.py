@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+from apache_beam.options import pipeline_options
+
+from pipeline import config, runners
+
+CONFIGS = pathlib.Path(__file__).resolve().parents[1] / "configs"
+
+
+def section(**values) -> config.RunnerConfig:
+    return config.RunnerConfig.model_validate(values)
+
+
+def test_direct_is_the_in_process_runner_with_threads():
+    assert runners.beam_arguments(section(workers=3), []) == [
+        "--runner=FnApiRunner",
+        "--direct_running_mode=multi_threading",
+        "--direct_num_workers=3",
+    ]
+
+
+def test_processes_are_opted_into():
+    assert "--direct_running_mode=multi_processing" in runners.beam_arguments(section(processes=True), [])
+
+
+def test_no_runner_is_beams_default():
+    """Which may download another engine, without a time-out."""
+    assert not {"DirectRunner", "SwitchingDirectRunner"} & set(runners.RUNNERS.values())
+    assert runners.RUNNERS.keys() == set(config.RunnerConfig.model_fields["name"].annotation.__args__)
+
+
+def test_dataflow_does_not_pickle_the_main_module():
+    arguments = runners.beam_arguments(section(name="dataflow"), ["--project=some-project"])
+    options = pipeline_options.PipelineOptions(arguments).view_as(pipeline_options.SetupOptions)
+    assert options.save_main_session is False
+
+
+def test_command_line_wins_over_the_file():
+    arguments = runners.beam_arguments(section(name="flink", options=["--parallelism=2"]), ["--parallelism=8"])
+    assert arguments.index("--parallelism=2") < arguments.index("--parallelism=8")
+
+
+@pytest.mark.parametrize(
+    "name, option, said",
+    [
+        ("direct", "--number_of_worker_harness_thread=3", "did you mean --number_of_worker_harness_threads?"),
+        ("flink", "--paralelism=3", "did you mean --parallelism?"),
+        ("flink", "--flink_mastr=localhost:8081", "did you mean --flink_master?"),
+        ("dataflow", "--faster_copy=true", "unknown Beam option --faster_copy=true"),
+        ("flink", "--number_of_worker_harness_threads=two", "invalid int value"),
+        ("dataflow", "--autoscaling_algorithm=SOME", "invalid choice: 'SOME'"),
+    ],
+    ids=["near", "job server's", "flink's", "other runner's", "value", "choice"],
+)
+def test_wrong_options_are_refused(name, option, said):
+    with pytest.raises(config.ConfigError) as caught:
+        runners.beam_arguments(section(name=name), [option])
+    assert said in str(caught.value)
+
+
+def test_all_wrong_options_are_reported_together():
+    with pytest.raises(config.ConfigError) as caught:
+        runners.check_arguments(["--one_thing=1", "--other_thing"], portable=False)
+    assert len(caught.value.problems) == 2
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_options_of_the_example_configurations_are_known(path):
+    if "runner" in path.read_text():
+        runners.beam_arguments(config.load(path).runner, [])
