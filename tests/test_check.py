@@ -58,4 +58,3 @@ def test_a_directory_that_is_taken_is_a_problem(pattern, tmp_path):
     (tmp_path / "run" / "mine.txt").write_text("keep")
     good, text = said_of(small_runs.settings(pattern, tmp_path / "run"))
     assert not good and "is not a heatbeam run" in text
-

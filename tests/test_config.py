@@ -29,7 +29,12 @@ def test_the_recorded_settings_give_the_same_run_again():
 def test_features_keep_the_sources_names_but_for_those_that_are_set():
     tfds = GOOD.replace("tfrecord: 'data/*.tfrecord'", "tfds: {name: voc}, features: {label: kind, boxes: null}")
     features = config.parse(tfds).input.features
-    assert (features.image, features.label, features.boxes, features.box_class) == ("image", "kind", None, "objects/label")
+    assert (features.image, features.label, features.boxes, features.box_class) == (
+        "image",
+        "kind",
+        None,
+        "objects/label",
+    )
 
 
 def test_overrides_are_yaml_and_win():

@@ -13,7 +13,10 @@ from transforms import progress as tally
     [
         (progress.Snapshot(0, 0, 0, 0, 1000, 1.0), "0 images explained, 0.0 images/s"),
         # half of the bytes in 60 s: another 60 s to go
-        (progress.Snapshot(1200, 0, 0, 500, 1000, 60.0), "1,200 images explained, 20.0 images/s, 50%, about 1 min 00 s left"),
+        (
+            progress.Snapshot(1200, 0, 0, 500, 1000, 60.0),
+            "1,200 images explained, 20.0 images/s, 50%, about 1 min 00 s left",
+        ),
         (progress.Snapshot(10, 0, 3, 0, 0, 2.0), "10 images explained, 5.0 images/s, 3 dead letters"),
         (progress.Snapshot(10, 0, 0, 1000, 1000, 2.0), "10 images explained, 5.0 images/s"),
         (progress.Snapshot(1, 0, 0, 1, 101, 72.0), "1 images explained, 0.0 images/s, 1%, about 2 h 00 min left"),

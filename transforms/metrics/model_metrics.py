@@ -29,6 +29,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 """Name in the configuration and the columns it writes. ``insertion``, ``deletion`` and ``road`` also write curves."""
 
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """What changes the numbers; all of it belongs in the manifest.
