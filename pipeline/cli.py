@@ -6,6 +6,7 @@ Exit status: 0 done, 1 a run or gate failed, 2 wrong use or configuration.
 from __future__ import annotations
 
 import argparse
+import datetime
 import logging
 import os
 import sys
@@ -39,6 +40,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except config.ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return USAGE
+    except Exception as error:
+        status = _status(error)
+        if status is None:
+            raise  # a bug or a broken machine: the traceback is wanted
+        sys.stderr.write(f"{error}\n")
+        return status
+
+
+def _status(error: Exception) -> int | None:
+    """The exit status of an error that its message explains; None for any other."""
+    # By name: the modules are imported only by the sub-commands that need them.
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if "RunFailed" in kinds:
+        return FAILED
+    return USAGE if kinds & {"RunDirectoryError", "ModelError", "RenderError"} else None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,6 +81,38 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("run", metavar="RUN", help="the run's directory")
     command.set_defaults(function=_finish)
 
+    command = commands.add_parser("report", help="write a self-contained HTML report with pictures and plots")
+    command.add_argument("run", metavar="RUN", help="a finished run")
+    command.set_defaults(function=_report)
+
+    command = commands.add_parser(
+        "compare", help="hold a run against a baseline, image by image; exit status 1 when the gate fails"
+    )
+    command.add_argument("runs", nargs="+", metavar="RUN", help="BASELINE CANDIDATE, or one run with a gate of bounds")
+    command.add_argument("--gate", metavar="GATE.yaml", help="bounds and allowed changes")
+    command.add_argument("--json", metavar="FILE", help="write the comparison as JSON")
+    command.add_argument("--html", metavar="FILE", help="write the comparison as one HTML file")
+    command.add_argument("--pairs", metavar="FILE", help="write the similarity of every pair of maps as Parquet")
+    command.add_argument("--verdict", metavar="FILE", help="write the gate's verdict as JSON")
+    command.add_argument("--junit", metavar="FILE", help="write the gate's verdict as JUnit XML, for CI systems")
+    command.set_defaults(function=_compare)
+
+    command = commands.add_parser("history", help="headline numbers of the runs below a root, oldest first")
+    command.add_argument("root", metavar="ROOT")
+    command.add_argument("--plot", metavar="FILE", help="also draw them, as PNG or SVG")
+    command.add_argument("--keep", type=int, metavar="N", help="remove all but the newest N finished runs")
+    command.set_defaults(function=_history)
+
+    command = commands.add_parser("render", help="draw chosen heatmaps over their images, as PNG")
+    command.add_argument("run", metavar="RUN", help="a finished run")
+    command.add_argument(
+        "--where", default="", metavar="CONDITION", help="SQL condition over the columns of explanations"
+    )
+    command.add_argument("--to", required=True, metavar="DIRECTORY", help="where the pictures go")
+    command.add_argument("--limit", type=int, default=100, help="at most so many pictures (default: 100)")
+    command.add_argument("--longest-px", type=int, default=512, help="longer side of a picture (default: 512)")
+    command.set_defaults(function=_render)
+
     command = commands.add_parser("demo", help="build the bundled sample (dataset, model), run it and report")
     command.add_argument("--directory", default="runs/demo", help="where it all goes (default: runs/demo)")
     command.set_defaults(function=_demo)
@@ -88,48 +136,101 @@ def _add_config(command: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace, beam_options: list[str]) -> int:
     settings = config.load(options.config, options.set)
-    from pipeline import run, run_directory
-    from transforms.methods import loading
+    from pipeline import history, run
 
-    try:
-        run.print_result(run.run(settings, beam_options, sys.stderr), sys.stdout)
-    except (run.RunFailed, run_directory.RunDirectoryError, loading.ModelError) as error:
-        sys.stderr.write(f"{error}\n")
-        return FAILED if isinstance(error, run.RunFailed) else USAGE
+    result = run.run(_placed(settings), beam_options, sys.stderr)
+    run.print_result(result, sys.stdout)
+    if settings.output.root is not None and settings.output.keep is not None:
+        for removed in history.prune(settings.output.root, settings.output.keep):
+            sys.stdout.write(f"  removed {removed}\n")
     return OK
 
 
-def _finish(options: argparse.Namespace, _: list[str]) -> int:
-    from pipeline import run, run_directory
+def _placed(settings: config.RunConfig) -> config.RunConfig:
+    """The settings with a directory named by the time, where they give a root."""
+    if settings.output.root is None:
+        return settings
+    from pipeline import history
 
-    try:
-        run.print_result(run.finish(options.run), sys.stdout)
-    except (run.RunFailed, run_directory.RunDirectoryError) as error:
-        sys.stderr.write(f"{error}\n")
-        return FAILED if isinstance(error, run.RunFailed) else USAGE
+    directory = history.dated_directory(settings.output.root, datetime.datetime.now(datetime.timezone.utc))
+    output = settings.output.model_copy(update={"directory": directory, "root": None, "keep": None})
+    return settings.model_copy(update={"output": output})
+
+
+def _finish(options: argparse.Namespace, _: list[str]) -> int:
+    from pipeline import run
+
+    run.print_result(run.finish(options.run), sys.stdout)
+    return OK
+
+
+def _report(options: argparse.Namespace, _: list[str]) -> int:
+    from pipeline import report
+
+    sys.stdout.write(f"{report.write_report(options.run)}\n")
+    return OK
+
+
+def _compare(options: argparse.Namespace, _: list[str]) -> int:
+    from pipeline import compare, compare_files, gate, verdict_files
+
+    if len(options.runs) > 2 or (len(options.runs) == 1 and options.gate is None):
+        raise config.ConfigError(["give BASELINE and CANDIDATE, or one run and --gate"], "compare")
+    rules = gate.load(options.gate) if options.gate else None
+    comparison = None
+    if len(options.runs) == 2:
+        comparison = compare.compare(*options.runs, pairs_path=options.pairs)
+        compare_files.print_comparison(comparison, sys.stdout)
+    verdict = gate.judge(rules, options.runs[-1], comparison) if rules is not None else None
+    if comparison is not None and options.json:
+        compare_files.write_json(comparison, options.json)
+    if comparison is not None and options.html:
+        compare_files.write_html(comparison, options.html, verdict)
+    if verdict is None:
+        return OK
+    verdict_files.print_verdict(verdict, sys.stdout)
+    if options.verdict:
+        verdict_files.write_json(verdict, options.verdict)
+    if options.junit:
+        verdict_files.write_junit(verdict, options.junit)
+    return OK if verdict.passed else FAILED
+
+
+def _history(options: argparse.Namespace, _: list[str]) -> int:
+    from pipeline import history
+
+    if options.keep is not None:
+        for removed in history.prune(options.root, options.keep):
+            sys.stdout.write(f"removed {removed}\n")
+    found = history.history(options.root)
+    history.print_history(found, sys.stdout)
+    if options.plot:
+        history.plot(found, options.plot)
+    return OK
+
+
+def _render(options: argparse.Namespace, _: list[str]) -> int:
+    from pipeline import render
+
+    drawn = render.render(options.run, options.where, options.to, limit=options.limit, longest_px=options.longest_px)
+    sys.stdout.write(
+        f"{len(drawn.files)} of {drawn.matched} heatmaps drawn in {drawn.directory}, "
+        f"{drawn.with_image} over their image\n"
+    )
     return OK
 
 
 def _check(options: argparse.Namespace, _: list[str]) -> int:
     settings = config.load(options.config, options.set)
     from pipeline import check
-    from transforms.methods import loading
 
-    try:
-        return OK if check.check(settings, options.records, sys.stdout) else FAILED
-    except loading.ModelError as error:
-        sys.stderr.write(f"{error}\n")
-        return USAGE
+    return OK if check.check(_placed(settings), options.records, sys.stdout) else FAILED
 
 
 def _demo(options: argparse.Namespace, _: list[str]) -> int:
-    from pipeline import demo, run
+    from pipeline import demo
 
-    try:
-        demo.demo(options.directory, sys.stdout)
-    except run.RunFailed as error:
-        sys.stderr.write(f"{error}\n")
-        return FAILED
+    demo.demo(options.directory, sys.stdout)
     return OK
 
 

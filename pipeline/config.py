@@ -347,10 +347,24 @@ class EvaluateConfig(_Section):
 class OutputConfig(_Section):
     """Where the run directory goes and how it is written."""
 
-    directory: str
+    directory: str | None = pydantic.Field(None, description="directory of the run")
+    root: str | None = pydantic.Field(
+        None, description="for scheduled runs: each makes a directory below, named by its time in UTC"
+    )
+    keep: Positive | None = pydantic.Field(
+        None, description="with root: remove all but the newest so-many finished runs"
+    )
     overwrite: bool = pydantic.Field(False, description="replace an existing run in this directory")
     heatmap_dtype: Literal["int16", "float32"] = "int16"
     max_dead_letter_ratio: Fraction = pydantic.Field(0.05, description="the run fails above this share of lost records")
+
+    @pydantic.model_validator(mode="after")
+    def _one_place(self) -> OutputConfig:
+        if (self.directory is None) == (self.root is None):
+            raise ValueError("give exactly one of directory and root")
+        if self.keep is not None and self.root is None:
+            raise ValueError("keep goes with root")
+        return self
 
 
 class RunnerConfig(_Section):
