@@ -22,6 +22,11 @@ demo: $(STAMP)
 test: $(STAMP) lint
 	$(BIN)/python -m pytest
 
+# The whole job on a real Flink, also while parts of it die. Needs Java 11 or 17 and Maven; downloads go to build/flink.
+test-flink: $(STAMP)
+	$(BIN)/python tests/flink_cluster.py job-server
+	$(BIN)/python -m pytest -m flink tests/test_flink.py
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

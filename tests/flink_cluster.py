@@ -344,6 +344,8 @@ def _write_configuration(folder: pathlib.Path, rest_port: int, slots: int) -> No
         "cluster.evenly-spread-out-slots": "true",
         # Beam's own option for this, number_of_execution_retries, does nothing for batch jobs.
         "restart-strategy.type": "fixed-delay",
+        # Restarting region by region takes an attempt for every result that was lost with a TaskManager.
+        "jobmanager.execution.failover-strategy": "full",
         "restart-strategy.fixed-delay.attempts": 2,
         # Longer than it takes to notice that a TaskManager is gone, or the job is restarted on it.
         "restart-strategy.fixed-delay.delay": "8 s",
