@@ -27,7 +27,7 @@ FORMAT_VERSION = 1
 TABLES = ("explanations", "summary", "curves", "dead_letters")
 STATUSES = ("running", "succeeded", "failed")
 
-_OWN_FILES = ("report.html", "counts.json")
+_OWN_FILES = ("report.html", "label_suspects.parquet", "counts.json")
 _TEMPORARY = "beam-temp-"
 _PART = re.compile(r"part-(\d{5,})-of-(\d{5,})\.parquet")
 _MAX_THREADS = 16
@@ -218,6 +218,12 @@ class RunDirectory:
                 return int(pq.read_metadata(file).num_rows)
         except pa.ArrowInvalid as error:
             raise RunDirectoryError(f"{info.path} is not a complete Parquet file: {error}") from error
+
+    def write_file(self, name: str, content: bytes) -> str:
+        """Write a file beside the tables, such as the report; its path or URI."""
+        with self._fs.open_output_stream(self._join(name)) as stream:
+            stream.write(content)
+        return self.path_of(name)
 
     def open_table(self, name: str) -> ds.Dataset:
         """A table of a finished run, read from the files its manifest lists.

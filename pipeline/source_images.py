@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import glob
 import hashlib
 import io
@@ -34,6 +35,35 @@ def source_images(manifest: Mapping[str, Any], places: Collection[Place]) -> Ite
         manifest: of the run; its ``config.input`` says where the shards are.
         places: of the rows.
     """
+    for source in source_records(manifest, places):
+        pixels = source.pixels()
+        if pixels is not None:
+            yield source.place, pixels
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceRecord:
+    """One record as its shard holds it.
+
+    Attributes:
+        place: of the rows that were made of it.
+        record: the serialized ``tf.train.Example``.
+        image: the encoded image in it, the one that was explained.
+        settings: the run's ``config.input``.
+    """
+
+    place: Place
+    record: bytes
+    image: bytes
+    settings: config.InputConfig
+
+    def pixels(self) -> Pixels | None:
+        """The image, uint8 ``(H, W, 3)`` in original size; None if it cannot be decoded."""
+        return _pixels(self.image, self.settings)
+
+
+def source_records(manifest: Mapping[str, Any], places: Collection[Place]) -> Iterator[SourceRecord]:
+    """The records at `places` whose bytes are still those that were explained; as `source_images`, not decoded."""
     try:
         settings = config.InputConfig.model_validate(manifest.get("config", {}).get("input"))
     except pydantic.ValidationError:
@@ -48,9 +78,7 @@ def source_images(manifest: Mapping[str, Any], places: Collection[Place]) -> Ite
             data = _image_bytes(record, str(feature))
             digest = hashlib.sha256(data).hexdigest()
             if digest in wanted[shard][index]:
-                pixels = _pixels(data, settings)
-                if pixels is not None:
-                    yield (shard, index, digest), pixels
+                yield SourceRecord((shard, index, digest), record, data, settings)
 
 
 def _paths(settings: config.InputConfig, shards: Collection[str]) -> list[tuple[str, str]]:

@@ -1,0 +1,69 @@
+"""True boxes of a record read again from its source shard, to be drawn beside the estimated ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline import source_images
+from transforms import features, ground_truth, records
+from transforms.metrics import boxes
+
+Box = tuple[float, float, float, float]
+
+
+def true_boxes(
+    source: source_images.SourceRecord,
+    image_size: tuple[int, int],
+    class_id: int,
+    label_ids: Sequence[int],
+    class_names: Sequence[str],
+) -> list[Box]:
+    """Boxes of a class, ``x0 y0 x1 y1`` in pixels of the original image; none if there are none or they are damaged.
+
+    Args:
+        source: the record.
+        image_size: ``(width, height)`` of the original image.
+        class_id: the explained class.
+        label_ids: of the image; a box without a class belongs to them.
+        class_names: in the order of the model's output, for boxes whose class is stored as a name.
+    """
+    names = source.settings.features.model_dump()
+    try:
+        encoded = features.parse_example(source.record, _box_features(names, source, class_names), *source.place[:2])
+        if encoded.boxes is None:
+            return []
+        pixels = ground_truth.boxes_in_pixels(encoded.boxes, image_size)
+    except (records.DataError, ValueError):
+        return []  # a picture without its boxes is better than none
+    truth_ids = None if encoded.box_class_ids is None else np.array(encoded.box_class_ids, np.int64)
+    chosen = boxes.belongs(truth_ids, len(pixels), class_id, tuple(label_ids))
+    return [(x0, y0, x1, y1) for x0, y0, x1, y1 in pixels[chosen].tolist()]
+
+
+def _box_features(
+    names: Mapping[str, Any], source: source_images.SourceRecord, class_names: Sequence[str]
+) -> features.FeatureMap:
+    """What `features.parse_example` must read for boxes alone."""
+    unique = len(set(class_names)) == len(class_names)
+    sides = {f"box_{side}": names[f"box_{side}"] for side in ("ymin", "xmin", "ymax", "xmax")}
+    if names["boxes"] is not None:
+        sides = dict.fromkeys(sides)
+    unused = dict.fromkeys(
+        ("image_id", "label", "labels", "box_difficult", "instance_masks", "mask_class", "semantic_mask", "ignore_mask",
+         "image_format", "height", "width", "channels")
+    )  # fmt: skip
+    return features.FeatureMap(
+        image=str(names["image"]),
+        bbox=names["boxes"],
+        box_class=names["box_class"],
+        raw_shape=source.settings.raw_shape,
+        slices=(),
+        label_offset=source.settings.label_offset,
+        label_vocabulary=tuple(class_names) if class_names and unique else None,
+        required=(),
+        **sides,
+        **unused,
+    )
