@@ -82,7 +82,7 @@ def choose(scores: pa.Table, count: int, steps: int) -> Galleries:
     point = columns["pointing_hit"] if np.isfinite(columns["pointing_hit"]).any() else columns["box_hit"]
     right = (columns["rank"] == 1) & np.isfinite(point)
     wrong = right & (point == 0)
-    levels = np.quantile(values[usable], np.linspace(0.95, 0.05, steps)) if steps else []
+    levels = np.quantile(values[usable], np.linspace(0.95, 0.05, steps)).tolist()
     return Galleries(
         measure=measure,
         n=int(usable.sum()),

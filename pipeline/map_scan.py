@@ -10,7 +10,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -310,7 +310,7 @@ def _resized(energy: Floats, shape: tuple[int, int]) -> Floats:
     return stacked / np.where(totals > 0, totals, 1)
 
 
-def value(row: dict[str, Any], name: str) -> float:
+def value(row: Mapping[str, Any], name: str) -> float:
     """A number of a row, NaN where it is null or not there."""
     found = row.get(name)
     return float("nan") if found is None else float(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import markupsafe
@@ -134,7 +134,8 @@ class Summary:
 def _read(rows: pa.Table) -> Iterable[tuple[tuple[str, str, str], str, Number]]:
     columns = [rows[name].to_pylist() for name in rows.schema.names]
     for method, slice_name, slice_value, metric, value, n, lower, upper in zip(*columns, strict=True):
-        number = Number(*(math.nan if x is None else x for x in (value, n, lower, upper)))
+        value, lower, upper = (math.nan if x is None else x for x in (value, lower, upper))
+        number = Number(value, n, lower, upper)
         yield (method, slice_name, slice_value), metric, number
 
 
@@ -149,37 +150,48 @@ def column(name: str) -> Column:
     return Column(name, title, f"{base.definition} {base.formula}.{paper}", base.better)
 
 
-def method_table(summary: Summary, methods: Sequence[str]) -> tuple[list[Column], list[Row]]:
-    """Every method and baseline over everything; the best method of each column is marked."""
-    rows = [*methods, *(name for name in baselines.BASELINES if name in summary.methods)]
+def method_table(summary: Summary, methods: Sequence[str], controls: Collection[str]) -> tuple[list[Column], list[Row]]:
+    """Every method and baseline over everything; the best method of each column is marked.
+
+    Args:
+        summary: of the run.
+        methods: of the run.
+        controls: those that count as a baseline.
+    """
+    known = {*baselines.BASELINES, *controls}
+    rows = sorted([*methods, *(n for n in baselines.BASELINES if n in summary.methods)], key=known.__contains__)
     columns = [column(name) for name in summary.present(METHOD_METRICS, methods)]
-    by_column = [_method_cells(summary, rows, one) for one in columns]
+    by_column = [_method_cells(summary, rows, known, one) for one in columns]
     table = [
         Row(name, name, max((cells[i].number.n for cells in by_column), default=0),
-            tuple(cells[i] for cells in by_column), name in baselines.BASELINES)
+            tuple(cells[i] for cells in by_column), name in known)
         for i, name in enumerate(rows)
     ]  # fmt: skip
     return columns, table
 
 
-def _method_cells(summary: Summary, rows: Sequence[str], shown: Column) -> list[Cell]:
+def _method_cells(summary: Summary, rows: Sequence[str], known: Collection[str], shown: Column) -> list[Cell]:
+    """The cells of one column; `known` are the baselines among `rows`."""
     numbers = [summary.number(name, shown.name) for name in rows]
-    ends = [x for number in numbers for x in (number.value, number.lower, number.upper) if math.isfinite(x)]
+    ends = [x for one in numbers for x in (one.value, one.lower, one.upper) if math.isfinite(x)]
     low, high = min(0.0, *ends), max(ends)
     sign = {"higher": 1, "lower": -1}.get(shown.better, 0)
-    mine = [
-        sign * x.value for name, x in zip(rows, numbers, strict=True) if name not in baselines.BASELINES and x.exists
-    ]
-    bars = [sign * x.value for name, x in zip(rows, numbers, strict=True) if name in baselines.BASELINES and x.exists]
+    exist = [(name in known, sign * one.value) for name, one in zip(rows, numbers, strict=True) if one.exists]
+    best = max((value for baseline, value in exist if not baseline), default=math.nan)
+    to_beat = max((value for baseline, value in exist if baseline), default=-math.inf)
     cells = []
-    for name, number in zip(rows, numbers, strict=True):
-        baseline = name in baselines.BASELINES
-        picture = plots.interval(number.value, number.lower, number.upper, low, high, "base" if baseline else "own")
-        best = bool(sign) and not baseline and number.exists and sign * number.value == max(mine)
-        # The upper end (in the better direction) of the method's interval does not reach the best baseline.
-        reach = (number.upper if sign > 0 else -number.lower) if number.has_interval else sign * number.value
-        below = bool(sign) and bool(bars) and not baseline and number.exists and reach < max(bars)
-        cells.append(Cell(number, picture if number.exists else markupsafe.Markup(""), best, below))
+    for name, one in zip(rows, numbers, strict=True):
+        if not one.exists:
+            cells.append(Cell(one, markupsafe.Markup("")))
+            continue
+        own = name not in known
+        # A method is below a baseline if the better end of its interval does not reach it.
+        reach = (one.upper if sign > 0 else -one.lower) if one.has_interval else sign * one.value
+        picture = plots.interval(one.value, one.lower, one.upper, low, high, "own" if own else "base")
+        marked = own and bool(sign)
+        cells.append(
+            Cell(one, picture, marked and f"{sign * one.value:.3f}" == f"{best:.3f}", marked and reach < to_beat)
+        )
     return cells
 
 

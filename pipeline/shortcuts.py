@@ -59,6 +59,7 @@ class Indicator:
         direction: 1 if large is suspicious, -1 if small is.
         floor: smallest spread that is assumed of the other classes.
         material: smallest difference from their median that counts, however small their spread.
+        title: one or two words.
         text: what it is, in a few words.
     """
 
@@ -66,15 +67,16 @@ class Indicator:
     direction: int
     floor: float
     material: float
+    title: str
     text: str
 
 
 INDICATORS = (
-    Indicator("fixed_place", 1, 0.03, 0.15, "energy at a place of its own"),
-    Indicator("outside_share", 1, 0.03, 0.10, "energy off the object"),
-    Indicator("border_share", 1, 0.03, 0.10, "energy at the border"),
-    Indicator("corner_share", 1, 0.03, 0.10, "energy in the corners"),
-    Indicator("centroid_dispersion", -1, 0.015, 0.04, "spread of the centres"),
+    Indicator("fixed_place", 1, 0.03, 0.15, "Own place", "energy at a place of its own"),
+    Indicator("outside_share", 1, 0.03, 0.10, "Off object", "energy off the object"),
+    Indicator("border_share", 1, 0.03, 0.10, "Border", "energy at the border"),
+    Indicator("corner_share", 1, 0.03, 0.10, "Corners", "energy in the corners"),
+    Indicator("centroid_dispersion", -1, 0.015, 0.04, "Centre spread", "spread of the centres"),
 )
 
 
@@ -110,14 +112,15 @@ class Finding:
     others_map: Floats
 
     def reasons(self) -> list[str]:
-        """Plain words for each indicator that stands out, strongest first."""
+        """Plain words for each indicator that stands out, the place first, then by falling z."""
         names = [i for i in INDICATORS if self.z[i.name] >= Z_OTHER and _material(i, self)]
-        return [self._reason(i) for i in sorted(names, key=lambda i: -self.z[i.name])]
+        return [self._reason(i) for i in sorted(names, key=lambda i: (i is not INDICATORS[0], -self.z[i.name]))]
 
     def _reason(self, indicator: Indicator) -> str:
         mine, others = self.values[indicator.name], self.medians[indicator.name]
         if indicator.name == "fixed_place":
-            return f"{mine:.0%} of the energy comes back at one place of its own, {self.place} (other classes {others:.0%})"
+            place = f"at one place of its own, {self.place}"
+            return f"{mine:.0%} of the energy comes back {place} (other classes {others:.0%})"
         if indicator.name == "centroid_dispersion":
             return f"the maps' centres differ by only {mine:.2f} image sides (other classes {others:.2f})"
         where = {"outside_share": "off the object", "border_share": "at the border", "corner_share": "in the corners"}

@@ -1,0 +1,98 @@
+"""What the report finds wrong with a run: suspects of a shortcut, sick maps, and the list of what stands out."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline import map_scan, pictures, report_text, shortcuts
+
+MAX_RANKED = 12
+_HEADLINES = ("energy_pointing_game", "max_box_acc_v2", "pxap")
+_SICK_SHARE = 0.01
+
+
+def audit(
+    findings: Sequence[shortcuts.Finding], reference: str, names: Sequence[str], scan: map_scan.Scan
+) -> dict[str, Any]:
+    """The ranked classes of the reference method, and slices in which a class is suspected though not overall."""
+    mine = [f for f in findings if f.method == reference]
+    overall = [f for f in mine if f.scope == map_scan.EVERYTHING]
+    suspects = {f.class_id for f in overall if f.suspect}
+    flagged = collections.Counter(
+        f.class_id for f in findings if f.suspect and f.scope == map_scan.EVERYTHING and f.method != reference
+    )
+    in_slices = collections.defaultdict(list)
+    for f in mine:
+        if f.suspect and f.scope != map_scan.EVERYTHING:
+            in_slices[f.class_id].append(f)
+    others = len({f.method for f in findings}) - 1
+    ranked = [
+        {
+            "finding": f,
+            "name": names[f.class_id],
+            "agree": flagged[f.class_id],
+            "others": max(others, 0),
+            "slices": [" = ".join(s.scope) for s in in_slices.get(f.class_id, ())],
+            "maps": _finding_maps(f) if f.suspect else [],
+        }
+        for f in overall[:MAX_RANKED]
+    ]
+    only_slices = [
+        {"finding": f, "name": names[class_id]}
+        for class_id, fs in in_slices.items()
+        if class_id not in suspects
+        for f in fs
+    ]
+    return {
+        "ranked": ranked, "suspects": len(suspects), "judged": len(overall), "only_slices": only_slices,
+        "too_small": sum(1 for g in scan.groups(reference, "all") if g.n < shortcuts.MIN_IMAGES),
+        "indicators": shortcuts.INDICATORS, "min_images": shortcuts.MIN_IMAGES, "limit": shortcuts.Z_LIMIT,
+        "z_fixed": shortcuts.Z_FIXED, "z_other": shortcuts.Z_OTHER,
+    }  # fmt: skip
+
+
+def _finding_maps(finding: shortcuts.Finding) -> list[str]:
+    """Mean map, the others' mean map and the energy of its own, on one scale."""
+    top = max(float(finding.mean_map.max()), 1e-12)
+    return [pictures.mean_uri(one, top) for one in (finding.mean_map, finding.others_map, finding.excess)]
+
+
+def health(scan: map_scan.Scan) -> list[dict[str, Any]]:
+    return [
+        {"method": method, "maps": total, "flags": dict(scan.health.get(method, {}))}
+        for method, total in sorted(scan.maps.items())
+    ]
+
+
+def notes(context: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """What stands out, as ``(level, sentence, section)``; levels are ``alert``, ``note`` and ``good``."""
+    notes = []
+    audit = context["audit"]
+    suspects = [one for one in audit["ranked"] if one["finding"].suspect]
+    for one in suspects:
+        notes.append(("alert", f"Class {one['name']} looks like a shortcut: {one['finding'].reasons()[0]}.", "audit"))
+    if audit["judged"] and not suspects:
+        notes.append(("good", f"None of {report_text.count(audit['judged'])} classes looks like a shortcut.", "audit"))
+    columns, rows = context["method_table"]
+    for i, one in enumerate(columns):
+        below = [row.name for row in rows if row.cells[i].below_baseline]
+        if below and one.name in _HEADLINES:
+            notes.append(("alert", f"{one.title}: {', '.join(below)} not better than the best baseline.", "methods"))
+    sick = {row["method"]: sum(row["flags"].values()) / max(row["maps"], 1) for row in context["health"]}
+    for method, ratio in sick.items():
+        if ratio >= _SICK_SHARE:
+            notes.append(("alert", f"{method}: {report_text.share(ratio)} of the maps have a health flag.", "health"))
+    if sick and not any(sick.values()):
+        notes.append(("good", "Every map is healthy.", "health"))
+    chosen = context["galleries"]
+    if chosen.wrong_place_n:
+        of = f"{report_text.count(chosen.wrong_place_n)} of {report_text.count(chosen.right_n)}"
+        text = f"{of} images with the right first choice have their strongest evidence off the object."
+        notes.append(("note", text, "galleries"))
+    if context["queue"].num_rows:
+        notes.append(("note", f"{report_text.count(context['queue'].num_rows)} labels may be wrong.", "labels"))
+    if context["dead"]["total"]:
+        notes.append(("alert", f"{report_text.count(context['dead']['total'])} records were lost.", "dead"))
+    return notes

@@ -1,0 +1,32 @@
+"""How the report writes numbers and names."""
+
+from __future__ import annotations
+
+import math
+
+from pipeline import report_tables
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number for a table; a dash if there is none."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def share(value: float | None) -> str:
+    """A fraction in percent."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.1%}"
+
+
+def count(value: int) -> str:
+    """A whole number with thousands separated."""
+    return f"{value:,}"
+
+
+def interval(found: report_tables.Number) -> str:
+    """The 95 % interval of a fraction."""
+    return f"{share(found.lower)} to {share(found.upper)}" if found.has_interval else "no interval"
+
+
+def nice(method: str) -> str:
+    """A method's name, its baselines marked as such."""
+    return f"{method.removeprefix('baseline_')} (baseline)" if method.startswith("baseline_") else method
