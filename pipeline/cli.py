@@ -88,7 +88,10 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "compare", help="hold a run against a baseline, image by image; exit status 1 when the gate fails"
     )
-    command.add_argument("runs", nargs="+", metavar="RUN", help="BASELINE CANDIDATE, or one run with a gate of bounds")
+    command.add_argument("runs", nargs="*", metavar="RUN", help="BASELINE CANDIDATE, or one run with a gate of bounds")
+    command.add_argument(
+        "--newest", metavar="ROOT", help="instead: the newest finished run under ROOT against the one before it"
+    )
     command.add_argument("--gate", metavar="GATE.yaml", help="bounds and allowed changes")
     command.add_argument("--json", metavar="FILE", help="write the comparison as JSON")
     command.add_argument("--html", metavar="FILE", help="write the comparison as one HTML file")
@@ -174,14 +177,17 @@ def _report(options: argparse.Namespace, _: list[str]) -> int:
 def _compare(options: argparse.Namespace, _: list[str]) -> int:
     from pipeline import compare, compare_files, gate, verdict_files
 
-    if len(options.runs) > 2 or (len(options.runs) == 1 and options.gate is None):
-        raise config.ConfigError(["give BASELINE and CANDIDATE, or one run and --gate"], "compare")
+    # A mistake in the gate is told even when there is nothing to compare yet.
     rules = gate.load(options.gate) if options.gate else None
+    runs = _compared(options)
+    if not runs:
+        sys.stdout.write(f"{options.newest} has one finished run; there is nothing to compare it with yet\n")
+        return OK
     comparison = None
-    if len(options.runs) == 2:
-        comparison = compare.compare(*options.runs, pairs_path=options.pairs)
+    if len(runs) == 2:
+        comparison = compare.compare(runs[0], runs[1], options.pairs)
         compare_files.print_comparison(comparison, sys.stdout)
-    verdict = gate.judge(rules, options.runs[-1], comparison) if rules is not None else None
+    verdict = gate.judge(rules, runs[-1], comparison) if rules is not None else None
     if comparison is not None and options.json:
         compare_files.write_json(comparison, options.json)
     if comparison is not None and options.html:
@@ -194,6 +200,19 @@ def _compare(options: argparse.Namespace, _: list[str]) -> int:
     if options.junit:
         verdict_files.write_junit(verdict, options.junit)
     return OK if verdict.passed else FAILED
+
+
+def _compared(options: argparse.Namespace) -> Sequence[str]:
+    """Baseline and candidate, or one run; none where ``--newest`` finds the first run of a schedule."""
+    from pipeline import history
+
+    if options.newest is not None:
+        if options.runs:
+            raise config.ConfigError(["give runs or --newest, not both"], "compare")
+        return history.newest_pair(options.newest) or ()
+    if len(options.runs) not in (1, 2) or (len(options.runs) == 1 and options.gate is None):
+        raise config.ConfigError(["give BASELINE and CANDIDATE, or one run and --gate, or --newest ROOT"], "compare")
+    return options.runs
 
 
 def _history(options: argparse.Namespace, _: list[str]) -> int:

@@ -99,15 +99,16 @@ def history(root: str, metrics: Sequence[str] = HEADLINES) -> History:
     return History(root, tuple(points), tuple(unfinished))
 
 
-def latest(root: str, before: str | None = None) -> str | None:
-    """Path of the newest finished run under `root`: the baseline of the next one. None if there is none.
+def newest_pair(root: str) -> tuple[str, str] | None:
+    """Paths of the newest two finished runs under `root`, the older first; None if there is one only.
 
-    Args:
-        root: path or URI.
-        before: path of a run that does not count, such as the one that has just ended.
+    Raises:
+        run_directory.RunDirectoryError: if there is none, or `root` is no directory.
     """
-    runs = [point.path for point in history(root, ()).runs if before is None or point.path != before.rstrip("/")]
-    return runs[-1] if runs else None
+    runs = history(root, ()).runs
+    if not runs:
+        raise run_directory.RunDirectoryError(f"{root} has no finished run; heatbeam history says what is there")
+    return (runs[-2].path, runs[-1].path) if len(runs) > 1 else None
 
 
 def prune(root: str, keep: int) -> list[str]:

@@ -100,7 +100,9 @@ def test_the_plot_is_drawn(root, tmp_path, suffix):
 def test_nothing_to_plot_is_an_error(tmp_path):
     (tmp_path / "empty").mkdir()
     found = history.history(str(tmp_path / "empty"))
-    assert found.runs == () and history.latest(str(tmp_path / "empty")) is None
+    assert found.runs == ()
+    with pytest.raises(run_directory.RunDirectoryError, match="no finished run"):
+        history.newest_pair(str(tmp_path / "empty"))
     with pytest.raises(ValueError, match="nothing to plot"):
         history.plot(found, tmp_path / "x.png")
 
@@ -110,9 +112,10 @@ def test_a_root_that_is_not_there(tmp_path):
         history.history(str(tmp_path / "none"))
 
 
-def test_the_latest_run_before_another_is_its_baseline(root):
-    assert history.latest(str(root)) == f"{root}/2026-01-20"
-    assert history.latest(str(root), before=f"{root}/2026-01-20/") == f"{root}/2026-01-13"
+def test_the_newest_run_is_compared_with_the_one_before(root):
+    assert history.newest_pair(str(root)) == (f"{root}/2026-01-13", f"{root}/2026-01-20")
+    history.prune(str(root), 1)
+    assert history.newest_pair(str(root)) is None
 
 
 def files(root: pathlib.Path) -> set[str]:
