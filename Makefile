@@ -32,5 +32,10 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy pipeline transforms
 
+# What the pipeline costs over the model, in build/bench.json; minutes, on a quiet machine. See "Speed" in the README.
+bench: $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/heatbeam bench --trace build/bench_trace.json
+
 clean:
 	rm -rf $(VENV) build runs *.egg-info

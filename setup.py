@@ -52,6 +52,7 @@ setuptools.setup(
     install_requires=REQUIRES,
     extras_require={
         "test": TEST,
+        "bench": ["tf-keras-vis>=0.8.7"],  # a library to compare speed with
         "gcp": ["apache-beam[gcp]>=2.77"],  # Google Cloud Storage and Dataflow
         "aws": ["apache-beam[aws]>=2.77"],  # S3
     },

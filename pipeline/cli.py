@@ -120,6 +120,17 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--directory", default="runs/demo", help="where it all goes (default: runs/demo)")
     command.set_defaults(function=_demo)
 
+    command = commands.add_parser(
+        "bench", help="measure what the pipeline costs over the model; with CONFIG, what each step of that job costs"
+    )
+    command.add_argument("config", metavar="CONFIG.yaml", nargs="?")
+    _add_overrides(command)
+    command.add_argument("--quick", action="store_true", help="small work: says that all of it runs, not what it costs")
+    command.add_argument("--only", action="append", default=[], metavar="GROUP", help="one group; may be repeated")
+    command.add_argument("--json", default="build/bench.json", metavar="FILE", help="default: build/bench.json")
+    command.add_argument("--trace", metavar="FILE", help="also write a timeline of the whole job, for Perfetto")
+    command.set_defaults(function=_bench)
+
     for name, function, what in (
         ("methods", _methods, "what methods there are: passes, formula, source, options"),
         ("metrics", _metrics, "what metrics there are: definition, formula, range, source"),
@@ -132,6 +143,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_config(command: argparse.ArgumentParser) -> None:
     command.add_argument("config", metavar="CONFIG.yaml")
+    _add_overrides(command)
+
+
+def _add_overrides(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--set", action="append", default=[], metavar="section.key=value", help="override a setting; may be repeated"
     )
@@ -251,6 +266,23 @@ def _demo(options: argparse.Namespace, _: list[str]) -> int:
 
     demo.demo(options.directory, sys.stdout)
     return OK
+
+
+def _bench(options: argparse.Namespace, _: list[str]) -> int:
+    from pipeline.bench import command, settings
+
+    wanted = settings.Options(quick=options.quick, trace=options.trace)
+    if options.config is not None:
+        if options.only:
+            raise config.ConfigError(["--only names a group of the standing bench; leave out CONFIG.yaml"], "bench")
+        command.bench_configured(config.load(options.config, options.set), wanted, options.json, sys.stdout)
+        return OK
+    if options.set:
+        raise config.ConfigError(["--set changes a configuration; give CONFIG.yaml"], "bench")
+    unknown = [name for name in options.only if name not in command.GROUPS]
+    if unknown:
+        raise config.ConfigError([f"--only {name}: expected {', '.join(command.GROUPS)}" for name in unknown], "bench")
+    return OK if command.bench(wanted, tuple(options.only), options.json, sys.stdout) else FAILED
 
 
 def _methods(options: argparse.Namespace, _: list[str]) -> int:

@@ -1,0 +1,116 @@
+"""The loop that a good engineer would write by hand: tf.data with parallel decoding and prefetch, no results kept."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import tensorflow as tf
+
+from pipeline.bench import models
+from transforms.methods import engine, loading
+
+
+class Loop:
+    """Grad-CAM of the label and the predicted class of every image of a dataset, by the same ``tf.function``.
+
+    Args:
+        application: name of the Keras application.
+        batch_size: images per call.
+        threads: Python threads that take batches and call the function. One leaves TensorFlow its own threads; more
+            have one TensorFlow thread each, as the job has.
+    """
+
+    def __init__(self, application: str, batch_size: int, threads: int) -> None:
+        method = models.method("grad_cam")
+        # The job's own default targets.
+        spec = models.engine_spec(
+            models.application(application),
+            (method,),
+            ("label", "predicted"),
+            batch_size=batch_size,
+            intra_op_threads=None if threads == 1 else 1,
+        )
+        self._engine = engine.Engine(spec)
+        self._batch_size = batch_size
+        self._threads = threads
+        self.first_batch_at = 0.0
+
+    def run(self, pattern: str) -> int:
+        """Explain every image of the shards that `pattern` matches; how many there were."""
+        batches = iter(_dataset(pattern, self._engine.description.input_size, self._batch_size))
+        lock = threading.Lock()
+        counts: list[int] = []
+
+        def work() -> None:
+            while True:
+                with lock:
+                    batch = next(batches, None)
+                if batch is None:
+                    return
+                counts.append(self._explain(*batch))
+
+        workers = [threading.Thread(target=work) for _ in range(self._threads)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        return sum(counts)
+
+    def _explain(self, images: tf.Tensor, labels: tf.Tensor) -> int:
+        # The engine's traced pass itself: what the engine does around it is the job's cost, not the loop's.
+        out: dict[str, Any] = self._engine._shared(images, labels)
+        out["maps"]["grad_cam"].numpy()  # waits for the device
+        self.first_batch_at = self.first_batch_at or time.time()
+        return int(images.shape[0])
+
+
+def _dataset(pattern: str, size: tuple[int, int, int], batch_size: int) -> tf.data.Dataset:
+    automatic = tf.data.AUTOTUNE
+
+    def parse(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        features = {
+            "image/encoded": tf.io.FixedLenFeature((), tf.string),
+            "image/class/label": tf.io.FixedLenFeature((1,), tf.int64),
+        }
+        example = tf.io.parse_single_example(serialized, features)
+        pixels = tf.image.resize(tf.io.decode_jpeg(example["image/encoded"], channels=3), size[:2])
+        return tf.cast(tf.round(pixels), tf.uint8), tf.cast(example["image/class/label"], tf.int32)
+
+    files = tf.data.Dataset.list_files(pattern, shuffle=False)
+    read = files.interleave(tf.data.TFRecordDataset, num_parallel_calls=automatic, deterministic=False)
+    decoded = read.map(parse, num_parallel_calls=automatic, deterministic=False)
+    return decoded.batch(batch_size, num_parallel_calls=automatic).prefetch(automatic)
+
+
+def grad_cam_by_tape(model: Any) -> Any:
+    """Grad-CAM as keras-explainable has it: a tape over the whole model and a batch Jacobian, compiled.
+
+    Args:
+        model: a Keras model that returns logits and activations.
+
+    Returns:
+        A function of inputs (B, H, W, C) and class ids (B, L) that gives maps (B, h, w, L).
+    """
+
+    def explain(inputs: tf.Tensor, class_ids: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(inputs)
+            logits, activations = model(inputs, training=False)
+            chosen = tf.gather(logits, class_ids, batch_dims=1)
+        weights = tf.reduce_mean(tape.batch_jacobian(chosen, activations), axis=(2, 3))
+        return tf.einsum("bhwk,blk->bhwl", activations, weights)
+
+    return tf.function(explain, autograph=False, reduce_retracing=True)
+
+
+def logits_model(application: str) -> Any:
+    """The application with random weights and logits for outputs, and its last convolution's activations."""
+    import keras
+
+    model = loading.load_keras_model(
+        loading.ModelSource(None, application, None, None, (("classifier_activation", None),), True)
+    )
+    last = [layer for layer in model.layers if len(layer.output.shape) == 4][-1]
+    return model, keras.Model(model.inputs, [model.outputs[0], last.output])

@@ -1,0 +1,163 @@
+"""What the many-pass methods cost over the forward passes they are made of, and over keras-explainable's loop."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pipeline.bench import figures, models, settings
+from transforms.methods import engine
+
+PASSES_GOAL = figures.Goal(high=1.1)
+LOOP_GOAL = figures.Goal(low=5.0)
+
+_BATCH = 8
+_PASS_BATCH = 16
+_HEAD_BATCH = 128
+_CHANNELS = 16
+_COMPILED_CHANNELS = 4  # each is a copy of the model in the graph
+
+
+def measure(options: settings.Options) -> list[figures.Figure]:
+    """Score-CAM and Ablation-CAM over their forward passes, and Score-CAM over one channel at a time."""
+    rounds = 2 if options.quick else 7
+    found = []
+    for name in models.APPLICATIONS[1:] if options.quick else models.APPLICATIONS:
+        source = models.application(name)
+        found += [_score_cam(name, source, rounds), _ablation_cam(name, source, rounds)]
+    return found + _against_loop(rounds)
+
+
+def _images(size: tuple[int, int, int], count: int) -> tuple[np.ndarray, tf.Tensor]:
+    """Seeded noise, and what the applications' preprocessing makes of it."""
+    images = np.random.default_rng(0).integers(0, 256, (count, *size), dtype=np.uint8)
+    return images, tf.constant(images / 127.5 - 1, tf.float32)
+
+
+def _score_cam(name: str, source: engine.loading.ModelSource, rounds: int) -> figures.Figure:
+    """Score-CAM over a fixed number of channels, none of them dead, so that the passes can be counted."""
+    method = models.method("faster_score_cam", channels=_CHANNELS)
+    ours = engine.Engine(models.engine_spec(source, (method,), ("predicted",), pass_batch_size=_PASS_BATCH))
+    images, inputs = _images(ours.description.input_size, _BATCH)
+    forward = models.bare_forward(ours.model.keras_model)
+    masked = tf.concat([inputs] * (_PASS_BATCH // _BATCH), axis=0)
+
+    def reference() -> None:
+        forward(inputs).numpy()
+        for _ in range(_BATCH * _CHANNELS // _PASS_BATCH):
+            forward(masked).numpy()
+
+    return figures.cost(
+        f"Score-CAM over its passes, {name}",
+        figures.alternate(lambda: ours.explain(images, [()] * _BATCH, {}), reference, rounds),
+        PASSES_GOAL,
+        f"{_BATCH} images by {_CHANNELS} channels and the shared pass, over as many bare passes in batches of "
+        f"{_PASS_BATCH}; {models.device()}",
+        work=_BATCH * (_CHANNELS + 1),
+        unit="passes",
+    )
+
+
+def _ablation_cam(name: str, source: engine.loading.ModelSource, rounds: int) -> figures.Figure:
+    method = models.method("ablation_cam")
+    ours = engine.Engine(models.engine_spec(source, (method,), ("predicted",), pass_batch_size=_HEAD_BATCH))
+    images, inputs = _images(ours.description.input_size, _BATCH)
+    forward = models.bare_forward(ours.model.keras_model)
+    activations = tf.function(lambda x: ours.model.expose(x)[1][0], autograph=False)(inputs)
+    head = tf.function(ours.model.head, autograph=False)
+    passes = int(np.any(activations.numpy() != 0, axis=(1, 2)).sum())
+    inputs_of_head = tf.concat([inputs] * (_HEAD_BATCH // _BATCH), axis=0)
+    ablated = tf.concat([activations] * (_HEAD_BATCH // _BATCH), axis=0)
+
+    def reference() -> None:
+        forward(inputs).numpy()
+        for _ in range(-(-passes // _HEAD_BATCH)):
+            head(inputs_of_head, ablated).numpy()
+
+    return figures.cost(
+        f"Ablation-CAM over its passes, {name}",
+        figures.alternate(lambda: ours.explain(images, [()] * _BATCH, {}), reference, rounds),
+        PASSES_GOAL,
+        f"{_BATCH} images, {passes} ablated channels and the shared pass, over as many bare passes of the head in "
+        f"batches of {_HEAD_BATCH}; {models.device()}",
+        work=passes,
+        unit="head_passes",
+    )
+
+
+def channel_loop(
+    model: keras.Model, inputs: tf.Tensor, class_ids: tf.Tensor, channels: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Score-CAM as keras-explainable has it: one pass of the whole batch for each channel, maps added at input size.
+
+    Args:
+        model: returns logits (B, classes) and activations (B, h, w, K).
+        inputs: float32 (B, H, W, 3).
+        class_ids: int (B, L).
+        channels: how many of the K channels to go through.
+
+    Returns:
+        logits of the classes (B, L) and maps (B, H, W, L).
+    """
+    logits, activations = model(inputs, training=False)
+    size = inputs.shape[1:3]
+    maps = tf.zeros((inputs.shape[0], *size, class_ids.shape[1]))
+    for channel in range(channels):
+        mask = activations[..., channel : channel + 1]
+        low = tf.reduce_min(mask, axis=(1, 2), keepdims=True)
+        high = tf.reduce_max(mask, axis=(1, 2), keepdims=True)
+        mask = tf.image.resize(tf.math.divide_no_nan(mask - low, high - low), size)
+        scores = tf.gather(model(inputs * mask, training=False)[0], class_ids, batch_dims=1)
+        maps += mask * scores[:, None, None, :]
+    return tf.gather(logits, class_ids, batch_dims=1), maps
+
+
+def _against_loop(rounds: int) -> list[figures.Figure]:
+    """One image by Score-CAM on MobileNetV2, per forward pass: ours over channels that are not dead, the loop over any.
+
+    The loop is run as the function is called in keras-explainable's documentation, operation by operation, and once
+    more compiled whole.
+    """
+    name = "MobileNetV2"
+    method = models.method("faster_score_cam", channels=4 * _CHANNELS)
+    spec = models.engine_spec(models.application(name), (method,), ("predicted",), pass_batch_size=_PASS_BATCH)
+    ours = engine.Engine(spec)
+    images, inputs = _images(ours.description.input_size, 1)
+    model = ours.model.keras_model
+    layer = next(one for one in model.layers if one.name == ours.model.layer)
+    both = keras.Model(model.inputs, [model.outputs[0], layer.output])
+    ids = tf.constant([[0]])
+    compiled = tf.function(lambda x: channel_loop(both, x, ids, _COMPILED_CHANNELS), autograph=False)
+    return [
+        _loop_figure(
+            f"Score-CAM over keras-explainable's loop, {name}",
+            figures.alternate(
+                lambda: ours.explain(images, [()], {}), lambda: channel_loop(both, inputs, ids, _CHANNELS), rounds
+            ),
+            (4 * _CHANNELS + 1, _CHANNELS + 1),
+            LOOP_GOAL,
+            "the loop run operation by operation",
+        ),
+        _loop_figure(
+            f"Score-CAM over keras-explainable's loop compiled, {name}",
+            figures.alternate(lambda: ours.explain(images, [()], {}), lambda: compiled(inputs), rounds),
+            (4 * _CHANNELS + 1, _COMPILED_CHANNELS + 1),
+            None,
+            "the loop inside a tf.function",
+        ),
+    ]
+
+
+def _loop_figure(
+    name: str, pairs: list[figures.Pair], passes: tuple[int, int], goal: figures.Goal | None, how: str
+) -> figures.Figure:
+    """Seconds of runs of different numbers of passes, compared per pass."""
+    return figures.speedup(
+        name,
+        [(ours / passes[0], loop / passes[1]) for ours, loop in pairs],
+        goal,
+        f"one image, time per channel: one channel per forward pass, {how}, over ours; no channel is dead; "
+        f"{models.device()}",
+        unit="passes",
+    )

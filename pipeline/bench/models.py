@@ -1,0 +1,70 @@
+"""Models to measure with: Keras applications with random weights, and one that computes next to nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from transforms.methods import engine, loading, registry
+
+APPLICATIONS = ("ResNet50V2", "MobileNetV2")
+"""A model whose forward pass is the cost, and one so cheap that everything around it shows."""
+
+
+def costless(side: int, classes: int) -> keras.Model:
+    """A model of one strided convolution, for images of `side` pixels squared."""
+    return keras.Sequential(
+        [
+            keras.Input((side, side, 3)),
+            keras.layers.Conv2D(8, 8, strides=8, activation="relu", name="features"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(classes),
+        ]
+    )
+
+
+def application(name: str) -> loading.ModelSource:
+    """A Keras application with random weights."""
+    return loading.ModelSource(None, name, None, None, (), True)
+
+
+def method(name: str, **options: Any) -> engine.MethodSpec:
+    """A method with its default options but for `options`."""
+    resolved = registry.resolve_options(name, options)
+    return engine.MethodSpec(name, name, tuple(sorted(resolved.items())), (), "logit", None, (), 1.0)
+
+
+def engine_spec(
+    model: loading.ModelSource, methods: tuple[engine.MethodSpec, ...], targets: tuple[str | int, ...], **changes: Any
+) -> engine.EngineSpec:
+    """A specification with the model's own preprocessing, batches of 16 and TensorFlow's own choice of threads."""
+    fields: dict[str, Any] = {
+        "preprocessing": loading.Preprocessing("auto", None, None),
+        "target_layer": "auto",
+        "scores": "auto",
+        "output": None,
+        "input_size": None,
+        "batch_size": 16,
+        "pass_batch_size": 16,
+        "precision": "float32",
+        "xla": False,
+        "seed": 0,
+        "intra_op_threads": None,
+    }
+    return engine.EngineSpec(model=model, methods=methods, targets=targets, **(fields | changes))
+
+
+def bare_forward(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The model alone, as one ``tf.function`` of preprocessed inputs: the limit of everything."""
+    return tf.function(lambda inputs: model(inputs, training=False), autograph=False, reduce_retracing=True)
+
+
+def device() -> str:
+    """Name of the device that TensorFlow computes on."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return "CPU"
+    return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"))

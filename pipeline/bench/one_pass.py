@@ -1,0 +1,63 @@
+"""What the one-pass methods cost over the model's forward pass."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from pipeline.bench import figures, models, settings
+from transforms.methods import engine, registry
+
+METHODS_GOAL = figures.Goal(high=1.15)
+TARGETS_GOAL = figures.Goal(high=1.3)
+
+_BATCH = 16
+
+
+def measure(options: settings.Options) -> list[figures.Figure]:
+    """All one-pass methods for one target over a bare forward pass, and five targets over one."""
+    found = []
+    for name in models.APPLICATIONS:
+        found += _measure(name, rounds=2 if options.quick else 9)
+    return found
+
+
+def one_pass_methods() -> tuple[engine.MethodSpec, ...]:
+    """Every method that is arithmetic on one layer's activations and gradients."""
+    return tuple(models.method(m.name) for m in registry.METHODS.values() if m.kind == registry.ONE_PASS)
+
+
+def _measure(name: str, rounds: int) -> list[figures.Figure]:
+    methods = one_pass_methods()
+    source = models.application(name)
+    one = engine.Engine(models.engine_spec(source, methods, ("predicted",)))
+    five = engine.Engine(models.engine_spec(source, methods, ("top_5",)))
+    height, width, channels = one.description.input_size
+    images = np.random.default_rng(0).integers(0, 256, (_BATCH, height, width, channels), dtype=np.uint8)
+    inputs = tf.constant(images / 127.5 - 1, tf.float32)
+    model = one.model.keras_model
+    forward = models.bare_forward(model)
+    labels = [()] * _BATCH
+
+    def explain(which: engine.Engine) -> None:
+        which.explain(images, labels, {})
+
+    bare = figures.alternate(lambda: explain(one), lambda: forward(inputs).numpy(), rounds)
+    more = figures.alternate(lambda: explain(five), lambda: explain(one), rounds)
+    work = f"{_BATCH} images of {width} px, {models.device()}"
+    return [
+        figures.cost(
+            f"one-pass methods, {name}",
+            bare,
+            METHODS_GOAL,
+            f"time of {len(methods)} methods for one target, NumPy in and out, over a bare tf.function forward; {work}",
+            work=_BATCH,
+        ),
+        figures.cost(
+            f"five targets, {name}",
+            more,
+            TARGETS_GOAL,
+            f"time of {len(methods)} methods for five targets over one target; {work}",
+            work=_BATCH,
+        ),
+    ]

@@ -1,0 +1,179 @@
+"""Images per second against the other libraries that explain Keras models, where they are installed.
+
+Each does what its documentation shows for a batch, image loading included, in the same process on the same files.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pathlib
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from pipeline.bench import figures, hand_written, models, samples, settings
+from transforms import images as decoding
+from transforms.methods import engine, heatmaps
+
+GRAD_CAM_GOAL = figures.Goal(low=3.0)
+SCORE_CAM_GOAL = figures.Goal(low=5.0)
+
+_BATCH = 16
+_SIDE = 224
+# A layer of 320 channels: the passes of Score-CAM on all 1280 of the last one take a minute per image elsewhere.
+_SCORE_LAYER = "block_16_project_BN"
+_SCORE_CLASS = 7
+
+NOT_INSTALLED = "{} cannot be imported, so its figures are left out; {}"
+
+Explain = Callable[[np.ndarray, list[int]], object]
+"""Preprocessed float32 images and one class id each to whatever the peer returns."""
+
+
+def measure(options: settings.Options) -> list[figures.Figure]:
+    """Grad-CAM and Score-CAM against every peer that can be imported."""
+    rounds = 2 if options.quick else 5
+    keras.utils.disable_interactive_logging()  # progress bars of the peers
+    found = []
+    with tempfile.TemporaryDirectory(prefix="heatbeam-bench-") as folder:
+        paths = _photo_files(pathlib.Path(folder))
+        for name in models.APPLICATIONS[1:] if options.quick else models.APPLICATIONS:
+            found += _grad_cam(name, paths, rounds)
+        found += _score_cam(paths[0], 1 if options.quick else 2)
+    return found
+
+
+def missing() -> list[str]:
+    """What to say about the peers that are not installed."""
+    return [NOT_INSTALLED.format(name, hint) for name, (module, hint) in _PEERS.items() if _imported(module) is None]
+
+
+_PEERS = {
+    "tf-keras-vis": ("tf_keras_vis.gradcam", "pip install 'heatbeam[bench]'"),
+    "Xplique": ("xplique.attributions", "its releases ask for TensorFlow 2.20 or older, so it has no extra"),
+}
+
+
+def _imported(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        return None
+
+
+def _photo_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    paths = []
+    for number, data in enumerate(samples.photos(_BATCH)):
+        paths.append(folder / f"{number:02d}.jpg")
+        paths[-1].write_bytes(data)
+    return paths
+
+
+def _loaded(paths: list[pathlib.Path]) -> np.ndarray:
+    """The images as a notebook loads them, in the applications' range of -1 to 1."""
+    pixels = [np.asarray(Image.open(path).convert("RGB").resize((_SIDE, _SIDE))) for path in paths]
+    return np.stack(pixels).astype(np.float32) / 127.5 - 1
+
+
+def _ours(which: engine.Engine, paths: list[pathlib.Path]) -> list[np.ndarray]:
+    """Decode, explain and bring the maps to the size of the input, as the peers return them."""
+    how = decoding.ImageOptions(
+        height=_SIDE,
+        width=_SIDE,
+        channels=3,
+        resize="squash",
+        interpolation="bilinear",
+        crop_fraction=1.0,
+        pad_value=0,
+        exif=False,
+        draft=False,
+        max_pixels=100_000_000,
+    )
+    pixels = np.stack([decoding.decode_image(path.read_bytes(), None, how)[0] for path in paths])
+    explained = which.explain(pixels, [(_SCORE_CLASS,)] * len(paths), {})
+    size = (_SIDE, _SIDE)
+    view = (0.0, 0.0, *size)
+    return [
+        heatmaps.heatmap(maps[0], size, rectify=True, interpolation="bilinear", view=view, image_size=size)
+        for one in explained
+        for _, _, maps in one.maps
+    ]
+
+
+def _theirs(explain: Explain, paths: list[pathlib.Path], class_ids: list[int]) -> object:
+    return explain(_loaded(paths), class_ids)
+
+
+def _grad_cam(name: str, paths: list[pathlib.Path], rounds: int) -> list[figures.Figure]:
+    ours = engine.Engine(models.engine_spec(models.application(name), (models.method("grad_cam"),), ("label",)))
+    model, both = hand_written.logits_model(name)
+    compiled = hand_written.grad_cam_by_tape(both)
+    size = (_SIDE, _SIDE)
+
+    def plain(inputs: np.ndarray, class_ids: list[int]) -> np.ndarray:
+        return tf.image.resize(compiled(tf.constant(inputs), tf.constant(class_ids)[:, None]), size).numpy()
+
+    peers: dict[str, tuple[Explain | None, figures.Goal | None]] = {
+        "tf-keras-vis": (_tf_keras_vis(model, "gradcam", "Gradcam"), GRAD_CAM_GOAL),
+        "Xplique": (_xplique(model), GRAD_CAM_GOAL),
+        "keras-explainable's code": (plain, None),
+    }
+    ids = [_SCORE_CLASS] * len(paths)
+    ours_once = functools.partial(_ours, ours, paths)
+    return [
+        figures.speedup(
+            f"Grad-CAM over {peer}, {name}",
+            figures.alternate(ours_once, functools.partial(_theirs, explain, paths, ids), rounds),
+            goal,
+            f"images per second over the peer's, {len(paths)} JPEG files of 500x375, loading included, one thread of "
+            f"Python; {models.device()}",
+            work=len(paths),
+        )
+        for peer, (explain, goal) in peers.items()
+        if explain is not None
+    ]
+
+
+def _tf_keras_vis(model: Any, module: str, method: str, **arguments: Any) -> Explain | None:
+    found = _imported(f"tf_keras_vis.{module}")
+    if found is None:
+        return None
+    from tf_keras_vis.utils.scores import CategoricalScore
+
+    # Already a model of logits: the library would take a softmax off here. Cloning would copy the random weights too.
+    explainer = getattr(found, method)(model, clone=False)
+    return lambda x, ids: explainer(CategoricalScore(ids), x, **arguments)
+
+
+def _xplique(model: Any) -> Explain | None:
+    found = _imported("xplique.attributions")
+    if found is None:
+        return None
+    explainer = found.GradCAM(model, batch_size=_BATCH)
+    classes = model.output_shape[-1]
+    return lambda x, ids: explainer(x, tf.one_hot(ids, classes))
+
+
+def _score_cam(path: pathlib.Path, rounds: int) -> list[figures.Figure]:
+    name = "MobileNetV2"
+    model, _ = hand_written.logits_model(name)
+    explain = _tf_keras_vis(model, "scorecam", "Scorecam", penultimate_layer=_SCORE_LAYER, batch_size=_BATCH)
+    if explain is None:
+        return []
+    method = models.method("score_cam", variant="tf_keras_vis")
+    spec = models.engine_spec(models.application(name), (method,), ("label",), target_layer=_SCORE_LAYER)
+    ours = engine.Engine(spec)
+    return [
+        figures.speedup(
+            f"Score-CAM over tf-keras-vis, {name}",
+            figures.alternate(lambda: _ours(ours, [path]), lambda: explain(_loaded([path]), [_SCORE_CLASS]), rounds),
+            SCORE_CAM_GOAL,
+            f"images per second over the peer's, one image, the 320 channels of {_SCORE_LAYER}; {models.device()}",
+        )
+    ]

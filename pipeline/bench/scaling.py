@@ -1,0 +1,93 @@
+"""The pipeline around a model that costs nothing: Beam's overhead, and memory and time against the dataset's size."""
+
+from __future__ import annotations
+
+import math
+import pathlib
+import statistics
+import tempfile
+from typing import Any
+
+from pipeline.bench import child, figures, samples, settings
+from pipeline.bench.whole_job import steady_seconds
+
+MEMORY_GOAL = figures.Goal(high=1.1)
+LINEAR_GOAL = figures.Goal(high=1.1)
+
+_CLASSES = 10
+_SHARDS = 16
+_BATCH = 32
+
+SETTINGS: dict[str, Any] = {
+    "model": {
+        "factory": "pipeline.bench.models:costless",
+        "arguments": {"side": samples.TINY_PX, "classes": _CLASSES},
+        "preprocessing": "tf",
+    },
+    "explain": {"methods": ["grad_cam"], "batch_size": _BATCH},
+}
+
+
+def measure(options: settings.Options) -> list[figures.Figure]:
+    """Beam's overhead per image, and how memory and time grow."""
+    sizes = (256, 512, 1024) if options.quick else (1_000, 10_000, 100_000)
+    with tempfile.TemporaryDirectory(prefix="heatbeam-bench-") as folder:
+        patterns = [
+            samples.write_shards(pathlib.Path(folder, str(size)), samples.tiny(size), _SHARDS, _CLASSES)
+            for size in sizes
+        ]
+        overhead = _overhead(patterns, sizes, folder, rounds=1 if options.quick else 5)
+        return [overhead, *_growth(patterns, sizes, folder)]
+
+
+def _overhead(patterns: list[str], sizes: tuple[int, ...], folder: str, rounds: int) -> figures.Figure:
+    """One worker thread with Beam, over the same steps called one after another."""
+    images = sizes[1] - sizes[0]
+    common = {"patterns": [patterns[0], patterns[0], patterns[1]]}
+    alone = {**SETTINGS, "runner": {"workers": 1, "intra_op_threads": 1}}
+    pairs = []
+    for number in range(rounds):
+        job = child.spawn({**common, "kind": "job", "settings": alone, "directory": f"{folder}/overhead{number}"})
+        plain = child.spawn({**common, "kind": "straight", "settings": alone, "directory": folder})
+        pairs.append((steady_seconds(job) / images, steady_seconds(plain) / images))
+    found = figures.cost(
+        "Beam's overhead, model that costs nothing",
+        pairs,
+        None,
+        f"time per image of the job with one worker thread over the same steps without Beam; {images} images of "
+        f"{samples.TINY_PX} px",
+    )
+    extra = [1e6 * (ours - plain) for ours, plain in pairs if math.isfinite(ours - plain)]
+    overhead = statistics.median(extra) if extra else math.nan
+    return figures.with_measured(found, overhead_us_per_image=overhead, rounds=len(extra))
+
+
+def _growth(patterns: list[str], sizes: tuple[int, ...], folder: str) -> list[figures.Figure]:
+    """Each size in a process of its own; a first run over the smallest pays for loading in all of them."""
+    results = [
+        child.spawn(
+            {"kind": "job", "settings": SETTINGS, "patterns": [patterns[0], p], "directory": f"{folder}/growth{i}"}
+        )
+        for i, p in enumerate(patterns)
+    ]
+    first, middle, last = (r["seconds"][-1] for r in results)
+    rates = (last - first) / (sizes[2] - sizes[0]), (middle - first) / (sizes[1] - sizes[0])
+    memory = [r["peak_bytes"] for r in results]
+    sized = ", ".join(f"{size:,}" for size in sizes)
+    return [
+        figures.single(
+            "peak memory against size of the dataset",
+            memory[2] / memory[0],
+            MEMORY_GOAL,
+            f"greatest memory of the process at {sizes[2]:,} images over {sizes[0]:,}; sizes {sized}",
+            **{f"mebibytes_at_{size}": m / 2**20 for size, m in zip(sizes, memory, strict=True)},
+        ),
+        figures.single(
+            "time against size of the dataset",
+            rates[0] / rates[1],
+            LINEAR_GOAL,
+            f"time per further image from {sizes[0]:,} to {sizes[2]:,} over from {sizes[0]:,} to {sizes[1]:,}",
+            us_per_image=1e6 * rates[0],
+            images_per_s=1 / rates[0],
+        ),
+    ]

@@ -1,0 +1,144 @@
+"""The steps of a job one after another in one thread, without Beam: what each costs, and what Beam adds."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import pathlib
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import apache_beam as beam
+
+from pipeline import graph, plan
+from transforms import aggregate, decode, explain, features, localize, read, records, write
+from transforms.metrics import protocols
+
+Element = TypeVar("Element")
+
+STEPS = ("read", "decode", "explain", "localize", "aggregate", "write")
+
+
+class Stages:
+    """The steps of a planned job, called by hand. The model is loaded and warm when this is made.
+
+    Args:
+        planned: the job.
+        directory: where the table goes.
+
+    Attributes:
+        seconds: spent in each step.
+        images: how many images reached the table.
+        examples: the first batch as decoded, for measurements of the model alone.
+    """
+
+    def __init__(self, planned: plan.Plan, directory: str) -> None:
+        settings = planned.settings
+        self._plan = planned
+        self._engine, _ = explain.acquire_engine(planned.engine_spec)
+        about = self._engine.description
+        names = plan.class_names(planned, about)
+        self._decoding = graph.image_options(planned, about), graph.mask_options(planned)
+        exact = settings.output.heatmap_dtype == "float32"
+        self._explain = explain._ExplainFn(
+            explain.Explain(planned.engine_spec, settings.explain.seed, exact, graph.assessment(settings))
+        )
+        self._explain.setup()
+        self._localizing = (
+            protocols.get(settings.evaluate.protocol), graph.metric_groups(settings), settings.evaluate.baselines
+        )  # fmt: skip
+        self._aggregate = aggregate._PreAggregateFn(
+            aggregate.Aggregate(
+                protocols.get(settings.evaluate.protocol),
+                graph.primary_target(settings.explain.targets),
+                aggregate.distinct_names(names),
+                settings.evaluate.per_class,
+                settings.evaluate.replicates,
+            )
+        )
+        self._names = names
+        self._directory = directory
+        self.seconds: collections.Counter[str] = collections.Counter()
+        self.images = 0
+        self.examples: list[records.Example] = []
+
+    @property
+    def engine(self) -> Any:
+        """The loaded engine."""
+        return self._engine
+
+    def run(self, limit: int | None = None) -> None:
+        """Take at most `limit` records of the input through every step; `seconds` and `images` say what happened."""
+        schema = graph.explanations_schema(self._plan.settings)
+        path = str(pathlib.Path(self._directory) / "straight.parquet")
+        table = write._ToTablesFn(
+            lambda kept: write.rows.explanation_table(kept, schema, self._names),
+            write._measure_localization,
+            write._without_ground_truth,
+            graph._LIMITS,
+        )
+        sink = write.ParquetSink(self._directory, "explanations", schema, graph._LIMITS, 0)
+        file = sink.open(path)
+        self._aggregate.start_bundle()
+        table.start_bundle()
+        for batch in _batches(self._records(limit), self._plan.settings.explain.batch_size):
+            examples = self._timed("decode", (self._decode(one) for one in batch))
+            good = [e for e in examples if e is not None]
+            self.examples = self.examples or good
+            explained = self._timed("explain", self._explain.process(good))
+            for one in explained:
+                if not isinstance(one, beam.pvalue.TaggedOutput):
+                    self._finish(one, table, file)
+        self._timed("write", map(file.write, [rest.value for rest in table.finish_bundle()]))
+        self._timed("write", map(sink.close, [file]))
+        self._timed("aggregate", self._aggregate.finish_bundle())
+
+    def _finish(self, explanation: records.Explanation, table: Any, file: Any) -> None:
+        ((row, evidence),) = self._timed("localize", map(self._localize, [explanation]))
+        self._timed("aggregate", self._aggregate.process(evidence))
+        self._timed("write", map(file.write, table.process(row)))
+        self.images += 1
+
+    def _localize(self, explanation: records.Explanation) -> Any:
+        return localize.localize(explanation, *self._localizing)
+
+    def _timed(self, step: str, work: Iterable[Element]) -> list[Element]:
+        """All of a lazy `work`, its time added to `step`."""
+        started = time.perf_counter()
+        done = list(work)
+        self.seconds[step] += time.perf_counter() - started  # type: ignore[assignment]
+        return done
+
+    def _records(self, limit: int | None) -> Iterator[records.EncodedExample]:
+        source = self._plan.settings.input
+        compression = source.compression if source.tfrecord is not None else "none"
+        left = limit
+        for shard in plan.shards(self._plan):
+            stream = read.read_shard(shard, compression)
+            while left is None or left > 0:
+                parsed = self._timed("read", (self._parse(shard, *item) for item in itertools.islice(stream, 1)))
+                if not parsed:
+                    break
+                left = None if left is None else left - 1
+                yield from (one for one in parsed if one is not None)
+
+    def _parse(self, shard: read.Shard, index: int, record: Any) -> records.EncodedExample | None:
+        """The parsed record; None for one that a job would count as lost."""
+        if isinstance(record, records.DataError):
+            return None
+        try:
+            return features.parse_example(record, self._plan.feature_map, shard.name, index)
+        except records.DataError:
+            return None
+
+    def _decode(self, encoded: records.EncodedExample) -> records.Example | None:
+        try:
+            return decode.decode_example(encoded, *self._decoding)
+        except records.DataError:
+            return None
+
+
+def _batches(elements: Iterator[Element], size: int) -> Iterator[Sequence[Element]]:
+    while batch := list(itertools.islice(elements, size)):
+        yield batch

@@ -1,0 +1,127 @@
+"""When each worker thread was in which step: a timeline, the share of each step, and how busy the model was."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import functools
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from transforms import decode, features, localize, rows, write
+from transforms.methods import engine as engines
+from transforms.metrics import summary
+
+COMPUTE = "explain"
+OTHER = "other"
+"""Beam, counters, reading of bytes, and Python's garbage collection: what is between the steps."""
+
+
+class Span(NamedTuple):
+    """A call: name of the step, thread, and begin and end in seconds of `time.perf_counter`."""
+
+    step: str
+    thread: int
+    begin: float
+    end: float
+
+
+class Recorder:
+    """The spans of a run; safe to add to from several threads."""
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+
+    def wrap(self, step: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function`, whose calls are noted as `step`."""
+
+        @functools.wraps(function)
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            begin = time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.spans.append(Span(step, threading.get_ident(), begin, time.perf_counter()))
+
+        return noted
+
+
+_STEPS = (
+    ("parse", features, "parse_example"),
+    ("decode", decode, "decode_example"),
+    (COMPUTE, engines.Engine, "explain"),
+    ("localize", localize, "localize"),
+    ("aggregate", summary.MetricState, "add"),
+    ("rows", rows, "explanation_table"),
+    ("write", write._TableFile, "write"),
+)
+"""The step, and the function that does its work."""
+
+
+@contextlib.contextmanager
+def recording() -> Iterator[Recorder]:
+    """Note every step of jobs that run in this process while the context is open."""
+    recorder = Recorder()
+    originals = [(place, name, getattr(place, name)) for _, place, name in _STEPS]
+    for (step, place, name), (_, _, function) in zip(_STEPS, originals, strict=True):
+        setattr(place, name, recorder.wrap(step, function))
+    try:
+        yield recorder
+    finally:
+        for place, name, function in originals:
+            setattr(place, name, function)
+
+
+def utilisation(spans: Sequence[Span], step: str = COMPUTE) -> float:
+    """Share of the time, from the first begin of `step` to its last end, in which some thread was in it."""
+    mine = sorted((s.begin, s.end) for s in spans if s.step == step)
+    if not mine:
+        return 0.0
+    busy, reached = 0.0, mine[0][0]
+    for begin, end in mine:
+        busy += max(0.0, end - max(begin, reached))
+        reached = max(reached, end)
+    return busy / (reached - mine[0][0])
+
+
+def shares(spans: Sequence[Span]) -> dict[str, float]:
+    """Share of the worker threads' time in each step, largest first, and `OTHER`; they add up to 1.
+
+    The time of a thread goes from the begin of its first span to the end of its last one. Spans do not contain one
+    another.
+    """
+    by_thread: dict[int, list[Span]] = collections.defaultdict(list)
+    for span in spans:
+        by_thread[span.thread].append(span)
+    steps: collections.Counter[str] = collections.Counter()
+    whole = 0.0
+    for mine in by_thread.values():
+        whole += max(s.end for s in mine) - min(s.begin for s in mine)
+        for span in mine:
+            steps[span.step] += span.end - span.begin  # type: ignore[assignment]
+    if not whole:
+        return {}
+    found = {step: total / whole for step, total in steps.most_common()}
+    return {**found, OTHER: 1.0 - sum(found.values())}
+
+
+def write_timeline(spans: Sequence[Span], path: str) -> None:
+    """The spans in the trace event format, which Perfetto and Chrome's tracing page open."""
+    start = min((s.begin for s in spans), default=0.0)
+    threads = {thread: number for number, thread in enumerate(dict.fromkeys(s.thread for s in spans))}
+    events = [
+        {
+            "name": s.step,
+            "ph": "X",
+            "pid": 0,
+            "tid": threads[s.thread],
+            "ts": round(1e6 * (s.begin - start), 1),
+            "dur": round(1e6 * (s.end - s.begin), 1),
+        }
+        for s in spans
+    ]
+    with open(path, "w", encoding="utf-8") as stream:
+        json.dump({"traceEvents": events}, stream)

@@ -1,0 +1,139 @@
+"""The whole job, from TFRecord shards of photos to Parquet, against the best loop that one could write by hand."""
+
+from __future__ import annotations
+
+import math
+import pathlib
+import statistics
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.bench import child, figures, samples, settings
+
+GOALS = {"ResNet50V2": figures.Goal(low=0.95), "MobileNetV2": figures.Goal(low=0.9)}
+UTILISATION_GOAL = figures.Goal(low=0.95)
+
+BATCH = 32
+_SHARDS = 8
+_PLAIN_MAP_BYTES = 4 * 224 * 224
+
+Rounds = Sequence[Mapping[str, Mapping[str, Any]]]
+"""For each round the results of the child processes, by name."""
+
+
+def measure(options: settings.Options) -> list[figures.Figure]:
+    """Throughput, start-up and size of the rows, and how busy the model is, for each model."""
+    found = []
+    with tempfile.TemporaryDirectory(prefix="heatbeam-bench-") as folder:
+        for name in GOALS:
+            sizes = _sizes(name, options.quick)
+            patterns = _write(pathlib.Path(folder, name), sizes)
+            rounds = [_round(name, patterns, f"{folder}/{name}-{i}", options) for i in range(1 if options.quick else 3)]
+            found += _figures(name, rounds, sizes)
+    return found
+
+
+def _sizes(name: str, quick: bool) -> tuple[int, int, int]:
+    """Images of the warm-up, the short and the long run: whole batches in every shard of the last two."""
+    unit = BATCH * _SHARDS
+    if quick:
+        return BATCH, BATCH * 2, BATCH * 4
+    return BATCH, unit, unit * (3 if name == "ResNet50V2" else 7)
+
+
+def _write(folder: pathlib.Path, sizes: Sequence[int]) -> list[str]:
+    shards = [min(_SHARDS, size // BATCH) for size in sizes]
+    return [
+        samples.write_shards(folder / str(i), samples.photos(size), count)
+        for i, (size, count) in enumerate(zip(sizes, shards, strict=True))
+    ]
+
+
+def _round(name: str, patterns: list[str], directory: str, options: settings.Options) -> dict[str, dict[str, Any]]:
+    """The job, the loop with TensorFlow's own threads and the loop with two Python threads, one after another."""
+    job = {
+        "kind": "job",
+        "patterns": patterns,
+        "directory": directory,
+        "trace": options.trace if name == "ResNet50V2" else None,
+        "settings": {
+            "model": {"application": name},
+            "explain": {"methods": ["grad_cam"], "batch_size": BATCH},
+        },
+    }
+    loop = {"kind": "loop", "patterns": patterns, "application": name, "batch_size": BATCH}
+    return {
+        "job": child.spawn(job),
+        "loop": child.spawn({**loop, "threads": 1}),
+        "threads": child.spawn({**loop, "threads": 2}),
+    }
+
+
+def steady_seconds(result: Mapping[str, Any]) -> float:
+    """The long run's seconds less the short one's: what starting and ending a run takes is in both.
+
+    Not a number where the difference is not positive: then the machine did something else in between.
+    """
+    steady = result["seconds"][-1] - result["seconds"][-2]
+    return float(steady) if steady > 0 else math.nan
+
+
+def _faster(one: float, other: float) -> float:
+    """The smaller; one that is not a number makes the whole not a number."""
+    return min(one, other) if math.isfinite(one + other) else math.nan
+
+
+def _figures(name: str, rounds: Rounds, sizes: tuple[int, int, int]) -> list[figures.Figure]:
+    images = sizes[2] - sizes[1]
+    best = [_faster(steady_seconds(r["loop"]), steady_seconds(r["threads"])) for r in rounds]
+    pairs = [(steady_seconds(r["job"]), b) for r, b in zip(rounds, best, strict=True)]
+    starts = [
+        (r["job"]["first_image_s"], min(r["loop"]["first_image_s"], r["threads"]["first_image_s"])) for r in rounds
+    ]
+    work = f"{sizes[2]} less {sizes[1]} JPEGs of 500x375, batches of {BATCH}, processes of their own in turn"
+    throughput = figures.speedup(
+        f"whole job over the best tf.data loop, {name}",
+        pairs,
+        GOALS[name],
+        "throughput of TFRecord to Parquet with Grad-CAM and localization, direct runner, over the faster of two "
+        f"tf.data loops into the same tf.function (TensorFlow's own threads; two threads); {work}",
+        work=images,
+    )
+    start = figures.cost(
+        f"start-up over the loop's, {name}",
+        starts,
+        None,
+        "time from starting Python to the first explained batch, imports, model and tracing included",
+    )
+    seconds = {
+        "ours_s": statistics.median(a for a, _ in starts),
+        "reference_s": statistics.median(b for _, b in starts),
+    }
+    return [throughput, figures.with_measured(start, **seconds), _busy(name, rounds), _row_bytes(name, rounds)]
+
+
+def _busy(name: str, rounds: Rounds) -> figures.Figure:
+    shares = rounds[-1]["job"]["shares"]
+    values = [r["job"]["utilisation"] for r in rounds]
+    return figures.Figure(
+        f"model busy during the job, {name}",
+        statistics.median(values),
+        (min(values), max(values)),
+        UTILISATION_GOAL,
+        "share of the time between the first and the last batch in which at least one thread was in the model; "
+        "below, the share of the worker threads' time in each step",
+        {step: float(share) for step, share in shares.items()},
+    )
+
+
+def _row_bytes(name: str, rounds: Rounds) -> figures.Figure:
+    job = rounds[-1]["job"]
+    per_row = job["bytes"] / job["rows"]
+    return figures.single(
+        f"bytes of a row over a stored heatmap, {name}",
+        per_row / _PLAIN_MAP_BYTES,
+        None,
+        f"bytes of Parquet per row, every column, over a 224x224 float32 array; {job['rows']} rows",
+        bytes_per_row=per_row,
+    )
