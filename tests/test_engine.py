@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -241,3 +243,21 @@ def test_a_file_with_code_is_refused_in_safe_mode(tmp_path):
     model.save(path)
     with pytest.raises(loading.ModelError, match="set model.safe_mode: false"):
         loading.load_keras_model(engine_specs.file(path))
+
+
+def test_h5_files_and_applications_with_weights_load(tmp_path):
+    import keras
+
+    plain = keras_models.classifier()
+    path = str(tmp_path / "model.h5")
+    plain.save(path)
+    loaded = loading.load_keras_model(engine_specs.file(path))
+    assert loading.model_digest(loaded) == loading.model_digest(plain)
+    arguments = {"alpha": 0.35, "input_shape": (32, 32, 3), "classes": 4}
+    made = keras.applications.MobileNetV2(weights=None, **arguments)
+    weights = str(tmp_path / "net.weights.h5")
+    made.save_weights(weights)
+    source = loading.ModelSource(None, "MobileNetV2", None, weights, tuple(sorted(arguments.items())), True)
+    assert loading.model_digest(loading.load_keras_model(source)) == loading.model_digest(made)
+    with pytest.raises(loading.ModelError, match="do not load into"):
+        loading.load_keras_model(dataclasses.replace(source, weights=path))

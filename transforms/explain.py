@@ -149,16 +149,19 @@ class _ExplainFn(beam.DoFn):
 
     def _explain(self, examples: Sequence[records.Example]) -> Iterator[Any]:
         """Explain in batches no larger than the device takes; isolate a record that the model fails on."""
-        pending = [examples[i : i + self._limit] for i in range(0, len(examples), self._limit)]
+        pending = [examples] if examples else []
         while pending:
             batch = pending.pop(0)
+            if len(batch) > self._limit:
+                pending[:0] = [batch[: self._limit], batch[self._limit :]]
+                continue
             try:
                 outcome = self._explain_batch(batch)
             except engines.OutOfMemory:
                 if len(batch) == 1:
                     raise
                 self._limit = -(-len(batch) // 2)
-                pending[:0] = [batch[: self._limit], batch[self._limit :]]
+                pending.insert(0, batch)
             except engines.BatchError as error:
                 if len(batch) == 1:
                     yield _dead_letter(batch[0], records.DataError("model_failed", f"the model failed on it: {error}"))
