@@ -17,6 +17,7 @@ from transforms.metrics import registry
 
 _TABLE_LIMIT = 40
 _EXAMPLE_PX = 168
+_BASELINE_MAPS = "baseline_"
 _HEADLINES = {one.name for one in registry.METRICS}
 
 
@@ -67,20 +68,27 @@ def write_json(comparison: compare.Comparison, path: str | os.PathLike[str]) -> 
 
 
 def headlines(comparison: compare.Comparison) -> list[compare.Difference]:
-    """The differences over everything, of the metrics that are documented."""
-    return [row for row in comparison.differences if row.slice_name == compare_rows.ALL and _known(row.metric)]
+    """The differences over everything that a reader wants first; the others are in the JSON."""
+    return [row for row in comparison.differences if row.slice_name == compare_rows.ALL and _wanted(row)]
 
 
-def _known(metric: str) -> bool:
-    return metric in _HEADLINES or any(metric.startswith(name + "_") for name in _HEADLINES)
+def _wanted(row: compare.Difference) -> bool:
+    """Whether a row is of a method's own map, and of a metric by its plain name that can get better or worse."""
+    return row.metric in _HEADLINES and row.better != "none" and not row.method.startswith(_BASELINE_MAPS)
+
+
+def changed_images(comparison: compare.Comparison) -> str:
+    """A warning where images of one id are not the same; empty where they are."""
+    changed, both = comparison.counts["images_changed"], comparison.counts["images_in_both"]
+    if not changed:
+        return ""
+    return f"{changed:,} of {both:,} images have other bytes in the candidate: their pairs share an id, not a picture"
 
 
 def noticed(comparison: compare.Comparison, limit: int = _TABLE_LIMIT) -> tuple[list[compare.Difference], int]:
     """The differences of single slices whose interval leaves out 0, the surest first; and how many there are."""
     rows = [
-        row
-        for row in comparison.differences
-        if row.noticed and row.better != "none" and row.slice_name != compare_rows.ALL
+        row for row in comparison.differences if row.noticed and _wanted(row) and row.slice_name != compare_rows.ALL
     ]
     # How far the interval stays from 0, in half widths: what is surest comes first.
     rows.sort(key=lambda row: (-_sureness(row), row[:4]))
@@ -110,6 +118,8 @@ def print_comparison(comparison: compare.Comparison, stream: TextIO) -> None:
     for name, text in compare_rows.COUNTS.items():
         if comparison.counts[name] or name in ("images_in_both", "decision_flips", "map_flips"):
             stream.write(f"  {comparison.counts[name]:>12,}  {text}\n")
+    if comparison.counts["images_changed"]:
+        stream.write(f"  warning: {changed_images(comparison)}\n")
     for side, methods in (
         ("baseline", comparison.methods_only_baseline), ("candidate", comparison.methods_only_candidate)
     ):  # fmt: skip
@@ -173,7 +183,8 @@ def write_html(
         headlines=headlines(comparison),
         slices=rows,
         slices_count=count,
-        tested=sum(row.slice_name != compare_rows.ALL and row.better != "none" for row in comparison.differences),
+        tested=sum(row.slice_name != compare_rows.ALL and _wanted(row) for row in comparison.differences),
+        warning=changed_images(comparison),
         worse=worse,
         histograms=_histograms(comparison),
         examples=_examples(comparison),

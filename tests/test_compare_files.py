@@ -145,3 +145,28 @@ def test_an_overlay_keeps_the_picture_where_there_is_no_evidence():
 @pytest.mark.parametrize("size, expected", [((200, 100), (84, 168)), ((100, 50), (50, 100)), ((10_000, 1), (1, 168))])
 def test_pictures_are_scaled_down_only(size, expected):
     assert map_images.fitted(size, 168) == expected
+
+
+def test_only_metrics_that_can_get_better_are_shown_and_no_baseline_maps(tmp_path):
+    rows = [
+        summary_row(metric, 0.5, 0.4, 0.6, method=method)
+        for metric, method in (
+            ("pxap", "cam"),
+            ("max_box_acc_iou30", "cam"),
+            ("object_area", "cam"),
+            ("pxap", "baseline_centre"),
+        )
+    ]
+    found = compare.compare(write_run(tmp_path / "a", [], rows), write_run(tmp_path / "b", [], rows))
+    assert len(found.differences) == 4
+    assert [(row.method, row.metric) for row in compare_files.headlines(found)] == [("cam", "pxap")]
+
+
+def test_images_that_share_only_an_id_are_told(tmp_path):
+    first = write_run(tmp_path / "a", [Row("i1"), Row("i2")])
+    found = compare.compare(first, write_run(tmp_path / "b", [Row("i1", sha256="ef"), Row("i2")]))
+    stream = io.StringIO()
+    compare_files.print_comparison(found, stream)
+    compare_files.write_html(found, tmp_path / "page.html")
+    warning = "1 of 2 images have other bytes in the candidate: their pairs share an id, not a picture"
+    assert warning in stream.getvalue() and warning in (tmp_path / "page.html").read_text()
