@@ -43,7 +43,7 @@ COUNTS = {
 """Name and meaning of each count of a comparison."""
 
 _MODEL_COLUMNS = ("label_top1", "label_top5", "label_probability")
-_NOT_METRICS = ("logit", "rank")
+_NOT_METRICS = ("logit", "probability", "rank")
 
 
 class Work:
