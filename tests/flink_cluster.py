@@ -207,6 +207,8 @@ class Cluster:
             "--environment_type=PROCESS",
             f"--environment_option=process_command={self.folder / 'worker'}",
             "--sdk_worker_parallelism=1",
+            # Otherwise a TaskManager ends its worker between two stages and starts another.
+            "--environment_cache_millis=30000",
         ]
 
     def add_task_manager(self) -> int:
@@ -334,7 +336,8 @@ def _write_configuration(folder: pathlib.Path, rest_port: int, slots: int) -> No
         "taskmanager.numberOfTaskSlots": slots,
         "taskmanager.memory.task.heap.size": "384m",
         "taskmanager.memory.managed.size": "128m",
-        # The job has many small exchanges, and each sorting one takes 16 MiB of buffers.
+        # The job has many small exchanges; by default each one that sorts takes 16 MiB of network buffers.
+        "taskmanager.network.sort-shuffle.min-buffers": 64,
         "taskmanager.memory.network.min": "256m",
         "taskmanager.memory.network.max": "256m",
         "io.tmp.dirs": folder / "tmp",
