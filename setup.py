@@ -9,6 +9,7 @@ import setuptools
 REQUIRES = [
     "apache-beam>=2.77",  # the runners; FileBasedSink and FnApiRunner behave as tested from 2.77 on
     "array_record>=0.8",  # TFDS datasets in array_record files, read by index range
+    "duckdb>=1.0",  # the SQL condition of heatbeam render
     "google-crc32c>=1.5",  # TFRecord checksums
     "importlib_resources>=6.0",  # tensorflow-datasets' own builders import it and do not declare it
     "jinja2>=3.1",  # the HTML report
@@ -29,7 +30,6 @@ REQUIRES = [
 ]
 
 TEST = [
-    "duckdb>=1.0",  # a reader of the tables
     "hypothesis>=6.100",  # any split and merge order
     "mypy>=1.10",
     "pandas>=2.1",  # a reader of the tables
