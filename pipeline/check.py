@@ -12,7 +12,7 @@ from typing import TextIO
 import numpy as np
 from apache_beam.io import filesystems
 
-from pipeline import config, graph, plan, run_directory, runners
+from pipeline import config, graph, plan, run, run_directory, runners
 from transforms import decode, explain, features, read, records
 from transforms.methods import engine as engines
 from transforms.methods import explained, exposure, registry
@@ -50,7 +50,7 @@ def check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
     runners.beam_arguments(settings.runner, ())
     planned = plan.make(settings)
     try:
-        run_directory.RunDirectory(settings.output.directory).check_free(overwrite=settings.output.overwrite)
+        run.directory_of(settings.output).check_free(overwrite=settings.output.overwrite)
     except run_directory.RunDirectoryError as error:
         findings.problems.append(str(error))
     shards = plan.shards(planned)

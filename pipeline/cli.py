@@ -6,7 +6,6 @@ Exit status: 0 done, 1 a run or gate failed, 2 wrong use or configuration.
 from __future__ import annotations
 
 import argparse
-import datetime
 import logging
 import os
 import sys
@@ -156,23 +155,12 @@ def _run(options: argparse.Namespace, beam_options: list[str]) -> int:
     settings = config.load(options.config, options.set)
     from pipeline import history, run
 
-    result = run.run(_placed(settings), beam_options, sys.stderr)
+    result = run.run(settings, beam_options, sys.stderr)
     run.print_result(result, sys.stdout)
     if settings.output.root is not None and settings.output.keep is not None:
         for removed in history.prune(settings.output.root, settings.output.keep):
             sys.stdout.write(f"  removed {removed}\n")
     return OK
-
-
-def _placed(settings: config.RunConfig) -> config.RunConfig:
-    """The settings with a directory named by the time, where they give a root."""
-    if settings.output.root is None:
-        return settings
-    from pipeline import history
-
-    directory = history.dated_directory(settings.output.root, datetime.datetime.now(datetime.timezone.utc))
-    output = settings.output.model_copy(update={"directory": directory, "root": None, "keep": None})
-    return settings.model_copy(update={"output": output})
 
 
 def _finish(options: argparse.Namespace, _: list[str]) -> int:
@@ -258,7 +246,7 @@ def _check(options: argparse.Namespace, _: list[str]) -> int:
     settings = config.load(options.config, options.set)
     from pipeline import check
 
-    return OK if check.check(_placed(settings), options.records, sys.stdout) else FAILED
+    return OK if check.check(settings, options.records, sys.stdout) else FAILED
 
 
 def _demo(options: argparse.Namespace, _: list[str]) -> int:

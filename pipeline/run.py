@@ -19,7 +19,7 @@ from apache_beam.io import filesystems
 from apache_beam.options import pipeline_options
 from apache_beam.runners import runner as beam_runner
 
-from pipeline import config, graph, plan, progress, run_directory, runners
+from pipeline import config, graph, history, plan, progress, run_directory, runners
 from transforms import account, explain
 from transforms import progress as tally
 from transforms.methods import exposure
@@ -71,11 +71,27 @@ def run(settings: config.RunConfig, beam_options: Sequence[str], stream: TextIO)
     """
     arguments = runners.beam_arguments(settings.runner, beam_options)
     planned = plan.make(settings)
-    directory = run_directory.RunDirectory(settings.output.directory)
-    manifest = _first_manifest(settings, arguments)
-    directory.create(manifest, overwrite=settings.output.overwrite)
+    directory, manifest = _start(settings, arguments)
     with _failure_recorded(directory, manifest):
         return _run(planned, arguments, directory, manifest, stream)
+
+
+def directory_of(output: config.OutputConfig) -> run_directory.RunDirectory:
+    """Where a run that starts now goes: the configured directory, or one below the root that is named by the time."""
+    if output.directory is not None:
+        return run_directory.RunDirectory(output.directory)
+    assert output.root is not None
+    return run_directory.RunDirectory(
+        history.dated_directory(output.root, datetime.datetime.now(datetime.timezone.utc))
+    )
+
+
+def _start(settings: config.RunConfig, arguments: Sequence[str]) -> tuple[run_directory.RunDirectory, dict[str, Any]]:
+    """The new run's directory, marked ``running``, and its first manifest."""
+    directory = directory_of(settings.output)
+    manifest = _first_manifest(settings, arguments)
+    directory.create(manifest, overwrite=settings.output.overwrite)
+    return directory, manifest
 
 
 def launch(settings: config.RunConfig, beam_options: Sequence[str]) -> run_directory.RunDirectory:
@@ -88,9 +104,7 @@ def launch(settings: config.RunConfig, beam_options: Sequence[str]) -> run_direc
     """
     arguments = runners.beam_arguments(settings.runner, beam_options)
     planned = plan.make(settings)
-    directory = run_directory.RunDirectory(settings.output.directory)
-    manifest = _first_manifest(settings, arguments)
-    directory.create(manifest, overwrite=settings.output.overwrite)
+    directory, manifest = _start(settings, arguments)
     with _failure_recorded(directory, manifest):
         _prepare(planned, arguments, directory, manifest).run()
     return directory

@@ -86,7 +86,7 @@ def tta(
     """
     height, width = inputs.shape[1], inputs.shape[2]
     mirrors = 2 if flip else 1
-    total = None
+    means = []
     for scale in (None, *scales):
         scaled = inputs if scale is None else tf.image.resize(inputs, (int(scale * height), int(scale * width)))
 
@@ -96,9 +96,8 @@ def tta(
 
             return tf.image.resize(turned(explain(turned(scaled))), (height, width))
 
-        mean = tensor_maps.mean_of_passes(one, mirrors, rank=4)
-        total = mean if total is None else total + mean
-    maps = tf.transpose(total / (1 + len(scales)), (0, 3, 1, 2))
+        means.append(tensor_maps.mean_of_passes(one, mirrors, rank=4))
+    maps = tf.transpose(tf.add_n(means) / len(means), (0, 3, 1, 2))
     return tensor_maps.classes_last(tensor_maps.downsample(maps, downsample))
 
 

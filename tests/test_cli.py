@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import pathlib
+import time
+
+import pytest
+import yaml
+
+from pipeline import cli, demo
+from tests import small_runs
+from transforms.methods import registry
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+@pytest.fixture
+def config_file(tmp_path) -> str:
+    pattern = small_runs.write(tmp_path / "data", [small_runs.record(i) for i in range(3)], 1)
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(small_runs.settings(pattern, tmp_path / "run").as_dict()))
+    return str(path)
+
+
+def test_run_prints_what_was_written_and_where(config_file, tmp_path, capsys):
+    assert cli.main(["run", config_file, "--set", "explain.methods=[grad_cam]"]) == 0
+    out = capsys.readouterr().out
+    assert "3 images explained, 0 skipped (no target), 0 dead letters" in out
+    assert str(tmp_path / "run" / "explanations") in out
+    assert cli.main(["run", config_file]) == 2  # the directory is taken
+    assert "already holds a heatbeam run" in capsys.readouterr().err
+
+
+def test_wrong_use_says_what_is_wrong_without_a_traceback(config_file, capsys):
+    assert cli.main(["run", config_file, "--set", "explain.batch_size=none"]) == 2
+    assert "explain.batch_size" in capsys.readouterr().err
+    assert cli.main(["run", config_file, "--", "--direct_num_wokers=2"]) == 2
+    assert "did you mean --direct_num_workers?" in capsys.readouterr().err
+    assert cli.main(["run", "/nowhere.yaml"]) == 2
+    assert "cannot read /nowhere.yaml" in capsys.readouterr().err
+    assert cli.main(["run", config_file, "--set", "model.path=/nowhere.keras"]) == 2
+    assert "model file /nowhere.keras does not exist" in capsys.readouterr().err
+
+
+def test_a_failed_run_has_exit_status_1(config_file, tmp_path, capsys):
+    (tmp_path / "data" / "data-00000-of-00001.tfrecord").write_bytes(b"")
+    assert cli.main(["run", config_file]) == 1
+    assert "no record was read" in capsys.readouterr().err
+
+
+def test_methods_lists_the_whole_registry(capsys):
+    assert cli.main(["methods"]) == 0
+    out = capsys.readouterr().out
+    for name in (*registry.METHODS, *registry.WRAPPERS):
+        assert name in out
+
+
+def test_the_demo_configuration_in_the_repository_is_the_demos():
+    written = (ROOT / "configs" / "demo.yaml").read_text(encoding="utf-8")
+    assert written == demo.config_text("runs/demo_data", "runs/demo")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)
+def test_configurations_in_the_repository_are_valid(path):
+    from pipeline import config
+
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if "input" in settings:  # gate.yaml is another kind
+        config.parse(path.read_text(encoding="utf-8"))
+
+
+def test_scheduled_runs_go_into_dated_directories_of_which_the_newest_are_kept(config_file, tmp_path, capsys):
+    root = tmp_path / "audits"
+    overrides = ["--set", "output.directory=null", "--set", f"output.root={root}", "--set", "output.keep=1"]
+    for _ in range(2):
+        assert cli.main(["run", config_file, "--set", "explain.methods=[grad_cam]", *overrides]) == 0
+        time.sleep(1.1)  # directories are named by the second
+    assert len(list(root.iterdir())) == 1
+    assert "removed" in capsys.readouterr().out
+    assert cli.main(["history", str(root)]) == 0
+    assert "pointing_game" in capsys.readouterr().out
+
+
+def test_a_run_compared_with_itself_passes_a_gate_of_changes(config_file, tmp_path, capsys):
+    assert cli.main(["run", config_file, "--set", "explain.methods=[grad_cam]"]) == 0
+    rules = tmp_path / "gate.yaml"
+    rules.write_text("min_n: 1\nrules:\n  - {method: grad_cam, metric: pointing_game, lower: 0.0}\n")
+    same = str(tmp_path / "run")
+    files = ["--json", str(tmp_path / "c.json"), "--html", str(tmp_path / "c.html"), "--junit", str(tmp_path / "j.xml")]
+    assert cli.main(["compare", same, same, "--gate", str(rules), *files]) == 0
+    assert (tmp_path / "c.html").stat().st_size > 1000
+    assert "<testsuite" in (tmp_path / "j.xml").read_text()
+    rules.write_text("min_n: 1\nrules:\n  - {method: grad_cam, metric: pointing_game, lower: 1.01}\n")
+    assert cli.main(["compare", same, "--gate", str(rules)]) == 1
