@@ -16,6 +16,6 @@ def test_tables_are_those_of_the_registries(table):
 
 
 def test_the_configuration_it_shows_is_valid():
-    (shown,) = (block for block in re.findall(r"```yaml\n(.*?)```", README, re.S) if block.startswith("# audit.yaml"))
+    (shown,) = (block for block in re.findall(r"```yaml\n(.*?)```", README, re.S) if "\ninput:" in block)
     settings = config.parse(shown)
     assert [m.label for m in settings.explain.methods] == ["cam", "grad_cam", "score_cam"]
