@@ -232,7 +232,7 @@ def curve_points(
     table: ds.Dataset, methods: Sequence[str]
 ) -> Mapping[tuple[str, str], tuple[list[float], list[float]]]:
     """Thresholds and values of every curve over everything, per ``(method, curve)``."""
-    condition = (pc.field("slice_name") == "all") & pc.field("method").isin(list(methods))
+    condition = (pc.field("slice_name") == "all") & pc.field("method").isin(pa.array(methods, pa.string()))
     rows = table.to_table(columns=["method", "curve", "threshold", "value"], filter=condition)
     rows = rows.sort_by([("method", "ascending"), ("curve", "ascending"), ("threshold", "ascending")])
     points: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
