@@ -12,8 +12,12 @@ from pipeline.bench import models
 from transforms.methods import engine, loading
 
 
+TARGETS = ("label",)
+"""What is explained: one row per image. A model with random weights never predicts the label, so both would be two."""
+
+
 class Loop:
-    """Grad-CAM of the label and the predicted class of every image of a dataset, by the same ``tf.function``.
+    """Grad-CAM of the label of every image of a dataset, by the job's own ``tf.function``.
 
     Args:
         application: name of the Keras application.
@@ -24,11 +28,10 @@ class Loop:
 
     def __init__(self, application: str, batch_size: int, threads: int) -> None:
         method = models.method("grad_cam")
-        # The job's own default targets.
         spec = models.engine_spec(
             models.application(application),
             (method,),
-            ("label", "predicted"),
+            TARGETS,
             batch_size=batch_size,
             intra_op_threads=None if threads == 1 else 1,
         )
