@@ -247,7 +247,7 @@ def test_the_hand_written_loop_explains_every_image(tmp_path: pathlib.Path, monk
     spec = models.engine_spec(
         source,
         (models.method("grad_cam"),),
-        ("label", "predicted"),
+        settings.TARGETS,
         preprocessing=models.loading.Preprocessing("tf", None, None),
     )
     monkeypatch.setattr(models, "engine_spec", lambda *_, **__: spec)

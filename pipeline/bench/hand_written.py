@@ -8,12 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from pipeline.bench import models
+from pipeline.bench import models, settings
 from transforms.methods import engine, loading
-
-
-TARGETS = ("label",)
-"""What is explained: one row per image. A model with random weights never predicts the label, so both would be two."""
 
 
 class Loop:
@@ -31,7 +27,7 @@ class Loop:
         spec = models.engine_spec(
             models.application(application),
             (method,),
-            TARGETS,
+            settings.TARGETS,
             batch_size=batch_size,
             intra_op_threads=None if threads == 1 else 1,
         )

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.bench import child, figures, hand_written, samples, settings
+from pipeline.bench import child, figures, samples, settings
 
 GOALS = {"ResNet50V2": figures.Goal(low=0.95), "MobileNetV2": figures.Goal(low=0.9)}
 UTILISATION_GOAL = figures.Goal(low=0.95)
@@ -59,7 +59,7 @@ def _round(name: str, patterns: list[str], directory: str, options: settings.Opt
         "trace": options.trace if name == "ResNet50V2" else None,
         "settings": {
             "model": {"application": name},
-            "explain": {"methods": ["grad_cam"], "targets": list(hand_written.TARGETS), "batch_size": BATCH},
+            "explain": {"methods": ["grad_cam"], "targets": list(settings.TARGETS), "batch_size": BATCH},
         },
     }
     loop = {"kind": "loop", "patterns": patterns, "application": name, "batch_size": BATCH}
@@ -96,8 +96,8 @@ def _figures(name: str, rounds: Rounds, sizes: tuple[int, int, int]) -> list[fig
         f"whole job over the best tf.data loop, {name}",
         pairs,
         GOALS[name],
-        "throughput of TFRecord to Parquet with Grad-CAM of the label and localization, direct runner, over the faster of two "
-        f"tf.data loops into the same tf.function (TensorFlow's own threads; two threads); {work}",
+        "throughput of TFRecord to Parquet with Grad-CAM of the label and localization, direct runner, over the faster "
+        f"of two tf.data loops into the same tf.function (TensorFlow's own threads; two threads); {work}",
         work=images,
     )
     start = figures.cost(
