@@ -37,7 +37,7 @@ function filter(id) {
   document.querySelector(`output[data-count="${id}"]`).textContent = `${shown} of ${lines.length} rows`;
 }
 for (const control of document.querySelectorAll("[data-table]")) {
-  control.addEventListener("input", () => filter(control.dataset.table));
+  for (const kind of ["input", "change"]) control.addEventListener(kind, () => filter(control.dataset.table));
 }
 for (const id of new Set(Array.from(document.querySelectorAll("[data-table]"), (one) => one.dataset.table))) filter(id);
 
