@@ -15,6 +15,8 @@ from pipeline import config
 
 OK, FAILED, USAGE = 0, 1, 2
 
+_WITH_TENSORFLOW = ("run", "check", "demo", "bench")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sub-command; its exit status."""
@@ -34,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if beam_options and options.command not in ("run",):
         sys.stderr.write(f"heatbeam {options.command} takes no Beam options after --\n")
         return USAGE
+    if options.command in _WITH_TENSORFLOW and not options.verbose:
+        _import_tensorflow_quietly()
     try:
         return options.function(options, beam_options)
     except config.ConfigError as error:
@@ -45,6 +49,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise  # a bug or a broken machine: the traceback is wanted
         sys.stderr.write(f"{error}\n")
         return status
+
+
+def _import_tensorflow_quietly() -> None:
+    """Import TensorFlow without the lines that its C++ side writes to the terminal while it looks for a GPU.
+
+    They cannot be switched off by a setting; what Python raises is not held back.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        import tensorflow as tf
+
+        tf.config.list_physical_devices("GPU")
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _status(error: Exception) -> int | None:
