@@ -249,7 +249,9 @@ class Scanner:
 
 def batches(table: ds.Dataset, columns: Sequence[str], condition: ds.Expression | None = None) -> Iterator[pa.Table]:
     """The rows of a dataset in tables of at most `BATCH_ROWS` rows, in the order of its files."""
-    scanner = table.scanner(columns=list(columns), filter=condition, batch_size=BATCH_ROWS, batch_readahead=4)
+    scanner = table.scanner(
+        columns=list(columns), filter=condition, batch_size=BATCH_ROWS, batch_readahead=2, fragment_readahead=1
+    )
     for batch in scanner.to_batches():
         if batch.num_rows:
             yield pa.Table.from_batches([batch])

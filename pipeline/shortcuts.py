@@ -49,6 +49,8 @@ Z_LIMIT = 10.0
 Z_FIXED = 3.5
 Z_OTHER = 3.0
 
+_ROWS = 512
+
 
 @dataclasses.dataclass(frozen=True)
 class Indicator:
@@ -214,16 +216,28 @@ def robust_z(values: Floats, errors: Floats, indicator: Indicator) -> tuple[Floa
         indicator: its direction and floor.
     """
     medians, z = np.full(len(values), np.nan), np.full(len(values), np.nan)
-    finite = np.isfinite(values)
-    for i in np.flatnonzero(finite):
-        others = values[finite & (np.arange(len(values)) != i)]
-        if len(others) < MIN_OTHERS:
-            continue
-        medians[i] = np.median(others)
-        spread = 1.4826 * np.median(np.abs(others - medians[i]))
-        scale = math.sqrt(spread**2 + indicator.floor**2 + errors[i] ** 2)
-        z[i] = indicator.direction * (values[i] - medians[i]) / scale
+    finite = np.flatnonzero(np.isfinite(values))
+    if len(finite) <= MIN_OTHERS:
+        return medians, z
+    known = values[finite]
+    medians[finite] = medians_of_others(known)
+    spread = 1.4826 * _deviations_of_others(known, medians[finite])
+    scale = np.sqrt(spread**2 + indicator.floor**2 + errors[finite] ** 2)
+    z[finite] = indicator.direction * (known - medians[finite]) / scale
     return medians, z
+
+
+def _deviations_of_others(values: Floats, centres: Floats) -> Floats:
+    """For each value the median absolute deviation of the other values from its centre."""
+    result = np.empty(len(values))
+    for start in range(0, len(values), _ROWS):
+        rows = np.arange(start, min(start + _ROWS, len(values)))
+        deviations = np.abs(values[None, :] - centres[rows, None])
+        deviations[np.arange(len(rows)), rows] = np.inf  # the value itself goes last
+        ordered = np.sort(deviations, axis=1)
+        count = len(values) - 1
+        result[rows] = (ordered[:, (count - 1) // 2] + ordered[:, count // 2]) / 2
+    return result
 
 
 def _finding(
