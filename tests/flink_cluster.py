@@ -109,24 +109,31 @@ def job_server() -> JobServer:
 def _fetch_job_server() -> JobServer:
     _need("mvn", "Maven")
     CACHE.mkdir(parents=True, exist_ok=True)
+    # Into a folder of its own first: a download that was broken off must not look like a jar.
+    part = CACHE / "part"
     flink, version = PREFERRED
     artifact = f"org.apache.beam:beam-runners-flink-{flink}-job-server:{version}"
     copy = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
-    first = _maven(copy, f"-Dartifact={artifact}", f"-DoutputDirectory={CACHE}")
-    jar = CACHE / f"beam-runners-flink-{flink}-job-server-{version}.jar"
-    if first.returncode == 0 and jar.exists():
-        return JobServer(jar, flink, version)
+    first = _maven(copy, f"-Dartifact={artifact}", f"-DoutputDirectory={part}")
+    if first.returncode == 0:
+        return _kept(part, flink, version)
     flink, version = FALLBACK
     second = _maven(
-        f"--file={POM}", "package", f"-Dbeam.version={version}", f"-Dflink.version={flink}", f"-Djar.directory={CACHE}"
+        f"--file={POM}", "package", f"-Dbeam.version={version}", f"-Dflink.version={flink}", f"-Djar.directory={part}"
     )
-    jar = CACHE / f"beam-runners-flink-{flink}-job-server-{version}.jar"
-    if second.returncode != 0 or not jar.exists():
+    if second.returncode != 0:
         raise Unavailable(
             f"neither {artifact} nor org.apache.beam:beam-runners-flink-{flink}:{version} can be had from Maven; "
             f"set FLINK_JOB_SERVER_JAR to a job server jar.\n{first.stdout[-600:]}\n{second.stdout[-600:]}"
         )
-    return JobServer(jar, flink, version)
+    return _kept(part, flink, version)
+
+
+def _kept(part: pathlib.Path, flink: str, version: str) -> JobServer:
+    name = f"beam-runners-flink-{flink}-job-server-{version}.jar"
+    (part / name).rename(CACHE / name)
+    shutil.rmtree(part)
+    return JobServer(CACHE / name, flink, version)
 
 
 def _maven(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -207,8 +214,6 @@ class Cluster:
             "--environment_type=PROCESS",
             f"--environment_option=process_command={self.folder / 'worker'}",
             "--sdk_worker_parallelism=1",
-            # Otherwise a TaskManager ends its worker between two stages and starts another.
-            "--environment_cache_millis=30000",
         ]
 
     def add_task_manager(self) -> int:
