@@ -72,7 +72,8 @@ class _Means:
         self.totals = np.zeros((0, 1 + replicates))
         self.weights = np.zeros((0, 1 + replicates))
 
-    def positions(self, names: tuple[str, ...]) -> list[int]:
+    def positions(self, names: tuple[str, ...]) -> list[int] | slice:
+        """Where the sums of `names` are; a slice, which is cheaper, where they lie side by side."""
         new = [name for name in names if name not in self.names]
         if new:
             self.names.update({name: len(self.names) + i for i, name in enumerate(new)})
@@ -80,7 +81,10 @@ class _Means:
             self.squares = np.append(self.squares, np.zeros(len(new)))
             room = np.zeros((len(new), self.totals.shape[1]))
             self.totals, self.weights = np.append(self.totals, room, axis=0), np.append(self.weights, room, axis=0)
-        return [self.names[name] for name in names]
+        where = [self.names[name] for name in names]
+        if where and where == list(range(where[0], where[0] + len(where))):
+            return slice(where[0], where[0] + len(where))
+        return where
 
     def add(self, values: Mapping[str, float], weights: Floats) -> None:
         where = self.positions(tuple(values))
