@@ -1,0 +1,1 @@
+"""The tests; a package, so that another package called ``tests`` in the environment is not taken for it."""
