@@ -17,6 +17,7 @@ import pyarrow.dataset as ds
 from pipeline import (
     galleries,
     label_suspects,
+    map_clusters,
     map_scan,
     pictures,
     report_findings,
@@ -48,19 +49,20 @@ SECTIONS = (
 _STYLES = 8
 
 
-def write_report(run_path: str, *, reference: str | None = None) -> str:
+def write_report(run_path: str, *, reference: str | None = None, clusters: Sequence[str] = ()) -> str:
     """Write ``report.html`` and ``label_suspects.parquet`` into a run; the path of the report.
 
     Args:
         run_path: a finished run.
         reference: method whose images, slices and labels are looked at; by default the first of the configuration.
+        clusters: names of classes whose maps are to be clustered; suspects of the shortcut audit always are.
 
     Raises:
         run_directory.RunDirectoryError: if the run is not finished or damaged.
-        ValueError: if it has no method called `reference`.
+        ValueError: if it has no method called `reference`, or no class of a name in `clusters`.
     """
     run = run_directory.RunDirectory(run_path)
-    context = _context(run, reference)
+    context = _context(run, reference, clusters)
     run.write_file(label_suspects.FILE, label_suspects.parquet(context["queue"]))
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("pipeline"),
@@ -75,7 +77,7 @@ def write_report(run_path: str, *, reference: str | None = None) -> str:
     return run.write_file(REPORT, page.encode("utf-8", "replace"))
 
 
-def _context(run: run_directory.RunDirectory, reference: str | None) -> dict[str, Any]:
+def _context(run: run_directory.RunDirectory, reference: str | None, clusters: Sequence[str]) -> dict[str, Any]:
     """Everything the page shows."""
     manifest = run.read_manifest()
     table = run.open_table("explanations")
@@ -87,7 +89,8 @@ def _context(run: run_directory.RunDirectory, reference: str | None) -> dict[str
     names = _class_names(manifest, table)
     findings = shortcuts.audit([g for g in scan.groups() if g.method in methods and g.method not in controls])
     chosen = galleries.choose(scan.scores, GALLERY_SIZE, SPREAD_STEPS)
-    shown = _pictures(manifest, table, chosen, findings, queue, reference, target)
+    groups = report_findings.clusters(table, findings, names, clusters, reference, target)
+    shown = _pictures(manifest, table, chosen, findings, queue, groups, reference, target)
     styles = {name: f"s{i % _STYLES}" for i, name in enumerate(methods)}
     context = {
         "run": run.path,
@@ -107,6 +110,11 @@ def _context(run: run_directory.RunDirectory, reference: str | None) -> dict[str
         "distributions": report_sections.distributions(scan, methods, styles),
         "mean_maps": report_sections.mean_maps(scan, reference, names),
         "audit": report_findings.audit(findings, reference, names, scan),
+        "clusters": groups,
+        "cluster_maps": {
+            i: [pictures.mean_uri(one.mean_map, float(one.mean_map.max())) for one in found]
+            for i, found in groups.items()
+        },
         "health": report_findings.health(scan),
         "flags": map_statistics.HEALTH_FLAGS,
         "collector": collector,
@@ -181,6 +189,7 @@ def _pictures(
     chosen: galleries.Galleries,
     findings: Sequence[shortcuts.Finding],
     queue: Any,
+    groups: Mapping[int, Sequence[map_clusters.Cluster]],
     reference: str,
     target: str,
 ) -> dict[str, Any]:
@@ -192,6 +201,7 @@ def _pictures(
     lists = [chosen.best, chosen.median, chosen.worst, chosen.wrong_place]
     single = {name for one in lists for name, _ in one} | {name for ids in of_suspects.values() for name in ids}
     single |= {row["image_id"] for row in doubtful}
+    single |= {name for found in groups.values() for one in found for name in one.image_ids}
     rows = {(r["image_id"], r["method"], r["class_id"]): r for r in galleries.fetch(table, single, reference)}
     compared = {name for step in chosen.spread for name, _ in step}
     every = {(r["image_id"], r["method"], r["class_id"]): r for r in galleries.fetch(table, compared)}
@@ -205,6 +215,7 @@ def _pictures(
     return {
         "galleries": dict(zip(("best", "median", "worst", "wrong_place"), map(shown, lists), strict=True)),
         "suspects": {i: shown([(name, i) for name in ids]) for i, ids in of_suspects.items()},
+        "clusters": {i: [shown([(n, i) for n in one.image_ids]) for one in found] for i, found in groups.items()},
         "labels": [
             {"row": row, "pair": shown([(row["image_id"], row["label_id"]), (row["image_id"], row["predicted_id"])])}
             for row in doubtful

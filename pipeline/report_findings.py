@@ -6,9 +6,13 @@ import collections
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline import map_scan, pictures, report_text, shortcuts
+import pyarrow.dataset as ds
+
+from pipeline import map_clusters, map_scan, pictures, report_text, shortcuts
 
 MAX_RANKED = 12
+MAX_CLUSTERED = 4
+CLUSTER_IMAGES = 3
 _HEADLINES = ("energy_pointing_game", "max_box_acc_v2", "pxap")
 _SICK_SHARE = 0.01
 
@@ -57,6 +61,28 @@ def _finding_maps(finding: shortcuts.Finding) -> list[str]:
     """Mean map, the others' mean map and the energy of its own, on one scale."""
     top = max(float(finding.mean_map.max()), 1e-12)
     return [pictures.mean_uri(one, top) for one in (finding.mean_map, finding.others_map, finding.excess)]
+
+
+def clusters(
+    table: ds.Dataset,
+    findings: Sequence[shortcuts.Finding],
+    names: Sequence[str],
+    wanted: Sequence[str],
+    reference: str,
+    target: str,
+) -> dict[int, list[map_clusters.Cluster]]:
+    """Clusters of the maps of suspects and of the classes named in `wanted`, per class id.
+
+    Raises:
+        ValueError: if a class is not there.
+    """
+    unknown = sorted(set(wanted) - set(names))
+    if unknown:
+        raise ValueError(f"the run has no class {', '.join(map(repr, unknown))}")
+    suspects = [f.class_id for f in findings if f.suspect and f.method == reference and f.scope == map_scan.EVERYTHING]
+    chosen = dict.fromkeys([*suspects[:MAX_CLUSTERED], *(names.index(name) for name in wanted)])
+    found = {i: map_clusters.cluster_class(table, reference, target, i, CLUSTER_IMAGES) for i in chosen}
+    return {i: groups for i, groups in found.items() if groups}
 
 
 def health(scan: map_scan.Scan) -> list[dict[str, Any]]:

@@ -199,3 +199,12 @@ def test_report_of_a_run_without_images(tmp_path):
     path = report_runs.write(tmp_path, report_runs.Plan(images=0))
     text = _text(report.write_report(path))
     assert "No image could be ranked." in text and "No class could be judged" in text
+
+
+def test_clusters_of_suspects_and_of_classes_asked_for(tmp_path):
+    path = report_runs.write(tmp_path, report_runs.Plan(images=20))
+    text = _text(report.write_report(path, clusters=["ant"]))
+    assert "<strong>cat</strong>, cluster 1 of 1: 20 images (100.0%)" in text
+    assert "<strong>ant</strong>, cluster 1 of " in text and "<strong>bee</strong>, cluster" not in text
+    with pytest.raises(ValueError, match="no class 'yak'"):
+        report.write_report(path, clusters=["yak"])
