@@ -85,7 +85,9 @@ def _context(run: run_directory.RunDirectory, reference: str | None, clusters: S
     methods, controls = _methods(manifest, summary)
     reference = _reference(methods, controls, reference)
     target = manifest.get("conventions", {}).get("primary_target", "label")
-    scan, queue, collector = _scan(table, target, reference)
+    scan, collectors = _scan(table, target, reference, methods)
+    queues = {method: collector.result() for method, collector in collectors.items()}
+    queue = queues[reference]
     names = _class_names(manifest, table)
     findings = shortcuts.audit([g for g in scan.groups() if g.method in methods and g.method not in controls])
     chosen = galleries.choose(scan.scores, GALLERY_SIZE, SPREAD_STEPS)
@@ -115,9 +117,9 @@ def _context(run: run_directory.RunDirectory, reference: str | None, clusters: S
             i: [pictures.mean_uri(one.mean_map, float(one.mean_map.max())) for one in found]
             for i, found in groups.items()
         },
-        "health": report_findings.health(scan),
+        "health": report_findings.health(scan, collectors),
         "flags": map_statistics.HEALTH_FLAGS,
-        "collector": collector,
+        "collector": collectors[reference],
         "queue": queue,
         "queue_limits": (label_suspects.MIN_PROBABILITY, label_suspects.MAX_OVERLAP),
         "galleries": chosen,
@@ -162,15 +164,18 @@ def _source(manifest: Mapping[str, Any]) -> str:
     return ", ".join(given.get("tfrecord") or ()) or str(tfds.get("name") or tfds.get("directory") or "unknown input")
 
 
-def _scan(table: ds.Dataset, target: str, reference: str) -> tuple[map_scan.Scan, Any, label_suspects.Collector]:
-    """One pass over the explanations."""
+def _scan(
+    table: ds.Dataset, target: str, reference: str, methods: Sequence[str]
+) -> tuple[map_scan.Scan, dict[str, label_suspects.Collector]]:
+    """One pass over the explanations; a collector per method."""
     scanner = map_scan.Scanner(table.schema, target, reference, galleries.SCORE_COLUMNS, report_sections.DISTRIBUTIONS)
-    collector = label_suspects.Collector(reference)
-    columns = list(dict.fromkeys([*scanner.columns, *collector.columns]))
+    collectors = {method: label_suspects.Collector(method) for method in methods or [reference]}
+    columns = list(dict.fromkeys([*scanner.columns, *label_suspects.Collector.columns]))
     for batch in map_scan.batches(table, columns):
         scanner.add(batch)
-        collector.add(batch)
-    return scanner.result(), collector.result(), collector
+        for collector in collectors.values():
+            collector.add(batch)
+    return scanner.result(), collectors
 
 
 def _class_names(manifest: Mapping[str, Any], table: ds.Dataset) -> list[str]:

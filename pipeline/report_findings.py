@@ -8,13 +8,14 @@ from typing import Any
 
 import pyarrow.dataset as ds
 
-from pipeline import map_clusters, map_scan, pictures, report_text, shortcuts
+from pipeline import label_suspects, map_clusters, map_scan, pictures, report_text, shortcuts
 
 MAX_RANKED = 12
 MAX_CLUSTERED = 4
 CLUSTER_IMAGES = 3
 _HEADLINES = ("energy_pointing_game", "max_box_acc_v2", "pxap")
 _SICK_SHARE = 0.01
+_MIN_PAIRS, _SAME_SHARE = 10, 0.5
 
 
 def audit(
@@ -85,11 +86,15 @@ def clusters(
     return {i: groups for i, groups in found.items() if groups}
 
 
-def health(scan: map_scan.Scan) -> list[dict[str, Any]]:
-    return [
-        {"method": method, "maps": total, "flags": dict(scan.health.get(method, {}))}
-        for method, total in sorted(scan.maps.items())
-    ]
+def health(scan: map_scan.Scan, collectors: Mapping[str, label_suspects.Collector]) -> list[dict[str, Any]]:
+    """Per method the number of maps with each flag, and of images with one map for two classes."""
+    rows = []
+    for method, total in sorted(scan.maps.items()):
+        collector = collectors.get(method)
+        pairs, same = (collector.mistaken, collector.same_maps) if collector else (0, 0)
+        flags = dict(scan.health.get(method, {}))
+        rows.append({"method": method, "maps": total, "flags": flags, "pairs": pairs, "same": same})
+    return rows
 
 
 def notes(context: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -112,13 +117,19 @@ def notes(context: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             notes.append(("alert", f"{method}: {report_text.share(ratio)} of the maps have a health flag.", "health"))
     if sick and not any(sick.values()):
         notes.append(("good", "Every map is healthy.", "health"))
+    own = {row.method for row in rows if not row.baseline}
+    for row in context["health"]:
+        if row["method"] in own and row["pairs"] >= _MIN_PAIRS and row["same"] >= _SAME_SHARE * row["pairs"]:
+            text = f"{row['method']}: the maps do not depend on the class ({row['same']} of {row['pairs']} images)."
+            notes.append(("alert", text, "health"))
     chosen = context["galleries"]
     if chosen.wrong_place_n:
         of = f"{report_text.count(chosen.wrong_place_n)} of {report_text.count(chosen.right_n)}"
         text = f"{of} images with the right first choice have their strongest evidence off the object."
         notes.append(("note", text, "galleries"))
     if context["queue"].num_rows:
-        notes.append(("note", f"{report_text.count(context['queue'].num_rows)} labels may be wrong.", "labels"))
+        doubtful = context["queue"].num_rows
+        notes.append(("note", f"{report_text.count(doubtful)} label{'s' * (doubtful > 1)} may be wrong.", "labels"))
     if context["dead"]["total"]:
-        notes.append(("alert", f"{report_text.count(context['dead']['total'])} records were lost.", "dead"))
+        notes.append(("alert", f"Dead letters: {report_text.count(context['dead']['total'])}.", "dead"))
     return notes

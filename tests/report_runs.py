@@ -35,6 +35,7 @@ class Plan:
         truth: whether there are boxes.
         shard: whether the source shard is written.
         id_format: of image ids.
+        class_independent: whether the map of the first choice is that of the label.
     """
 
     classes: tuple[str, ...] = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu")
@@ -45,6 +46,7 @@ class Plan:
     truth: bool = True
     shard: bool = True
     id_format: str = "image-{:04d}"
+    class_independent: bool = False
 
 
 def write(folder: pathlib.Path, plan: Plan, dead_letters: tuple[records.DeadLetter, ...] = ()) -> str:
@@ -87,7 +89,8 @@ def _image(plan: Plan, number: int) -> tuple[records.Explanation, bytes]:
     )
     at_object = _spot((x + 8) / WIDTH, (y + 6) / HEIGHT) + 0.02 * rng.random((CELLS, CELLS))
     of_label = _spot(0.08, 0.08) if label == plan.planted else at_object
-    maps = np.stack([of_label, at_object[::-1, ::-1]] if wrong else [of_label]).astype(np.float32)
+    of_first = of_label if plan.class_independent else at_object[::-1, ::-1]
+    maps = np.stack([of_label, of_first] if wrong else [of_label]).astype(np.float32)
     explanation = records.Explanation(
         source=source,
         ground_truth=truth if plan.truth else records.GroundTruth(),

@@ -208,3 +208,19 @@ def test_clusters_of_suspects_and_of_classes_asked_for(tmp_path):
     assert "<strong>ant</strong>, cluster 1 of " in text and "<strong>bee</strong>, cluster" not in text
     with pytest.raises(ValueError, match="no class 'yak'"):
         report.write_report(path, clusters=["yak"])
+
+
+def test_map_health_is_counted_per_method(written):
+    section = written[1].split('id="health"')[1].split("</section>")[0]
+    rows = [re.sub(r"<[^>]+>", " ", row).split() for row in section.split("<tbody>")[1].split("</tr>")[:-1]]
+    # 98 images and 14 mistaken ones with a second map; six flags; none of the 14 has one map for both classes.
+    numbers = ["112", *"000000", "0", "of", "14", "images"]
+    assert rows == [["cam", *numbers], ["layer_cam", *numbers]]
+
+
+def test_maps_that_do_not_depend_on_the_class_are_reported(written, tmp_path):
+    plan = report_runs.Plan(images=12, methods=("cam", "random_cam"), class_independent=True, truth=False)
+    text = _text(report.write_report(report_runs.write(tmp_path, plan)))
+    assert "cam: the maps do not depend on the class (12 of 12 images)." in text
+    assert "random_cam: the maps do not" not in text  # nor should those of a random method
+    assert "do not depend on the class" not in written[1]
