@@ -164,11 +164,11 @@ def test_utilisation_is_the_union_of_the_threads_spans() -> None:
     assert trace.utilisation(SPANS, "localize") == 0
 
 
-def test_shares_of_the_threads_time_add_up_to_one() -> None:
-    # Thread 1 lasts 10 s, thread 2 lasts 3 s.
-    assert trace.shares(SPANS) == pytest.approx(
-        {"explain": 7 / 13, "decode": 1 / 13, "write": 1 / 13, trace.OTHER: 4 / 13}
-    )
+def test_shares_are_of_the_time_from_the_first_batch_to_the_last() -> None:
+    # From 1 to 9 in two threads: 16 s. Decoding from 0 to 1 and writing from 9 on lie outside.
+    more = [trace.Span("decode", 2, 0.5, 3.0), trace.Span("write", 3, 2.0, 3.0)]
+    assert trace.shares([*SPANS, *more]) == pytest.approx({"explain": 7 / 16, "decode": 2 / 16, trace.OTHER: 7 / 16})
+    assert trace.shares([]) == {}
 
 
 def test_timeline_is_in_microseconds_from_the_first_span(tmp_path: pathlib.Path) -> None:

@@ -17,7 +17,7 @@ from transforms.metrics import summary
 
 COMPUTE = "explain"
 OTHER = "other"
-"""Beam, counters, reading of bytes, and Python's garbage collection: what is between the steps."""
+"""Beam, reading of bytes, waiting for Python's lock or for work: what is between the steps."""
 
 
 class Span(NamedTuple):
@@ -90,22 +90,22 @@ def utilisation(spans: Sequence[Span], step: str = COMPUTE) -> float:
 def shares(spans: Sequence[Span]) -> dict[str, float]:
     """Share of the worker threads' time in each step, largest first, and `OTHER`; they add up to 1.
 
-    The time of a thread goes from the begin of its first span to the end of its last one. Spans do not contain one
-    another.
+    The time is from the first begin of `COMPUTE` to its last end, for each thread that computes: what comes before and
+    after happens once in a run. Spans do not contain one another.
     """
-    by_thread: dict[int, list[Span]] = collections.defaultdict(list)
-    for span in spans:
-        by_thread[span.thread].append(span)
-    steps: collections.Counter[str] = collections.Counter()
-    whole = 0.0
-    for mine in by_thread.values():
-        whole += max(s.end for s in mine) - min(s.begin for s in mine)
-        for span in mine:
-            steps[span.step] += span.end - span.begin  # type: ignore[assignment]
-    if not whole:
+    computing = [span for span in spans if span.step == COMPUTE]
+    if not computing:
         return {}
-    found = {step: total / whole for step, total in steps.most_common()}
-    return {**found, OTHER: 1.0 - sum(found.values())}
+    begin, end = min(s.begin for s in computing), max(s.end for s in computing)
+    threads = {span.thread for span in computing}
+    whole = len(threads) * (end - begin)
+    found: dict[str, float] = collections.defaultdict(float)
+    for span in spans:
+        inside = min(span.end, end) - max(span.begin, begin)
+        if span.thread in threads and inside > 0:
+            found[span.step] += inside / whole
+    ordered = dict(sorted(found.items(), key=lambda item: -item[1]))
+    return {**ordered, OTHER: 1.0 - sum(found.values())}
 
 
 def write_timeline(spans: Sequence[Span], path: str) -> None:

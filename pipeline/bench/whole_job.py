@@ -122,7 +122,7 @@ def _busy(name: str, rounds: Rounds) -> figures.Figure:
         (min(values), max(values)),
         UTILISATION_GOAL,
         "share of the time between the first and the last batch in which at least one thread was in the model; "
-        "below, the share of the worker threads' time in each step",
+        "below, the share of the worker threads' time in each step meanwhile",
         {step: float(share) for step, share in shares.items()},
     )
 
