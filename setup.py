@@ -19,6 +19,7 @@ REQUIRES = [
     "numpy>=1.26",
     "opencv-python-headless>=4.9",  # resizing and contours, as the reference metrics define them
     "pillow>=10.3",  # image decoding
+    "protobuf>=4.25",  # records are parsed without TensorFlow
     "pyarrow>=16.0",  # Parquet
     "pydantic>=2.7",  # configuration errors, all at once
     "pyyaml>=6.0",  # configuration files
@@ -37,6 +38,7 @@ TEST = [
     "pytest>=8.0",
     "pytest-timeout>=2.3",  # a hung runner fails its test
     "ruff>=0.6",
+    "selenium>=4.11",  # drives Chromium over the report; without Chromium those tests are skipped
     "types-PyYAML>=6.0",
 ]
 

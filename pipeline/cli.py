@@ -104,6 +104,10 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("report", help="write a self-contained HTML report with pictures and plots")
     command.add_argument("run", metavar="RUN", help="a finished run")
+    command.add_argument("--reference", metavar="METHOD", help="whose maps the galleries and the audit are about")
+    command.add_argument(
+        "--clusters", action="append", default=[], metavar="CLASS", help="cluster the maps of a class; may be repeated"
+    )
     command.set_defaults(function=_report)
 
     command = commands.add_parser(
@@ -195,7 +199,12 @@ def _finish(options: argparse.Namespace, _: list[str]) -> int:
 def _report(options: argparse.Namespace, _: list[str]) -> int:
     from pipeline import report
 
-    sys.stdout.write(f"{report.write_report(options.run)}\n")
+    try:
+        path = report.write_report(options.run, reference=options.reference, clusters=tuple(options.clusters))
+    except ValueError as error:  # not a finished run, or a method or class it does not have
+        sys.stderr.write(f"{error}\n")
+        return USAGE
+    sys.stdout.write(f"{path}\n")
     return OK
 
 
