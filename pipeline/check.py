@@ -53,7 +53,7 @@ def check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
         run.directory_of(settings.output).check_free(overwrite=settings.output.overwrite)
     except run_directory.RunDirectoryError as error:
         findings.problems.append(str(error))
-    shards = plan.shards(planned)
+    shards = planned.shards
     stream.write(f"input    {_input_in_words(planned, shards)}\n")
     spec = _with_rivals(planned.engine_spec)
     engine, _ = explain.acquire_engine(spec)
@@ -140,7 +140,7 @@ def _serialized(
     planned: plan.Plan, shards: Sequence[read.Shard]
 ) -> Iterator[tuple[read.Shard, int, bytes | records.DataError]]:
     """Records of every shard in turn, so that a few of them are a mixture."""
-    compression = planned.settings.input.compression if planned.settings.input.tfrecord is not None else "none"
+    compression = plan.compression(planned.settings.input)
     streams = [((shard, i, r) for i, r in read.read_shard(shard, compression)) for shard in shards[:64]]
     while streams:
         for stream in list(streams):

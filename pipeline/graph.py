@@ -88,7 +88,7 @@ def build(
         "dead_letters_explain": explained["dead_letters_explain"],
         "localized": localized,
     }
-    _ = counted | "Account" >> account.Account(directory.path_of("counts.json"))
+    _ = counted | "Account" >> account.Account(directory.path_of(run_directory.COUNTS))
 
 
 class _ExplainImages(beam.PTransform):

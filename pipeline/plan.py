@@ -20,14 +20,14 @@ class Plan:
         settings: the configuration it came from.
         engine_spec: model, methods and targets.
         feature_map: which feature of a record holds what.
-        tfds_info: TFDS's description of the dataset, or None.
+        shards: the files and ranges to read, matched once.
         class_names: one name per class, or None until the model says how many there are.
     """
 
     settings: config.RunConfig
     engine_spec: engine.EngineSpec
     feature_map: features.FeatureMap
-    tfds_info: Any
+    shards: tuple[read.Shard, ...]
     class_names: tuple[str, ...] | None
 
 
@@ -39,13 +39,14 @@ def make(settings: config.RunConfig) -> Plan:
     """
     problems = [*_method_problems(settings.explain.methods)]
     info, names = None, None
+    shards: tuple[read.Shard, ...] = ()
     try:
         names = _configured_names(settings.model.class_names)
         if settings.input.tfds is not None:
             info = tfds_source.dataset_info(_tfds_spec(settings.input.tfds))
-            tfds_source.split_shards(info, settings.input.tfds.split)
+            shards = tfds_source.split_shards(info, settings.input.tfds.split)
         else:
-            read.match_shards(settings.input.tfrecord or ())
+            shards = read.match_shards(settings.input.tfrecord or ())
     except (ValueError, OSError) as error:
         problems.append(f"input: {error}")
     feature_map = None
@@ -58,7 +59,7 @@ def make(settings: config.RunConfig) -> Plan:
         problems.append(f"input.features: {error}")
     if problems or feature_map is None:
         raise config.ConfigError(problems)
-    return Plan(settings, engine_spec(settings), feature_map, info, names)
+    return Plan(settings, engine_spec(settings), feature_map, shards, names)
 
 
 def read_transform(plan: Plan) -> read.ReadTFRecords | tfds_source.ReadTFDS:
@@ -70,12 +71,9 @@ def read_transform(plan: Plan) -> read.ReadTFRecords | tfds_source.ReadTFDS:
     return read.ReadTFRecords(source.tfrecord, source.compression, plan.feature_map, source.reshuffle_records)
 
 
-def shards(plan: Plan) -> tuple[read.Shard, ...]:
-    """The shards the plan's input names."""
-    source = plan.settings.input
-    if source.tfds is not None:
-        return tfds_source.split_shards(plan.tfds_info, source.tfds.split)
-    return read.match_shards(source.tfrecord or ())
+def compression(source: config.InputConfig) -> str:
+    """Of the shards; TFDS does not compress its own."""
+    return source.compression if source.tfrecord is not None else "none"
 
 
 def class_names(plan: Plan, description: exposure.ModelDescription) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import datetime
 import importlib.metadata
-import logging
 import platform
 import re
 import sys
@@ -24,7 +23,6 @@ from transforms import account, explain
 from transforms import progress as tally
 from transforms.methods import exposure
 
-COUNTS = "counts.json"
 _PACKAGES = (
     "apache-beam",
     "tensorflow",
@@ -35,8 +33,6 @@ _PACKAGES = (
     "pyarrow",
     "tensorflow-datasets",
 )
-
-_LOG = logging.getLogger(__name__)
 
 
 class RunFailed(Exception):
@@ -121,8 +117,8 @@ def finish(path: str) -> Result:
     manifest = directory.read_manifest(finished=False)
     if manifest["status"] != "running":
         raise run_directory.RunDirectoryError(f"{path} has {manifest['status']}; only a running one can be finished")
-    if not filesystems.FileSystems.exists(directory.path_of(COUNTS)):
-        raise RunFailed(f"the job of {path} is not done: it has not written {COUNTS} yet")
+    if not filesystems.FileSystems.exists(directory.path_of(run_directory.COUNTS)):
+        raise RunFailed(f"the job of {path} is not done: it has not written {run_directory.COUNTS} yet")
     with _failure_recorded(directory, manifest):
         counts = _take_counts(directory)
         manifest |= {"counts": account.totals(counts), "finished": _now()}
@@ -228,7 +224,7 @@ def _now() -> str:
 
 def _input_bytes(planned: plan.Plan) -> int:
     """Bytes of the shards, for the time left; 0 where they say little (compressed or partly read)."""
-    shards = plan.shards(planned)
+    shards = planned.shards
     if any(s.file_format != "tfrecord" or s.stop is not None for s in shards):
         return 0
     if any(s.path.endswith((".gz", ".z", ".zlib")) for s in shards) or planned.settings.input.compression in (
@@ -241,7 +237,7 @@ def _input_bytes(planned: plan.Plan) -> int:
 
 
 def _take_counts(directory: run_directory.RunDirectory) -> dict[str, int]:
-    path = directory.path_of(COUNTS)
+    path = directory.path_of(run_directory.COUNTS)
     counts = account.read_counts(path)
     filesystems.FileSystems.delete([path])
     return counts

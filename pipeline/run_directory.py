@@ -27,7 +27,10 @@ FORMAT_VERSION = 1
 TABLES = ("explanations", "summary", "curves", "dead_letters")
 STATUSES = ("running", "succeeded", "failed")
 
-_OWN_FILES = ("report.html", "label_suspects.parquet", "counts.json")
+COUNTS = "counts.json"
+"""What the job counted, until the manifest holds it."""
+
+_OWN_FILES = ("report.html", "label_suspects.parquet", COUNTS)
 _TEMPORARY = "beam-temp-"
 _PART = re.compile(r"part-(\d{5,})-of-(\d{5,})\.parquet")
 _MAX_THREADS = 16

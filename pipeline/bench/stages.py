@@ -112,9 +112,9 @@ class Stages:
 
     def _records(self, limit: int | None) -> Iterator[records.EncodedExample]:
         source = self._plan.settings.input
-        compression = source.compression if source.tfrecord is not None else "none"
+        compression = plan.compression(source)
         left = limit
-        for shard in plan.shards(self._plan):
+        for shard in self._plan.shards:
             stream = read.read_shard(shard, compression)
             while left is None or left > 0:
                 parsed = self._timed("read", (self._parse(shard, *item) for item in itertools.islice(stream, 1)))

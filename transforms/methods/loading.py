@@ -18,10 +18,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-PREPROCESSING_MODES = ("auto", "none", "tf", "caffe", "torch")
-"""``tf`` scales to [-1, 1]; ``caffe`` is BGR less the ImageNet mean; ``torch`` scales to [0, 1] and standardises with
-the ImageNet mean and deviation; ``none`` passes pixel values 0 to 255 on (preprocessing inside the model)."""
-
 
 class ModelError(ValueError):
     """The model cannot be loaded or does not have what the configuration says."""
@@ -32,7 +28,9 @@ class Preprocessing:
     """From uint8 pixels to what the model expects: a mode, or ``x * scale + offset`` where `scale` is given.
 
     Attributes:
-        mode: one of `PREPROCESSING_MODES`, or the name of a Keras application whose ``preprocess_input`` to use.
+        mode: ``tf`` scales to [-1, 1]; ``caffe`` is BGR less the ImageNet mean; ``torch`` scales to [0, 1] and
+            standardises with the ImageNet mean and deviation; ``none`` passes 0 to 255 on (preprocessing inside the
+            model); or the name of a Keras application whose ``preprocess_input`` to use.
             ``auto`` is the application's own for a model made by name, and an error for any other model.
         scale, offset: one number, or one per channel; None means that `mode` decides.
     """
