@@ -1,7 +1,8 @@
 """Two runs held against each other, image by image: settings, decisions, maps and metrics.
 
 What is compared with what:
-    * Rows with the same image, class and method are pairs. Where the two models choose different classes, a class may
+    * Rows with the same image, class and method are pairs. An image is known by its id; an id that stands for several
+      records of a run says nothing about which of them is meant, so its rows are left out, counted and named. Where the two models choose different classes, a class may
       be explained in one run only: such rows have no pair and are counted.
     * A *decision flip* is an image whose first choice differs. A *map flip* is a pair whose maps share less than a
       third of their strongest 20 % (intersection over union), that is, less than half of either area.
@@ -29,7 +30,7 @@ import numpy.typing as npt
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from pipeline import compare_rows, map_pairs, paired_sums, pairs, run_directory, settings_diff
+from pipeline import compare_rows, map_pairs, paired_sums, pairs, run_directory, run_methods, settings_diff
 from transforms.metrics import paired, registry
 
 MEASURES = {**map_pairs.MEASURES, "decision_flip": "share of images whose first choice differs"}
@@ -109,7 +110,9 @@ class Comparison:
         incomparable: why metrics were not compared; empty if they were.
         counts: images and rows, in both runs or in one, and flips (`compare_rows.COUNTS`).
         only_baseline, only_candidate: ids of the first images that the other run lacks.
+        repeated: ids of the first images left out because an id stands for several records of a run.
         methods_only_baseline, methods_only_candidate: methods of one run.
+        controls: methods of either run that are baselines.
         differences, agreements: see `Difference` and `Agreement`.
         histograms: per method and measure, counts of the pairs in equal bins (`map_pairs.BINS`).
         examples: the most changed maps.
@@ -123,8 +126,10 @@ class Comparison:
     counts: dict[str, int]
     only_baseline: tuple[str, ...]
     only_candidate: tuple[str, ...]
+    repeated: tuple[str, ...]
     methods_only_baseline: tuple[str, ...]
     methods_only_candidate: tuple[str, ...]
+    controls: frozenset[str]
     differences: tuple[Difference, ...]
     agreements: tuple[Agreement, ...]
     histograms: dict[str, dict[str, list[int]]]
@@ -175,8 +180,10 @@ def compare(
         counts=dict(work.counts),
         only_baseline=tuple(work.only_baseline),
         only_candidate=tuple(work.only_candidate),
+        repeated=tuple(work.repeated),
         methods_only_baseline=tuple(sorted(methods[0] - methods[1])),
         methods_only_candidate=tuple(sorted(methods[1] - methods[0])),
+        controls=run_methods.controls(manifests[0]) | run_methods.controls(manifests[1]),
         differences=tuple(sorted(rows, key=lambda row: row[:4])),
         agreements=tuple(_agreements(work.sums())),
         histograms=work.histograms,

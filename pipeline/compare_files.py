@@ -12,12 +12,11 @@ from typing import Any, TextIO
 
 import jinja2
 
-from pipeline import compare, compare_rows, gate, map_images, map_pairs, run_directory, settings_diff, source_images
+from pipeline import compare, compare_rows, gate, map_images, map_pairs, run_directory, run_methods, settings_diff, source_images
 from transforms.metrics import registry
 
 _TABLE_LIMIT = 40
 _EXAMPLE_PX = 168
-_BASELINE_MAPS = "baseline_"
 _HEADLINES = {one.name for one in registry.METRICS}
 
 
@@ -41,6 +40,7 @@ def as_dict(comparison: compare.Comparison) -> dict[str, Any]:
         "counts": comparison.counts,
         "only_baseline": list(comparison.only_baseline),
         "only_candidate": list(comparison.only_candidate),
+        "repeated": list(comparison.repeated),
         "methods_only_baseline": list(comparison.methods_only_baseline),
         "methods_only_candidate": list(comparison.methods_only_candidate),
         "differences": [_plain(row._asdict()) for row in comparison.differences],
@@ -69,12 +69,18 @@ def write_json(comparison: compare.Comparison, path: str | os.PathLike[str]) -> 
 
 def headlines(comparison: compare.Comparison) -> list[compare.Difference]:
     """The differences over everything that a reader wants first; the others are in the JSON."""
-    return [row for row in comparison.differences if row.slice_name == compare_rows.ALL and _wanted(row)]
+    return [row for row in _wanted(comparison) if row.slice_name == compare_rows.ALL]
 
 
-def _wanted(row: compare.Difference) -> bool:
-    """Whether a row is of a method's own map, and of a metric by its plain name that can get better or worse."""
-    return row.metric in _HEADLINES and row.better != "none" and not row.method.startswith(_BASELINE_MAPS)
+def _wanted(comparison: compare.Comparison) -> list[compare.Difference]:
+    """The rows of no baseline, and of a metric by its plain name that can get better or worse."""
+    return [
+        row
+        for row in comparison.differences
+        if row.metric in _HEADLINES
+        and row.better != "none"
+        and not run_methods.is_baseline(row.method, comparison.controls)
+    ]
 
 
 def changed_images(comparison: compare.Comparison) -> str:
@@ -85,11 +91,21 @@ def changed_images(comparison: compare.Comparison) -> str:
     return f"{changed:,} of {both:,} images have other bytes in the candidate: their pairs share an id, not a picture"
 
 
+def repeated_images(comparison: compare.Comparison) -> str:
+    """A warning where an image id stands for several records of a run; empty where none does."""
+    count = comparison.counts["images_repeated"]
+    if not count:
+        return ""
+    return (
+        f"{count:,} image id{'s stand' if count > 1 else ' stands'} for several records of a run"
+        f" ({', '.join(comparison.repeated[:3])}{', ...' if count > 3 else ''}): which of them is meant cannot be told,"
+        " so their rows are left out of every pair; give input.features.image_id a feature that is unique"
+    )
+
+
 def noticed(comparison: compare.Comparison, limit: int = _TABLE_LIMIT) -> tuple[list[compare.Difference], int]:
     """The differences of single slices whose interval leaves out 0, the surest first; and how many there are."""
-    rows = [
-        row for row in comparison.differences if row.noticed and _wanted(row) and row.slice_name != compare_rows.ALL
-    ]
+    rows = [row for row in _wanted(comparison) if row.noticed and row.slice_name != compare_rows.ALL]
     # How far the interval stays from 0, in half widths: what is surest comes first.
     rows.sort(key=lambda row: (-_sureness(row), row[:4]))
     return rows[:limit], len(rows)
@@ -120,6 +136,8 @@ def print_comparison(comparison: compare.Comparison, stream: TextIO) -> None:
             stream.write(f"  {comparison.counts[name]:>12,}  {text}\n")
     if comparison.counts["images_changed"]:
         stream.write(f"  warning: {changed_images(comparison)}\n")
+    if comparison.counts["images_repeated"]:
+        stream.write(f"  warning: {repeated_images(comparison)}\n")
     for side, methods in (
         ("baseline", comparison.methods_only_baseline), ("candidate", comparison.methods_only_candidate)
     ):  # fmt: skip
@@ -183,8 +201,8 @@ def write_html(
         headlines=headlines(comparison),
         slices=rows,
         slices_count=count,
-        tested=sum(row.slice_name != compare_rows.ALL and _wanted(row) for row in comparison.differences),
-        warning=changed_images(comparison),
+        tested=sum(row.slice_name != compare_rows.ALL for row in _wanted(comparison)),
+        warnings=[text for text in (changed_images(comparison), repeated_images(comparison)) if text],
         worse=worse,
         histograms=_histograms(comparison),
         examples=_examples(comparison),

@@ -29,6 +29,7 @@ COUNTS = {
     "images_only_baseline": "images only in the baseline",
     "images_only_candidate": "images only in the candidate",
     "images_changed": "images whose bytes differ",
+    "images_repeated": "image ids left out: they stand for several records of a run",
     "rows_paired": "rows with the same image, class and method in both runs",
     "rows_unpaired": "rows of shared images and methods whose class is explained in one run only",
     "rows_repeated": "rows left out: image, class and method stand in a run more than once",
@@ -82,6 +83,7 @@ class Work:
         self.counts: collections.Counter[str] = collections.Counter(dict.fromkeys(COUNTS, 0))
         self.only_baseline: list[str] = []
         self.only_candidate: list[str] = []
+        self.repeated: list[str] = []
         self.histograms: dict[str, dict[str, list[int]]] = {}
         self.examples: list[map_pairs.Example] = []
 
@@ -119,12 +121,16 @@ class Work:
             "images_only_baseline": len(part.only_baseline),
             "images_only_candidate": len(part.only_candidate),
             "images_changed": int(changed.sum()),
+            "images_repeated": len(part.repeated_images),
             "decision_flips": int(flipped.sum()),
             "decisions_fixed": int((flipped & ~was & now).sum()),
             "decisions_broken": int((flipped & was & ~now).sum()),
             "decisions_other": int((flipped & (was == now)).sum()),
         })  # fmt: skip
-        for listed, ids in ((self.only_baseline, part.only_baseline), (self.only_candidate, part.only_candidate)):
+        for listed, ids in (
+            (self.only_baseline, part.only_baseline), (self.only_candidate, part.only_candidate),
+            (self.repeated, part.repeated_images),
+        ):  # fmt: skip
             listed[:] = sorted([*listed, *ids])[:LISTED_IMAGES]
         labels = _first_label(first)
         slicings = [_everything(np.ones(first.num_rows, bool)), *self._features(first, np.ones(first.num_rows, bool))]

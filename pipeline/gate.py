@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 import yaml
 
-from pipeline import compare, config, run_directory
+from pipeline import compare, config, run_directory, run_methods
 from transforms.metrics import paired
 
 Key = tuple[str, str, str, str]
@@ -31,8 +31,6 @@ Key = tuple[str, str, str, str]
 
 Numbers = Mapping[Key, paired.Mean]
 Outcome = Literal["pass", "fail", "inconclusive"]
-
-_BASELINE_MAPS = "baseline_"
 
 _ROUNDING = 1e-9
 """0.5 - 0.48 is a little more than 0.02 in floating point; limits are inclusive."""
@@ -73,7 +71,7 @@ class Rule(_Section):
 
     metric: str
     method: _Names = pydantic.Field(
-        ("*",), description="names; * is every method that has the metric, baseline maps left out"
+        ("*",), description="names; * is every method that has the metric, but no baseline: neither fixed maps nor random_cam"
     )
     slice: _Names = pydantic.Field(
         ("all",), description="all, a slice with its value (class=cat), or a slice (class) for every value"
@@ -188,9 +186,10 @@ def judge(gate: Gate, candidate_path: str, comparison: compare.Comparison | None
         run_directory.RunDirectoryError: if a run is not finished.
         config.ConfigError: if a rule asks for a change and there is no baseline, or for a direction nobody knows.
     """
-    candidate = compare.summary(run_directory.RunDirectory(candidate_path))
+    run = run_directory.RunDirectory(candidate_path)
+    candidate, controls = compare.summary(run), run_methods.controls(run.read_manifest())
     before = compare.summary(run_directory.RunDirectory(comparison.baseline)) if comparison else {}
-    return evaluate_gate(gate, candidate, before, comparison, candidate_path)
+    return evaluate_gate(gate, candidate, before, comparison, candidate_path, controls)
 
 
 def evaluate_gate(
@@ -199,8 +198,12 @@ def evaluate_gate(
     baseline: Numbers,
     comparison: compare.Comparison | None,
     candidate_path: str = "",
+    controls: frozenset[str] = frozenset(),
 ) -> Verdict:
-    """As `judge`, from the numbers of both summaries (`compare.summary`); `baseline` is empty without one."""
+    """As `judge`, from the numbers of both summaries (`compare.summary`); `baseline` is empty without one.
+
+    `controls` are the candidate's methods that are baselines, beside those that the comparison knows.
+    """
     _check_usable(gate, comparison)
     numbers = dict(candidate)
     if comparison is not None:
@@ -208,7 +211,7 @@ def evaluate_gate(
             numbers[row.method, row.slice_name, row.slice_value, row.measure] = paired.Mean(
                 row.value, row.n, row.lower, row.upper, "none" if math.isnan(row.lower) else "bootstrap"
             )
-    judged = _Judge(gate, numbers, {*numbers, *baseline}, comparison)
+    judged = _Judge(gate, numbers, {*numbers, *baseline}, comparison, controls)
     checks = tuple(check for number, rule in enumerate(gate.rules, 1) for check in judged.checks(number, rule))
     return Verdict(checks, candidate_path, comparison.baseline if comparison else "")
 
@@ -233,9 +236,15 @@ class _Judge:
     """Turns rules into checks."""
 
     def __init__(
-        self, gate: Gate, numbers: Numbers, known: Iterable[Key], comparison: compare.Comparison | None
+        self,
+        gate: Gate,
+        numbers: Numbers,
+        known: Iterable[Key],
+        comparison: compare.Comparison | None,
+        controls: frozenset[str],
     ) -> None:
         self._gate = gate
+        self._controls = controls | (comparison.controls if comparison else frozenset())
         self._numbers = numbers
         self._incomparable = comparison.incomparable if comparison else ()
         rows = comparison.differences if comparison else ()
@@ -253,7 +262,7 @@ class _Judge:
     def _keys(self, rule: Rule) -> Iterator[Key]:
         """What the rule is about; where nothing fits, the names as they stand, which are then missing."""
         have = [key for key in self._known if key[3] == rule.metric]
-        every = sorted({key[0] for key in have if not key[0].startswith(_BASELINE_MAPS)}) or ["*"]
+        every = sorted({key[0] for key in have if not run_methods.is_baseline(key[0], self._controls)}) or ["*"]
         for method in dict.fromkeys(m for name in rule.method for m in (every if name == "*" else [name])):
             for wanted in rule.slice:
                 name, equals, value = wanted.partition("=")

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from pyarrow import fs as pafs
 
-from pipeline import compare, run_directory
+from pipeline import compare, run_directory, run_methods
 from transforms.metrics import paired
 
 HEADLINES = (
@@ -22,7 +22,6 @@ HEADLINES = (
 )  # fmt: skip
 """What is shown unless other metrics are asked for; those that a run has."""
 
-_BASELINE_MAPS = "baseline_"
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -154,10 +153,11 @@ def _runs(root: str) -> list[tuple[str, run_directory.RunDirectory, dict[str, An
 
 
 def _point(name: str, directory: run_directory.RunDirectory, manifest: dict[str, Any], metrics: Sequence[str]) -> Point:
+    controls = run_methods.controls(manifest)
     numbers = {
         (method, metric): mean
         for (method, slice_name, _, metric), mean in (compare.summary(directory) if metrics else {}).items()
-        if slice_name == "all" and metric in metrics and not method.startswith(_BASELINE_MAPS)
+        if slice_name == "all" and metric in metrics and not run_methods.is_baseline(method, controls)
     }
     counts = manifest.get("counts", {})
     return Point(

@@ -38,6 +38,8 @@ class Joined:
             the baseline's class ids.
         baseline_images, candidate_images: one row of each image that is in both, in the same order.
         only_baseline, only_candidate: ids of the images that are in one run.
+        repeated_images: ids that stand for several records (shard and index) of a run; their rows, of both runs, are in
+            none of the other fields.
         unpaired: rows of images and methods in both runs whose class was explained in one run only.
         repeated: rows left out because the same image, class and method stands in a run more than once.
     """
@@ -48,6 +50,7 @@ class Joined:
     candidate_images: pa.Table
     only_baseline: list[str]
     only_candidate: list[str]
+    repeated_images: list[str]
     unpaired: int
     repeated: int
 
@@ -151,6 +154,12 @@ def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _join(baseline: pa.Table, candidate: pa.Table) -> Joined:
+    ambiguous = sorted({*ambiguous_ids(baseline), *ambiguous_ids(candidate)})
+    if ambiguous:
+        names = pa.array(ambiguous, pa.string())
+        baseline, candidate = (
+            table.filter(pc.invert(pc.is_in(table["image_id"], value_set=names))) for table in (baseline, candidate)
+        )
     images = _codes(baseline["image_id"], candidate["image_id"])
     methods = _codes(baseline["method"], candidate["method"])
     keys = [
@@ -177,9 +186,25 @@ def _join(baseline: pa.Table, candidate: pa.Table) -> Joined:
         candidate_images=candidate.take(its_rows[in_its]),
         only_baseline=pc.take(ids[0], pa.array(np.delete(own_rows, in_own))).to_pylist(),
         only_candidate=pc.take(ids[1], pa.array(np.delete(its_rows, in_its))).to_pylist(),
+        repeated_images=ambiguous,
         unpaired=unpaired,
         repeated=repeated_1 + repeated_2,
     )
+
+
+def ambiguous_ids(table: pa.Table) -> list[str]:
+    """Image ids that stand for more than one record.
+
+    Args:
+        table: with ``image_id``, ``shard`` and ``record_index``; without the last two nothing can be told.
+    """
+    place = [name for name in ("shard", "record_index") if name in table.column_names]
+    if len(place) < 2:
+        return []
+    records = table.select(["image_id", *place]).group_by(["image_id", *place]).aggregate([])
+    counted = records.group_by("image_id").aggregate([([], "count_all")])
+    found: list[str] = counted.filter(pc.greater(counted["count_all"], 1))["image_id"].to_pylist()
+    return found
 
 
 def _codes(first: pa.ChunkedArray, second: pa.ChunkedArray) -> tuple[Ints, Ints]:

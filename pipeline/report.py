@@ -25,6 +25,7 @@ from pipeline import (
     report_tables,
     report_text,
     run_directory,
+    run_methods,
     shortcuts,
 )
 from transforms.metrics import baselines, map_statistics
@@ -36,9 +37,6 @@ SPREAD_STEPS = 4
 MAX_SHOWN_SUSPECTS = 4
 SUSPECT_IMAGES = 6
 MAX_LABEL_SUSPECTS = 12
-
-CONTROLS = frozenset({"random_cam"})
-"""Methods that know nothing of the model: shown as a baseline, and never the reference by default."""
 
 SECTIONS = (
     ("findings", "Findings"), ("methods", "Methods"), ("audit", "Shortcut audit"), ("classes", "Classes"),
@@ -138,16 +136,11 @@ def _context(run: run_directory.RunDirectory, reference: str | None, clusters: S
 
 
 def _methods(manifest: Mapping[str, Any], summary: report_tables.Summary) -> tuple[list[str], frozenset[str]]:
-    """The methods of the run in the order of the configuration, and which of them are `CONTROLS`."""
-    configured, controls = [], set()
-    for one in manifest.get("config", {}).get("explain", {}).get("methods", ()):
-        wrapped = f"{one['wrapper']}_{one['method']}" if one.get("wrapper") else one["method"]
-        configured.append(one.get("name") or wrapped)
-        if one["method"] in CONTROLS:
-            controls.add(configured[-1])
+    """The methods of the run in the order of the configuration, and which of them are `run_methods.CONTROLS`."""
+    configured = list(run_methods.by_label(manifest))
     known = [m for m in summary.methods if m != report_tables.MODEL and m not in baselines.BASELINES]
     ordered = [m for m in configured if m in known] + sorted(set(known) - set(configured))
-    return ordered, frozenset(controls)
+    return ordered, run_methods.controls(manifest)
 
 
 def _reference(methods: Sequence[str], controls: Collection[str], wanted: str | None) -> str:

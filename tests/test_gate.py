@@ -153,6 +153,25 @@ def test_which_numbers_a_rule_is_about(rule, expected):
     assert {(c.method, c.slice_name, c.slice_value): c.outcome for c in checks} == expected
 
 
+def test_a_random_method_is_gated_only_by_name(tmp_path):
+    """Its label is what the configuration says, so the manifest tells which it is."""
+    explain = {"methods": ["cam", {"method": "random_cam", "name": "noise", "wrapper": None}]}
+    rows = [summary_row("pxap", 0.9, 0.8, 1.0), summary_row("pxap", 0.1, 0.0, 0.2, method="noise")]
+    run = write_run(tmp_path / "a", [Row("i1"), Row("i1", method="noise")], rows, config={"explain": explain})
+    rule = {"metric": "pxap", "lower": 0.5}
+
+    def judged(**changes):
+        rules = gate.Gate(rules=[{**rule, **changes}])
+        one_run = gate.judge(rules, run).checks
+        compared = gate.judge(rules, run, compare.compare(run, run)).checks
+        assert [c.outcome for c in one_run] == [c.outcome for c in compared]
+        return [(c.method, c.outcome) for c in one_run]
+
+    assert judged() == [("cam", "pass")]
+    assert judged(method="noise") == [("noise", "fail")]
+    assert judged(method=["*", "noise"]) == [("cam", "pass"), ("noise", "fail")]
+
+
 def test_slices_of_the_comparison_are_known_too(comparison):
     rows = [difference(0, 0, 0, key=("cam", "class", name, "pxap")) for name in ("cat", "dog")]
     found = dataclasses.replace(comparison, differences=tuple(rows))
