@@ -2,8 +2,8 @@
 
 What is compared with what:
     * Rows with the same image, class and method are pairs. An image is known by its id; an id that stands for several
-      records of a run says nothing about which of them is meant, so its rows are left out, counted and named. Where the two models choose different classes, a class may
-      be explained in one run only: such rows have no pair and are counted.
+      records of a run does not say which of them is meant, so its rows are left out, counted and named. Where the two
+      models choose different classes, a class may be explained in one run only: such rows have no pair and are counted.
     * A *decision flip* is an image whose first choice differs. A *map flip* is a pair whose maps share less than a
       third of their strongest 20 % (intersection over union), that is, less than half of either area.
     * Differences are candidate - baseline. A metric that is a mean over images is compared over the pairs, with a

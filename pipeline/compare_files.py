@@ -12,7 +12,17 @@ from typing import Any, TextIO
 
 import jinja2
 
-from pipeline import compare, compare_rows, gate, map_images, map_pairs, run_directory, run_methods, settings_diff, source_images
+from pipeline import (
+    compare,
+    compare_rows,
+    gate,
+    map_images,
+    map_pairs,
+    run_directory,
+    run_methods,
+    settings_diff,
+    source_images,
+)
 from transforms.metrics import registry
 
 _TABLE_LIMIT = 40

@@ -71,7 +71,7 @@ class Rule(_Section):
 
     metric: str
     method: _Names = pydantic.Field(
-        ("*",), description="names; * is every method that has the metric, but no baseline: neither fixed maps nor random_cam"
+        ("*",), description="names; * is every method that has the metric, baseline maps and random_cam left out"
     )
     slice: _Names = pydantic.Field(
         ("all",), description="all, a slice with its value (class=cat), or a slice (class) for every value"

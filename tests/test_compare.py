@@ -58,7 +58,8 @@ def test_images_and_rows_are_accounted_for(runs):
     found = compare.compare(*runs)
     assert found.only_baseline == ("gone",) and found.only_candidate == ("new",)
     assert found.counts == {
-        "images_in_both": 3, "images_only_baseline": 1, "images_only_candidate": 1, "images_changed": 1, "images_repeated": 0,
+        "images_in_both": 3, "images_only_baseline": 1, "images_only_candidate": 1, "images_changed": 1,
+        "images_repeated": 0,
         "rows_paired": 3, "rows_unpaired": 1, "rows_repeated": 0,
         "decision_flips": 1, "decisions_fixed": 0, "decisions_broken": 1, "decisions_other": 0,
         "maps_compared": 3, "map_flips": 1, "map_flips_same_decision": 1,
@@ -210,7 +211,8 @@ def test_an_id_of_two_records_is_left_out_and_named(tmp_path):
     twice = [Row("i1", energy_share=0.25), Row("i2", energy_share=0.5, record=1), Row("i2", energy_share=1, record=2)]
     once = [Row("i1", energy_share=0.75), Row("i2", energy_share=0.5, record=1)]
     found = compare.compare(write_run(tmp_path / "a", twice), write_run(tmp_path / "b", once))
-    counts = {name: found.counts[name] for name in ("images_in_both", "images_repeated", "rows_paired", "rows_unpaired")}
+    names = ("images_in_both", "images_repeated", "rows_paired", "rows_unpaired")
+    counts = {name: found.counts[name] for name in names}
     assert counts == {"images_in_both": 1, "images_repeated": 1, "rows_paired": 1, "rows_unpaired": 0}
     assert found.repeated == ("i2",) and found.only_baseline == found.only_candidate == ()
     assert one(found, "energy_pointing_game").difference == 0.5
