@@ -9,7 +9,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from transforms.metrics import component_trees
+from transforms.metrics import basins, compiled, component_trees, outlines
 
 
 def _opencv(image: np.ndarray, level: int) -> tuple[list[tuple[int, ...]], tuple[int, ...] | None]:
@@ -25,14 +25,14 @@ def _opencv(image: np.ndarray, level: int) -> tuple[list[tuple[int, ...]], tuple
 
 
 def _ours(image: np.ndarray, level: int) -> tuple[list[tuple[int, ...]], tuple[int, ...] | None]:
-    spans, extents = component_trees.components(image)
+    spans, extents, parents = component_trees.components(image)
     hole_spans, hole_extents = component_trees.holes(image)
     outer = extents[:, :4] + [0, 0, 1, 1]
     inner = hole_extents[:, :4] + [-1, -1, 2, 2]
     alive = (spans[:, 0] <= level) & (level < spans[:, 1])
     hole_alive = (hole_spans[:, 0] <= level) & (level < hole_spans[:, 1])
     boxes = [tuple(box) for box in np.concatenate([outer[alive], inner[hole_alive]]).tolist()]
-    largest = component_trees.largest_components(image, spans, extents)[level]
+    largest = outlines.largest(image, spans, extents, parents)[level]
     return sorted(boxes), tuple(outer[largest].tolist()) if largest >= 0 else None
 
 
@@ -67,6 +67,52 @@ def test_nested_noise(foreground: float, side: int) -> None:
     _check((9 * (smooth - smooth.min()) / np.ptp(smooth)).astype(np.uint8))
 
 
+def _by_pixels(image: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """What `components` would give if the image were too large for basins, sorted."""
+    monkeypatch.setattr(basins, "MAX_PIXELS", 0)
+    spans, extents, parents = component_trees.components.py_func(image)
+    monkeypatch.undo()
+    assert (parents == -1).all()
+    return _sorted(spans, extents)
+
+
+def _sorted(spans: np.ndarray, extents: np.ndarray) -> list[list[int]]:
+    return sorted(np.hstack([spans, extents]).tolist())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_basins_and_pixels_give_the_same_components(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(seed)
+    smooth = cv2.resize(rng.normal(size=(5, 6)), (60, 50), interpolation=cv2.INTER_LINEAR)
+    image = np.clip(40 * smooth + 50, 0, 255).astype(np.uint8)  # with a flat bottom, and a flat top where it clips
+    spans, extents, parents = component_trees.components(image)
+    assert (parents >= 0).any()
+    assert _sorted(spans, extents) == _by_pixels(image, monkeypatch)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_parent_is_the_component_at_the_next_lower_threshold(seed: int) -> None:
+    smooth = cv2.resize(np.random.default_rng(seed).normal(size=(6, 5)), (40, 50), interpolation=cv2.INTER_CUBIC)
+    image = (255 * (smooth - smooth.min()) / np.ptp(smooth)).astype(np.uint8)
+    spans, extents, parents = component_trees.components(image)
+    for (low, high), first, parent in zip(spans, extents[:, 4], parents, strict=True):
+        _, labels = cv2.connectedComponents((image > low).astype(np.uint8), connectivity=8)
+        if low == 0:
+            assert parent == -1
+            continue
+        _, below = cv2.connectedComponents((image > low - 1).astype(np.uint8), connectivity=8)
+        assert low < high and spans[parent, 1] == low
+        assert labels.ravel()[first] and below.ravel()[first] == below.ravel()[extents[parent, 4]]
+
+
+def test_more_peaks_than_basins_are_counted_pixel_by_pixel() -> None:
+    image = np.zeros((40, 40), np.uint8)
+    image[::2, ::2] = 9  # 400 peaks
+    spans, extents, parents = component_trees.components(image)
+    assert len(spans) == 400 > basins.MAX_BASINS and (spans == [0, 9]).all() and (parents == -1).all()
+    assert sorted(extents[:, 4].tolist()) == [80 * y + 2 * x for y in range(20) for x in range(20)]
+
+
 @pytest.mark.parametrize("cells", [7, 14])
 def test_upsampled_map_at_all_levels(cells: int) -> None:
     rng = np.random.default_rng(cells)
@@ -78,12 +124,12 @@ def test_outline_area_fills_the_hole_and_gives_a_line_none() -> None:
     ring = np.zeros((9, 9), np.uint8)
     ring[1:8, 1:8] = 7
     ring[3:6, 3:6] = 0
-    assert component_trees.outline_area(ring, 0, 10) == 6 * 6  # pixel centres 1 to 7
+    assert outlines.outline_area(ring, 0, 10) == 6 * 6  # pixel centres 1 to 7
     line = np.zeros((3, 9), np.uint8)
     line[1, 1:8] = 1
-    assert component_trees.outline_area(line, 0, 10) == 0
+    assert outlines.outline_area(line, 0, 10) == 0
     corner = np.array([[1, 1], [1, 0]], np.uint8)
-    assert component_trees.outline_area(corner, 0, 0) == 0.5  # triangle through three pixel centres
+    assert outlines.outline_area(corner, 0, 0) == 0.5  # triangle through three pixel centres
 
 
 def test_highest_and_population() -> None:
@@ -96,18 +142,18 @@ def test_input_is_not_changed() -> None:
     image = np.arange(48, dtype=np.uint8).reshape(6, 8)
     image.setflags(write=False)
     component_trees.holes(image)
-    spans, extents = component_trees.components(image)
-    component_trees.largest_components(image, spans, extents)
+    spans, extents, parents = component_trees.components(image)
+    outlines.largest(image, spans, extents, parents)
     assert (image == np.arange(48).reshape(6, 8)).all()
 
 
 def test_compiles_without_a_cache_where_none_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    compile_ = component_trees.numba.njit
+    compile_ = compiled.numba.njit
 
     def njit(function, cache=False, **options):
         if cache:
             raise RuntimeError("cannot cache function: no locator available")
         return compile_(function, **options)
 
-    monkeypatch.setattr(component_trees.numba, "njit", njit)
-    assert component_trees._compiled(lambda number: number + 1)(2) == 3
+    monkeypatch.setattr(compiled.numba, "njit", njit)
+    assert compiled.function(lambda number: number + 1)(2) == 3

@@ -20,7 +20,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from transforms.metrics import boxes, component_trees, protocols
+from transforms.metrics import boxes, component_trees, outlines, protocols
 
 Floats = npt.NDArray[np.float64]
 
@@ -82,8 +82,8 @@ def level_boxes(image: npt.NDArray[np.uint8], *, hole_boxes: bool) -> LevelBoxes
         hole_boxes: whether the boundaries of holes give boxes too.
     """
     image = np.ascontiguousarray(image)
-    spans, extents = component_trees.components(image)
-    largest = component_trees.largest_components(image, spans, extents)
+    spans, extents, parents = component_trees.components(image)
+    largest = outlines.largest(image, spans, extents, parents)
     found = extents[:, :4] + np.array([0, 0, 1, 1])
     if hole_boxes:
         hole_spans, hole_extents = component_trees.holes(image)

@@ -1,69 +1,57 @@
 """Boxes of every contour of a grey image, at every threshold, in one pass over its pixels.
 
 The reference procedure thresholds the image and follows its contours once per threshold. Here the pixels are visited
-once, brightest first, and joined by union-find: whenever a component is about to grow, it has existed, unchanged, for
-a range of thresholds and is written down with that range. That gives each 8-connected component of the foreground
-``image > t`` for all t together. The holes are the 4-connected components of ``image <= t`` that do not touch the
-border, found in the same way, darkest first.
+once, brightest first, and joined: whenever a component is about to grow, it has existed, unchanged, for a range of
+thresholds and is written down with that range. That gives each 8-connected component of the foreground ``image > t``
+for all t together. The holes are the 4-connected components of ``image <= t`` that do not touch the border, found in
+the same way, darkest first. Images that rise to few peaks are joined basin by basin (`basins`), others pixel by pixel
+by union-find; the result is the same but for the order of components and their `parents`.
 
 Only what OpenCV's tree of contours (RETR_TREE) would hold is computed:
     * the outer contour of a component has the component's bounding box;
     * the contour of a hole runs through the foreground around it, so its box is the hole's, grown by 1 on each side;
-    * `outline_area` is the polygon area of an outer contour, which runs through pixel centres (a line has area 0).
+    * `outlines` has the polygon area of an outer contour.
 
-Numba compiles the loops on first use (a few seconds, cached on disk where that is possible) and releases the GIL.
+Numba compiles the loops on first use (some seconds, cached on disk where that is possible) and releases the GIL.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from transforms.metrics import basins, compiled
+
 LEVELS = 256
 
-_DX = np.array([1, 1, 0, -1, -1, -1, 0, 1])
-_DY = np.array([0, 1, 1, 1, 0, -1, -1, -1])
 
-
-def _compiled(function: Callable[..., Any]) -> Any:
-    """`function` compiled on first use, cached beside the file; uncached where nothing can be written."""
-    try:
-        return numba.njit(function, cache=True, nogil=True)
-    except RuntimeError:  # numba finds no writable cache directory
-        return numba.njit(function, nogil=True)
-
-
-@_compiled
-def _framed(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+@compiled.function
+def framed(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """`image` with a frame of zeros of one pixel, flat: no neighbour of an image pixel lies outside."""
-    framed = np.zeros((image.shape[0] + 2, image.shape[1] + 2), np.uint8)
-    framed[1:-1, 1:-1] = image
-    return framed.ravel()
+    found = np.zeros((image.shape[0] + 2, image.shape[1] + 2), np.uint8)
+    found[1:-1, 1:-1] = image
+    return found.ravel()
 
 
-@_compiled
-def _by_value(framed: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.int32]:
-    """Numbers of the image's pixels in `framed` in order of value, ties in order of number; `width` of the frame."""
+@compiled.function
+def _by_value(values: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.int32]:
+    """Numbers of the image's pixels in order of value, ties in order of number; `width` of the frame."""
     ends = np.zeros(LEVELS + 1, np.int64)
-    rows = len(framed) // width
+    rows = len(values) // width
     for y in range(1, rows - 1):
         for pixel in range(y * width + 1, (y + 1) * width - 1):
-            ends[framed[pixel] + 1] += 1
+            ends[values[pixel] + 1] += 1
     for level in range(LEVELS):
         ends[level + 1] += ends[level]
     order = np.empty(ends[LEVELS], np.int32)
     for y in range(1, rows - 1):
         for pixel in range(y * width + 1, (y + 1) * width - 1):
-            order[ends[framed[pixel]]] = pixel
-            ends[framed[pixel]] += 1
+            order[ends[values[pixel]]] = pixel
+            ends[values[pixel]] += 1
     return order
 
 
-@_compiled
+@compiled.function
 def _root(parent: npt.NDArray[np.int32], pixel: int) -> int:
     while parent[pixel] != pixel:
         parent[pixel] = parent[parent[pixel]]
@@ -71,7 +59,7 @@ def _root(parent: npt.NDArray[np.int32], pixel: int) -> int:
     return pixel
 
 
-@_compiled
+@compiled.function
 def _joined(parent: npt.NDArray[np.int32], pixel: int, width: int, diagonals: bool, near: npt.NDArray[np.int32]) -> int:
     """Put the parents of the neighbours that have joined into `near` and return their number.
 
@@ -91,7 +79,7 @@ def _joined(parent: npt.NDArray[np.int32], pixel: int, width: int, diagonals: bo
     return count
 
 
-@_compiled
+@compiled.function
 def _absorb(extent: npt.NDArray[np.int32], root: int, other: int) -> None:
     extent[root, 0] = min(extent[root, 0], extent[other, 0])
     extent[root, 1] = max(extent[root, 1], extent[other, 1])
@@ -99,33 +87,33 @@ def _absorb(extent: npt.NDArray[np.int32], root: int, other: int) -> None:
     extent[root, 3] = max(extent[root, 3], extent[other, 3])
 
 
-@_compiled
+@compiled.function
 def _grow(
-    framed: npt.NDArray[np.uint8], width: int, order: npt.NDArray[np.int32], diagonals: bool
+    values: npt.NDArray[np.uint8], width: int, order: npt.NDArray[np.int32], diagonals: bool
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """Join the pixels in `order` and write down every component that is about to grow, and those left at the end.
 
     Args:
-        framed: of `_framed`.
+        values: of `framed`.
         width: of the frame.
         order: pixels in the order in which they join; their values rise or fall throughout.
         diagonals: whether pixels that share only a corner are neighbours.
 
     Returns:
-        spans int32 ``(N, 2)``: value of the last pixel that joined the component, and of the next one; -1 if none does.
-        extents int32 ``(N, 4)``: least and greatest column, first and last pixel, of `framed`.
+        spans int32 ``(N, 2)``: value of the last pixel that joined the component, and of the next one; 0 if none does.
+        extents int32 ``(N, 4)``: least and greatest column, first and last pixel, of the frame.
     """
-    column = np.arange(len(framed)).astype(np.int32) % np.int32(width)
-    parent = np.full(len(framed), -1, np.int32)
-    level = np.zeros(len(framed), np.int32)
-    size = np.zeros(len(framed), np.int32)
-    extent = np.empty((len(framed), 4), np.int32)
+    column = np.arange(len(values)).astype(np.int32) % np.int32(width)
+    parent = np.full(len(values), -1, np.int32)
+    level = np.zeros(len(values), np.int32)
+    size = np.zeros(len(values), np.int32)
+    extent = np.empty((len(values), 4), np.int32)
     spans = np.empty((len(order), 2), np.int32)
     extents = np.empty((len(order), 4), np.int32)
     near = np.empty(8, np.int32)
     found = 0
     for pixel in order:
-        value = np.int32(framed[pixel])
+        value = np.int32(values[pixel])
         root = np.int32(-1)
         for i in range(_joined(parent, pixel, width, diagonals, near)):
             other = near[i]
@@ -162,14 +150,14 @@ def _grow(
         size[root] += 1
     for pixel in order:
         if parent[pixel] == pixel:
-            spans[found, 0], spans[found, 1] = level[pixel], -1
+            spans[found, 0], spans[found, 1] = level[pixel], 0
             for i in range(4):
                 extents[found, i] = extent[pixel, i]
             found += 1
     return spans[:found].copy(), extents[:found].copy()
 
 
-@_compiled
+@compiled.function
 def _boxes(extents: npt.NDArray[np.int32], width: int) -> npt.NDArray[np.int32]:
     """Boxes of `components` from extents in a frame of that width."""
     boxes = np.empty((len(extents), 5), np.int32)
@@ -182,9 +170,11 @@ def _boxes(extents: npt.NDArray[np.int32], width: int) -> npt.NDArray[np.int32]:
     return boxes
 
 
-@_compiled
-def components(image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Every 8-connected component of ``image > t``, over all t.
+@compiled.function
+def components(
+    image: npt.NDArray[np.uint8],
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Every 8-connected component of ``image > t``, over all t; those of higher t come first.
 
     Args:
         image: uint8 ``(H, W)``.
@@ -193,18 +183,23 @@ def components(image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int32], npt
         spans int32 ``(N, 2)``: the component exists, unchanged, for ``spans[0] <= t < spans[1]``.
         boxes int32 ``(N, 5)``: x0, y0, x1, y1 of its outermost pixels (inclusive), and the number of its first pixel,
             row by row.
+        parents int32 ``(N,)``: the component that this one is part of at the next lower t; -1 if that is not known.
     """
     width = image.shape[1] + 2
-    framed = _framed(image)
-    order = _by_value(framed, width)
+    values = framed(image)
+    if len(values) < basins.MAX_PIXELS:
+        few, spans, extents, parents = basins.grow(values, width)
+        if few:
+            return spans[:, ::-1].copy(), _boxes(extents, width), parents
+    order = _by_value(values, width)
     zeros = 0
-    while zeros < len(order) and framed[order[zeros]] == 0:
+    while zeros < len(order) and values[order[zeros]] == 0:
         zeros += 1
-    spans, extents = _grow(framed, width, order[zeros:][::-1].copy(), True)
-    return np.maximum(spans[:, ::-1], 0), _boxes(extents, width)
+    spans, extents = _grow(values, width, order[zeros:][::-1].copy(), True)
+    return spans[:, ::-1].copy(), _boxes(extents, width), np.full(len(spans), -1, np.int32)
 
 
-@_compiled
+@compiled.function
 def holes(image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """Every 4-connected component of ``image <= t`` that does not touch the border, over all t.
 
@@ -215,88 +210,14 @@ def holes(image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int32], npt.NDAr
         spans and boxes as of `components`.
     """
     height, width = image.shape
-    framed = _framed(image)
-    spans, extents = _grow(framed, width + 2, _by_value(framed, width + 2), False)
+    values = framed(image)
+    spans, extents = _grow(values, width + 2, _by_value(values, width + 2), False)
     boxes = _boxes(extents, width + 2)
     inside = (boxes[:, 0] > 0) & (boxes[:, 1] > 0) & (boxes[:, 2] < width - 1) & (boxes[:, 3] < height - 1)
     return spans[inside], boxes[inside]
 
 
-@_compiled
-def _next_direction(image: npt.NDArray[np.uint8], level: int, x: int, y: int, start: int) -> int:
-    """First direction, clockwise from `start`, that leads to foreground; -1 if none does."""
-    height, width = image.shape
-    for turn in range(8):
-        direction = (start + turn) % 8
-        nx, ny = x + _DX[direction], y + _DY[direction]
-        if 0 <= nx < width and 0 <= ny < height and image[ny, nx] > level:
-            return direction
-    return -1
-
-
-@_compiled
-def outline_area(image: npt.NDArray[np.uint8], level: int, first: int) -> float:
-    """Area of the polygon through the pixel centres of an outer contour, holes filled, as OpenCV's contourArea.
-
-    Args:
-        image: uint8 ``(H, W)``.
-        level: foreground is ``image > level``.
-        first: number of the component's first pixel, row by row.
-    """
-    x, y = first % image.shape[1], first // image.shape[1]
-    first_direction = _next_direction(image, level, x, y, 5)
-    if first_direction < 0:
-        return 0.0
-    direction = first_direction
-    twice_area = 0
-    while True:
-        nx, ny = x + _DX[direction], y + _DY[direction]
-        twice_area += x * ny - nx * y
-        x, y = nx, ny
-        # Look first at the pixel after the last background pixel seen from the one before.
-        start = direction + 7 if direction % 2 == 0 else direction + 6
-        direction = _next_direction(image, level, x, y, start)
-        if y * image.shape[1] + x == first and direction == first_direction:
-            return float(abs(twice_area) / 2)
-
-
-@_compiled
-def largest_components(
-    image: npt.NDArray[np.uint8], spans: npt.NDArray[np.int32], boxes: npt.NDArray[np.int32]
-) -> npt.NDArray[np.int64]:
-    """For each t, which of `components` has the outer contour of largest polygon area.
-
-    Among equal areas the component that starts last, row by row, is taken: the first in OpenCV's list of contours.
-
-    Returns:
-        int64 ``(256,)``: positions in `spans`; -1 where there is no component.
-    """
-    alive = np.zeros(LEVELS, np.int64)
-    best = np.full(LEVELS, -1, np.int64)
-    # The polygon of a contour lies in the rectangle through the centres of its outermost pixels.
-    limit = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    for node in range(len(spans)):
-        for level in range(spans[node, 0], spans[node, 1]):
-            alive[level] += 1
-            if best[level] < 0 or limit[node] > limit[best[level]]:
-                best[level] = node
-    area = np.full(len(spans), -1.0)
-    for level in range(LEVELS):
-        if alive[level] > 1 and area[best[level]] < 0:
-            area[best[level]] = outline_area(image, spans[best[level], 0], boxes[best[level], 4])
-    for node in range(len(spans)):
-        for level in range(spans[node, 0], spans[node, 1]):
-            rival = best[level]
-            if rival == node or limit[node] < area[rival]:
-                continue
-            if area[node] < 0:
-                area[node] = outline_area(image, spans[node, 0], boxes[node, 4])
-            if area[node] > area[rival] or (area[node] == area[rival] and boxes[node, 4] > boxes[rival, 4]):
-                best[level] = node
-    return best
-
-
-@_compiled
+@compiled.function
 def highest(spans: npt.NDArray[np.int32], values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """For each t, the greatest of `values` (none below 0) among what exists there; 0 where nothing does."""
     best = np.zeros(LEVELS)
@@ -306,7 +227,7 @@ def highest(spans: npt.NDArray[np.int32], values: npt.NDArray[np.float64]) -> np
     return best
 
 
-@_compiled
+@compiled.function
 def population(spans: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
     """For each t, how many exist there."""
     change = np.zeros(LEVELS + 1, np.int64)

@@ -1,0 +1,16 @@
+"""Compiling loops with Numba: on first use, cached on disk where that is possible, without holding the GIL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+
+
+def function(python: Callable[..., Any]) -> Any:
+    """`python` compiled on first use, cached beside its file; uncached where nothing can be written."""
+    try:
+        return numba.njit(python, cache=True, nogil=True)
+    except RuntimeError:  # numba finds no writable cache directory
+        return numba.njit(python, nogil=True)
