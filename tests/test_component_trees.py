@@ -132,9 +132,8 @@ def test_outline_area_fills_the_hole_and_gives_a_line_none() -> None:
     assert outlines.outline_area(corner, 0, 0) == 0.5  # triangle through three pixel centres
 
 
-def test_highest_and_population() -> None:
+def test_population() -> None:
     spans = np.array([[0, 3], [1, 2]], np.int32)
-    assert component_trees.highest(spans, np.array([0.25, 0.75]))[:4].tolist() == [0.25, 0.75, 0.25, 0]
     assert component_trees.population(spans)[:4].tolist() == [1, 2, 1, 0]
 
 

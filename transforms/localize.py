@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
 import numpy as np
@@ -99,7 +99,7 @@ def localize(
         scores.append(records.MethodScores(method.method, measured.boxes, measured.values, measured.health))
         maps += _map_evidence(explanation, method, measured)
     if with_baselines:
-        maps += _baseline_evidence(explanation, protocol, groups)
+        maps += _baseline_evidence(explanation, truths, protocol, groups)
     return records.Localization(explanation, tuple(scores)), ImageEvidence(source.image_id, source.slices, tuple(maps))
 
 
@@ -128,13 +128,16 @@ def _model_evidence(explanation: records.Explanation) -> Iterator[MapEvidence]:
 
 
 def _baseline_evidence(
-    explanation: records.Explanation, protocol: protocols.Protocol, groups: tuple[str, ...]
+    explanation: records.Explanation,
+    truths: Sequence[localization.Truth],
+    protocol: protocols.Protocol,
+    groups: tuple[str, ...],
 ) -> Iterator[MapEvidence]:
     truth = explanation.ground_truth
     if truth.boxes is None and truth.masks is None:
         return
-    measured = baselines.localize(
-        explanation.source, truth, explanation.class_ids, explanation.ranks, protocol, groups, _BASELINE_CELLS
+    measured = baselines.measure(
+        explanation.source, truths, explanation.class_ids, explanation.ranks, protocol, groups, _BASELINE_CELLS
     )
     for name, scores in measured.items():
         for targets, evidence in zip(explanation.targets, scores.evidence, strict=True):

@@ -1,19 +1,19 @@
 """Maps that know nothing of the image: what any method must beat.
 
-They go through `localization.localize` like the maps of a method.
+They go through `localization.measure` like the maps of a method.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from transforms import records
-from transforms.metrics import localization, protocols
+from transforms.metrics import localization, pointing_game, protocols
 
 BASELINES = {
     "baseline_centre": "a cone: strongest in the centre of the image, falling with the distance from it",
@@ -39,9 +39,9 @@ def baseline_maps(height: int, width: int) -> dict[str, npt.NDArray[np.float32]]
     return maps
 
 
-def localize(
+def measure(
     source: records.Source,
-    ground_truth: records.GroundTruth,
+    truths: Sequence[localization.Truth],
     class_ids: npt.ArrayLike,
     ranks: npt.ArrayLike,
     protocol: protocols.Protocol,
@@ -51,17 +51,20 @@ def localize(
     """Scores of every baseline for the classes of one image, by name.
 
     Args:
-        source, ground_truth, class_ids, ranks, protocol, groups: as of `localization.localize`.
+        source, class_ids, ranks, protocol, groups: as of `localization.localize`.
+        truths: of `localization.truths`, one per class.
         cells: of a side of the baseline maps, which cover the whole original image; odd numbers have a centre cell.
     """
     whole = dataclasses.replace(source, view=(0.0, 0.0, float(source.width), float(source.height)))
     measured = tuple(sorted(set(groups) - {"statistics"}))
-    found = localization.truths(ground_truth, whole, class_ids, protocol)
     scores = {}
     for name, raw in baseline_maps(cells, cells).items():
-        maps = np.broadcast_to(raw, (len(found), cells, cells))
-        frames = [_framed(name, cells, protocol, measured)] * len(found)
-        scores[name] = localization.measure(maps, frames, whole, found, class_ids, ranks, protocol, measured)
+        maps = np.broadcast_to(raw, (len(truths), cells, cells))
+        point = _point(name, cells, source.width, source.height) if "pointing" in measured else None
+        frame = dataclasses.replace(_framed(name, cells, protocol, measured), point=point)
+        scores[name] = localization.measure(
+            maps, [frame] * len(truths), whole, truths, class_ids, ranks, protocol, measured
+        )
     return scores
 
 
@@ -70,3 +73,10 @@ def _framed(name: str, cells: int, protocol: protocols.Protocol, groups: tuple[s
     """A baseline in the frame. It covers the whole image, so it is the same for images of any size."""
     whole = records.Source("", "", 0, "", cells, cells, (0.0, 0.0, float(cells), float(cells)))
     return localization.framed(baseline_maps(cells, cells)[name], whole, protocol, groups)
+
+
+@functools.lru_cache(maxsize=4096)
+def _point(name: str, cells: int, width: int, height: int) -> tuple[int, int]:
+    """Where a baseline is strongest in images of one size."""
+    raw = baseline_maps(cells, cells)[name]
+    return pointing_game.point(raw, (0.0, 0.0, float(width), float(height)), width, height)

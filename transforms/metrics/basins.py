@@ -27,7 +27,7 @@ MAX_PIXELS = 1 << _POSITION_BITS
 
 @compiled.function
 def _greatest_neighbours(values: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.uint32]:
-    """For each pixel where the greatest is of itself and its neighbours, ties by position; 0 in the first and last row."""
+    """For each pixel, which is the greatest of itself and its neighbours, ties by position; 0 in the outer rows."""
     size = len(values)
     key = np.empty(size, np.uint32)
     for pixel in range(size):
@@ -56,7 +56,7 @@ def _label(
     for start in range(width, len(values) - width):
         if values[start] == 0 or basin[start] >= 0:
             continue
-        pixel, length = start, 0
+        pixel, length = np.int64(start), 0
         while basin[pixel] < 0:
             following = np.int64(greatest[pixel])
             if following == pixel:

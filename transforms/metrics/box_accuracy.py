@@ -20,7 +20,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from transforms.metrics import boxes, component_trees, outlines, protocols
+from transforms.metrics import boxes, compiled, component_trees, outlines, protocols
 
 Floats = npt.NDArray[np.float64]
 
@@ -93,12 +93,6 @@ def level_boxes(image: npt.NDArray[np.uint8], *, hole_boxes: bool) -> LevelBoxes
     return LevelBoxes(int(image.max()), spans, found.astype(np.float64), largest)
 
 
-def _ends_of(found: Floats, protocol: protocols.Protocol) -> Floats:
-    if not protocol.clip_box_end:
-        return found
-    return np.minimum(found, [np.inf, np.inf, protocol.frame_px - 1, protocol.frame_px - 1])
-
-
 def level_ious(found: LevelBoxes, truths: Floats, protocol: protocols.Protocol) -> LevelIous:
     """Best IoU of the estimated boxes with any true box, at every level.
 
@@ -107,12 +101,52 @@ def level_ious(found: LevelBoxes, truths: Floats, protocol: protocols.Protocol) 
         truths: ``(M, 4)``, M >= 1, in the frame (`boxes.to_frame`).
     """
     inclusive = protocol.inclusive_iou
-    best = boxes.iou(_ends_of(found.all, protocol), truths, inclusive=inclusive).max(axis=1)
     origin = boxes.iou(np.zeros((1, 4)), truths, inclusive=inclusive).max() if protocol.origin_box else 0.0
-    empty = found.largest < 0
-    single = np.where(empty, origin, np.append(best, origin)[found.largest])
-    multi = np.where(empty, origin, component_trees.highest(found.spans, best))
-    return LevelIous(found.peak, np.stack([single, multi]))
+    end = protocol.frame_px - 1.0 if protocol.clip_box_end else np.inf
+    extra = 1.0 if inclusive else 0.0
+    best = _best_per_level(found.spans, found.all, found.largest, np.asarray(truths, np.float64), extra, end, origin)
+    return LevelIous(found.peak, best)
+
+
+@compiled.function
+def _best_per_level(
+    spans: npt.NDArray[np.int32],
+    found: Floats,
+    largest: npt.NDArray[np.int64],
+    truths: Floats,
+    extra: float,
+    end: float,
+    origin: float,
+) -> Floats:
+    """`LevelIous.best`, by the arithmetic of `boxes.iou`.
+
+    Args:
+        spans, found, largest: of `LevelBoxes`.
+        truths: ``(M, 4)``.
+        extra: what an inclusive end adds to a side.
+        end: the greatest end that a box may have.
+        origin: IoU at levels without foreground.
+    """
+    best = np.zeros((2, component_trees.LEVELS))
+    for node in range(len(found)):
+        x0, y0, x1, y1 = found[node, 0], found[node, 1], min(found[node, 2], end), min(found[node, 3], end)
+        area = max(x1 - x0 + extra, 0.0) * max(y1 - y0 + extra, 0.0)
+        highest = 0.0
+        for truth in range(len(truths)):
+            tx0, ty0, tx1, ty1 = truths[truth, 0], truths[truth, 1], truths[truth, 2], truths[truth, 3]
+            width = max(min(x1, tx1) - max(x0, tx0) + extra, 0.0)
+            common = width * max(min(y1, ty1) - max(y0, ty0) + extra, 0.0)
+            union = area + max(tx1 - tx0 + extra, 0.0) * max(ty1 - ty0 + extra, 0.0) - common
+            if union > 0:
+                highest = max(highest, common / union)
+        for level in range(spans[node, 0], spans[node, 1]):
+            best[MULTI, level] = max(best[MULTI, level], highest)
+            if largest[level] == node:
+                best[SINGLE, level] = highest
+    for level in range(component_trees.LEVELS):
+        if largest[level] < 0:
+            best[SINGLE, level] = best[MULTI, level] = origin
+    return best
 
 
 def box_at(found: LevelBoxes, threshold: float) -> Floats:
@@ -128,8 +162,20 @@ def iou_at(ious: LevelIous, threshold: float) -> Floats:
 
 def box_hits(ious: LevelIous, values: Floats, limits: tuple[float, ...]) -> npt.NDArray[np.bool_]:
     """Whether the image is right: bool ``(2, limits, thresholds)``, first axis `SINGLE` and `MULTI`."""
-    best = ious.best[:, levels(ious.peak, values)]
-    return best[:, None, :] >= np.array(limits)[None, :, None]
+    return _spread(ious.best, levels(ious.peak, values), np.array(limits))
+
+
+@compiled.function
+def _spread(best: Floats, at: npt.NDArray[np.int64], limits: Floats) -> npt.NDArray[np.bool_]:
+    hits = np.empty((len(best), len(limits), len(at)), np.bool_)
+    right = np.empty(component_trees.LEVELS, np.bool_)
+    for mode in range(len(best)):
+        for limit in range(len(limits)):
+            for level in range(component_trees.LEVELS):
+                right[level] = best[mode, level] >= limits[limit]
+            for i in range(len(at)):
+                hits[mode, limit, i] = right[at[i]]
+    return hits
 
 
 def max_box_acc(counts: npt.NDArray[np.integer], images: int, limits: tuple[float, ...]) -> float:

@@ -218,16 +218,6 @@ def holes(image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int32], npt.NDAr
 
 
 @compiled.function
-def highest(spans: npt.NDArray[np.int32], values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """For each t, the greatest of `values` (none below 0) among what exists there; 0 where nothing does."""
-    best = np.zeros(LEVELS)
-    for node in range(len(spans)):
-        for level in range(spans[node, 0], spans[node, 1]):
-            best[level] = max(best[level], values[node])
-    return best
-
-
-@compiled.function
 def population(spans: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
     """For each t, how many exist there."""
     change = np.zeros(LEVELS + 1, np.int64)

@@ -75,7 +75,7 @@ class Scores:
         boxes: float64 ``(L, 4)``, box of the largest contour at the protocol's ``box_threshold``, in pixels of the
             original image, end exclusive; NaN where the map gives none.
         values: ``(column, float64 (L,))`` pairs, the columns of the groups that were asked for; NaN where missing.
-        health: names of the health flags of each map.
+        health: names of the health flags of each map; none if statistics are not asked for.
         evidence: one per class.
     """
 
@@ -162,11 +162,13 @@ class Framed:
         heatmap: ``(frame, frame)`` in [0, 1].
         found: its boxes at every level, or None if boxes are not asked for.
         evidence: ``(frame, frame)``, the positive part on its own scale, or None if energy is not asked for.
+        point: pixel ``(x, y)`` of the original image where the map is strongest, if it is known already.
     """
 
     heatmap: npt.NDArray[np.floating]
     found: box_accuracy.LevelBoxes | None
     evidence: npt.NDArray[np.floating] | None
+    point: tuple[int, int] | None = None
 
 
 def framed(
@@ -251,7 +253,8 @@ def measure(
         finite = {name: float(table[name][number]) for name in names if math.isfinite(table[name][number])}
         evidence.append(Evidence(ids[number], {**finite, **_top_k(finite, places[number])}, hits, pixels))
     values_of = tuple((name, table[name]) for name in names)
-    return Scores(estimated, values_of, map_statistics.health(maps), tuple(evidence))
+    health = map_statistics.health(maps) if "statistics" in groups else ((),) * len(maps)
+    return Scores(estimated, values_of, health, tuple(evidence))
 
 
 def _against(
@@ -280,7 +283,7 @@ def _against(
         gain = energy.energy_gain(share, area)
         values.update({"energy_share": share, "energy_area": area, "energy_gain": gain})
     if "pointing" in groups and truth.region is not None and not truth.difficult:
-        values["pointing_hit"] = _pointing(raw, source, truth, protocol)
+        values["pointing_hit"] = _pointing(raw, frame, source, truth, protocol)
     return values, hits, pixels
 
 
@@ -295,11 +298,11 @@ def _edges(protocol: protocols.Protocol) -> Floats:
 
 
 def _pointing(
-    raw: npt.NDArray[np.floating], source: records.Source, truth: Truth, protocol: protocols.Protocol
+    raw: npt.NDArray[np.floating], frame: Framed, source: records.Source, truth: Truth, protocol: protocols.Protocol
 ) -> float:
     if not np.isfinite(raw).all():
         return 0.0
-    x, y = pointing_game.point(raw, source.view, source.width, source.height)
+    x, y = frame.point or pointing_game.point(raw, source.view, source.width, source.height)
     if truth.masks is not None:
         return float(pointing_game.hits_masks(x, y, truth.masks, protocol.point_tolerance_px))
     if truth.boxes is None:

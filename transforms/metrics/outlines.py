@@ -45,7 +45,7 @@ def _area(framed: npt.NDArray[np.uint8], width: int, level: int, first: int) -> 
             turned += 1
         direction = turned % 8
         if pixel == first and direction == first_direction:
-            return abs(twice_area) / 2
+            return float(abs(twice_area) / 2)
 
 
 @compiled.function

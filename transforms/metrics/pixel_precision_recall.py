@@ -16,6 +16,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from transforms.metrics import compiled
+
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Counts = npt.NDArray[np.integer]
@@ -64,16 +66,26 @@ def histogram(
     Returns:
         int64 ``(2, bins)``.
     """
-    bins = len(bin_edges)
-    scores = heatmap.ravel()
-    # A guess that is off by one at most, because a multiple of the step is not exact; then put right by the edges.
-    index = (scores * (bins - 1)).astype(np.int64)
-    index -= scores < bin_edges[index]
-    index += scores >= np.append(bin_edges, np.inf)[index + 1]
-    index += np.where(inside.ravel(), 0, bins)
-    if not scored.all():
-        index = index[scored.ravel()]
-    return np.bincount(index, minlength=2 * bins).reshape(2, bins)
+    return _histogram(heatmap, inside, scored, np.append(bin_edges, np.inf))
+
+
+@compiled.function
+def _histogram(
+    heatmap: npt.NDArray[np.floating], inside: Bools, scored: Bools, bounds: Floats
+) -> npt.NDArray[np.int64]:
+    """`histogram`; `bounds` are the edges of its bins and infinity."""
+    bins = len(bounds) - 1
+    counts = np.zeros((2, bins), np.int64)
+    for y in range(heatmap.shape[0]):
+        for x in range(heatmap.shape[1]):
+            score = np.float64(heatmap[y, x])
+            # A guess that is off by one at most, because a multiple of the step is not exact; then put right.
+            place = int(score * (bins - 1))
+            place -= score < bounds[place]
+            place += score >= bounds[place + 1]
+            if scored[y, x]:
+                counts[OBJECT if inside[y, x] else OTHER, place] += 1
+    return counts
 
 
 def cumulative(counts: Counts) -> npt.NDArray[np.int64]:
