@@ -75,7 +75,7 @@ def _status(error: Exception) -> int | None:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "RunFailed" in kinds:
         return FAILED
-    return USAGE if kinds & {"RunDirectoryError", "ModelError", "RenderError"} else None
+    return USAGE if kinds & {"RunDirectoryError", "ModelError", "ConditionError"} else None
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,13 +13,11 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from pipeline import map_images, map_scan, source_images, source_truth
-from transforms.methods import heatmaps
 
 IMAGE_PX = 240
 HEAT_PX = 120
@@ -51,15 +49,8 @@ class Picture:
     row: Mapping[str, Any]
 
 
-def raw_map(row: Mapping[str, Any]) -> npt.NDArray[np.float32]:
-    """The raw map of a row: heatmap * heatmap_scale, ``(heatmap_height, heatmap_width)``."""
-    steps = np.array(row["heatmap"], np.float32).reshape(row["heatmap_height"], row["heatmap_width"])
-    scaled: npt.NDArray[np.float32] = steps * np.float32(row["heatmap_scale"])
-    return scaled
-
-
 class Album:
-    """Pictures of rows, each source image read once.
+    """Pictures of rows, each source image read once; `problems` says why images are missing.
 
     Args:
         manifest: of the run.
@@ -71,7 +62,8 @@ class Album:
         self._sources: dict[source_images.Place, source_images.SourceRecord] = {}
         self._images: dict[source_images.Place, str] = {}
         places = {_place(row) for row in rows}
-        for source in source_images.source_records(manifest, places):
+        self.problems: list[str] = []
+        for source in source_images.source_records(manifest, places, self.problems):
             pixels = source.pixels()
             if pixels is not None:
                 self._sources[source.place] = source
@@ -112,10 +104,8 @@ def jpeg_uri(pixels: source_images.Pixels) -> str:
 
 def heat_uri(row: Mapping[str, Any]) -> str:
     """The heatmap of a row over its whole image, by `heatmaps.heatmap`."""
-    image_size = (row["image_width"], row["image_height"])
-    view = (row["view_x0"], row["view_y0"], row["view_x1"], row["view_y1"])
-    size = map_images.fitted(image_size, HEAT_PX)
-    return _palette_uri(heatmaps.heatmap(raw_map(row), size, view=view, image_size=image_size), transparent=True)
+    size = map_images.fitted((row["image_width"], row["image_height"]), HEAT_PX)
+    return _palette_uri(map_images.row_heat(row, size), transparent=True)
 
 
 def mean_uri(energy: npt.NDArray[np.float64], top: float) -> str:
@@ -126,17 +116,13 @@ def mean_uri(energy: npt.NDArray[np.float64], top: float) -> str:
 def _palette_uri(heat: npt.NDArray[np.floating], transparent: bool) -> str:
     levels = np.rint(heat * (LEVELS - 1)).astype(np.uint8)
     image = Image.fromarray(levels, mode="P")
-    colours, alpha = _palette()
-    image.putpalette(colours)
+    image.putpalette(map_images.colours(LEVELS).tobytes())
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True, **({"transparency": alpha} if transparent else {}))
+    image.save(buffer, format="PNG", optimize=True, **({"transparency": _alpha()} if transparent else {}))
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 @functools.cache
-def _palette() -> tuple[bytes, bytes]:
-    """Colours and opacity of `LEVELS` steps of evidence."""
-    place = np.linspace(0, 1, LEVELS)
-    colours = np.rint(matplotlib.colormaps[map_images.COLOURS](place)[:, :3] * 255).astype(np.uint8)
-    alpha = np.rint(np.clip(place * 1.25, 0, 0.82) * 255).astype(np.uint8)
-    return colours.tobytes(), alpha.tobytes()
+def _alpha() -> bytes:
+    """The opacity of `LEVELS` steps of evidence."""
+    return np.rint(map_images.opacity(np.linspace(0, 1, LEVELS)) * 255).astype(np.uint8).tobytes()

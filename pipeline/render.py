@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import pathlib
-import re
 from typing import Any
 
-import duckdb
-import numpy as np
-
-from pipeline import map_images, run_directory, source_images
+from pipeline import chosen_rows, map_images, run_directory, source_images
 
 INDEX = "index.json"
 
@@ -22,11 +17,6 @@ _COLUMNS = (
     "heatmap_height", "heatmap_width",
 )  # fmt: skip
 _TOLD = ("image_id", "class_id", "class_name", "method", "target", "probability")
-_UNSAFE = re.compile(r"[^A-Za-z0-9-]+")
-
-
-class RenderError(ValueError):
-    """The condition is wrong; the message says how."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,12 +48,12 @@ def render(run_path: str, where: str, directory: str, *, limit: int, longest_px:
         longest_px: longer side of a picture; images are scaled down to it, never up.
 
     Raises:
-        RenderError: if the condition is not one, or names a column that is not there.
+        chosen_rows.ConditionError: if the condition is not one, or names a column that is not there.
         run_directory.RunDirectoryError: if the run is not finished.
     """
     run = run_directory.RunDirectory(run_path)
     manifest = run.read_manifest()
-    rows, matched = _rows(run, where, limit)
+    rows, matched = chosen_rows.choose(run, where, limit, _COLUMNS)
     target = pathlib.Path(directory)
     target.mkdir(parents=True, exist_ok=True)
     of_place: dict[source_images.Place, list[int]] = {}
@@ -87,45 +77,11 @@ def render(run_path: str, where: str, directory: str, *, limit: int, longest_px:
     return Rendered(directory, files, matched, sum(shown))
 
 
-def _rows(run: run_directory.RunDirectory, where: str, limit: int) -> tuple[list[dict[str, Any]], int]:
-    """The first rows that fulfil the condition, and how many do."""
-    table = run.open_table("explanations")
-    # The condition may only look at the table: no files, no network, no other statement.
-    with duckdb.connect(":memory:", config={"python_enable_replacements": "false"}) as connection:
-        connection.register("explanations", table)
-        connection.execute("SET enable_external_access = false; SET lock_configuration = true")
-        chosen = f"FROM explanations WHERE (\n{where.strip() or 'true'}\n)"
-        columns = ", ".join(_COLUMNS)
-        query = f"SELECT {columns} {chosen} ORDER BY image_id, method, class_id LIMIT {int(limit)}"
-        try:
-            if len(connection.extract_statements(query)) != 1:
-                raise RenderError(f"--where {where!r} is more than one statement; give one condition")
-            found = connection.execute(query)
-            names = [column[0] for column in found.description]
-            rows = [dict(zip(names, values, strict=True)) for values in found.fetchall()]
-            count = connection.execute(f"SELECT count(*) {chosen}").fetchone()
-        except duckdb.Error as error:
-            problem = " ".join(str(error).split())
-            known = ", ".join(table.schema.names)
-            raise RenderError(
-                f"--where {where!r} is no condition over explanations: {problem}; columns: {known}"
-            ) from None
-    assert count is not None
-    return rows, int(count[0])
-
-
 def _draw(row: dict[str, Any], pixels: source_images.Pixels | None, path: pathlib.Path, longest_px: int) -> None:
-    image_size = (row["image_width"], row["image_height"])
-    size = map_images.fitted(image_size, longest_px)
-    raw = np.array(row["heatmap"], np.float32).reshape(row["heatmap_height"], row["heatmap_width"])
-    raw = raw * np.float32(row["heatmap_scale"])
-    view = (row["view_x0"], row["view_y0"], row["view_x1"], row["view_y1"])
+    size = map_images.fitted((row["image_width"], row["image_height"]), longest_px)
     picture = None if pixels is None else map_images.scaled(pixels, size)
-    path.write_bytes(map_images.png(map_images.overlay(raw, view, image_size, size, picture)))
+    path.write_bytes(map_images.png(map_images.coloured(map_images.row_heat(row, size), picture)))
 
 
 def _name(number: int, row: dict[str, Any]) -> str:
-    """A file name that is safe on any disk, whatever the ids hold, and of its own for every row."""
-    key = json.dumps([row["image_id"], row["class_id"], row["method"]]).encode()
-    parts = [_UNSAFE.sub("-", str(row[name])).strip("-")[:40] for name in ("image_id", "class_name", "method")]
-    return "_".join([f"{number:05d}", *filter(None, parts), hashlib.sha256(key).hexdigest()[:8]]) + ".png"
+    return chosen_rows.file_name(number, row, ("image_id", "class_name", "method"), ".png")

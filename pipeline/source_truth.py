@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -51,19 +52,12 @@ def _box_features(
     sides = {f"box_{side}": names[f"box_{side}"] for side in ("ymin", "xmin", "ymax", "xmax")}
     if names["boxes"] is not None:
         sides = dict.fromkeys(sides)
-    unused = dict.fromkeys(
-        ("image_id", "label", "labels", "box_difficult", "instance_masks", "mask_class", "semantic_mask", "ignore_mask",
-         "image_format", "height", "width", "channels")
-    )  # fmt: skip
-    return features.FeatureMap(
-        image=str(names["image"]),
+    return dataclasses.replace(
+        source_images.image_features(source.settings),
+        image_format=None,
+        raw_shape=source.raw_shape,
         bbox=names["boxes"],
         box_class=names["box_class"],
-        raw_shape=source.settings.raw_shape,
-        slices=(),
-        label_offset=source.settings.label_offset,
         label_vocabulary=tuple(class_names) if class_names and unique else None,
-        required=(),
         **sides,
-        **unused,
     )

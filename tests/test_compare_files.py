@@ -138,7 +138,7 @@ def test_an_overlay_keeps_the_picture_where_there_is_no_evidence():
     alone = map_images.overlay(raw, (0, 0, 2, 1), (2, 1), (1, 2))
     mixed = map_images.overlay(raw, (0, 0, 2, 1), (2, 1), (1, 2), picture)
     assert mixed[0, 0].tolist() == [100, 100, 100]
-    np.testing.assert_array_equal(mixed[0, 1], np.rint(100 * 0.35 + alone[0, 1] * 0.65))
+    np.testing.assert_array_equal(mixed[0, 1], np.rint(100 * (1 - 0.82) + alone[0, 1] * 0.82))
     assert alone[0, 0].tolist() == [0, 0, 4] and alone[0, 1].tolist() == [252, 255, 164]  # ends of inferno
 
 

@@ -36,7 +36,7 @@ def test_heatmap_is_the_documented_one_and_transparent_without_evidence():
     given = row()
     image = opened(pictures.heat_uri(given)).convert("RGBA")
     assert image.size == (40, 20)
-    heat = heatmaps.heatmap(pictures.raw_map(given), (20, 40))
+    heat = heatmaps.heatmap(map_images.raw_map(given), (20, 40))
     alpha = np.asarray(image)[..., 3] / 255
     # Opacity is 1.25 times the heat, at most 0.82, in steps of 1 / 47.
     np.testing.assert_allclose(alpha, np.clip(np.rint(heat * 47) / 47 * 1.25, 0, 0.82), atol=0.003)
@@ -60,7 +60,7 @@ def test_large_images_become_small_and_keep_their_shape():
 
 def test_mean_map_keeps_its_cells_and_one_scale():
     image = np.asarray(opened(pictures.mean_uri(np.array([[0.0, 0.1], [0.2, 0.4]]), 0.2)).convert("RGB")).astype(int)
-    colours = np.asarray(map_images._table()).astype(int)
+    colours = map_images.colours(256).astype(int)
     np.testing.assert_allclose(image[0, 0], colours[0], atol=1)
     np.testing.assert_allclose(image[1, 0], colours[255], atol=1)  # at the top of the scale
     np.testing.assert_allclose(image[1, 1], colours[255], atol=1)  # beyond it

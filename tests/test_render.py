@@ -13,7 +13,7 @@ import sample_shards
 from audit_runs import Row, write_run
 from PIL import Image
 
-from pipeline import map_images, render
+from pipeline import chosen_rows, map_images, render
 from transforms import tfexample
 
 GREY = np.full((100, 200, 3), 120, np.uint8)
@@ -56,7 +56,7 @@ def test_the_condition_chooses_the_rows(run, tmp_path):
     # No evidence in the upper left: the image shows through. All of it in the lower right corner.
     assert shown[0, 0].tolist() == [120, 120, 120]
     alone = map_images.overlay(np.array([[0, 0], [0, 8]], np.float32), (0, 0, 200, 100), (200, 100), (100, 200))
-    np.testing.assert_array_equal(shown[99, 199], np.rint(120 * 0.35 + alone[99, 199] * 0.65))
+    np.testing.assert_array_equal(shown[99, 199], np.rint(120 * (1 - 0.82) + alone[99, 199] * 0.82))
 
 
 def test_an_image_that_changed_is_not_shown(run, tmp_path):
@@ -100,7 +100,7 @@ def test_a_condition_may_hold_a_comment(run, tmp_path):
 def test_a_condition_is_only_a_condition(run, tmp_path, where):
     secret = tmp_path / "secret.txt"
     secret.write_text("changed")
-    with pytest.raises(render.RenderError, match="--where"):
+    with pytest.raises(chosen_rows.ConditionError, match="--where"):
         drawn(run, where.format(path=tmp_path / "written.csv", file=secret), tmp_path)
     assert not (tmp_path / "written.csv").exists()
 

@@ -6,7 +6,8 @@ The format gives random access and checks each record by itself, so damage costs
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import os
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from transforms import records
@@ -39,6 +40,24 @@ def read_records(path: str, start: int, stop: int, first: int) -> Iterator[tuple
     if start <= missing < stop:
         message = f"the file is damaged or cut: its index lists {available} records, fewer than its dataset says"
         yield missing, records.DataError("truncated_shard", message)
+
+
+def read_at(path: str, indices: Collection[int]) -> Iterator[tuple[int, bytes]]:
+    """Chosen records of one file, in order, each with its index; those that are not there or damaged are left out.
+
+    Args:
+        path: a local file.
+        indices: of the records, from 0.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    if not os.path.exists(path):
+        raise FileNotFoundError(path)
+    for index in sorted(indices):
+        for found, record in read_records(path, index, index + 1, index):
+            if isinstance(record, bytes):
+                yield found, record
 
 
 def _read_one(reader: Any, index: int) -> bytes | records.DataError:

@@ -15,7 +15,7 @@ import io
 import struct
 import typing
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import google_crc32c
 
@@ -36,6 +36,12 @@ class ByteStream(typing.Protocol):
     """What is needed of an open file. `read` may return fewer bytes than asked for; none means the end."""
 
     def read(self, size: int, /) -> bytes: ...
+
+
+class SeekableStream(ByteStream, typing.Protocol):
+    """An open file in which a reader can move."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
 
 
 def masked_crc(data: bytes) -> int:
@@ -76,6 +82,38 @@ def read_records(stream: ByteStream, compression: str) -> Iterator[bytes]:
         yield _record_after(header, plain)
 
 
+def read_at(stream: SeekableStream, compression: str, indices: Collection[int]) -> Iterator[tuple[int, bytes]]:
+    """Chosen records of one file, in order, each with its index; an index behind the last record gives nothing.
+
+    In a plain file the records between are not read, only the length of each; a compressed one is read up to the last
+    chosen record.
+
+    Args:
+        stream: as of `read_records`.
+        compression: one of `COMPRESSIONS`.
+        indices: of the records, from 0.
+
+    Raises:
+        DataError: as `read_records`, for damage before the last chosen record.
+    """
+    last = max(indices, default=-1)
+    head = _read_exactly(stream, _HEADER.size)
+    stream.seek(0)
+    if (sniff_compression(head) if compression == "auto" else compression) != "none":
+        for index, record in zip(range(last + 1), read_records(stream, compression), strict=False):
+            if index in indices:
+                yield index, record
+        return
+    for index in range(last + 1):
+        header = _read_exactly(stream, _HEADER.size)
+        if not header:
+            return
+        if index in indices:
+            yield index, _record_after(header, stream)
+        else:
+            stream.seek(_length_of(header) + _CRC.size, 1)
+
+
 def sniff_compression(head: bytes) -> str:
     """``none``, ``gzip`` or ``zlib``, from the first 12 bytes of a file.
 
@@ -91,7 +129,7 @@ def sniff_compression(head: bytes) -> str:
     return "none"
 
 
-def _record_after(header: bytes, stream: ByteStream) -> bytes:
+def _length_of(header: bytes) -> int:
     if len(header) < _HEADER.size:
         raise _truncated("the header of a record", _HEADER.size, len(header))
     length, length_crc = _HEADER.unpack(header)
@@ -99,6 +137,11 @@ def _record_after(header: bytes, stream: ByteStream) -> bytes:
         raise records.DataError(
             "corrupt_shard", "the checksum of a record's length is wrong: the file is damaged here or is no TFRecord"
         )
+    return int(length)
+
+
+def _record_after(header: bytes, stream: ByteStream) -> bytes:
+    length = _length_of(header)
     data = _read_exactly(stream, length)
     if len(data) < length:
         raise _truncated("a record", length, len(data))
