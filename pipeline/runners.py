@@ -12,7 +12,7 @@ from pipeline import config
 
 RUNNERS = {
     # Never the bare DirectRunner: it may try to download another engine without a time-out.
-    "direct": "FnApiRunner",
+    "direct": "pipeline.direct_runner.DirectRunner",
     "flink": "FlinkRunner",
     "dataflow": "DataflowRunner",
     "spark": "SparkRunner",

@@ -16,7 +16,7 @@ def section(**values) -> config.RunnerConfig:
 
 def test_direct_is_the_in_process_runner_with_threads():
     assert runners.beam_arguments(section(workers=3), []) == [
-        "--runner=FnApiRunner",
+        "--runner=pipeline.direct_runner.DirectRunner",
         "--direct_running_mode=multi_threading",
         "--direct_num_workers=3",
     ]

@@ -59,7 +59,7 @@ def localization(number: int) -> records.Localization:
     iou = nan if number % 3 == 0 else number / 16
     box = [nan] * 4 if number % 3 == 0 else [number, 0, number + 10.5, 480]
     scores = records.MethodScores("cam", np.array([box]), (("max_iou", np.array([iou])),), ((),))
-    return records.Localization(explanation, (scores,))
+    return records.Localization(explanation, (scores,), (None,))
 
 
 def pipeline() -> test_pipeline.TestPipeline:
@@ -227,7 +227,7 @@ def test_a_run_that_fails_leaves_temporary_files_that_the_run_directory_removes(
 def test_two_threads_write_every_row_once(tmp_path):
     run = run_directory.RunDirectory(str(tmp_path / "run"))
     run.create({}, overwrite=False)
-    modes = ["--runner=FnApiRunner", "--direct_running_mode=multi_threading", "--direct_num_workers=2"]
+    modes = ["--runner=pipeline.direct_runner.DirectRunner", "--direct_running_mode=multi_threading", "--direct_num_workers=2"]
     with beam.Pipeline(options=pipeline_options.PipelineOptions(modes)) as p:
         made = p | beam.Create(range(40)) | beam.Map(localization).with_output_types(records.Localization)
         _ = made | write.WriteExplanations(run.path_of("explanations"), explanations_schema(), CLASS_NAMES, LIMITS)
@@ -303,7 +303,7 @@ def test_masks_are_not_held_while_rows_are_collected():
     masked = records.GroundTruth(masks=np.ones((1, 480, 640), bool))
     plain = localization(1)
     heavy = records.Localization(
-        records.Explanation(**{**vars(plain.explanation), "ground_truth": masked}), plain.scores
+        records.Explanation(**{**vars(plain.explanation), "ground_truth": masked}), plain.scores, plain.true_boxes
     )
     light = write._without_ground_truth(heavy)
     assert light.explanation.ground_truth.masks is None
