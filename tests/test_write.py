@@ -227,7 +227,11 @@ def test_a_run_that_fails_leaves_temporary_files_that_the_run_directory_removes(
 def test_two_threads_write_every_row_once(tmp_path):
     run = run_directory.RunDirectory(str(tmp_path / "run"))
     run.create({}, overwrite=False)
-    modes = ["--runner=pipeline.direct_runner.DirectRunner", "--direct_running_mode=multi_threading", "--direct_num_workers=2"]
+    modes = [
+        "--runner=pipeline.direct_runner.DirectRunner",
+        "--direct_running_mode=multi_threading",
+        "--direct_num_workers=2",
+    ]
     with beam.Pipeline(options=pipeline_options.PipelineOptions(modes)) as p:
         made = p | beam.Create(range(40)) | beam.Map(localization).with_output_types(records.Localization)
         _ = made | write.WriteExplanations(run.path_of("explanations"), explanations_schema(), CLASS_NAMES, LIMITS)
