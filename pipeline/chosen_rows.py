@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from pipeline import run_directory
 
@@ -23,16 +24,14 @@ class ConditionError(ValueError):
     """The condition is wrong; the message says how."""
 
 
-def choose(
-    run: run_directory.RunDirectory, where: str, limit: int, columns: Sequence[str]
-) -> tuple[list[dict[str, Any]], int]:
+def choose(run: run_directory.RunDirectory, where: str, limit: int, columns: Sequence[str]) -> tuple[pa.Table, int]:
     """The first `limit` rows that fulfil a condition, in order of image, method and class, and how many do.
 
     Args:
         run: a finished run.
         where: SQL condition, such as ``method = 'grad_cam' and probability > .9``; empty for every row.
         limit: at most so many rows.
-        columns: to read; those that the run does not have are None.
+        columns: to read.
 
     Raises:
         ConditionError: if the condition is not one, or names a column that is not there.
@@ -40,21 +39,18 @@ def choose(
     """
     table = run.open_table("explanations")
     known = set(table.schema.names)
-    selected = ", ".join(name if name in known else f"NULL AS {name}" for name in columns)
+    selected = ", ".join(f'"{name}"' for name in columns)
+    order = "image_id, shard, record_index, method, class_id"
     # The condition may only look at the table: no files, no network, no other statement.
     with duckdb.connect(":memory:", config={"python_enable_replacements": "false"}) as connection:
         connection.register("explanations", table)
         connection.execute("SET enable_external_access = false; SET lock_configuration = true")
         chosen = f"FROM explanations WHERE (\n{where.strip() or 'true'}\n)"
-        query = (
-            f"SELECT {selected} {chosen} ORDER BY image_id, shard, record_index, method, class_id LIMIT {int(limit)}"
-        )
+        query = f"SELECT {selected} {chosen} ORDER BY {order} LIMIT {int(limit)}"
         try:
             if len(connection.extract_statements(query)) != 1:
                 raise ConditionError(f"--where {where!r} is more than one statement; give one condition")
-            found = connection.execute(query)
-            names = [column[0] for column in found.description]
-            rows = [dict(zip(names, values, strict=True)) for values in found.fetchall()]
+            rows = connection.sql(query).to_arrow_table()
             count = connection.execute(f"SELECT count(*) {chosen}").fetchone()
         except duckdb.Error as error:
             problem = " ".join(str(error).split())
@@ -65,15 +61,26 @@ def choose(
     return rows, int(count[0])
 
 
-def file_name(number: int, row: Mapping[str, Any], parts: Sequence[str], suffix: str) -> str:
+def without_maps(rows: pa.Table) -> list[dict[str, Any]]:
+    """The rows as dictionaries, without their maps, which would be lists of as many numbers as a map has cells."""
+    return rows.drop_columns(["heatmap"]).to_pylist()
+
+
+def with_map(rows: pa.Table, number: int, row: Mapping[str, Any]) -> dict[str, Any]:
+    """`row`, number `number` of `rows`, with its map as an array."""
+    return {**row, "heatmap": rows["heatmap"][number].values.to_numpy()}
+
+
+def file_name(number: int, row: Mapping[str, Any], parts: Sequence[str], suffix: str, *, readable: bool = True) -> str:
     """A file name that is safe on any disk, whatever the ids hold, and of its own for every row.
 
     Args:
         number: of the row; begins the name.
         row: the row.
-        parts: columns that make the name readable and unlike those of other rows.
+        parts: columns that the name is made of, beside the number.
         suffix: ``.png`` and the like.
+        readable: whether letters and digits of the parts are in the name; without them it says nothing.
     """
     key = json.dumps([row[name] for name in parts]).encode()
-    readable = [_UNSAFE.sub("-", str(row[name])).strip("-")[:40] for name in parts]
-    return "_".join([f"{number:05d}", *filter(None, readable), hashlib.sha256(key).hexdigest()[:8]]) + suffix
+    words = [_UNSAFE.sub("-", str(row[name])).strip("-")[:40] for name in parts] if readable else []
+    return "_".join([f"{number:05d}", *filter(None, words), hashlib.sha256(key).hexdigest()[:8]]) + suffix

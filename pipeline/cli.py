@@ -75,7 +75,7 @@ def _status(error: Exception) -> int | None:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "RunFailed" in kinds:
         return FAILED
-    return USAGE if kinds & {"RunDirectoryError", "ModelError", "ConditionError"} else None
+    return USAGE if kinds & {"RunDirectoryError", "ModelError", "ConditionError", "ExportError"} else None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -140,6 +140,19 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--limit", type=int, default=100, help="at most so many pictures (default: 100)")
     command.add_argument("--longest-px", type=int, default=512, help="longer side of a picture (default: 512)")
     command.set_defaults(function=_render)
+
+    command = commands.add_parser("export", help="write chosen rows as a dataset that FiftyOne or Hugging Face opens")
+    command.add_argument("run", metavar="RUN", help="a finished run")
+    command.add_argument("--to", required=True, metavar="DIRECTORY", help="a new directory for the dataset")
+    command.add_argument("--format", required=True, choices=("fiftyone", "huggingface"))
+    command.add_argument(
+        "--where", default="", metavar="CONDITION", help="SQL condition over the columns of explanations"
+    )
+    command.add_argument("--limit", type=int, default=1000, help="at most so many rows (default: 1000)")
+    command.add_argument(
+        "--longest-px", type=int, default=512, help="longer side of heatmaps and overlays (default: 512)"
+    )
+    command.set_defaults(function=_export)
 
     command = commands.add_parser("demo", help="build the bundled sample (dataset, model), run it and report")
     command.add_argument("--directory", default="runs/demo", help="where it all goes (default: runs/demo)")
@@ -270,6 +283,20 @@ def _render(options: argparse.Namespace, _: list[str]) -> int:
         f"{len(drawn.files)} of {drawn.matched} heatmaps drawn in {drawn.directory}, "
         f"{drawn.with_image} over their image\n"
     )
+    return OK
+
+
+def _export(options: argparse.Namespace, _: list[str]) -> int:
+    from pipeline import export
+
+    done = export.export(
+        options.run, options.to, options.format, where=options.where, limit=options.limit, longest_px=options.longest_px
+    )
+    sys.stdout.write(
+        f"{done.rows:,} of {done.matched:,} explanations of {done.images:,} images in {done.directory}, "
+        f"{done.with_image:,} images from their shards\n"
+    )
+    sys.stdout.writelines(f"  {problem}\n" for problem in done.problems)
     return OK
 
 

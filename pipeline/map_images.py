@@ -26,6 +26,9 @@ COLOURS = "inferno"
 
 _SLOPE, _MOST = 1.25, 0.82
 
+ALONE_PX = 512
+"""Longer side of a map that stands for its image."""
+
 
 def opacity(heat: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """How much a heatmap in [0, 1] hides of the image below: min(1.25 heat, 0.82)."""

@@ -53,7 +53,8 @@ def render(run_path: str, where: str, directory: str, *, limit: int, longest_px:
     """
     run = run_directory.RunDirectory(run_path)
     manifest = run.read_manifest()
-    rows, matched = chosen_rows.choose(run, where, limit, _COLUMNS)
+    table, matched = chosen_rows.choose(run, where, limit, _COLUMNS)
+    rows = chosen_rows.without_maps(table)
     target = pathlib.Path(directory)
     target.mkdir(parents=True, exist_ok=True)
     of_place: dict[source_images.Place, list[int]] = {}
@@ -62,11 +63,12 @@ def render(run_path: str, where: str, directory: str, *, limit: int, longest_px:
     shown = [False] * len(rows)
     for place, pixels in source_images.source_images(manifest, of_place):
         for number in of_place[place]:
-            _draw(rows[number], pixels, target / _name(number, rows[number]), longest_px)
+            row = chosen_rows.with_map(table, number, rows[number])
+            _draw(row, pixels, target / _name(number, row), longest_px)
             shown[number] = True
     for number, row in enumerate(rows):
         if not shown[number]:
-            _draw(row, None, target / _name(number, row), longest_px)
+            _draw(chosen_rows.with_map(table, number, row), None, target / _name(number, row), longest_px)
     files = tuple(_name(number, row) for number, row in enumerate(rows))
     index = [
         {"file": file, **{name: row[name] for name in _TOLD}, "with_image": with_image}
