@@ -6,6 +6,7 @@ Exit status: 0 done, 1 a run or gate failed, 2 wrong use or configuration.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -87,6 +88,14 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("run", help="run the job of a configuration file; Beam's own options go after --")
     _add_config(command)
+    command.add_argument(
+        "--reuse",
+        metavar="RUN",
+        help="take over what is unchanged from that run, finished or not; newest: the last one under output.root",
+    )
+    command.add_argument(
+        "--resume", action="store_true", help="go on with the unfinished run in output.directory, if there is one"
+    )
     command.set_defaults(function=_run)
 
     command = commands.add_parser(
@@ -191,7 +200,12 @@ def _add_overrides(command: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace, beam_options: list[str]) -> int:
-    settings = config.load(options.config, options.set)
+    overrides = list(options.set)
+    if options.reuse is not None:
+        overrides.append(f"output.reuse={json.dumps(options.reuse)}")
+    if options.resume:
+        overrides.append("output.resume=true")
+    settings = config.load(options.config, overrides)
     from pipeline import history, run
 
     result = run.run(settings, beam_options, sys.stderr)

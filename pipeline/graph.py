@@ -2,9 +2,9 @@
 
 ::
 
-    Read -> Decode -> Explain -> Localize -+-> WriteExplanations
-      |       |          |                 +-> Aggregate -> WriteSummary, WriteCurves
-      +-------+----------+--> WriteDeadLetters
+    Read -> [Reuse] -> Decode -> Explain -> Localize -+-> WriteExplanations
+      |                  |          |                 +-> Aggregate -> WriteSummary, WriteCurves
+      +------------------+----------+--> WriteDeadLetters
       (every collection) -> Account
 
 Reading a shard, decoding, explaining and making rows are one fused stage: images and heatmaps never leave the worker.
@@ -12,7 +12,7 @@ Reading a shard, decoding, explaining and making rows are one fused stage: image
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -30,6 +30,7 @@ from transforms import (
     localize,
     read,
     records,
+    reuse,
     schemas,
     write,
 )
@@ -46,18 +47,34 @@ def build(
     description: exposure.ModelDescription,
     class_names: Sequence[str],
     directory: run_directory.RunDirectory,
+    lookup: reuse.Reuse | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Add the whole job to `pipeline`."""
+    """Add the whole job to `pipeline`.
+
+    Args:
+        pipeline: to add it to.
+        planned: what to do.
+        description: of the model.
+        class_names: one for each of its classes.
+        directory: of the run.
+        lookup: finds what earlier runs are to lend; None for a run that explains everything.
+        metadata: further facts for the files of ``explanations``.
+    """
     settings = planned.settings
     encoded = pipeline | "Read" >> plan.read_transform(planned)
     parsed = encoded[read.MAIN_TAG]
     hints = settings.runner.resource_hints
-    explained = parsed | "ExplainImages" >> _ExplainImages(planned, description).with_resource_hints(**hints)
+    explained = parsed | "ExplainImages" >> _ExplainImages(planned, description, lookup).with_resource_hints(**hints)
     localized = explained["localized"]
     about = schemas.with_run_metadata
     facts = {"model_digest": description.digest, "protocol": settings.evaluate.protocol}
     _ = localized | "WriteExplanations" >> write.WriteExplanations(
-        directory.path_of("explanations"), about(explanations_schema(settings), facts), tuple(class_names), _LIMITS
+        directory.path_of("explanations"),
+        about(explanations_schema(settings), {**facts, **(metadata or {})}),
+        tuple(class_names),
+        _LIMITS,
+        directory.path_of(run_directory.UNFINISHED) if settings.output.journal else None,
     )
     numbers = explained["evidence"] | "Aggregate" >> aggregate.Aggregate(
         protocol=protocols.get(settings.evaluate.protocol),
@@ -88,19 +105,24 @@ def build(
         "dead_letters_explain": explained["dead_letters_explain"],
         "localized": localized,
     }
+    if lookup is not None:
+        counted |= {"reused": explained["reused"], "computed": explained["computed"]}
     _ = counted | "Account" >> account.Account(directory.path_of(run_directory.COUNTS))
 
 
 class _ExplainImages(beam.PTransform):
-    """Decode, explain and localize: the part that resource hints apply to, so that only encoded bytes come in."""
+    """Reuse, decode, explain, localize: what resource hints apply to, so that only encoded bytes come in."""
 
-    def __init__(self, planned: plan.Plan, description: exposure.ModelDescription) -> None:
+    def __init__(self, planned: plan.Plan, description: exposure.ModelDescription, lookup: reuse.Reuse | None) -> None:
         super().__init__()
+        self._lookup = lookup
         self._plan = planned
         self._description = description
 
     def expand(self, parsed: beam.PCollection) -> dict[str, beam.PCollection]:
         settings = self._plan.settings
+        if self._lookup is not None:
+            parsed = parsed | "Reuse" >> self._lookup
         decoded = parsed | "Decode" >> decode.Decode(
             image_options(self._plan, self._description), mask_options(self._plan)
         )
@@ -118,6 +140,8 @@ class _ExplainImages(beam.PTransform):
             "dead_letters_decode": decoded[records.DEAD_LETTER_TAG],
             "explained": explained[explain.MAIN_TAG],
             "skipped": explained[explain.SKIPPED_TAG],
+            "reused": explained[explain.REUSED_TAG],
+            "computed": explained[explain.COMPUTED_TAG],
             "dead_letters_explain": explained[records.DEAD_LETTER_TAG],
             "localized": localized[localize.MAIN_TAG],
             "evidence": localized[localize.EVIDENCE_TAG],
@@ -197,4 +221,5 @@ def explanations_schema(settings: config.RunConfig) -> pa.Schema:
         [schemas.ValueColumn(c.name, c.description, c.unit, c.range) for c in columns],
         settings.evaluate.slices,
         heatmap_dtype=settings.output.heatmap_dtype,
+        curves=assess.curves(settings.evaluate.faithfulness.metrics),
     )

@@ -18,7 +18,7 @@ from apache_beam.io import filesystems
 from apache_beam.options import pipeline_options
 from apache_beam.runners import runner as beam_runner
 
-from pipeline import config, graph, history, plan, progress, run_directory, runners
+from pipeline import config, graph, history, incremental, plan, progress, run_directory, runners
 from transforms import account, explain
 from transforms import progress as tally
 from transforms.methods import exposure
@@ -68,7 +68,7 @@ def run(settings: config.RunConfig, beam_options: Sequence[str], stream: TextIO)
     arguments = runners.beam_arguments(settings.runner, beam_options)
     planned = plan.make(settings)
     directory, manifest = _start(settings, arguments)
-    with _failure_recorded(directory, manifest):
+    with _told_how_to_go_on(directory, stream), _failure_recorded(directory, manifest):
         return _run(planned, arguments, directory, manifest, stream)
 
 
@@ -86,7 +86,9 @@ def _start(settings: config.RunConfig, arguments: Sequence[str]) -> tuple[run_di
     """The new run's directory, marked ``running``, and its first manifest."""
     directory = directory_of(settings.output)
     manifest = _first_manifest(settings, arguments)
-    directory.create(manifest, overwrite=settings.output.overwrite)
+    directory.check_free(overwrite=settings.output.overwrite, resume=settings.output.resume)
+    incremental.check_sources(settings.output, directory)
+    directory.create(manifest, overwrite=settings.output.overwrite, resume=settings.output.resume)
     return directory, manifest
 
 
@@ -135,6 +137,20 @@ def _failure_recorded(directory: run_directory.RunDirectory, manifest: dict[str,
         raise
 
 
+@contextlib.contextmanager
+def _told_how_to_go_on(directory: run_directory.RunDirectory, stream: TextIO) -> Iterator[None]:
+    """After a failure, say what is kept."""
+    try:
+        yield
+    except BaseException:
+        if directory.unfinished_files():
+            stream.write(
+                f"What was explained so far is kept in {directory.path_of(run_directory.UNFINISHED)}; run again with "
+                f"--resume, or with --reuse {directory.path}, to go on from there.\n"
+            )
+        raise
+
+
 def _shortened(text: str, limit: int = 3000) -> str:
     """The beginning of an error, and every cause in it: a cluster's error is mostly stack, with the reason inside."""
     if len(text) <= limit:
@@ -145,16 +161,26 @@ def _shortened(text: str, limit: int = 3000) -> str:
 
 
 def _prepare(
-    planned: plan.Plan, arguments: Sequence[str], directory: run_directory.RunDirectory, manifest: dict[str, Any]
+    planned: plan.Plan,
+    arguments: Sequence[str],
+    directory: run_directory.RunDirectory,
+    manifest: dict[str, Any],
+    stream: TextIO | None = None,
 ) -> beam.Pipeline:
     """The pipeline, after the model was loaded and described in `manifest`."""
     # Loaded here too: a wrong model fails before the first record, and on the direct runner the workers share it.
     engine, _ = explain.acquire_engine(planned.engine_spec)
     names = plan.class_names(planned, engine.description)
-    manifest |= describe(planned, engine.description, names)
+    taken = incremental.prepare(planned, engine, directory)
+    manifest |= describe(planned, engine.description, names) | {"keyed_by": taken.facts}
+    if taken.lookup is not None:
+        manifest["reused"] = taken.taken
     directory.write_manifest(manifest, "running")
+    if stream is not None:
+        stream.writelines(f"{line}\n" for line in taken.lines)
     pipeline = beam.Pipeline(options=pipeline_options.PipelineOptions(list(arguments)))
-    graph.build(pipeline, planned, engine.description, names, directory)
+    metadata = {incremental.METADATA: taken.keys}
+    graph.build(pipeline, planned, engine.description, names, directory, taken.lookup, metadata)
     return pipeline
 
 
@@ -167,7 +193,7 @@ def _run(
 ) -> Result:
     started = time.monotonic()
     engine, _ = explain.acquire_engine(planned.engine_spec)  # held until the run is over
-    pipeline = _prepare(planned, arguments, directory, manifest)
+    pipeline = _prepare(planned, arguments, directory, manifest, stream)
     loaded = time.monotonic()
     tally.TALLY.clear()
     with progress.shown(stream, _input_bytes(planned)):
@@ -282,8 +308,9 @@ def print_result(result: Result, stream: TextIO = sys.stdout) -> None:
     manifest = result.manifest
     counts = manifest["counts"]
     took = f"; {manifest['timings']['pipeline_s']:.1f} s" if "timings" in manifest else ""
+    reused = f" ({counts['images_reused']:,} taken from an earlier run)" if "images_reused" in counts else ""
     stream.write(
-        f"\n{counts['images_explained']:,} images explained, {counts['images_skipped']:,} skipped (no target), "
+        f"\n{counts['images_explained']:,} images explained{reused}, {counts['images_skipped']:,} skipped (no target), "
         f"{counts['dead_letters']:,} dead letters{took}\n"
     )
     for name, table in manifest["tables"].items():

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
+import uuid
 from collections.abc import Mapping
 from concurrent import futures
 from typing import Any
@@ -30,9 +31,13 @@ STATUSES = ("running", "succeeded", "failed")
 COUNTS = "counts.json"
 """What the job counted, until the manifest holds it."""
 
+UNFINISHED = "unfinished"
+"""Folder of what a run that is not finished has explained so far (`transforms.journal`)."""
+
 _OWN_FILES = ("report.html", "label_suspects.parquet", COUNTS)
 _TEMPORARY = "beam-temp-"
 _PART = re.compile(r"part-(\d{5,})-of-(\d{5,})\.parquet")
+_ROW_FILES = (".arrow", ".parquet")
 _MAX_THREADS = 16
 
 
@@ -61,26 +66,48 @@ class RunDirectory:
         """Path or URI of a table's directory or of a file of the run."""
         return posixpath.join(self.path, name)
 
-    def create(self, manifest: Mapping[str, Any], *, overwrite: bool) -> None:
+    def create(self, manifest: Mapping[str, Any], *, overwrite: bool, resume: bool = False) -> None:
         """Start a run: make the directory and write `manifest` with status ``running``.
 
         With `overwrite`, the tables, report and temporary files of the heatbeam run that is there are removed; any
-        other file in the directory stays.
+        other file in the directory stays. With `resume`, what an unfinished run has explained stays too, as
+        `unfinished_files`.
 
         Raises:
-            RunDirectoryError: if the directory holds something else than a heatbeam run, or a run and not `overwrite`.
+            RunDirectoryError: if the directory holds something else than a heatbeam run, or a run and neither
+                `overwrite` nor `resume`, or a finished run and `resume`.
         """
-        self.check_free(overwrite=overwrite)
+        self.check_free(overwrite=overwrite, resume=resume)
         if self._list(self._root):
             # From here on the old run must not look finished, even if removing it is interrupted.
             self.write_manifest(manifest, "running")
+            if resume:
+                self._set_aside()
+            else:
+                self._remove_unfinished()
             self._remove_outputs()
         self._fs.create_dir(self._root, recursive=True)
-        for table in TABLES:
-            self._fs.create_dir(self._join(table), recursive=True)
+        for name in (*TABLES, UNFINISHED):
+            self._fs.create_dir(self._join(name), recursive=True)
         self.write_manifest(manifest, "running")
 
-    def check_free(self, *, overwrite: bool) -> None:
+    def _set_aside(self) -> None:
+        """Move the finished files of ``explanations`` to the unfinished ones: others will take their names."""
+        self._fs.create_dir(self._join(UNFINISHED), recursive=True)
+        for info in self._parts("explanations"):
+            self._fs.move(info.path, self._join(f"{UNFINISHED}/{uuid.uuid4().hex}.parquet"))
+
+    def unfinished_files(self) -> list[str]:
+        """Paths or URIs of the files with rows of ``explanations`` that an unfinished run left; some may be damaged."""
+        kept = [info for info in self._list(self._join(UNFINISHED)) if info.base_name.endswith(_ROW_FILES)]
+        return [self.path_of(f"{UNFINISHED}/{info.base_name}") for info in kept] + [
+            self.path_of(f"explanations/{info.base_name}") for info in self._parts("explanations")
+        ]
+
+    def _parts(self, table: str) -> list[pafs.FileInfo]:
+        return [info for info in self._list(self._join(table)) if _PART.fullmatch(info.base_name)]
+
+    def check_free(self, *, overwrite: bool, resume: bool = False) -> None:
         """Check that `create` would take the directory, and change nothing.
 
         Raises:
@@ -90,25 +117,27 @@ class RunDirectory:
         if info.type == pafs.FileType.File:
             raise RunDirectoryError(f"{self.path} is a file; give a directory for the run")
         if info.type == pafs.FileType.Directory and self._list(self._root):
-            self._refuse_or_allow(overwrite)
+            self._refuse_or_allow(overwrite, resume)
 
-    def _refuse_or_allow(self, overwrite: bool) -> None:
+    def _refuse_or_allow(self, overwrite: bool, resume: bool) -> None:
         if not self._exists(MANIFEST):
             raise RunDirectoryError(
                 f"{self.path} is not empty and is not a heatbeam run (it has no {MANIFEST}); give another directory"
             )
         status = self._load()["status"]
-        if not overwrite:
+        if resume and status == "succeeded":
+            raise RunDirectoryError(f"{self.path} holds a finished run; there is nothing to resume")
+        if not overwrite and not resume:
+            further = "" if status == "succeeded" else ", or resume it"
             raise RunDirectoryError(
-                f"{self.path} already holds a heatbeam run ({status}); give another directory or set overwrite"
+                f"{self.path} already holds a heatbeam run ({status}); give another directory or set overwrite{further}"
             )
 
     def _remove_outputs(self) -> None:
         self.remove_temporary_files()
         for table in TABLES:
-            for info in self._list(self._join(table)):
-                if info.type == pafs.FileType.File and _PART.fullmatch(info.base_name):
-                    self._fs.delete_file(info.path)
+            for info in self._parts(table):
+                self._fs.delete_file(info.path)
         for name in _OWN_FILES:
             if self._exists(name):
                 self._fs.delete_file(self._join(name))
@@ -122,6 +151,7 @@ class RunDirectory:
             RunDirectoryError: if it is not a finished heatbeam run.
         """
         self.write_manifest(self.read_manifest(), "running")
+        self._remove_unfinished()
         self._remove_outputs()
         self._fs.delete_file(self._join(MANIFEST))
         for path in (*map(self._join, TABLES), self._root):
@@ -137,6 +167,30 @@ class RunDirectory:
                     self._fs.delete_dir(info.path)
                     removed.append(info.path)
         return removed
+
+    def _remove_unfinished(self) -> None:
+        if self._fs.get_file_info(self._join(UNFINISHED)).type == pafs.FileType.Directory:
+            self._fs.delete_dir(self._join(UNFINISHED))
+
+    def _remove_incomplete(self) -> int:
+        """Remove what of the unfinished files cannot be read, and the folder if nothing is left; how many are left."""
+        infos = self._list(self._join(UNFINISHED))
+        with futures.ThreadPoolExecutor(_MAX_THREADS) as pool:
+            complete = list(pool.map(self._is_complete, infos))
+        for info, good in zip(infos, complete, strict=True):
+            if not good:
+                self._fs.delete_file(info.path)
+        if not any(complete):
+            self._remove_unfinished()
+        return sum(complete)
+
+    def _is_complete(self, info: pafs.FileInfo) -> bool:
+        """Whether a file is one of rows and ends as it should."""
+        if not info.base_name.endswith(_ROW_FILES):
+            return False
+        with self._fs.open_input_file(info.path) as file:
+            file.seek(max(0, file.size() - 6))
+            return bool(file.read().endswith((b"ARROW1", b"PAR1")))
 
     def write_manifest(self, manifest: Mapping[str, Any], status: str) -> dict[str, Any]:
         """Write `manifest` with the format, its version and `status`; what was written.
@@ -159,12 +213,18 @@ class RunDirectory:
 
     def finish(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Count the files, add them as ``tables`` and mark the run ``succeeded``; the manifest written."""
+        tables = self.describe_tables()
         self.remove_temporary_files()
-        return self.write_manifest({**manifest, "tables": self.describe_tables()}, "succeeded")
+        self._remove_unfinished()
+        return self.write_manifest({**manifest, "tables": tables}, "succeeded")
 
     def fail(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
-        """Remove temporary files and mark the run ``failed``; the manifest written."""
+        """Remove temporary files and mark the run ``failed``; the manifest written.
+
+        What it has explained stays in `UNFINISHED`, for a run that resumes it.
+        """
         self.remove_temporary_files()
+        self._remove_incomplete()
         return self.write_manifest(manifest, "failed")
 
     def read_manifest(self, *, finished: bool = True) -> dict[str, Any]:
@@ -192,7 +252,7 @@ class RunDirectory:
         """
         described = {}
         for table in TABLES:
-            parts = [info for info in self._list(self._join(table)) if _PART.fullmatch(info.base_name)]
+            parts = self._parts(table)
             if not parts:
                 continue
             parts.sort(key=lambda info: info.base_name)

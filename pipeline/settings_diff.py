@@ -25,7 +25,10 @@ _EFFECTS = (
     ("heatbeam", "version of heatbeam"),
 )
 _SECTIONS = ("model", "config", "conventions", "heatbeam", "versions", "beam_options")
-_LEFT_OUT = ("config.output.directory", "config.output.overwrite", "config.output.root", "config.output.keep")
+_LEFT_OUT = (
+    "config.output.directory", "config.output.overwrite", "config.output.root", "config.output.keep",
+    "config.output.reuse", "config.output.resume", "config.output.journal",
+)  # fmt: skip
 _BLOCKING = "what the metrics mean"
 
 
@@ -66,18 +69,19 @@ def shown(value: Any, limit: int = 60) -> str:
 
 
 def _flat(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    leaves = {}
+    values = {}
     for section in _SECTIONS:
-        for path, value in _leaves(section, manifest.get(section)):
+        for path, value in leaves(section, manifest.get(section)):
             if path not in _LEFT_OUT:
-                leaves[path] = value
-    return leaves
+                values[path] = value
+    return values
 
 
-def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+def leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """The values of a nested mapping, each with its path below `path`, parts joined by dots."""
     if isinstance(value, Mapping) and value:
         for name, inner in value.items():
-            yield from _leaves(f"{path}.{name}", inner)
+            yield from leaves(f"{path}.{name}", inner)
     else:
         yield path, value
 

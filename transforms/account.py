@@ -94,12 +94,14 @@ def totals(counts: dict[str, int]) -> dict[str, int]:
 
     Args:
         counts: ``parsed``, ``decoded``, ``explained``, ``skipped`` and ``dead_letters_STAGE`` for the stages
-            ``read``, ``decode``, ``explain``.
+            ``read``, ``decode``, ``explain``; ``reused`` and ``computed`` in a run that reuses an earlier one.
 
     Returns:
-        ``records_read``, ``images_explained``, ``images_skipped`` and ``dead_letters``.
+        ``records_read``, ``images_explained``, ``images_skipped`` and ``dead_letters``; with ``reused``, also
+        ``images_reused``: how many of ``images_explained`` were taken from the earlier run without asking the model.
     """
-    return {
+    reused = {"images_reused": counts["reused"]} if "reused" in counts else {}
+    return reused | {
         "records_read": counts["parsed"] + counts["dead_letters_read"],
         "images_explained": counts["explained"],
         "images_skipped": counts["skipped"],
@@ -109,11 +111,13 @@ def totals(counts: dict[str, int]) -> dict[str, int]:
 
 def problems(counts: dict[str, int]) -> list[str]:
     """What does not add up, in words, step by step; nothing if every record is accounted for."""
-    steps = (
+    steps: list[tuple[str, int, tuple[str, ...]]] = [
         ("decode", counts["parsed"], ("decoded", "dead_letters_decode")),
         ("explain", counts["decoded"], ("explained", "skipped", "dead_letters_explain")),
         ("localize", counts["explained"], ("localized",)),
-    )
+    ]
+    if "reused" in counts:
+        steps.append(("the explanations", counts["explained"], ("reused", "computed")))
     found = []
     for step, came, outputs in steps:
         left = sum(counts[name] for name in outputs)

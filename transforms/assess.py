@@ -16,6 +16,8 @@ from transforms.methods import engine as engines
 from transforms.methods import heatmaps
 from transforms.metrics import faithfulness, model_metrics, protocols, sampling
 
+_CURVES = {"insertion": ("insertion",), "deletion": ("deletion",), "road": ("road_morf", "road_lerf")}
+
 
 @dataclasses.dataclass(frozen=True)
 class Assessment:
@@ -41,10 +43,17 @@ def columns(metrics: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for metric, names in model_metrics.GROUPS.items() if metric in metrics for name in names)
 
 
+def curves(metrics: Sequence[str]) -> tuple[str, ...]:
+    """The curves that `metrics` measure, in a fixed order."""
+    return tuple(name for metric, names in _CURVES.items() if metric in metrics for name in names)
+
+
 def assess(
     engine: engines.Engine, images: np.ndarray, explanations: Sequence[records.Explanation], wanted: Assessment
 ) -> list[records.Explanation]:
-    """The explanations with their scores and curves; NaN for images outside the sample.
+    """The explanations with their scores and curves, rounded to float32 as the table keeps them.
+
+    NaN for images outside the sample.
 
     Args:
         engine: that made the explanations.
@@ -142,9 +151,14 @@ def _with_scores(
         mine = found.numbers == number if found is not None else np.zeros(0, bool)
         missing = np.full(count, np.nan)
         scores = tuple(
-            (name, found.scores[name][mine] if found is not None and mine.any() else missing)
+            (name, _stored(found.scores[name][mine]) if found is not None and mine.any() else missing)
             for name in columns(wanted.metrics)
         )
-        curves = tuple((name, values[mine]) for name, values in found.curves.items()) if mine.any() and found else ()
-        methods.append(dataclasses.replace(method, scores=scores, curves=curves))
+        points = tuple((name, _stored(values[mine])) for name, values in found.curves.items()) if found else ()
+        methods.append(dataclasses.replace(method, scores=scores, curves=points if mine.any() else ()))
     return dataclasses.replace(explanation, methods=tuple(methods))
+
+
+def _stored(values: np.ndarray) -> np.ndarray:
+    """What the table gives back: a run that takes the values from there adds up to the same numbers."""
+    return values.astype(np.float32).astype(np.float64)

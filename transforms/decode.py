@@ -1,5 +1,7 @@
 """`EncodedExample` to `Example`: pixels at the model's input size, ground truth in original pixels.
 
+The pixels of an image whose maps all come from an earlier run are not decoded.
+
 Counters (namespace `NAMESPACE`): ``images_decoded``, ``decode_msec`` (time inside `decode_example`) and
 ``dead_letters_decode``.
 """
@@ -13,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 from apache_beam.metrics import Metrics
 
 from transforms import ground_truth, images, progress, records
@@ -35,7 +38,12 @@ def decode_example(
     Raises:
         DataError: as `images.decode_image` and `ground_truth.decode` say.
     """
-    pixels, size, view = images.decode_image(encoded.image, encoded.raw_shape, image)
+    if encoded.earlier is not None and encoded.earlier.complete:
+        # Its bytes were decoded before, by the same options: only the ground truth may be new.
+        size = encoded.earlier.width, encoded.earlier.height
+        pixels, view = np.zeros((0, 0, image.channels), np.uint8), images.view_of(size, image)
+    else:
+        pixels, size, view = images.decode_image(encoded.image, encoded.raw_shape, image)
     source = records.Source(
         image_id=encoded.image_id,
         shard=encoded.shard,
@@ -47,7 +55,7 @@ def decode_example(
         label_ids=encoded.label_ids,
         slices=encoded.slices,
     )
-    return records.Example(source, pixels, ground_truth.decode(encoded, size, masks))
+    return records.Example(source, pixels, ground_truth.decode(encoded, size, masks), encoded.earlier)
 
 
 def decode_recipe(image: images.ImageOptions, masks: ground_truth.MaskOptions) -> dict[str, Any]:
@@ -97,7 +105,8 @@ class _Decode(beam.DoFn):
             dead_letter = records.DeadLetter.from_error(encoded.image_id, encoded.shard, encoded.index, STAGE, error)
             yield beam.pvalue.TaggedOutput(records.DEAD_LETTER_TAG, dead_letter)
             return
-        self._images_decoded.inc()
+        if example.image.size:
+            self._images_decoded.inc()
         milliseconds, self._nanoseconds = divmod(self._nanoseconds + time.perf_counter_ns() - start, 1_000_000)
         self._decode_msec.inc(milliseconds)
         yield example

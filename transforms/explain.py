@@ -3,6 +3,9 @@
 The model is loaded once per worker process and shared by its threads and by every step that names the same
 specification. A batch that fails is halved until only the bad record is lost; running out of memory halves the
 batches from then on.
+
+An image whose maps all come from an earlier run passes by the model and takes no place in a batch. Where some do, the
+shared pass is run and only the other methods are computed.
 """
 
 from __future__ import annotations
@@ -18,7 +21,8 @@ import cv2
 import numpy as np
 import threadpoolctl
 from apache_beam import metrics
-from apache_beam.utils import shared
+from apache_beam.transforms import window
+from apache_beam.utils import shared, windowed_value
 
 from transforms import assess, model_files, progress, records
 from transforms.methods import engine as engines
@@ -28,6 +32,8 @@ from transforms.metrics import sampling
 STAGE = "explain"
 MAIN_TAG = "main"
 SKIPPED_TAG = "skipped"
+REUSED_TAG = "reused"
+COMPUTED_TAG = "computed"
 
 # One handle for the process: a handle of its own in each DoFn would load the model once per step.
 _HANDLES: dict[engines.EngineSpec, shared.Shared] = {}
@@ -73,10 +79,11 @@ class Explain(beam.PTransform):
         assessment: faithfulness, stability and sanity to measure, or None.
 
     Outputs: `MAIN_TAG` (`records.Explanation`), `SKIPPED_TAG` (ids of images without a target) and
-    `records.DEAD_LETTER_TAG` (`records.DeadLetter`).
+    `records.DEAD_LETTER_TAG` (`records.DeadLetter`). Of images that could have been taken from an earlier run, the ids:
+    `REUSED_TAG` where all of it was, `COMPUTED_TAG` where the model was asked.
 
-    Counters (namespace ``heatbeam``): ``images_explained``, ``images_skipped``, ``model_loads``, ``batches``,
-    ``explain_msec``; distribution ``batch_size``.
+    Counters (namespace ``heatbeam``): ``images_explained`` (by the model), ``images_reused``, ``images_skipped``,
+    ``model_loads``, ``batches``, ``explain_msec``; distribution ``batch_size``.
     """
 
     spec: engines.EngineSpec
@@ -85,13 +92,39 @@ class Explain(beam.PTransform):
     assessment: assess.Assessment | None
 
     def expand(self, examples: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
-        size = self.spec.batch_size
+        tags = (records.DEAD_LETTER_TAG, SKIPPED_TAG, REUSED_TAG, COMPUTED_TAG)
         return (
             examples
-            | "Batch" >> beam.BatchElements(min_batch_size=size, max_batch_size=size)
-            | "Explain"
-            >> beam.ParDo(_ExplainFn(self)).with_outputs(records.DEAD_LETTER_TAG, SKIPPED_TAG, main=MAIN_TAG)
+            | "Batch" >> beam.ParDo(_BatchFn(self.spec.batch_size))
+            | "Explain" >> beam.ParDo(_ExplainFn(self)).with_outputs(*tags, main=MAIN_TAG)
         )
+
+
+@beam.typehints.with_output_types(list[records.Example])
+class _BatchFn(beam.DoFn):
+    """Examples to batches of `size`, the last of a bundle smaller; an example that needs no model is let by alone."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._waiting: list[records.Example] = []
+
+    def start_bundle(self) -> None:
+        self._waiting = []
+
+    def process(self, example: records.Example) -> Iterator[list[records.Example]]:
+        if example.earlier is not None and example.earlier.complete:
+            yield [example]
+            return
+        self._waiting.append(example)
+        if len(self._waiting) == self._size:
+            yield self._waiting
+            self._waiting = []
+
+    def finish_bundle(self) -> Iterator[windowed_value.WindowedValue]:
+        if self._waiting:
+            whole = window.GlobalWindow()
+            yield windowed_value.WindowedValue(self._waiting, whole.max_timestamp(), (whole,))
+            self._waiting = []
 
 
 @beam.typehints.with_output_types(Any)
@@ -102,6 +135,7 @@ class _ExplainFn(beam.DoFn):
         self._exact_maps = settings.exact_maps
         self._assessment = settings.assessment
         self._explained = metrics.Metrics.counter("heatbeam", "images_explained")
+        self._reused = metrics.Metrics.counter("heatbeam", "images_reused")
         self._skipped = metrics.Metrics.counter("heatbeam", "images_skipped")
         self._loads = metrics.Metrics.counter("heatbeam", "model_loads")
         self._batches = metrics.Metrics.counter("heatbeam", "batches")
@@ -113,6 +147,10 @@ class _ExplainFn(beam.DoFn):
         self._limit = self._spec.batch_size
 
     def process(self, examples: Sequence[records.Example]) -> Iterator[Any]:
+        if all(e.earlier is not None and e.earlier.complete for e in examples):
+            for example in examples:
+                yield from self._take_over(example)
+            return
         if self._loaded_here:  # counters outside a bundle are lost, so the load is counted with the first batch
             self._loads.inc()
             self._loaded_here = False
@@ -120,6 +158,7 @@ class _ExplainFn(beam.DoFn):
         self._batches.inc()
         self._sizes.update(len(examples))
         ready = []
+        reuses = any(example.earlier is not None for example in examples)
         for example in examples:
             try:
                 if self._has_target(example):
@@ -131,11 +170,25 @@ class _ExplainFn(beam.DoFn):
             except records.DataError as error:
                 yield _dead_letter(example, error)
         for result in self._explain(ready):
-            if not isinstance(result, beam.pvalue.TaggedOutput):
+            if isinstance(result, records.Explanation):
                 self._explained.inc()
                 progress.TALLY.add("images_explained")
+                if reuses:
+                    yield beam.pvalue.TaggedOutput(COMPUTED_TAG, result.source.image_id)
             yield result
         self._msec.inc(round(1000 * (time.monotonic() - started)))
+
+    def _take_over(self, example: records.Example) -> Iterator[Any]:
+        """The explanation of an earlier run."""
+        earlier = example.earlier
+        assert earlier is not None
+        self._reused.inc()
+        progress.TALLY.add("images_explained")
+        yield beam.pvalue.TaggedOutput(REUSED_TAG, example.source.image_id)
+        facts = {name: getattr(earlier, name) for name in _SHARED_FACTS}
+        by_label = {maps.method: maps for maps in earlier.methods}
+        methods = tuple(by_label[m.label] for m in self._spec.methods if m.label in by_label)
+        yield records.Explanation(source=example.source, ground_truth=example.ground_truth, methods=methods, **facts)
 
     def _has_target(self, example: records.Example) -> bool:
         classes = self._engine.description.classes
@@ -175,25 +228,54 @@ class _ExplainFn(beam.DoFn):
         """The explanations of one batch, and dead letters of images whose scores or maps are not finite."""
         images = np.stack([e.image for e in batch])
         results = self._engine.explain(images, [e.source.label_ids for e in batch], self._selected(batch))
-        good, explanations, lost = [], [], []
+        good, explanations, others = [], [], []
         for number, (example, result) in enumerate(zip(batch, results, strict=True)):
             try:
-                explanations.append(_explanation(example, result, self._exact_maps))
-                good.append(number)
+                explanation = _explanation(example, result, self._exact_maps)
             except records.DataError as error:
-                lost.append(_dead_letter(example, error))
+                others.append(_dead_letter(example, error))
+                continue
+            if _fits(example.earlier, explanation):
+                explanations.append(explanation)
+                good.append(number)
+            else:  # a near tie went the other way: what is known is about other classes, so all is made anew
+                others += self._explain_batch([dataclasses.replace(example, earlier=None)])
         if self._assessment is not None and explanations:
             explanations = assess.assess(self._engine, images[good], explanations, self._assessment)
-        return [*explanations, *lost]
+        joined = [self._joined(batch[n].earlier, e) for n, e in zip(good, explanations, strict=True)]
+        return [*joined, *others]
+
+    def _joined(self, earlier: records.Earlier | None, explanation: records.Explanation) -> records.Explanation:
+        """`explanation` with the maps of an earlier run, and with the scores of that run, which they belong to."""
+        if earlier is None or not earlier.methods:
+            return explanation
+        by_label = {maps.method: maps for maps in (*explanation.methods, *earlier.methods)}
+        methods = tuple(by_label[m.label] for m in self._spec.methods if m.label in by_label)
+        return dataclasses.replace(
+            explanation, methods=methods, **{name: getattr(earlier, name) for name in _SHARED_FACTS}
+        )
 
     def _selected(self, batch: Sequence[records.Example]) -> dict[str, np.ndarray]:
-        return {
-            method.label: np.array(
-                [sampling.in_sample(e.source.image_id, method.sample, self._sample_seed) for e in batch], bool
-            )
-            for method in self._spec.methods
-            if method.sample < 1
-        }
+        """Which images each method explains; a method that explains all of them is left out."""
+        known = [{m.method for m in e.earlier.methods} if e.earlier is not None else set() for e in batch]
+        selected = {}
+        for method in self._spec.methods:
+            wanted = [
+                method.label not in labels and sampling.in_sample(e.source.image_id, method.sample, self._sample_seed)
+                for e, labels in zip(batch, known, strict=True)
+            ]
+            if method.sample < 1 or not all(wanted):
+                selected[method.label] = np.array(wanted, bool)
+        return selected
+
+
+# What is said of the classes of an image, whatever the method.
+_SHARED_FACTS = ("class_ids", "targets", "logits", "probabilities", "ranks", "predicted_class_id")
+
+
+def _fits(earlier: records.Earlier | None, explanation: records.Explanation) -> bool:
+    """Whether the maps of an earlier run are about the same classes."""
+    return earlier is None or not earlier.methods or np.array_equal(earlier.class_ids, explanation.class_ids)
 
 
 def _dead_letter(example: records.Example, error: records.DataError) -> beam.pvalue.TaggedOutput:

@@ -244,6 +244,23 @@ def _from_raw(data: bytes, shape: tuple[int, int, int], options: ImageOptions) -
     return _convert(Image.frombytes(_RAW_MODES[channels], (width, height), data), options)
 
 
+def view_of(size: tuple[int, int], options: ImageOptions) -> View:
+    """The rectangle ``x0 y0 x1 y1`` of an original of ``(width, height)`` pixels that the model's input shows."""
+    if options.resize == "crop":
+        return _crop_view(size, options)
+    if options.resize == "squash":
+        return 0.0, 0.0, float(size[0]), float(size[1])
+    width, height = _padded_size(size, options)
+    left, top = _margins((width, height), options)
+    step_x, step_y = size[0] / width, size[1] / height
+    x0, y0 = 0.0 - left * step_x, 0.0 - top * step_y  # never -0.0
+    return x0, y0, x0 + options.width * step_x, y0 + options.height * step_y
+
+
+def _margins(padded: tuple[int, int], options: ImageOptions) -> tuple[int, int]:
+    return (options.width - padded[0]) // 2, (options.height - padded[1]) // 2
+
+
 def _crop_view(size: tuple[int, int], options: ImageOptions) -> View:
     """The centred rectangle that ``crop`` shows."""
     scale = options.crop_fraction * min(size[0] / options.width, size[1] / options.height)
@@ -279,21 +296,17 @@ def _resize(
 ) -> tuple[np.ndarray, View]:
     """The model's input and its view; `image` may be a draft of an original of `size`, which covers its `extent`."""
     filter_ = INTERPOLATIONS[options.interpolation]
+    view = view_of(size, options)
     if options.resize == "pad":
-        return _pad(image.resize(_padded_size(size, options), filter_, (0, 0, *extent)), size, options)
-    view = (0.0, 0.0, float(size[0]), float(size[1])) if options.resize == "squash" else _crop_view(size, options)
+        return _pad(image.resize(_padded_size(size, options), filter_, (0, 0, *extent)), options), view
     scale_x, scale_y = extent[0] / size[0], extent[1] / size[1]
     right, bottom = min(view[2] * scale_x, extent[0]), min(view[3] * scale_y, extent[1])
     box = (view[0] * scale_x, view[1] * scale_y, right, bottom)
     return np.asarray(image.resize((options.width, options.height), filter_, box)), view
 
 
-def _pad(image: Image.Image, size: tuple[int, int], options: ImageOptions) -> tuple[np.ndarray, View]:
-    width, height = image.size
-    left, top = (options.width - width) // 2, (options.height - height) // 2
+def _pad(image: Image.Image, options: ImageOptions) -> np.ndarray:
     fill = (options.pad_value,) * options.channels
     canvas = Image.new(image.mode, (options.width, options.height), fill if options.channels > 1 else fill[0])
-    canvas.paste(image, (left, top))
-    step_x, step_y = size[0] / width, size[1] / height
-    x0, y0 = 0.0 - left * step_x, 0.0 - top * step_y  # never -0.0
-    return np.asarray(canvas), (x0, y0, x0 + options.width * step_x, y0 + options.height * step_y)
+    canvas.paste(image, _margins(image.size, options))
+    return np.asarray(canvas)

@@ -73,6 +73,49 @@ class DeadLetter:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class MethodMaps:
+    """The heatmaps of one method for one image.
+
+    Attributes:
+        method: the configured name of the method.
+        layer: name of the layer the maps belong to; ``input`` for input-gradient methods.
+        maps: float32 ``(L, h, w)``, raw and signed, one per explained class, as the stored table decodes them.
+        scores: ``(name, float64 (L,))`` pairs measured where the model is (faithfulness, stability); NaN where a
+            score does not exist for that class.
+        curves: ``(name, float64 (L, points))`` pairs: insertion, deletion.
+    """
+
+    method: str
+    layer: str
+    maps: np.ndarray
+    scores: tuple[tuple[str, np.ndarray], ...] = ()
+    curves: tuple[tuple[str, np.ndarray], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Earlier:
+    """What an earlier run said about the same image bytes with the same model, targets and labels.
+
+    Attributes:
+        width, height: of the original image, in pixels.
+        class_ids, targets, logits, probabilities, ranks, predicted_class_id: as in `Explanation`.
+        methods: the maps that are as this run would make them; none if the image is new.
+        complete: whether these are all the methods that this run wants of the image: then the model is not asked.
+    """
+
+    width: int
+    height: int
+    class_ids: np.ndarray
+    targets: tuple[tuple[str, ...], ...]
+    logits: np.ndarray
+    probabilities: np.ndarray
+    ranks: np.ndarray
+    predicted_class_id: int
+    methods: tuple[MethodMaps, ...]
+    complete: bool
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class EncodedExample:
     """One record of a shard, parsed, its image still encoded.
 
@@ -93,6 +136,7 @@ class EncodedExample:
         mask_class_ids: class id of each instance mask, or None if they carry no class.
         ignore_mask: PNG bytes, nonzero where pixels must not be scored, or None.
         slices: ``(feature, value)`` pairs by which results are broken down.
+        earlier: what an earlier run is to lend; None in a run that reuses nothing.
     """
 
     image_id: str
@@ -109,6 +153,7 @@ class EncodedExample:
     mask_class_ids: tuple[int, ...] | None = None
     ignore_mask: bytes | None = None
     slices: tuple[tuple[str, str], ...] = ()
+    earlier: Earlier | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -163,33 +208,15 @@ class Example:
 
     Attributes:
         source: where it came from.
-        image: uint8 ``(height, width, channels)``, at the model's input size.
+        image: uint8 ``(height, width, channels)``, at the model's input size; empty where `earlier` is complete.
         ground_truth: boxes and masks in the original frame.
+        earlier: as in `EncodedExample`.
     """
 
     source: Source
     image: np.ndarray
     ground_truth: GroundTruth
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class MethodMaps:
-    """The heatmaps of one method for one image.
-
-    Attributes:
-        method: the configured name of the method.
-        layer: name of the layer the maps belong to; ``input`` for input-gradient methods.
-        maps: float32 ``(L, h, w)``, raw and signed, one per explained class, as the stored table decodes them.
-        scores: ``(name, float64 (L,))`` pairs measured where the model is (faithfulness, stability); NaN where a
-            score does not exist for that class.
-        curves: ``(name, float64 (L, points))`` pairs: insertion, deletion.
-    """
-
-    method: str
-    layer: str
-    maps: np.ndarray
-    scores: tuple[tuple[str, np.ndarray], ...] = ()
-    curves: tuple[tuple[str, np.ndarray], ...] = ()
+    earlier: Earlier | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -53,6 +53,7 @@ def explanation_table(
     columns.update(_method_columns(explanations, index))
     columns.update(_heatmap_columns(explanations, index, schema.field("heatmap").type.value_type))
     columns.update(_score_columns(localizations, index, schema))
+    columns.update(_curve_columns(explanations, index, schema))
     return schemas.table_from_columns(schema, columns)
 
 
@@ -233,6 +234,21 @@ def _score_columns(localizations: Sequence[records.Localization], index: _Index,
     columns: dict[str, Any] = {name: _concatenate(column, np.float32) for name, column in values.items()}
     columns.update({f"box_{edge}": boxes[:, i] for i, edge in enumerate(("x0", "y0", "x1", "y1"))})
     columns["health"] = _take_lists(health, pa.string(), None)
+    return columns
+
+
+def _curve_columns(
+    explanations: Sequence[records.Explanation], index: _Index, schema: pa.Schema
+) -> dict[str, pa.Array]:
+    """A list per row for each curve column; null where the curve was not measured."""
+    measured = [dict(maps.curves) for one in explanations for maps in one.methods]
+    columns = {}
+    for column in schemas.column_names(schema, "curve"):
+        name = column.removesuffix(schemas.CURVE_SUFFIX)
+        lists: list[np.ndarray | None] = []
+        for curves, length in zip(measured, index.lengths, strict=True):
+            lists.extend(curves[name].astype(np.float32) if name in curves else [None] * length)
+        columns[column] = pa.array(lists, schema.field(column).type)
     return columns
 
 

@@ -5,7 +5,7 @@ in a required column and on a wrong type; nothing is dropped or filled in silent
 
 Conventions of every table:
     * Each field carries ``description``, ``unit`` and ``range`` in its metadata, and ``role``: ``key``, ``map``,
-      ``value`` or ``slice``.
+      ``value``, ``curve`` or ``slice``.
     * A number that does not exist (no ground truth, blank map) is null, never NaN. Columns that are not nullable
       always hold a value.
     * Pixels are those of the original image, x to the right and y down, ends exclusive.
@@ -33,6 +33,8 @@ INT16_STEPS = 32767
 QUANTISATION = "value = heatmap * heatmap_scale in float32"
 
 SLICE_PREFIX = "slice_"
+
+CURVE_SUFFIX = "_curve"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,13 +120,16 @@ def _heatmap_fields(heatmap_dtype: str) -> list[pa.Field]:
     ]
 
 
-def explanations(values: Sequence[ValueColumn], slices: Sequence[str], *, heatmap_dtype: str) -> pa.Schema:
+def explanations(
+    values: Sequence[ValueColumn], slices: Sequence[str], *, heatmap_dtype: str, curves: Sequence[str] = ()
+) -> pa.Schema:
     """Schema of ``explanations``: one row per image, explained class and method.
 
     Args:
         values: the map statistics and per-image metrics, in the order of the columns.
         slices: names of the slice features; their columns are called ``slice_<feature>``.
         heatmap_dtype: ``int16`` (about two bytes a cell) or ``float32`` (exact).
+        curves: names of the curves measured image by image; their columns are called ``<name>_curve``.
 
     Raises:
         ValueError: for an unknown `heatmap_dtype` or a column name that occurs twice.
@@ -137,6 +142,10 @@ def explanations(values: Sequence[ValueColumn], slices: Sequence[str], *, heatma
     for value in values:
         field = _field(value.name, pa.float32(), value.description, unit=value.unit, range=value.range, role="value")
         fields.append(field.with_nullable(True))
+    for name in curves:
+        about = f"the {name} curve of this map, in the order of its positions; null where it was not measured"
+        field = _field(name + CURVE_SUFFIX, _list_of(pa.float32()), about, role="curve", nullable=True)
+        fields.append(field)
     for feature in slices:
         about = f"slice feature {feature}; null if the record does not have it"
         fields.append(_field(SLICE_PREFIX + feature, pa.string(), about, role="slice", nullable=True))
@@ -195,7 +204,7 @@ def with_run_metadata(schema: pa.Schema, metadata: Mapping[str, str]) -> pa.Sche
 
 
 def column_names(schema: pa.Schema, role: str) -> list[str]:
-    """Names of the columns with a role: ``key``, ``map``, ``value`` or ``slice``."""
+    """Names of the columns with a role: ``key``, ``map``, ``value``, ``curve`` or ``slice``."""
     return [field.name for field in schema if (field.metadata or {}).get(b"role", b"").decode() == role]
 
 

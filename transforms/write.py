@@ -7,6 +7,9 @@ one valid file of no rows. Files go through Beam's filesystems, so a directory m
 A bundle that is retried writes another temporary file; only the file of the attempt that was committed is renamed, and
 the temporary folder is removed with the others in it. A run that fails leaves its ``beam-temp-*`` folder behind.
 
+The rows of ``explanations`` are also kept in a journal (`journal`) while the run goes on, so that a run that is killed
+loses only what was in flight.
+
 Counters, namespace ``heatbeam``: ``<table>_rows_written``, ``<table>_bytes_written``. They count attempts; the files
 themselves are the truth.
 """
@@ -15,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -26,7 +30,7 @@ from apache_beam.metrics import metric
 from apache_beam.transforms import window
 from apache_beam.utils import windowed_value
 
-from transforms import records, rows, schemas
+from transforms import journal, records, rows, schemas
 
 TABLE_ROWS = 1024
 """Rows that are collected before they become an Arrow table."""
@@ -83,7 +87,8 @@ def parquet_options(schema: pa.Schema) -> dict[str, Any]:
 class _TableFile:
     """An open Parquet file that collects tables into row groups."""
 
-    def __init__(self, stream: Any, schema: pa.Schema, limits: Limits):
+    def __init__(self, stream: Any, schema: pa.Schema, limits: Limits, kept: journal.Journal | None):
+        self._kept = kept
         self._stream = stream
         self._schema = schema
         self._limits = limits
@@ -101,6 +106,8 @@ class _TableFile:
 
     def write(self, table: pa.Table) -> None:
         schemas.check(table, self._schema)
+        if self._kept is not None:
+            self._kept.write(table)
         self._pending.append(table)
         self._pending_rows += table.num_rows
         self._pending_bytes += table.nbytes
@@ -121,6 +128,8 @@ class _TableFile:
 
     def close(self) -> int:
         """Finish the file; its size in bytes."""
+        if self._kept is not None:
+            self._kept.close()
         self._flush(self._pending_rows)
         self._writer.close()
         size = int(self._sink.tell())
@@ -137,9 +146,18 @@ class ParquetSink(filebasedsink.FileBasedSink):
         schema: of every element.
         limits: bounds of the row groups.
         num_shards: number of files; 0 for one per bundle, without a shuffle.
+        journal_directory: where the journals of unfinished files go; None for no journal.
     """
 
-    def __init__(self, directory: str, table_name: str, schema: pa.Schema, limits: Limits, num_shards: int):
+    def __init__(
+        self,
+        directory: str,
+        table_name: str,
+        schema: pa.Schema,
+        limits: Limits,
+        num_shards: int,
+        journal_directory: str | None = None,
+    ):
         super().__init__(
             filesystems.FileSystems.join(directory, "part"),
             coder=None,
@@ -149,11 +167,15 @@ class ParquetSink(filebasedsink.FileBasedSink):
         )
         self._schema = schema
         self._limits = limits
+        self._journal_directory = journal_directory
         self._rows_written = metric.Metrics.counter("heatbeam", f"{table_name}_rows_written")
         self._bytes_written = metric.Metrics.counter("heatbeam", f"{table_name}_bytes_written")
 
     def open(self, temp_path: str) -> _TableFile:
-        return _TableFile(super().open(temp_path), self._schema, self._limits)
+        kept = None
+        if self._journal_directory is not None:
+            kept = journal.Journal(self._journal_directory, self._schema, journal.Pace())
+        return _TableFile(super().open(temp_path), self._schema, self._limits, kept)
 
     def write_record(self, file_handle: _TableFile, value: pa.Table) -> None:
         file_handle.write(value)
@@ -172,6 +194,7 @@ class _ToTablesFn(beam.DoFn):
         measure: rows and bytes of a record.
         prepare: what to keep of a record until its table is built.
         limits: rows and bytes after which a table is built; rows no more than `TABLE_ROWS`.
+        promptly: whether a table is also built after a while, for a journal to take it.
     """
 
     def __init__(
@@ -180,7 +203,9 @@ class _ToTablesFn(beam.DoFn):
         measure: Callable[[Any], tuple[int, int]],
         prepare: Callable[[Any], Any],
         limits: Limits,
+        promptly: bool = False,
     ):
+        self._promptly = promptly
         self._build = build
         self._measure = measure
         self._prepare = prepare
@@ -190,6 +215,10 @@ class _ToTablesFn(beam.DoFn):
         self._bytes = 0
 
     def start_bundle(self) -> None:
+        self._clear()
+        self._pace = journal.Pace()
+
+    def _clear(self) -> None:
         self._records, self._rows, self._bytes = [], 0, 0
 
     def process(self, element: Any) -> Iterator[pa.Table]:
@@ -197,7 +226,8 @@ class _ToTablesFn(beam.DoFn):
         count, size = self._measure(element)
         self._rows += count
         self._bytes += size
-        if self._rows >= min(TABLE_ROWS, self._limits.rows) or self._bytes >= self._limits.bytes:
+        full = self._rows >= min(TABLE_ROWS, self._limits.rows) or self._bytes >= self._limits.bytes
+        if full or (self._promptly and self._pace.due()):
             yield self._take()
 
     def finish_bundle(self) -> Iterator[windowed_value.WindowedValue]:
@@ -206,8 +236,10 @@ class _ToTablesFn(beam.DoFn):
             yield windowed_value.WindowedValue(self._take(), whole.max_timestamp(), (whole,))
 
     def _take(self) -> pa.Table:
+        started = time.monotonic()
         table = self._build(self._records)
-        self.start_bundle()
+        self._clear()
+        self._pace.done(time.monotonic() - started)
         return table
 
 
@@ -240,20 +272,24 @@ class WriteExplanations(beam.PTransform):
         schema: of `schemas.explanations`.
         class_names: name of each class of the model's output.
         limits: bounds of the row groups.
+        journal_directory: where rows are also kept until the run has finished, or None.
     """
 
     directory: str
     schema: pa.Schema
     class_names: tuple[str, ...]
     limits: Limits
+    journal_directory: str | None = None
 
     def expand(self, localizations: beam.PCollection) -> beam.PCollection:
         build = functools.partial(rows.explanation_table, schema=self.schema, class_names=self.class_names)
-        to_tables = _ToTablesFn(build, _measure_localization, _without_ground_truth, self.limits)
+        promptly = self.journal_directory is not None
+        to_tables = _ToTablesFn(build, _measure_localization, _without_ground_truth, self.limits, promptly)
+        sink = ParquetSink(self.directory, "explanations", self.schema, self.limits, 0, self.journal_directory)
         return (
             localizations
             | "ToTables" >> beam.ParDo(to_tables).with_output_types(pa.Table)
-            | "Write" >> iobase.Write(ParquetSink(self.directory, "explanations", self.schema, self.limits, 0))
+            | "Write" >> iobase.Write(sink)
         )
 
 
