@@ -2,8 +2,9 @@
 
 ::
 
-    Read -> [Reuse] -> Decode -> Explain -> Localize -+-> WriteExplanations
-      |                  |          |                 +-> Aggregate -> WriteSummary, WriteCurves
+    Read -> [Reuse] -> Decode -> Explain -> Localize -+-> WriteExplanations -> BestBoxes -> WriteLocalizations
+      |                  |          |                 |                           ^
+      |                  |          |                 +-> Aggregate --------------+-> WriteSummary, WriteCurves
       +------------------+----------+--> WriteDeadLetters
       (every collection) -> Account
 
@@ -23,6 +24,7 @@ from transforms import (
     account,
     aggregate,
     assess,
+    best_boxes,
     decode,
     explain,
     ground_truth,
@@ -69,7 +71,7 @@ def build(
     localized = explained["localized"]
     about = schemas.with_run_metadata
     facts = {"model_digest": description.digest, "protocol": settings.evaluate.protocol}
-    _ = localized | "WriteExplanations" >> write.WriteExplanations(
+    written = localized | "WriteExplanations" >> write.WriteExplanations(
         directory.path_of("explanations"),
         about(explanations_schema(settings), {**facts, **(metadata or {})}),
         tuple(class_names),
@@ -88,6 +90,13 @@ def build(
     )
     _ = numbers[aggregate.CURVES_TAG] | "WriteCurves" >> write.WriteTable(
         directory.path_of("curves"), "curves", about(schemas.CURVES, facts), _LIMITS
+    )
+    protocol = protocols.get(settings.evaluate.protocol)
+    boxes = written | "BestBoxes" >> best_boxes.BestBoxes(
+        directory.path_of("explanations"), protocol, numbers[aggregate.THRESHOLDS_TAG]
+    )
+    _ = boxes | "WriteLocalizations" >> write.WriteTable(
+        directory.path_of("localizations"), "localizations", about(best_boxes.schema(protocol), facts), _LIMITS
     )
     letters = (encoded[records.DEAD_LETTER_TAG], explained["dead_letters_decode"], explained["dead_letters_explain"])
     (

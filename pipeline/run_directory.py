@@ -25,7 +25,7 @@ from pyarrow import fs as pafs
 MANIFEST = "manifest.json"
 FORMAT = "heatbeam-run"
 FORMAT_VERSION = 1
-TABLES = ("explanations", "summary", "curves", "dead_letters")
+TABLES = ("explanations", "localizations", "summary", "curves", "dead_letters")
 STATUSES = ("running", "succeeded", "failed")
 
 COUNTS = "counts.json"

@@ -58,7 +58,7 @@ def localization(row: Row) -> records.Localization:
     )
     values = tuple((name, np.array([getattr(row, name)])) for name in VALUES)
     return records.Localization(
-        explanation, (records.MethodScores(row.method, np.array([[10.0, 20, 30, 40]]), values, ((),)),)
+        explanation, (records.MethodScores(row.method, np.array([[10.0, 20, 30, 40]]), values, ((),)),), (None,)
     )
 
 

@@ -157,9 +157,18 @@ def test_iou_at_a_threshold_agrees_with_the_hits() -> None:
     assert hits is not None
     for number in (0, 100, 333, 500, 999):
         threshold = float(box_accuracy.thresholds(0.001)[number])
-        both = localization.box_iou_at(raw, source, truth, 3, WSOL, threshold)
-        assert [[iou >= limit for limit in WSOL.iou_limits] for iou in both] == hits[:, :, number].tolist()
-    assert np.isnan(localization.box_iou_at(raw, source, truth, 8, WSOL, 0.5)).all()
+        both, _ = localization.boxes_at(raw, source, truth.boxes, WSOL, [threshold])
+        assert [[iou >= limit for limit in WSOL.iou_limits] for iou in both[:, 0]] == hits[:, :, number].tolist()
+
+
+def test_boxes_at_the_fixed_threshold_are_those_of_the_row() -> None:
+    raw = np.random.default_rng(4).normal(size=(7, 7)).astype(np.float32)
+    source, truth = _source(300, 200, view=(50.0, 0.0, 250.0, 200.0)), _truth((50, 30, 250, 180))
+    for protocol in (DEFAULT, WSOL):
+        row = localization.localize(raw[None], source, truth, [3], [1], protocol, GROUPS)
+        ious, stated = localization.boxes_at(raw, source, truth.boxes, protocol, [0.7, protocol.box_threshold])
+        assert ious[0, 1] == _values(row)["box_iou"] and stated[1].tolist() == row.boxes[0].tolist()
+        assert stated[0].tolist() != stated[1].tolist()
 
 
 def test_wsolevaluation_heatmap_is_its_own_recipe() -> None:

@@ -56,6 +56,7 @@ def two_classes() -> records.Localization:
             scores("cam", [[10, 20, 30, 40.5], [nan] * 4], [0.5, nan], ((), ("blank", "constant"))),
             scores("layer_cam", [[0, 0, 500, 375], [1, 2, 3, 4]], [1.5, 2.5], ((), ())),
         ),
+        (np.array([[1.0, 2.0, 3.5, 4.0], [0.1, 0.0, 9.0, 9.0]]), np.zeros((0, 4))),
     )
 
 
@@ -71,7 +72,7 @@ def one_class() -> records.Localization:
         predicted_class_id=0,
         methods=(maps("cam", [[[8, 4], [2, -1]]], [0.0]),),
     )
-    return records.Localization(explanation, (scores("cam", [[5, 6, 7, 8]], [0.125], ((),)),))
+    return records.Localization(explanation, (scores("cam", [[5, 6, 7, 8]], [0.125], ((),)),), (None,))
 
 
 def table_of(*localizations: records.Localization, heatmap_dtype: str = "int16") -> pa.Table:
@@ -98,7 +99,7 @@ def test_every_column_of_a_row():
         "image_width": 500, "image_height": 375, "view_x0": 62.5, "view_y0": 0.0, "view_x1": 437.5, "view_y1": 375.0,
         "label_ids": [1], "target": "runner_up", "targets": ["runner_up"], "class_id": 2, "class_name": "owl",
         "predicted_class_id": 1, "method": "layer_cam", "layer": "last_act",
-        "logit": 1.25, "probability": 0.125, "rank": 2, "heatmap_height": 1, "heatmap_width": 3,
+        "logit": 1.25, "probability": 0.125, "rank": 2, "true_boxes": [], "heatmap_height": 1, "heatmap_width": 3,
         "box_x0": 1.0, "box_y0": 2.0, "box_x1": 3.0, "box_y1": 4.0, "health": [],
         "drop": 1.0, "entropy": 2.5, "slice_size": "large",
     }  # fmt: skip
@@ -112,6 +113,8 @@ def test_what_is_missing_is_null():
     assert (blank["heatmap"], blank["heatmap_scale"]) == ([0, 0, 0, 0], 1.0)
     assert table["slice_size"].to_pylist() == ["large"] * 4 + [None]
     assert table["label_ids"].to_pylist()[4] == []
+    corners = [1.0, 2.0, 3.5, 4.0, 0.1, 0.0, 9.0, 9.0]
+    assert table["true_boxes"].to_pylist() == [corners, [], corners, [], None]
     assert table["targets"].to_pylist()[0] == ["label", "predicted"]
 
 

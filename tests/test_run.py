@@ -28,7 +28,7 @@ def reference(tmp_path_factory) -> run_directory.RunDirectory:
 def test_leaves_the_promised_tree(reference):
     root = pathlib.Path(reference.path)
     found = {str(p.relative_to(root).parts[0]) for p in root.rglob("*") if p.is_file()}
-    assert found == {"manifest.json", "explanations", "summary", "curves", "dead_letters"}
+    assert found == {"manifest.json", "explanations", "localizations", "summary", "curves", "dead_letters"}
     manifest = json.loads((root / "manifest.json").read_text())
     assert manifest["status"] == "succeeded"
     assert manifest["counts"] == {"records_read": 40, "images_explained": 40, "images_skipped": 0, "dead_letters": 0}
@@ -108,6 +108,55 @@ def test_summary_is_the_mean_of_the_rows_of_the_label(reference):
     assert ("baseline_centre", "all", "all", "pointing_game") in numbers
 
 
+def assert_best_boxes_are_those_that_were_counted(directory: run_directory.RunDirectory) -> int:
+    """Box accuracy of the run, and of its slices at the run's threshold, counted again from the rows; to the count."""
+    key = ("image_id", "method", "class_id")
+    about = {tuple(r[k] for k in key): r for r in directory.open_table("explanations").to_table().to_pylist()}
+    boxes = directory.open_table("localizations").to_table().to_pylist()
+    joined = [about.pop(tuple(row[k] for k in key)) | row for row in boxes]
+    assert all(row["box_iou"] is None for row in about.values())  # the others have no boxes
+    numbers = small_runs.numbers(directory)
+    checked = 0
+    for (method, slice_name, value, metric), number in numbers.items():
+        _, found, name = metric.partition("_at_run_threshold_")
+        if method.startswith("baseline_") or not found or slice_name not in ("all", "class", "camera"):
+            continue
+        limit = int(name[-2:]) / 100
+        column = {"all": None, "class": "class_name", "camera": "slice_camera"}[slice_name]
+        mine = [r for r in joined if r["method"] == method and "label" in r["targets"]]
+        mine = [r for r in mine if column is None or r[column] == value]
+        assert number["n"] == len(mine)
+        assert number["value"] == sum(r[f"iou_{name}"] >= limit for r in mine) / len(mine)
+        if slice_name == "all":
+            best = {"single_50": "max_box_acc", "single_30": "max_box_acc_iou30", "single_70": "max_box_acc_iou70"}
+            metric = best.get(name, f"max_box_acc_v2_iou{name[-2:]}")
+            assert numbers[method, "all", "all", metric]["value"] == number["value"]
+            threshold = numbers[method, "all", "all", "best_box_threshold_single_50"]["value"]
+            assert {r["best_box_threshold"] for r in mine} == {threshold}
+        checked += 1
+    return checked
+
+
+@pytest.mark.parametrize("protocol", ["default", "wsolevaluation"])
+def test_boxes_at_the_best_threshold_are_those_that_were_counted(tmp_path, protocol):
+    records = [small_runs.record(i) for i in range(COUNT)]
+    empty = {f"image/object/{name}": [] for name in ("bbox/xmin", "bbox/ymin", "bbox/xmax", "bbox/ymax", "class/label")}
+    records[7] = small_runs.record(7, **empty, **{"image/object/mask": []})
+    pattern = small_runs.write(tmp_path / "data", records, 3)
+    directory = small_runs.run_quietly(
+        small_runs.settings(
+            pattern, tmp_path / "run", f"evaluate.protocol={protocol}", "explain.methods=[cam, grad_cam_plus_plus]",
+            "input.resize=crop", "input.crop_fraction=0.875",
+        )
+    )  # fmt: skip
+    # Two methods, six thresholds; over everything, ten classes and two cameras.
+    assert assert_best_boxes_are_those_that_were_counted(directory) == 2 * 6 * (1 + 10 + 2)
+    boxes = directory.open_table("localizations").to_table()
+    assert len(boxes) == 2 * (COUNT - 1) and "image0007" not in boxes["image_id"].to_pylist()
+    truth = directory.open_table("explanations").to_table(filter=pc.field("image_id") == "image0007")["true_boxes"]
+    assert set(map(tuple, truth.to_pylist())) == {()}
+
+
 @pytest.mark.parametrize(
     ("shards", "overrides"),
     [
@@ -128,6 +177,7 @@ def test_rows_and_numbers_do_not_depend_on_shards_workers_or_batches(reference, 
     for key, row in mine.items():
         assert row["n"] == yours[key]["n"], key
         np.testing.assert_allclose(row["value"], yours[key]["value"], rtol=1e-3, atol=1e-4, err_msg=str(key))
+    assert assert_best_boxes_are_those_that_were_counted(other) == 4 * 6 * (1 + 10 + 2)
 
 
 @pytest.mark.runner

@@ -21,7 +21,7 @@ def test_explanations_have_the_contract_columns_in_order():
     assert explanations().names == [
         "image_id", "image_sha256", "shard", "record_index", "image_width", "image_height",
         "view_x0", "view_y0", "view_x1", "view_y1", "label_ids", "target", "targets", "class_id", "class_name",
-        "predicted_class_id", "method", "layer", "logit", "probability", "rank",
+        "predicted_class_id", "method", "layer", "logit", "probability", "rank", "true_boxes",
         "heatmap", "heatmap_scale", "heatmap_height", "heatmap_width",
         "box_x0", "box_y0", "box_x1", "box_y1", "health", "entropy", "max_iou", "slice_size",
     ]  # fmt: skip
@@ -39,11 +39,13 @@ def test_unknown_heatmap_type_is_refused():
 
 def test_only_what_may_be_missing_is_nullable():
     nullable = [field.name for field in explanations() if field.nullable]
-    assert nullable == ["box_x0", "box_y0", "box_x1", "box_y1", "entropy", "max_iou", "slice_size"]
+    assert nullable == ["true_boxes", "box_x0", "box_y0", "box_x1", "box_y1", "entropy", "max_iou", "slice_size"]
 
 
 def test_every_field_of_every_table_is_described():
-    for schema in (explanations(values=[]), schemas.SUMMARY, schemas.CURVES, schemas.DEAD_LETTERS):
+    second = schemas.localizations(["single_50", "multi_70"])
+    assert second.names[-2:] == ["iou_single_50", "iou_multi_70"]
+    for schema in (explanations(values=[]), second, schemas.SUMMARY, schemas.CURVES, schemas.DEAD_LETTERS):
         for field in schema:
             assert set(field.metadata) == {b"description", b"unit", b"range", b"role"}, field.name
             assert field.metadata[b"description"], field.name

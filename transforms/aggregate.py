@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import apache_beam as beam
 import pyarrow as pa
@@ -20,6 +20,7 @@ from transforms.metrics import protocols, summary
 
 SUMMARY_TAG = "summary"
 CURVES_TAG = "curves"
+THRESHOLDS_TAG = "thresholds"
 
 ALL, CLASS, TARGET = "all", "class", "target"
 """Values of ``slice_name`` beside features: everything, one class, and the maps of another target."""
@@ -36,6 +37,9 @@ Key = tuple[str, str, str]
 @dataclasses.dataclass
 class Aggregate(beam.PTransform):
     """`localize.ImageEvidence` to tables of `schemas.SUMMARY` (`SUMMARY_TAG`) and `schemas.CURVES` (`CURVES_TAG`).
+
+    `THRESHOLDS_TAG` carries, for each method that has boxes to be scored against, its name and the best thresholds of
+    the whole run (`summary.MetricState.best_thresholds`).
 
     Attributes:
         protocol: of the metrics.
@@ -59,7 +63,7 @@ class Aggregate(beam.PTransform):
             | "Combine" >> beam.CombinePerKey(_MergeFn(self.protocol))
             | "ByMethod" >> beam.Map(_by_method).with_output_types(tuple[str, tuple[Key, summary.MetricState]])
             | "Gather" >> beam.GroupByKey()
-            | "Summarise" >> beam.ParDo(_SummariseFn()).with_outputs(CURVES_TAG, main=SUMMARY_TAG)
+            | "Summarise" >> beam.ParDo(_SummariseFn()).with_outputs(CURVES_TAG, THRESHOLDS_TAG, main=SUMMARY_TAG)
         )
 
 
@@ -140,19 +144,28 @@ class _SummariseFn(beam.DoFn):
     def process(
         self, element: tuple[str, Iterable[tuple[Key, summary.MetricState]]]
     ) -> Iterator[pa.Table | beam.pvalue.TaggedOutput]:
-        numbers, curves = tables(sorted(element[1], key=lambda item: item[0]))
+        states = sorted(element[1], key=lambda item: item[0])
+        thresholds = run_thresholds(states)
+        numbers, curves = tables(states, thresholds)
+        if thresholds:
+            yield beam.pvalue.TaggedOutput(THRESHOLDS_TAG, (element[0], thresholds))
         yield numbers
         yield beam.pvalue.TaggedOutput(CURVES_TAG, curves)
 
 
-def tables(states: list[tuple[Key, summary.MetricState]]) -> tuple[pa.Table, pa.Table]:
+def run_thresholds(states: list[tuple[Key, summary.MetricState]]) -> dict[str, float]:
+    """The best thresholds of a method over everything; empty if there was nothing to score against."""
+    overall = [state for (_, slice_name, _), state in states if slice_name == ALL]
+    return overall[0].best_thresholds() if overall else {}
+
+
+def tables(states: list[tuple[Key, summary.MetricState]], thresholds: Mapping[str, float]) -> tuple[pa.Table, pa.Table]:
     """The rows of ``summary`` and ``curves`` of one method.
 
     Args:
         states: every slice of the method.
+        thresholds: of `run_thresholds`.
     """
-    overall = [state for (_, slice_name, _), state in states if slice_name == ALL]
-    thresholds = overall[0].best_thresholds() if overall else {}
     numbers, curves = [], []
     for (method, slice_name, value), state in states:
         place = {"method": method, "slice_name": slice_name, "slice_value": value}

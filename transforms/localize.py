@@ -9,6 +9,7 @@ import apache_beam as beam
 import numpy as np
 
 from transforms import records
+from transforms.methods import heatmaps
 from transforms.metrics import baselines, localization, protocols
 
 MAIN_TAG = "main"
@@ -90,7 +91,8 @@ def localize(
     explanation: records.Explanation, protocol: protocols.Protocol, groups: tuple[str, ...], with_baselines: bool
 ) -> tuple[records.Localization, ImageEvidence]:
     """An explanation with what is measured on its maps, and what that adds to the numbers of a dataset."""
-    source, ids, ranks = explanation.source, explanation.class_ids, explanation.ranks
+    ids, ranks = explanation.class_ids, explanation.ranks
+    source = dataclasses.replace(explanation.source, view=stored_view(explanation.source.view))
     scores, maps = [], list(_model_evidence(explanation))
     truths = localization.truths(explanation.ground_truth, source, ids, protocol)  # the same for every method
     for method in explanation.methods:
@@ -100,7 +102,22 @@ def localize(
         maps += _map_evidence(explanation, method, measured)
     if with_baselines:
         maps += _baseline_evidence(explanation, truths, protocol, groups)
-    return records.Localization(explanation, tuple(scores)), ImageEvidence(source.image_id, source.slices, tuple(maps))
+    row = records.Localization(explanation, tuple(scores), _true_boxes(explanation.ground_truth, truths))
+    return row, ImageEvidence(source.image_id, source.slices, tuple(maps))
+
+
+def stored_view(view: heatmaps.View) -> heatmaps.View:
+    """A view as the table has it, in float32: what is measured with it can be measured again from a row, to the bit."""
+    x0, y0, x1, y1 = (float(np.float32(edge)) for edge in view)
+    return x0, y0, x1, y1
+
+
+def _true_boxes(
+    ground_truth: records.GroundTruth, truths: Sequence[localization.Truth]
+) -> tuple[np.ndarray | None, ...]:
+    if ground_truth.boxes is None:
+        return (None,) * len(truths)
+    return tuple(np.zeros((0, 4)) if truth.boxes is None else truth.boxes for truth in truths)
 
 
 def _map_evidence(

@@ -273,7 +273,9 @@ class Localization:
     Attributes:
         explanation: the explanation.
         scores: one per method, in the order of ``explanation.methods``.
+        true_boxes: float64 ``(N, 4)`` for each explained class, its boxes; None where boxes are not annotated.
     """
 
     explanation: Explanation
     scores: tuple[MethodScores, ...]
+    true_boxes: tuple[np.ndarray | None, ...]

@@ -50,6 +50,7 @@ def explanation_table(
     columns: dict[str, Any] = {}
     columns.update(_image_columns(explanations, index, schemas.column_names(schema, "slice")))
     columns.update(_class_columns(explanations, index, class_names))
+    columns["true_boxes"] = _true_boxes(localizations, index)
     columns.update(_method_columns(explanations, index))
     columns.update(_heatmap_columns(explanations, index, schema.field("heatmap").type.value_type))
     columns.update(_score_columns(localizations, index, schema))
@@ -124,6 +125,12 @@ def _class_columns(
         "probability": _concatenate([one.probabilities for one in explanations], np.float32)[index.image_class],
         "rank": _concatenate([one.ranks for one in explanations], np.int32)[index.image_class],
     }
+
+
+def _true_boxes(localizations: Sequence[records.Localization], index: _Index) -> pa.Array:
+    """The boxes of each row's class, corner by corner; null where boxes are not annotated."""
+    flat = [None if boxes is None else boxes.ravel() for one in localizations for boxes in one.true_boxes]
+    return _take_lists(flat, pa.float64(), pa.array(index.image_class))
 
 
 def _method_columns(explanations: Sequence[records.Explanation], index: _Index) -> dict[str, pa.Array]:
@@ -265,6 +272,8 @@ def _concatenate(arrays: Sequence[np.ndarray], dtype: Any, empty: tuple[int, ...
     return np.concatenate(arrays).astype(dtype) if len(arrays) else np.zeros(empty, dtype)
 
 
-def _take_lists(lists: Sequence[Sequence[Any]], value_type: pa.DataType, take: pa.Array | None) -> pa.Array:
+def _take_lists(
+    lists: Sequence[Sequence[Any] | np.ndarray | None], value_type: pa.DataType, take: pa.Array | None
+) -> pa.Array:
     array = pa.array(lists, pa.list_(pa.field("element", value_type, nullable=False)))
     return array if take is None else array.take(take)

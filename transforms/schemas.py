@@ -99,6 +99,10 @@ _CLASS_FIELDS = [
     _field("rank", pa.int32(), "rank of that class, 1 = the model's first choice", range="[1, inf)", role="value"),
 ]
 
+_TRUE_BOXES = _field(
+    "true_boxes", _list_of(pa.float64()), "boxes of the explained class, x0 y0 x1 y1 of one behind the other; null"
+    " where boxes are not annotated, empty if none is of this class", unit="px", nullable=True)  # fmt: skip
+
 _BOX_FIELDS = [
     _field("box_x0", pa.float32(), "left edge of the estimated box; null if the map gives none", unit="px"),
     _field("box_y0", pa.float32(), "top edge of the estimated box", unit="px"),
@@ -138,7 +142,7 @@ def explanations(
         raise ValueError(f"heatmap_dtype is {heatmap_dtype!r}; expected one of {', '.join(HEATMAP_DTYPES)}")
     boxes = [field.with_nullable(True) for field in _BOX_FIELDS]
     health = _field("health", _list_of(pa.string()), "flags of a suspicious map (blank, ...); empty = healthy")
-    fields = [*_IMAGE_FIELDS, *_CLASS_FIELDS, *_heatmap_fields(heatmap_dtype), *boxes, health]
+    fields = [*_IMAGE_FIELDS, *_CLASS_FIELDS, _TRUE_BOXES, *_heatmap_fields(heatmap_dtype), *boxes, health]
     for value in values:
         field = _field(value.name, pa.float32(), value.description, unit=value.unit, range=value.range, role="value")
         fields.append(field.with_nullable(True))
@@ -180,6 +184,36 @@ CURVES = pa.schema([
            nullable=True),
     _field("n", pa.int64(), "number of measurements behind the value", range="[0, inf)", role="value"),
 ])  # fmt: skip
+
+_LOCALIZATION_FIELDS = [
+    _field("image_id", pa.string(), "id of the image"),
+    _field("method", pa.string(), "configured name of the method"),
+    _field("class_id", pa.int32(), "the explained class; with image and method, the key of the row", range="[0, inf)"),
+    _field("best_box_threshold", pa.float64(), "the threshold of the method's MaxBoxAcc over the whole run, relative to"
+           " the map's greatest value: best_box_threshold_single_50 of the summary", range="[0, 1)", role="value"),
+    *(_field(f"best_box_{edge}", pa.float32(), f"{name} edge of the estimated box at that threshold; null if the map"
+             " gives none", unit="px", nullable=True)
+      for edge, name in (("x0", "left"), ("y0", "top"), ("x1", "right, exclusive,"), ("y1", "bottom, exclusive,"))),
+]  # fmt: skip
+
+_MODES = {"single": "the box of the largest contour (MaxBoxAcc)", "multi": "the boxes of all contours (MaxBoxAccV2)"}
+
+
+def localizations(thresholds: Sequence[str]) -> pa.Schema:
+    """Schema of ``localizations``: one row per row of ``explanations`` whose class has boxes.
+
+    Args:
+        thresholds: names of the run's best thresholds, mode and IoU limit in percent, such as ``single_50``; the
+            columns are called ``iou_<name>``. Their type is double: comparing them with the limit gives the counts.
+    """
+    fields = list(_LOCALIZATION_FIELDS)
+    for name in thresholds:
+        mode, percent = name.split("_")
+        about = f"best IoU of {_MODES[mode]} with a true box of the class, at the threshold that is best for IoU >="
+        fields.append(_field(f"iou_{name}", pa.float64(), f"{about} .{percent}, of the method and the whole run",
+                             range="[0, 1]", role="value"))  # fmt: skip
+    return pa.schema(fields)
+
 
 DEAD_LETTERS = pa.schema([
     _field("image_id", pa.string(), "id of the image, or shard__index if the id could not be read"),

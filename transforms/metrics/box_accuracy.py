@@ -58,6 +58,15 @@ def thresholds(step: float) -> Floats:
     return np.arange(0, 1, step)
 
 
+def threshold_names(limits: tuple[float, ...]) -> list[tuple[int, int, str]]:
+    """Every best threshold of a dataset: mode, position of the IoU limit, and its name, such as ``single_50``."""
+    return [
+        (mode, number, f"{name}_{round(100 * limit)}")
+        for mode, name in ((SINGLE, "single"), (MULTI, "multi"))
+        for number, limit in enumerate(limits)
+    ]
+
+
 def levels(peak: int, values: npt.ArrayLike) -> npt.NDArray[np.int64]:
     """int(threshold * peak) for each threshold."""
     return (np.asarray(values, np.float64) * peak).astype(np.int64)
@@ -162,7 +171,8 @@ def iou_at(ious: LevelIous, threshold: float) -> Floats:
 
 def box_hits(ious: LevelIous, values: Floats, limits: tuple[float, ...]) -> npt.NDArray[np.bool_]:
     """Whether the image is right: bool ``(2, limits, thresholds)``, first axis `SINGLE` and `MULTI`."""
-    return _spread(ious.best, levels(ious.peak, values), np.array(limits))
+    hits: npt.NDArray[np.bool_] = _spread(ious.best, levels(ious.peak, values), np.array(limits))
+    return hits
 
 
 @compiled.function

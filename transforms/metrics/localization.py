@@ -325,22 +325,30 @@ def _top_k(values: Mapping[str, float], rank: int) -> dict[str, float]:
     return found
 
 
-def box_iou_at(
+def boxes_at(
     raw: npt.NDArray[np.floating],
     source: records.Source,
-    ground_truth: records.GroundTruth,
-    class_id: int,
+    true_boxes: Floats,
     protocol: protocols.Protocol,
-    threshold: float,
-) -> tuple[float, float]:
-    """Best IoU of one map's boxes at one threshold, such as the best one of the run: largest contour, all contours.
+    thresholds: Sequence[float],
+) -> tuple[Floats, Floats]:
+    """What one map's boxes are worth at some thresholds, such as the best ones of a run.
 
-    NaN where the class has no box.
+    Args:
+        raw: ``(h, w)``, raw and signed, over `source`'s view.
+        source: of the image; its size and view are used.
+        true_boxes: ``(N, 4)``, N >= 1, of the explained class, in pixels of the original image.
+        protocol: the conventions.
+        thresholds: in [0, 1).
+
+    Returns:
+        best IoU float64 ``(2, thresholds)``: of the largest contour, and of all contours; and the box of the largest
+        contour, float64 ``(thresholds, 4)``, as `Scores.boxes`.
     """
-    truth = truth_of(ground_truth, source, class_id, protocol)
-    if truth.frame_boxes is None:
-        return math.nan, math.nan
     found = framed(raw, source, protocol, ["boxes"]).found
     assert found is not None
-    single, multi = box_accuracy.iou_at(box_accuracy.level_ious(found, truth.frame_boxes, protocol), threshold)
-    return float(single), float(multi)
+    scaled = boxes.to_frame(true_boxes, source.width, source.height, protocol)
+    ious = box_accuracy.level_ious(found, scaled, protocol)
+    stated = np.stack([box_accuracy.box_at(found, threshold) for threshold in thresholds])
+    best = np.stack([box_accuracy.iou_at(ious, threshold) for threshold in thresholds], axis=1)
+    return best, boxes.from_frame(stated, source.width, source.height, protocol)

@@ -58,9 +58,9 @@ def outline_area(image: npt.NDArray[np.uint8], level: int, first: int) -> float:
         first: number of the component's first pixel, row by row.
     """
     width = image.shape[1]
-    return _area(
-        component_trees.framed(image), width + 2, level, (first // width + 1) * (width + 2) + first % width + 1
-    )
+    start = (first // width + 1) * (width + 2) + first % width + 1
+    area: float = _area(component_trees.framed(image), width + 2, level, start)
+    return area
 
 
 @compiled.function

@@ -66,7 +66,8 @@ def histogram(
     Returns:
         int64 ``(2, bins)``.
     """
-    return _histogram(heatmap, inside, scored, np.append(bin_edges, np.inf))
+    counts: npt.NDArray[np.int64] = _histogram(heatmap, inside, scored, np.append(bin_edges, np.inf))
+    return counts
 
 
 @compiled.function

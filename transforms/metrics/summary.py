@@ -212,11 +212,8 @@ class MetricState:
             return {}
         values = box_accuracy.thresholds(self.protocol.threshold_step)
         best = np.argmax(self._box_hits, axis=2)
-        return {
-            f"{mode}_{round(100 * limit)}": float(values[best[i, j]])
-            for i, mode in enumerate(("single", "multi"))
-            for j, limit in enumerate(self.protocol.iou_limits)
-        }
+        names = box_accuracy.threshold_names(self.protocol.iou_limits)
+        return {name: float(values[best[mode, number]]) for mode, number, name in names}
 
     def summary_rows(self, run_thresholds: Mapping[str, float] | None = None) -> list[SummaryRow]:
         """Every number of the state, ordered by name.
@@ -254,12 +251,10 @@ class MetricState:
             bounds.append(intervals.wilson(multi, n))
         lower, upper = np.mean(bounds, axis=0).tolist()
         yield SummaryRow("max_box_acc_v2", box_accuracy.max_box_acc_v2(self._box_hits, n), n, lower, upper)
-        for i, mode in enumerate(("single", "multi")):
-            for j, limit in enumerate(self.protocol.iou_limits):
-                key = f"{mode}_{round(100 * limit)}"
-                if key in run_thresholds:
-                    hits = int(self._box_hits[i, j, np.argmin(np.abs(values - run_thresholds[key]))])
-                    yield SummaryRow(f"box_acc_at_run_threshold_{key}", hits / n, n, *intervals.wilson(hits, n))
+        for mode, number, name in box_accuracy.threshold_names(self.protocol.iou_limits):
+            if name in run_thresholds:
+                hits = int(self._box_hits[mode, number, np.argmin(np.abs(values - run_thresholds[name]))])
+                yield SummaryRow(f"box_acc_at_run_threshold_{name}", hits / n, n, *intervals.wilson(hits, n))
         for key, threshold in self.best_thresholds().items():
             yield SummaryRow(f"best_box_threshold_{key}", threshold, n, math.nan, math.nan)
 

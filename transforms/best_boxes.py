@@ -1,0 +1,135 @@
+"""Boxes at the best threshold of the run, row by row: a second pass over ``explanations``, after everything is counted.
+
+The best threshold is known when the last image has been counted, and no heatmap is kept or shuffled until then. So the
+rows that were written are read again, row group by row group: they hold the maps and the true boxes exactly as they
+were scored. What is shuffled are the names of files and the thresholds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from apache_beam.io import filesystem, filesystems
+from apache_beam.transforms import combiners
+
+from transforms import records, rows, schemas
+from transforms.metrics import box_accuracy, localization, protocols
+
+STATED = "single_50"
+"""The best threshold at which a row's box is given: MaxBoxAcc's."""
+
+_COLUMNS = (
+    "image_id", "image_width", "image_height", "view_x0", "view_y0", "view_x1", "view_y1", "class_id", "method",
+    "true_boxes", "heatmap", "heatmap_scale", "heatmap_height", "heatmap_width",
+)  # fmt: skip
+
+Thresholds = Mapping[str, Mapping[str, float]]
+"""Method -> name of a best threshold (`box_accuracy.threshold_names`) -> its value."""
+
+
+class BestBoxes(beam.PTransform):
+    """The sign that ``explanations`` is written, to tables of ``localizations`` (`schema`).
+
+    Its elements are not looked at: a writer that is tried again does not name the files of its first attempt. The
+    files are those of the directory.
+
+    Args:
+        directory: ``RUN/explanations``.
+        protocol: of the evaluation.
+        thresholds: ``(method, {name: value})`` elements, of `aggregate.THRESHOLDS_TAG`.
+    """
+
+    def __init__(self, directory: str, protocol: protocols.Protocol, thresholds: beam.PCollection) -> None:
+        super().__init__()
+        self._directory = directory
+        self._protocol = protocol
+        self._thresholds = thresholds
+
+    def expand(self, written: beam.PCollection) -> beam.PCollection:
+        return (
+            written
+            | "Written" >> combiners.Count.Globally()
+            | "Files" >> beam.FlatMap(_files, self._directory).with_output_types(str)
+            | "SpreadFiles" >> beam.Reshuffle()
+            | "RowGroups" >> beam.FlatMap(_row_groups).with_output_types(tuple[str, int])
+            | "Spread" >> beam.Reshuffle()
+            | "Score" >> beam.ParDo(_ScoreFn(self._protocol), beam.pvalue.AsDict(self._thresholds))
+        )
+
+
+def schema(protocol: protocols.Protocol) -> pa.Schema:
+    """Schema of ``localizations`` under a protocol."""
+    return schemas.localizations([name for _, _, name in box_accuracy.threshold_names(protocol.iou_limits)])
+
+
+def _files(_: int, directory: str) -> list[str]:
+    matched = filesystems.FileSystems.match([filesystems.FileSystems.join(directory, "part-*.parquet")])
+    return [found.path for found in matched[0].metadata_list]
+
+
+def _open(path: str) -> pq.ParquetFile:
+    uncompressed = filesystem.CompressionTypes.UNCOMPRESSED
+    return pq.ParquetFile(pa.PythonFile(filesystems.FileSystems.open(path, compression_type=uncompressed), mode="r"))
+
+
+def _row_groups(path: str) -> Iterator[tuple[str, int]]:
+    with _open(path) as file:
+        for number in range(file.num_row_groups):
+            yield path, number
+
+
+@beam.typehints.with_output_types(pa.Table)
+class _ScoreFn(beam.DoFn):
+    def __init__(self, protocol: protocols.Protocol) -> None:
+        self._protocol = protocol
+
+    def process(self, place: tuple[str, int], thresholds: Thresholds) -> Iterator[pa.Table]:
+        if not thresholds:
+            return
+        with _open(place[0]) as file:
+            found = file.read_row_group(place[1], columns=list(_COLUMNS), use_threads=False)
+        scored = table(found, thresholds, self._protocol)
+        if scored.num_rows:
+            yield scored
+
+
+def table(explanations: pa.Table, thresholds: Thresholds, protocol: protocols.Protocol) -> pa.Table:
+    """The rows of ``localizations`` for rows of ``explanations``: those whose class has boxes, in the same order.
+
+    Args:
+        explanations: with at least the columns that are used here.
+        thresholds: of the methods.
+        protocol: by which the run was scored.
+    """
+    boxed = pc.fill_null(pc.greater(pc.list_value_length(explanations["true_boxes"]), 0), False)
+    known = pc.is_in(explanations["method"], pa.array(list(thresholds), pa.string()))
+    chosen = explanations.filter(pc.and_(boxed, known))
+    names = box_accuracy.threshold_names(protocol.iou_limits)
+    ious, stated = np.zeros((chosen.num_rows, len(names))), np.full((chosen.num_rows, 4), np.nan)
+    methods = chosen["method"].to_pylist()
+    maps = rows.decode_heatmaps(chosen) if chosen.num_rows else []
+    for number, (raw, row) in enumerate(zip(maps, _sources(chosen), strict=True)):
+        values = [thresholds[methods[number]][name] for _, _, name in names]
+        best, boxes = localization.boxes_at(raw, *row, protocol, values)
+        ious[number] = [best[mode, place] for place, (mode, _, _) in enumerate(names)]
+        stated[number] = boxes[[name for _, _, name in names].index(STATED)]
+    columns = {name: chosen[name].combine_chunks() for name in ("image_id", "method", "class_id")}
+    columns["best_box_threshold"] = np.array([thresholds[method][STATED] for method in methods], np.float64)
+    columns |= {f"best_box_{edge}": stated[:, i] for i, edge in enumerate(("x0", "y0", "x1", "y1"))}
+    columns |= {f"iou_{name}": ious[:, i] for i, (_, _, name) in enumerate(names)}
+    return schemas.table_from_columns(schema(protocol), columns)
+
+
+def _sources(chosen: pa.Table) -> Iterator[tuple[records.Source, np.ndarray]]:
+    """What is needed of each row's image, and its true boxes ``(N, 4)``."""
+    sizes = zip(chosen["image_width"].to_pylist(), chosen["image_height"].to_pylist(), strict=True)
+    views = zip(*(chosen[f"view_{edge}"].to_pylist() for edge in ("x0", "y0", "x1", "y1")), strict=True)
+    boxes = chosen["true_boxes"].to_pylist()
+    for (width, height), (x0, y0, x1, y1), corners in zip(sizes, views, boxes, strict=True):
+        source = records.Source("", "", 0, "", width, height, (x0, y0, x1, y1))
+        yield source, np.array(corners, np.float64).reshape(-1, 4)
