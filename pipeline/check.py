@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TextIO
 
 import numpy as np
 from apache_beam.io import filesystems
 
-from pipeline import config, graph, plan, run, run_directory, runners
+from pipeline import config, graph, map_health, plan, run, run_directory, run_methods, runners
 from transforms import decode, explain, features, read, records
 from transforms.methods import engine as engines
 from transforms.methods import explained, exposure, registry
 from transforms.metrics import map_statistics
-
-# Correlation of two classes' maps from which they count as the same map.
-_SAME_MAP = 0.999
-_CLASS_FREE = ("eigen_cam", "fem", "random_cam")
 
 
 @dataclasses.dataclass
@@ -71,7 +66,7 @@ def check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
         seconds, results = _explain(engine, good)
         _write_methods(spec, engine.description, stream)
         _write_records(good, results, names, stream)
-        _judge_maps(spec, results, findings, stream)
+        _judge_maps(spec, {str(target) for target in planned.engine_spec.targets}, results, findings, stream)
         _write_estimate(planned, engine.description, shards, good, seconds / len(good), stream)
     for warning in findings.warnings:
         stream.write(f"warning  {warning}\n")
@@ -211,41 +206,35 @@ def _write_records(
 
 
 def _judge_maps(
-    spec: engines.EngineSpec, results: Sequence[explained.ImageExplanation], findings: _Findings, stream: TextIO
+    spec: engines.EngineSpec,
+    targets: Collection[str],
+    results: Sequence[explained.ImageExplanation],
+    findings: _Findings,
+    stream: TextIO,
 ) -> None:
+    """Count and judge the maps as the report of the run would: those of `targets`, and pairs of any two classes."""
     for method in spec.methods:
-        flags: collections.Counter[str] = collections.Counter()
-        same = compared = total = 0
+        health = map_health.MethodHealth(method.label, class_free=method.method in run_methods.CLASS_FREE)
         for one in results:
             maps = next((m for label, _, m in one.maps if label == method.label), None)
             if maps is None:
                 continue
-            total += len(maps)
-            flags.update(flag for found in map_statistics.health(maps) for flag in found)
-            if len(maps) > 1:
-                compared += 1
-                same += _correlation(maps[0], maps[1]) > _SAME_MAP
-        said = ", ".join(f"{n} {flag}" for flag, n in sorted(flags.items())) or "all healthy"
+            wanted = [any(reason in targets for reason in reasons) for reasons in one.targets]
+            health.add(map_statistics.health(maps[np.array(wanted)]))
+            if len(maps) > 1 and np.isfinite(maps[:2]).all():
+                health.add_pairs(maps[:1], maps[1:2])
+        said = ", ".join(f"{n} {flag}" for flag, n in sorted(health.flags.items())) or "all healthy"
+        compared = f"the same for two classes in {health.same} of {health.pairs} images" if health.pairs else ""
+        by_design = ", by design" if health.class_free and health.same else ""
         stream.write(
-            f"maps     {method.label}: {total} maps, {said}; the same for two classes in {same} of {compared} images\n"
+            f"maps     {method.label}: {health.maps} maps, {said}{'; ' if compared else ''}{compared}{by_design}\n"
         )
-        useless = flags["blank"] + flags["nan"]
-        if total and useless == total:
+        if health.maps and health.useless == health.maps:
+            kinds = " or ".join(flag for flag in map_health.USELESS if health.flags[flag])
             findings.problems.append(
-                f"every map of {method.label} is blank or NaN: wrong target layer, scores or preprocessing"
+                f"every map of {method.label} is {kinds}: wrong target layer, scores or preprocessing"
             )
-        elif useless > total / 2:
-            findings.warnings.append(f"{useless} of {total} maps of {method.label} are blank or NaN")
-        if compared and same == compared and method.method not in _CLASS_FREE:
-            findings.warnings.append(
-                f"the maps of {method.label} are the same for every class: the layer may not tell classes apart"
-            )
-
-
-def _correlation(one: np.ndarray, other: np.ndarray) -> float:
-    if one.std() == 0 or other.std() == 0:
-        return 0.0
-    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+        findings.warnings += [f"{text}: {map_health.CAUSES[flag]}" for flag, text in health.alerts(min_pairs=2)]
 
 
 def _write_estimate(

@@ -43,7 +43,7 @@ def write(target: pathlib.Path, table: pa.Table, samples: Iterable[export_sample
             pictures = (np.rint(heat * 255).astype(np.uint8), sample.overlay(heat))
             for folder, pixels in zip(_FOLDERS, pictures, strict=True):
                 (target / folder / name).write_bytes(map_images.png(pixels))
-            files[number] = (sample.file, *(f"{folder}/{name}" for folder in _FOLDERS))
+            files[number] = (sample.file, f"{_FOLDERS[0]}/{name}", f"{_FOLDERS[1]}/{name}")
             with_image[number] = sample.pixels is not None
     paths = zip(*files, strict=True)
     named = {

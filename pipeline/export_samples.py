@@ -78,7 +78,8 @@ def samples(
     missing = dict(of_place)
     for source in source_images.source_records(manifest, of_place, problems):
         pixels = source.pixels()
-        if pixels is not None and missing.pop(source.place, None):
+        if pixels is not None and source.place in missing:
+            del missing[source.place]
             rows = rows_of(source.place)
             content, suffix = _file(source, pixels)
             file = _write(target, order[source.place], rows[0][1], content, suffix)

@@ -11,6 +11,7 @@ classes on the same object.
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import map_scan
+from pipeline import map_health, map_scan
 from transforms import rows
 from transforms.metrics import map_similarity
 
@@ -29,9 +30,6 @@ MIN_PROBABILITY = 0.5
 
 MAX_OVERLAP = 0.25
 """The strongest 20 % of both maps overlap (IoU) by at most this; 1/9 by chance."""
-
-SAME_MAP = 0.99
-"""Maps of two classes with at least this rank correlation are the same: they do not depend on the class."""
 
 _COLUMNS = (
     "image_id", "image_sha256", "shard", "record_index", "image_width", "image_height", "label_ids", "class_id",
@@ -77,7 +75,7 @@ class Collector:
         self.mistaken = 0
         """Images whose first choice is none of their labels, and which were explained for both."""
         self.same_maps = 0
-        """Of those, how many have the same map for both classes: `SAME_MAP`."""
+        """Of those, how many have the same map for both classes: `map_health.same_maps`."""
 
     def add(self, batch: pa.Table) -> None:
         """Count a batch that has `columns`."""
@@ -91,19 +89,21 @@ class Collector:
 
     def _pair(self, table: pa.Table, keep_last: bool) -> pa.Table:
         """Measure every image that has both maps; with `keep_last` the rows of the last image, which may go on."""
-        names = table["image_id"].to_pylist()
+        # By record, not by id alone: an id may stand for several records.
+        columns = [table[name].to_pylist() for name in ("image_id", "shard", "record_index")]
+        names = list(zip(*columns, strict=True))
         probability = table["probability"].to_numpy()
-        label_row: dict[str, int] = {}
-        predicted_row: dict[str, int] = {}
+        label_row: dict[tuple[Any, ...], int] = {}
+        predicted_row: dict[tuple[Any, ...], int] = {}
         for row, (name, kind) in enumerate(zip(names, table["kind"].to_pylist(), strict=True)):
             if kind == "predicted":
                 predicted_row[name] = row
             elif name not in label_row or probability[row] > probability[label_row[name]]:
                 label_row[name] = row
-        open_image = names[-1] if keep_last else None
+        open_image = names[-1] if keep_last and names else None
         complete = [name for name in label_row if name in predicted_row and name != open_image]
         self._measure(table, [label_row[n] for n in complete], [predicted_row[n] for n in complete])
-        return table.filter(pc.equal(table["image_id"], pa.scalar(open_image, pa.string())))
+        return table.filter(pa.array([name == open_image for name in names], pa.bool_()))
 
     def _measure(self, table: pa.Table, labels: list[int], predictions: list[int]) -> None:
         if not labels:
@@ -111,7 +111,7 @@ class Collector:
         label, predicted = table.take(pa.array(labels)), table.take(pa.array(predictions))
         overlap, spearman = _likeness(label, predicted)
         self.mistaken += len(labels)
-        self.same_maps += int((spearman >= SAME_MAP).sum())
+        self.same_maps += int(map_health.same_maps(spearman).sum())
         sure = predicted["probability"].to_numpy() >= MIN_PROBABILITY
         chosen = np.flatnonzero(sure & (overlap <= MAX_OVERLAP))
         if len(chosen):

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from pipeline import map_health
 from transforms import schemas
 
 Floats = npt.NDArray[np.float64]
@@ -38,7 +39,7 @@ BINS = 100
 
 EVERYTHING = ("all", "all")
 
-_KEYS = ("image_id", "targets", "class_id", "predicted_class_id", "method", "health")
+_KEYS = ("image_id", "shard", "record_index", "targets", "class_id", "predicted_class_id", "method", "health")
 _MAP = ("heatmap", "heatmap_scale", "heatmap_height", "heatmap_width")
 
 
@@ -135,17 +136,17 @@ class Scan:
 
     Attributes:
         reference: method whose images are listed and whose slices are counted.
-        maps: number of maps per method.
-        health: per method, how many maps have each flag.
+        health: per method, how many maps there are and what is wrong with them.
         histograms: per ``(method, column)`` the counts of `BINS` equal bins over [0, 1].
         scores: one row per image and class of the reference method: ``image_id``, ``class_id`` and value columns.
+        ambiguous: image ids of the reference method that stand for more than one record, sorted.
     """
 
     reference: str
-    maps: collections.Counter[str]
-    health: dict[str, collections.Counter[str]]
+    health: dict[str, map_health.MethodHealth]
     histograms: dict[tuple[str, str], Ints]
     scores: pa.Table
+    ambiguous: list[str]
     _sums: dict[tuple[str, str], _Sums]
 
     def groups(self, method: str | None = None, slice_name: str | None = None) -> list[Group]:
@@ -182,8 +183,8 @@ class Scanner:
         self._histogram_columns = [name for name in histogram_columns if name in schema.names]
         self._features = [name for name in FEATURES if name in schema.names]
         self._slices = schemas.column_names(schema, "slice")
-        self._maps: collections.Counter[str] = collections.Counter()
-        self._health: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+        self._health: dict[str, map_health.MethodHealth] = {}
+        self._records: list[npt.NDArray[np.uint64]] = []
         self._histograms: dict[tuple[str, str], Ints] = {}
         self._sums: dict[tuple[str, str], _Sums] = {}
         self._scores: list[pa.Table] = []
@@ -207,11 +208,13 @@ class Scanner:
             self._add_method(method, table.filter(pa.array(methods[chosen] == method)))
 
     def _count_health(self, batch: pa.Table, methods: npt.NDArray[np.object_]) -> None:
-        self._maps.update(methods.tolist())
         lists = combined(batch["health"])
-        parents = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
-        for row, flag in zip(parents, pc.list_flatten(lists).to_pylist(), strict=True):
-            self._health[methods[row]][flag] += 1
+        sick = np.flatnonzero(lists.value_lengths().to_numpy(zero_copy_only=False) > 0)
+        for method, count in collections.Counter(methods.tolist()).items():
+            health = self._health.setdefault(method, map_health.MethodHealth(method))
+            mine = sick[methods[sick] == method]
+            health.add(tuple(flags) for flags in lists.take(pa.array(mine)).to_pylist())
+            health.maps += count - len(mine)
 
     def _add_method(self, method: str, table: pa.Table) -> None:
         for name in self._histogram_columns:
@@ -220,6 +223,7 @@ class Scanner:
             key = (method, name)
             self._histograms[key] = self._histograms.get(key, np.zeros(BINS, np.int64)) + counts
         if method == self._reference:
+            self._records.append(_record_keys(table))
             self._scores.append(table.select(list(dict.fromkeys(["image_id", "class_id", *self._score_columns]))))
         for rows, energy in energies(table):
             self._add_maps(method, table.take(pa.array(rows)), energy)
@@ -244,7 +248,26 @@ class Scanner:
         empty = {"image_id": pa.array([], pa.string()), "class_id": pa.array([], pa.int32())}
         empty |= {name: pa.array([], pa.float32()) for name in self._score_columns}
         scores = pa.concat_tables(self._scores) if self._scores else pa.table(empty)
-        return Scan(self._reference, self._maps, dict(self._health), self._histograms, scores, self._sums)
+        ambiguous = self._ambiguous(scores["image_id"])
+        return Scan(self._reference, self._health, self._histograms, scores, ambiguous, self._sums)
+
+    def _ambiguous(self, image_ids: pa.ChunkedArray) -> list[str]:
+        if not self._records:
+            return []
+        keys = pa.table({"image_id": image_ids, "record": pa.array(np.concatenate(self._records))})
+        counted = keys.group_by("image_id").aggregate([("record", "count_distinct")])
+        several = counted.filter(pc.greater(counted["record_count_distinct"], 1))
+        return sorted(several["image_id"].to_pylist())
+
+
+def _record_keys(table: pa.Table) -> npt.NDArray[np.uint64]:
+    """A number for the record of each row: of its shard and its index, the same for every file order."""
+    shards = combined(table["shard"]).dictionary_encode()
+    hashes = np.array([zlib.crc32(name.encode()) for name in shards.dictionary.to_pylist()], np.uint64)
+    keys: npt.NDArray[np.uint64] = (hashes[shards.indices.to_numpy()] << np.uint64(32)) ^ (
+        table["record_index"].to_numpy().astype(np.uint64)
+    )
+    return keys
 
 
 def batches(table: ds.Dataset, columns: Sequence[str], condition: ds.Expression | None = None) -> Iterator[pa.Table]:

@@ -12,12 +12,15 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import jinja2
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from pipeline import (
     galleries,
     label_suspects,
     map_clusters,
+    map_health,
     map_scan,
     pictures,
     report_findings,
@@ -88,9 +91,11 @@ def _context(run: run_directory.RunDirectory, reference: str | None, clusters: S
     queue = queues[reference]
     names = _class_names(manifest, table)
     findings = shortcuts.audit([g for g in scan.groups() if g.method in methods and g.method not in controls])
-    chosen = galleries.choose(scan.scores, GALLERY_SIZE, SPREAD_STEPS)
+    # An id of several records does not say which image is meant.
+    one_record = pc.invert(pc.is_in(scan.scores["image_id"], value_set=pa.array(scan.ambiguous, pa.string())))
+    chosen = galleries.choose(scan.scores.filter(one_record), GALLERY_SIZE, SPREAD_STEPS)
     groups = report_findings.clusters(table, findings, names, clusters, reference, target)
-    shown = _pictures(manifest, table, chosen, findings, queue, groups, reference, target)
+    shown = _pictures(manifest, table, chosen, findings, queue, groups, reference, target, scan.ambiguous)
     styles = {name: f"s{i % _STYLES}" for i, name in enumerate(methods)}
     context = {
         "run": run.path,
@@ -115,8 +120,10 @@ def _context(run: run_directory.RunDirectory, reference: str | None, clusters: S
             i: [pictures.mean_uri(one.mean_map, float(one.mean_map.max())) for one in found]
             for i, found in groups.items()
         },
-        "health": report_findings.health(scan, collectors),
+        "health": report_findings.health(scan, collectors, run_methods.by_label(manifest)),
         "flags": map_statistics.HEALTH_FLAGS,
+        "class_independent": map_health.FLAGS[map_health.CLASS_INDEPENDENT],
+        "ambiguous": scan.ambiguous,
         "collector": collectors[reference],
         "queue": queue,
         "queue_limits": (label_suspects.MIN_PROBABILITY, label_suspects.MAX_OVERLAP),
@@ -190,8 +197,9 @@ def _pictures(
     groups: Mapping[int, Sequence[map_clusters.Cluster]],
     reference: str,
     target: str,
+    ambiguous: Collection[str],
 ) -> dict[str, Any]:
-    """The images of every section, each shard read once."""
+    """The images of every section, each shard read once; those of `ambiguous` ids are left out."""
     suspects = [f for f in findings if f.suspect and f.method == reference and f.scope == map_scan.EVERYTHING]
     places = {f.class_id: f.excess for f in suspects[:MAX_SHOWN_SUSPECTS]}
     of_suspects = galleries.strongest_at(table, reference, target, places, SUSPECT_IMAGES)
@@ -200,6 +208,7 @@ def _pictures(
     single = {name for one in lists for name, _ in one} | {name for ids in of_suspects.values() for name in ids}
     single |= {row["image_id"] for row in doubtful}
     single |= {name for found in groups.values() for one in found for name in one.image_ids}
+    single -= set(ambiguous)
     rows = {(r["image_id"], r["method"], r["class_id"]): r for r in galleries.fetch(table, single, reference)}
     compared = {name for step in chosen.spread for name, _ in step}
     every = {(r["image_id"], r["method"], r["class_id"]): r for r in galleries.fetch(table, compared)}
@@ -219,6 +228,7 @@ def _pictures(
             for row in doubtful
         ],
         "grid": [{row["method"]: album.picture(row) for row in line} for line in grid if line],
+        "problems": album.problems,
         "wanted": album.wanted,
         "found": album.found,
     }

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow.dataset as ds
 
-from pipeline import label_suspects, map_clusters, map_scan, pictures, report_text, shortcuts
+from pipeline import label_suspects, map_clusters, map_health, map_scan, pictures, report_text, run_methods, shortcuts
 
 MAX_RANKED = 12
 MAX_CLUSTERED = 4
 CLUSTER_IMAGES = 3
 _HEADLINES = ("energy_pointing_game", "max_box_acc_v2", "pxap")
-_SICK_SHARE = 0.01
-_MIN_PAIRS, _SAME_SHARE = 10, 0.5
 
 
 def audit(
@@ -86,15 +85,27 @@ def clusters(
     return {i: groups for i, groups in found.items() if groups}
 
 
-def health(scan: map_scan.Scan, collectors: Mapping[str, label_suspects.Collector]) -> list[dict[str, Any]]:
-    """Per method the number of maps with each flag, and of images with one map for two classes."""
+def health(
+    scan: map_scan.Scan, collectors: Mapping[str, label_suspects.Collector], by_label: Mapping[str, str]
+) -> list[map_health.MethodHealth]:
+    """What is wrong with the maps of each method; images of two classes are those with a wrong first choice.
+
+    Args:
+        scan: of the run.
+        collectors: per method.
+        by_label: the method behind each label.
+    """
     rows = []
-    for method, total in sorted(scan.maps.items()):
-        collector = collectors.get(method)
+    for label, found in sorted(scan.health.items()):
+        collector = collectors.get(label)
         pairs, same = (collector.mistaken, collector.same_maps) if collector else (0, 0)
-        flags = dict(scan.health.get(method, {}))
-        rows.append({"method": method, "maps": total, "flags": flags, "pairs": pairs, "same": same})
+        free = by_label.get(label) in run_methods.CLASS_FREE
+        rows.append(dataclasses.replace(found, pairs=pairs, same=same, class_free=free))
     return rows
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def notes(context: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -111,17 +122,11 @@ def notes(context: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         below = [row.name for row in rows if row.cells[i].below_baseline]
         if below and one.name in _HEADLINES:
             notes.append(("alert", f"{one.title}: {', '.join(below)} not better than the best baseline.", "methods"))
-    sick = {row["method"]: sum(row["flags"].values()) / max(row["maps"], 1) for row in context["health"]}
-    for method, ratio in sick.items():
-        if ratio >= _SICK_SHARE:
-            notes.append(("alert", f"{method}: {report_text.share(ratio)} of the maps have a health flag.", "health"))
-    if sick and not any(sick.values()):
-        notes.append(("good", "Every map is healthy.", "health"))
     own = {row.method for row in rows if not row.baseline}
-    for row in context["health"]:
-        if row["method"] in own and row["pairs"] >= _MIN_PAIRS and row["same"] >= _SAME_SHARE * row["pairs"]:
-            text = f"{row['method']}: the maps do not depend on the class ({row['same']} of {row['pairs']} images)."
-            notes.append(("alert", text, "health"))
+    for one in context["health"]:
+        notes += [("alert", f"{_capital(text)}.", "health") for _, text in one.alerts() if one.method in own]
+    if context["health"] and not any(one.sick for one in context["health"]):
+        notes.append(("good", "No map is blank, constant, saturated or otherwise sick.", "health"))
     chosen = context["galleries"]
     if chosen.wrong_place_n:
         of = f"{report_text.count(chosen.wrong_place_n)} of {report_text.count(chosen.right_n)}"
@@ -130,6 +135,12 @@ def notes(context: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if context["queue"].num_rows:
         doubtful = context["queue"].num_rows
         notes.append(("note", f"{report_text.count(doubtful)} label{'s' * (doubtful > 1)} may be wrong.", "labels"))
+    ambiguous = context["ambiguous"]
+    if ambiguous:
+        count = report_text.count(len(ambiguous))
+        text = f"{count} image id{'s stand' if len(ambiguous) > 1 else ' stands'} for several records (such as "
+        text += f"{ambiguous[0]}). The numbers count every record; pictures and comparisons leave these images out."
+        notes.append(("alert", text, "galleries"))
     if context["dead"]["total"]:
         notes.append(("alert", f"Dead letters: {report_text.count(context['dead']['total'])}.", "dead"))
     return notes

@@ -129,11 +129,15 @@ def _numbers(plan: Plan, images: list[localize.ImageEvidence]) -> tuple[pa.Table
                     state = states.setdefault((one.method, slice_name, value), summary.MetricState(PROTOCOL, 0))
                     state.add(one.evidence, image.image_id, dict(one.curves))
     tables = [
-        aggregate.tables([item for item in states.items() if item[0][0] == method])
+        _tables([item for item in states.items() if item[0][0] == method])
         for method in sorted({key[0] for key in states})
     ]
     tables.append((schemas.SUMMARY.empty_table(), schemas.CURVES.empty_table()))
     return pa.concat_tables([one for one, _ in tables]), pa.concat_tables([one for _, one in tables])
+
+
+def _tables(states: list[tuple[aggregate.Key, summary.MetricState]]) -> tuple[pa.Table, pa.Table]:
+    return aggregate.tables(states, aggregate.run_thresholds(states))
 
 
 def _manifest(folder: pathlib.Path, plan: Plan, lost: int) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
 import io
+import re
 
+import numpy as np
 import pytest
 
-from pipeline import check, config
-from tests import small_runs
+from pipeline import check, config, map_health
+from tests import small_runs, test_map_health
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def test_a_blank_layer_is_found_before_the_run(pattern, tmp_path):
     settings["explain"]["methods"] = ["grad_cam"]
     good, text = said_of(config.RunConfig.model_validate(settings))
     assert not good
-    assert "PROBLEM  every map of grad_cam is blank or NaN" in text
+    assert "PROBLEM  every map of grad_cam is constant or blank" in text
 
 
 def test_labels_outside_the_model_are_named(tmp_path):
@@ -58,3 +61,38 @@ def test_a_directory_that_is_taken_is_a_problem(pattern, tmp_path):
     (tmp_path / "run" / "mine.txt").write_text("keep")
     good, text = said_of(small_runs.settings(pattern, tmp_path / "run"))
     assert not good and "is not a heatbeam run" in text
+
+
+@pytest.mark.parametrize("sick", ["saturated", "single_cell", "edge_locked"])
+def test_every_kind_of_sick_map_is_warned_about(pattern, tmp_path, monkeypatch, sick):
+    """Each kind alone, put in place of what the engine gives; the words are those of the report."""
+    monkeypatch.setattr(check, "_explain", _explaining(test_map_health.SICK[sick]))
+    good, text = said_of(small_runs.settings(pattern, tmp_path / "run"))
+    assert good  # a warning, not a reason to stop
+    said = f" maps of grad_cam are {sick} ({map_health.FLAGS[sick]}): {map_health.CAUSES[sick]}"
+    [line] = [line for line in text.splitlines() if line.endswith(said)]
+    assert re.match(r"warning  (\d+) of \1 maps", line)
+    assert "maps of grad_cam do not depend on the class in 6 of 6 images" in text
+
+
+@pytest.mark.parametrize("sick", ["nan", "constant"])
+def test_maps_that_say_nothing_are_a_problem(pattern, tmp_path, monkeypatch, sick):
+    monkeypatch.setattr(check, "_explain", _explaining(test_map_health.SICK[sick]))
+    good, text = said_of(small_runs.settings(pattern, tmp_path / "run"))
+    assert not good and f"PROBLEM  every map of grad_cam is {sick}" in text
+
+
+def _explaining(raw: np.ndarray):
+    """What `check._explain` gives if every map of every method is `raw`."""
+    true = check._explain
+
+    def explain(engine, examples):
+        seconds, results = true(engine, examples)
+        return seconds, [
+            dataclasses.replace(
+                one, maps=tuple((label, layer, np.stack([raw] * len(maps))) for label, layer, maps in one.maps)
+            )
+            for one in results
+        ]
+
+    return explain

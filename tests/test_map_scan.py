@@ -73,7 +73,7 @@ def test_only_maps_of_the_primary_target_count_but_health_counts_all():
     )
     found = scan(batch)
     assert [(g.class_id, g.n) for g in found.groups(slice_name="all")] == [(0, 1)]
-    assert found.maps == {"cam": 2} and found.scores.num_rows == 1
+    assert found.health["cam"].maps == 2 and found.scores.num_rows == 1
 
 
 def test_health_flags_are_counted_per_method():
@@ -81,8 +81,18 @@ def test_health_flags_are_counted_per_method():
     lists = pa.array([["blank", "constant"], ["blank"], []], batch.schema.field("health").type)
     batch = batch.set_column(batch.schema.get_field_index("health"), batch.schema.field("health"), lists)
     found = scan(batch)
-    assert found.health["cam"] == {"blank": 2, "constant": 1} and "layer_cam" not in found.health
-    assert found.maps == {"cam": 2, "layer_cam": 1}
+    sick, well = found.health["cam"], found.health["layer_cam"]
+    assert (sick.maps, sick.flags, sick.sick, sick.useless) == (2, {"blank": 2, "constant": 1}, 2, 2)
+    assert (well.maps, well.flags, well.sick) == (1, {}, 0)
+
+
+def test_ids_that_stand_for_several_records_are_found():
+    batch = table(
+        audit_runs.Row("a"), audit_runs.Row("a", class_id=1, targets=("label", "predicted")),  # two classes of a record
+        audit_runs.Row("b"), audit_runs.Row("b", record=1),
+        audit_runs.Row("c", method="layer_cam"), audit_runs.Row("c", record=5, method="layer_cam"),  # not the reference
+    )  # fmt: skip
+    assert scan(batch).ambiguous == scan(batch, 6).ambiguous == ["b"]
 
 
 def test_histogram_has_the_ends_and_no_missing_values():
@@ -117,7 +127,7 @@ def test_batches_do_not_change_the_sums(pieces):
         )
     )  # fmt: skip
     whole, parts = scan(batch), scan(batch, pieces)
-    assert whole.scores.equals(parts.scores) and whole.maps == parts.maps
+    assert whole.scores.equals(parts.scores) and whole.health == parts.health
     for one, other in zip(whole.groups(), parts.groups(), strict=True):
         assert (one.scope, one.class_id, one.n, one.half_n) == (other.scope, other.class_id, other.n, other.half_n)
         np.testing.assert_allclose(one.halves, other.halves, atol=1e-12)
@@ -135,4 +145,4 @@ def test_maps_of_another_size_are_brought_to_the_first_one():
 
 def test_nothing_to_scan():
     found = scan(SCHEMA.empty_table())
-    assert found.groups() == [] and found.scores.num_rows == 0 and not found.maps
+    assert found.groups() == [] and found.scores.num_rows == 0 and not found.health

@@ -221,6 +221,6 @@ def test_map_health_is_counted_per_method(written):
 def test_maps_that_do_not_depend_on_the_class_are_reported(written, tmp_path):
     plan = report_runs.Plan(images=12, methods=("cam", "random_cam"), class_independent=True, truth=False)
     text = _text(report.write_report(report_runs.write(tmp_path, plan)))
-    assert "cam: the maps do not depend on the class (12 of 12 images)." in text
+    assert "The maps of cam do not depend on the class in 12 of 12 images" in text
     assert "random_cam: the maps do not" not in text  # nor should those of a random method
     assert "do not depend on the class" not in written[1]
