@@ -94,5 +94,48 @@ def test_numbers_are_those_of_arithmetic_whatever_the_split():
         np.testing.assert_allclose(split[key][0], value, rtol=1e-12, err_msg=str(key))
 
 
+def _narrow(image_id: str, start: int, stop: int) -> localize.ImageEvidence:
+    """An image of class 1 that is right at thresholds number `start` to `stop` alone."""
+    hits = np.zeros((2, 3, 1000), bool)
+    hits[:, :, start:stop] = True
+    pixels = np.zeros((2, 1001), np.int64)
+    pixels[0, 507], pixels[1, 506] = 10, 90
+    evidence = localization.Evidence(1, {}, hits, pixels)
+    return localize.ImageEvidence(image_id, (), (localize.MapEvidence("cam", ("label",), evidence),))
+
+
+def test_the_best_over_thresholds_is_of_all_of_them_though_a_class_keeps_every_20th_point_of_its_curve():
+    transform = aggregate.Aggregate(PROTOCOL, "label", ("zero", "one"), True, 0)
+    images = [[_narrow("a", 501, 508), _narrow("b", 507, 519)]]
+    tables, curves, _ = beam_runs.collect(_Tables(transform), images)
+    numbers = {(r["slice_name"], r["metric"]): r["value"] for table in tables for r in table.to_pylist()}
+    for slice_name in ("all", "class"):
+        assert numbers[slice_name, "max_box_acc"] == numbers[slice_name, "max_box_acc_v2"] == 1
+        assert numbers[slice_name, "best_box_threshold_single_50"] == 0.507
+        assert numbers[slice_name, "best_mask_iou"] == 1 and numbers[slice_name, "best_mask_iou_threshold"] == 0.507
+    points = [r for table in curves for r in table.to_pylist()]
+    places = {
+        name: [(r["threshold"], r["value"]) for r in points if (r["slice_name"], r["curve"]) == (name, "box_acc_iou50")]
+        for name in ("all", "class")
+    }
+    assert len(places["all"]) == 1000 and (0.507, 1.0) in places["all"]
+    assert [x for x, _ in places["class"]] == pytest.approx(np.arange(0, 1, 0.02)) and {
+        y for _, y in places["class"]
+    } == {0}
+
+
+def test_sums_are_handed_on_before_they_take_more_memory_than_a_worker_has(monkeypatch):
+    images = [explanation(i, hit=i < 3, label=1 if i % 2 else 0, predicted=1) for i in range(5)]
+    whole = summarise(images, 1)
+    monkeypatch.setattr(aggregate, "_MAX_BYTES", 10_000)
+    handed_on = []
+    clear = aggregate._PreAggregateFn._clear
+    monkeypatch.setattr(aggregate._PreAggregateFn, "_clear", lambda self: (handed_on.append(1), clear(self))[1])
+    again = summarise(images, 1)
+    assert again.keys() == whole.keys()
+    np.testing.assert_allclose([again[key] for key in whole], list(whole.values()), rtol=1e-12)
+    assert len(handed_on) >= 2 + len(images)
+
+
 def test_class_names_that_occur_twice_get_their_id():
     assert aggregate.distinct_names(["crane", "dog", "crane"]) == ("crane (0)", "dog", "crane (2)")

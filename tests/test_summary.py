@@ -157,6 +157,31 @@ def test_bootstrap_of_pxap_holds_its_value_and_shrinks_with_images() -> None:
     assert width(20) > 2 * width(500)
 
 
+def test_bootstrap_of_the_best_overlap_is_that_of_the_images() -> None:
+    """Of 70 images the object is found exactly, of 30 not at all: the pooled IoU is the share of images found."""
+    state = summary.MetricState(PROTOCOL, 400)
+    found, missed = np.zeros((2, 1001), np.int64), np.zeros((2, 1001), np.int64)
+    found[0, 705] = missed[0, 5] = found[1, 5] = missed[1, 5] = 50
+    for number in range(100):
+        state.add(localization.Evidence(0, {}, None, missed if number % 10 < 3 else found), f"i{number}")
+    rows = _rows(state)
+    assert (rows["best_mask_iou"].value, rows["best_mask_f1"].value) == (0.7, 2 * 0.7 / (1 + 0.7))
+    assert (
+        rows["best_mask_f1_threshold"].value == rows["best_mask_iou_threshold"].value == 0.006
+    )  # the lowest of equals
+    half = 1.96 * math.sqrt(0.7 * 0.3 / 100)
+    low, high = 0.7 - half, 0.7 + half
+    assert rows["best_mask_iou"][3:] == pytest.approx((low, high), abs=0.2 * half)
+    assert rows["best_mask_f1"][3:] == pytest.approx((2 * low / (1 + low), 2 * high / (1 + high)), abs=0.2 * half)
+
+
+def test_bytes_are_those_of_the_arrays() -> None:
+    state = summary.MetricState(PROTOCOL, 10)
+    assert state.nbytes == 0
+    state.add(localization.Evidence(0, {"entropy": 1.0}, np.ones(SHAPE, dtype=bool)), "one", {"deletion": np.zeros(9)})
+    assert state.nbytes == 8 + 8 + 2 * 11 * 8 + 2 * 3 * 1000 + 9 * 8
+
+
 def test_mean_curves_skip_missing_ones_and_refuse_another_length() -> None:
     state = summary.MetricState(PROTOCOL, 0)
     evidence = localization.Evidence(0, {})

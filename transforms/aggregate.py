@@ -25,10 +25,14 @@ THRESHOLDS_TAG = "thresholds"
 ALL, CLASS, TARGET = "all", "class", "target"
 """Values of ``slice_name`` beside features: everything, one class, and the maps of another target."""
 
-# Sums are handed on before a bundle ends when there are this many: it bounds a worker's memory.
-_MAX_STATES = 8192
-# Curves of single classes and slices keep every so-many-th threshold; the curve over everything keeps all.
-_CURVE_STEP = 20
+# Sums are handed on before a bundle ends when they take this much: it bounds a worker's memory.
+_MAX_BYTES = 64 << 20
+
+CURVE_STEP = 20
+"""Curves of single classes and slices keep every so-many-th threshold; the curve over everything keeps all.
+
+The numbers of the summary, such as the best over all thresholds, are always made from all of them.
+"""
 
 Key = tuple[str, str, str]
 """``(method, slice_name, slice_value)``."""
@@ -75,10 +79,14 @@ class _PreAggregateFn(beam.DoFn):
         self._names = settings.class_names
         self._per_class = settings.per_class
         self._replicates = settings.replicates
+        self._clear()
+
+    def _clear(self) -> None:
         self._states: dict[Key, summary.MetricState] = {}
+        self._bytes = 0
 
     def start_bundle(self) -> None:
-        self._states = {}
+        self._clear()
 
     def process(self, image: localize.ImageEvidence) -> Iterator[tuple[Key, summary.MetricState]]:
         for one in image.maps:
@@ -88,10 +96,13 @@ class _PreAggregateFn(beam.DoFn):
                 key = (one.method, slice_name, value)
                 if key not in self._states:
                     self._states[key] = summary.MetricState(self._protocol, replicates)
-                self._states[key].add(one.evidence, image.image_id, dict(one.curves))
-        if len(self._states) > _MAX_STATES:
+                state = self._states[key]
+                before = state.nbytes
+                state.add(one.evidence, image.image_id, dict(one.curves))
+                self._bytes += state.nbytes - before
+        if self._bytes > _MAX_BYTES:
             yield from self._states.items()
-            self._states = {}
+            self._clear()
 
     def _slices(self, image: localize.ImageEvidence, one: localize.MapEvidence) -> Iterator[tuple[str, str]]:
         if self._primary in one.targets:
@@ -107,7 +118,7 @@ class _PreAggregateFn(beam.DoFn):
         whole = window.GlobalWindow()
         for element in self._states.items():
             yield windowed_value.WindowedValue(element, whole.max_timestamp(), [whole])
-        self._states = {}
+        self._clear()
 
 
 class _MergeFn(beam.CombineFn):
@@ -170,7 +181,7 @@ def tables(states: list[tuple[Key, summary.MetricState]], thresholds: Mapping[st
     for (method, slice_name, value), state in states:
         place = {"method": method, "slice_name": slice_name, "slice_value": value}
         numbers += [place | row._asdict() for row in state.summary_rows(thresholds)]
-        curves += [place | row._asdict() for row in state.curve_rows(1 if slice_name == ALL else _CURVE_STEP)]
+        curves += [place | row._asdict() for row in state.curve_rows(1 if slice_name == ALL else CURVE_STEP)]
     return schemas.table_from_rows(schemas.SUMMARY, numbers), schemas.table_from_rows(schemas.CURVES, curves)
 
 

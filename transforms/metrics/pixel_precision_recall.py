@@ -90,8 +90,8 @@ def _histogram(
 
 
 def cumulative(counts: Counts) -> npt.NDArray[np.int64]:
-    """True and false positives ``(2, bins)`` when "object" means a score at or above each bin's left edge."""
-    return np.cumsum(counts[:, ::-1], axis=1, dtype=np.int64)[:, ::-1]
+    """True and false positives ``(..., 2, bins)`` when "object" means a score at or above each bin's left edge."""
+    return np.cumsum(counts[..., ::-1], axis=-1, dtype=np.int64)[..., ::-1]
 
 
 def precision_recall(counts: Counts) -> tuple[Floats, Floats]:
@@ -117,12 +117,13 @@ def average_precision(counts: npt.NDArray[np.number]) -> Floats:
 
 
 def iou_f1(counts: Counts) -> tuple[Floats, Floats]:
-    """Pooled IoU = TP / (TP + FP + FN) and F1 = 2 TP / (2 TP + FP + FN) per bin; NaN without object pixels."""
-    true, false = cumulative(counts).astype(np.float64)
-    if not true[0]:
-        return np.full(len(true), np.nan), np.full(len(true), np.nan)
-    missed = true[0] - true
-    return true / (true + false + missed), 2 * true / (2 * true + false + missed)
+    """Pooled IoU = TP / (TP + FP + FN) and F1 = 2 TP / (2 TP + FP + FN) of histograms ``(..., 2, bins)``, per bin.
+
+    NaN without object pixels.
+    """
+    true, false = np.moveaxis(cumulative(counts).astype(np.float64), -2, 0)
+    objects = np.where(true[..., :1] > 0, true[..., :1], np.nan)  # TP + FN
+    return true / (objects + false), 2 * true / (true + false + objects)
 
 
 def mask_iou(heatmap: npt.NDArray[np.floating], inside: Bools, scored: Bools, threshold: float) -> float:

@@ -56,6 +56,8 @@ class Protocol:
         """Plain values for the manifest."""
         values = dataclasses.asdict(self)
         values["iou_limits"] = list(self.iou_limits)
+        values["heatmap"] = ", ".join(["positive"] * self.rectify + ["resize to the frame", "min_max", "8 bits"])
+        values["box_ends"] = "inclusive" if self.inclusive_iou else "exclusive"
         return values
 
 

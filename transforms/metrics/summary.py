@@ -6,8 +6,8 @@ What is kept, and how the 95 % interval of each number comes out of it:
     * Hits of the pointing game per class: the mean over the classes that have examples, and its bootstrap interval.
     * Box hits per threshold (integers): Wilson's interval at the best threshold. MaxBoxAccV2 is a mean of three such
       proportions; its interval is the mean of their ends, which is never too narrow.
-    * Histograms of pixel scores (integers): PxAP, and its bootstrap interval from replicates of a histogram with
-      `COARSE_BINS` bins, moved by the difference the bins make.
+    * Histograms of pixel scores (integers): PxAP and the best IoU and F1, and their bootstrap intervals from replicates
+      of a histogram with `COARSE_BINS` bins, moved by the difference the bins make.
     * Named curves: mean and n.
 
 Counts take the smallest unsigned type that holds them, so a class of a few hundred images costs about 20 kB. States of
@@ -18,7 +18,7 @@ memory, and their bootstrap of a few dozen images says no more than Student's in
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -177,6 +177,14 @@ class MetricState:
             raise ValueError(f"curve {name} has {len(total)} points here, {len(values)} elsewhere; expected the same")
         self._curves[name] = (before + n, values + total)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays."""
+        means = self._means
+        arrays = [means.n, means.squares, means.totals, means.weights, *self._classes.values()]
+        arrays += [one for one in (self._box_hits, self._pixels, self._pixel_replicates) if one is not None]
+        return sum(one.nbytes for one in arrays) + sum(total.nbytes for _, total in self._curves.values())
+
     def absorb(self, other: MetricState) -> None:
         """Add `other`, which stays as it is, to this state."""
         if (self.protocol, self.replicates) != (other.protocol, other.replicates):
@@ -261,23 +269,20 @@ class MetricState:
     def _pixel_rows(self) -> Iterator[SummaryRow]:
         if self._pixels is None:
             return
-        value = float(pixel_precision_recall.average_precision(self._pixels))
-        lower, upper = self._pxap_bounds(value)
-        yield SummaryRow("pxap", value, self.masks, lower, upper)
-        iou, f1 = pixel_precision_recall.iou_f1(self._pixels)
+        for name, number in _PIXEL_NUMBERS.items():
+            yield SummaryRow(name, float(number(self._pixels)), self.masks, *self._pixel_bounds(number))
         edges = pixel_precision_recall.edges(self.protocol.threshold_step)
+        iou, f1 = pixel_precision_recall.iou_f1(self._pixels)
         for name, scores in (("best_mask_iou", iou), ("best_mask_f1", f1)):
-            best = -1 if np.isnan(scores).all() else int(np.nanargmax(scores))
-            reached = (float(scores[best]), float(edges[best])) if best >= 0 else (math.nan, math.nan)
-            yield SummaryRow(name, reached[0], self.masks, math.nan, math.nan)
-            yield SummaryRow(f"{name}_threshold", reached[1], self.masks, math.nan, math.nan)
+            reached = math.nan if np.isnan(scores).all() else float(edges[np.argmax(scores)])
+            yield SummaryRow(f"{name}_threshold", reached, self.masks, math.nan, math.nan)
 
-    def _pxap_bounds(self, value: float) -> tuple[float, float]:
+    def _pixel_bounds(self, number: Callable[[npt.NDArray[np.integer]], Floats]) -> tuple[float, float]:
+        """The bootstrap interval of one of `_PIXEL_NUMBERS`."""
         if self._pixel_replicates is None or self._pixels is None:
             return math.nan, math.nan
-        shift = value - float(pixel_precision_recall.average_precision(_coarse(self._pixels.astype(np.int64))))
-        replicates = pixel_precision_recall.average_precision(self._pixel_replicates)
-        lower, upper = intervals.percentile(replicates + shift)
+        shift = number(self._pixels) - number(_coarse(self._pixels.astype(np.int64)))
+        lower, upper = intervals.percentile(number(self._pixel_replicates) + shift)
         return max(lower, 0.0), min(upper, 1.0)
 
     def curve_rows(self, every: int = 1) -> list[CurveRow]:
@@ -310,6 +315,14 @@ class MetricState:
         for name, scores in (("pixel_precision", precision), ("pixel_recall", recall)):
             for threshold, score in zip(edges[::every], scores[::every], strict=True):
                 yield CurveRow(name, float(threshold), float(score), self.masks)
+
+
+_PIXEL_NUMBERS: dict[str, Callable[[npt.NDArray[np.integer]], Floats]] = {
+    "pxap": pixel_precision_recall.average_precision,
+    "best_mask_iou": lambda counts: pixel_precision_recall.iou_f1(counts)[0].max(axis=-1),
+    "best_mask_f1": lambda counts: pixel_precision_recall.iou_f1(counts)[1].max(axis=-1),
+}
+"""Numbers of histograms ``(..., 2, bins)``; NaN without object pixels."""
 
 
 def _coarse(pixels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
