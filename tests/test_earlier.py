@@ -49,7 +49,8 @@ def localization(number: int, **changes) -> records.Localization:
         methods=methods,
     )
     boxes = np.full((2, 4), np.nan)
-    return records.Localization(explanation, tuple(records.MethodScores(m, boxes, (), ((), ())) for m in METHODS))
+    scores = tuple(records.MethodScores(m, boxes, (), ((), ())) for m in METHODS)
+    return records.Localization(explanation, scores, (None, None))
 
 
 def table(*localizations: records.Localization) -> pa.Table:

@@ -23,7 +23,8 @@ from transforms import explain, table_files
 from transforms.methods import engine as engines
 
 COUNT = 24
-METHODS = "explain.methods=[cam, grad_cam, {method: rise, options: {masks: 8, cells: 3}}]"
+# One image a batch: what else is in a batch changes the last bits of a float, and these tests compare exactly.
+METHODS = ("explain.methods=[cam, grad_cam, {method: rise, options: {masks: 8, cells: 3}}]", "explain.batch_size=1")
 
 
 def records(*numbers: int) -> list[bytes]:
@@ -32,7 +33,7 @@ def records(*numbers: int) -> list[bytes]:
 
 def run_with(pattern: str, directory: pathlib.Path, *overrides: str) -> tuple[run.Result, str]:
     said = io.StringIO()
-    result = run.run(small_runs.settings(pattern, directory, METHODS, *overrides), (), said)
+    result = run.run(small_runs.settings(pattern, directory, *METHODS, *overrides), (), said)
     assert {p.name for p in directory.iterdir()} == {"manifest.json", *run_directory.TABLES}  # nothing is left over
     return result, said.getvalue()
 
@@ -48,11 +49,13 @@ def lost(directory: run_directory.RunDirectory) -> list[dict]:
     return directory.open_table("dead_letters").to_table().sort_by("image_id").to_pylist()
 
 
-def assert_same_tables(one: run_directory.RunDirectory, other: run_directory.RunDirectory) -> None:
+def assert_same_tables(
+    one: run_directory.RunDirectory, other: run_directory.RunDirectory, rtol: float = 1e-6, atol: float = 1e-7
+) -> None:
     """Equal tables: explanations and dead letters row by row, summary and curves number by number."""
     small_runs.assert_same_rows(small_runs.rows(one), small_runs.rows(other))
     assert lost(one) == lost(other)
-    for name, keys in (("summary", 4), ("curves", 5)):
+    for name, keys in (("localizations", 3), ("summary", 4), ("curves", 5)):
         tables = [directory.open_table(name).to_table() for directory in (one, other)]
         order = [(column, "ascending") for column in tables[0].column_names[:keys]]
         mine, yours = (table.sort_by(order) for table in tables)
@@ -60,14 +63,14 @@ def assert_same_tables(one: run_directory.RunDirectory, other: run_directory.Run
         for column in mine.column_names[keys:]:
             np.testing.assert_allclose(
                 np.array(mine[column].to_pylist(), float), np.array(yours[column].to_pylist(), float),
-                rtol=1e-5, atol=1e-6, err_msg=f"{name}.{column}",
+                rtol=rtol, atol=atol, err_msg=f"{name}.{column}",
             )  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)
 def loaded() -> Iterator[None]:
     """Most runs have the same small model and methods: it is loaded once."""
-    spec = plan.engine_spec(small_runs.settings("", pathlib.Path("run"), METHODS))
+    spec = plan.engine_spec(small_runs.settings("", pathlib.Path("run"), *METHODS))
     engine, _ = explain.acquire_engine(spec)
     yield
     del engine
@@ -123,7 +126,7 @@ def changed_data(folder: pathlib.Path) -> str:
 def test_changed_data_gives_the_tables_of_a_full_run(before, tmp_path):
     pattern = changed_data(tmp_path / "data")
     allowed = "output.max_dead_letter_ratio=0.5"
-    full, _ = run_with(pattern, tmp_path / "full", allowed, "explain.batch_size=5")
+    full, _ = run_with(pattern, tmp_path / "full", allowed)
     result, _ = run_with(pattern, tmp_path / "run", reusing(before), allowed)
     # The model sees new bytes (1), a new label (2), and new images (30 to 32).
     assert counts(result) == (5, COUNT - 3)
@@ -136,7 +139,7 @@ def test_changed_data_gives_the_tables_of_a_full_run(before, tmp_path):
 
 def test_a_new_and_a_changed_method_recompute_only_themselves(before, tmp_path):
     methods = "explain.methods=[hires_cam, {method: rise, options: {masks: 6, cells: 3}}, {method: cam, name: old}]"
-    full, _ = run_with(before[0], tmp_path / "full", methods)
+    full, _ = run_with(before[0], tmp_path / "full", methods, "explain.batch_size=7")
     engine_methods: list[dict] = []
     explain = engines.Engine.explain
 
@@ -146,8 +149,8 @@ def test_a_new_and_a_changed_method_recompute_only_themselves(before, tmp_path):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engines.Engine, "explain", noted)
-        result, said = run_with(before[0], tmp_path / "run", reusing(before), methods)
-    assert_same_tables(result.directory, full.directory)
+        result, said = run_with(before[0], tmp_path / "run", reusing(before), methods, "explain.batch_size=7")
+    assert_same_tables(result.directory, full.directory, rtol=1e-3, atol=1e-4)
     assert counts(result) == (COUNT, 0) and result.manifest["metrics"]["maps_reused"] == COUNT
     # Only the renamed method is known, so it alone is not asked of the model (the first call warms up).
     assert all(set(s) == {"old"} and not any(s["old"]) for s in engine_methods if s)
@@ -370,7 +373,7 @@ def test_a_killed_run_is_resumed_where_it_was(tmp_path, capsys):
     assert manifest["status"] == "succeeded" and manifest["reused"]["runs"] == [killed.path]
     again, kept = manifest["metrics"]["images_explained"], manifest["counts"]["images_reused"]
     assert again + kept == manifest["counts"]["images_explained"] == 60
-    assert kept >= 8 and again < 60
+    assert kept >= 8 and again < 60, said.err
     # What the model saw after the kill is what was left to explain.
     assert again - 2 <= _images_called(tmp_path / "calls") - calls <= again
     # In flight: the batch in the model, and those whose rows were not yet in a closed file.
@@ -394,7 +397,7 @@ def test_a_failed_run_keeps_what_it_explained_and_another_one_takes_it(tmp_path)
     pattern = small_runs.write(tmp_path / "data", [*records(*range(6)), *broken], 1)
     said = io.StringIO()
     with pytest.raises(run.RunFailed, match="6 of 12 records were lost"):
-        run.run(small_runs.settings(pattern, tmp_path / "run", METHODS), (), said)
+        run.run(small_runs.settings(pattern, tmp_path / "run", *METHODS), (), said)
     assert "run again with --resume, or with --reuse" in said.getvalue()
     failed = run_directory.RunDirectory(str(tmp_path / "run"))
     assert failed.read_manifest(finished=False)["status"] == "failed"
@@ -413,9 +416,9 @@ def test_a_failed_run_keeps_what_it_explained_and_another_one_takes_it(tmp_path)
 
 def test_resume_starts_where_there_is_nothing_and_schedules_reuse_the_newest(tmp_path):
     pattern = small_runs.write(tmp_path / "data", records(*range(4)), 1)
-    first = small_runs.settings(pattern, tmp_path / "run", METHODS, "output.resume=true")
+    first = small_runs.settings(pattern, tmp_path / "run", *METHODS, "output.resume=true")
     assert "reused" not in run.run(first, (), io.StringIO()).manifest
-    scheduled = ("output.directory=null", f"output.root={tmp_path / 'audits'}", "output.reuse=newest", METHODS)
+    scheduled = ("output.directory=null", f"output.root={tmp_path / 'audits'}", "output.reuse=newest", *METHODS)
     (tmp_path / "audits").mkdir()
     settings = small_runs.settings(pattern, tmp_path / "run", *scheduled)
     one = run.run(settings, (), io.StringIO())
