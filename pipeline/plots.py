@@ -22,24 +22,35 @@ MAX_POINTS = 160
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Series:
-    """One line: its name, its points and its class of colour."""
+    """One line: its name, its points, its class of colour, and the place in a legend that shows and hides it."""
 
     name: str
     x: Floats
     y: Floats
     style: str
+    key: str = ""
 
 
-def curves(series: Sequence[Series], *, title: str, x_label: str, y_label: str) -> markupsafe.Markup:
-    """Lines over [0, 1] x [0, 1]; NaN leaves a gap."""
+def curves(
+    series: Sequence[Series], *, title: str, x_label: str, y_label: str, mark_best: bool = False
+) -> markupsafe.Markup:
+    """Lines over [0, 1] x [0, 1]; NaN leaves a gap. With `mark_best` a dot at the highest point of each line."""
     parts = [_grid(x_label, y_label)]
     for one in series:
         for segment in _segments(one.x, one.y):
             points = " ".join(f"{_x(x):.1f},{_y(y):.1f}" for x, y in segment)
             parts.append(
-                markupsafe.Markup('<polyline class="line {}" points="{}"><title>{}</title></polyline>').format(
-                    one.style, points, one.name
-                )
+                markupsafe.Markup(
+                    '<polyline class="line {}" data-key="{}" points="{}"><title>{}</title></polyline>'
+                ).format(one.style, one.key, points, one.name)
+            )
+        if mark_best and np.isfinite(one.y).any():
+            best = int(np.nanargmax(one.y))
+            text = f"{one.name}: {one.y[best]:.3f} at {one.x[best]:.2f}"
+            parts.append(
+                markupsafe.Markup(
+                    '<circle class="peak {}" data-key="{}" cx="{}" cy="{}" r="3.5"><title>{}</title></circle>'
+                ).format(one.style, one.key, f"{_x(float(one.x[best])):.1f}", f"{_y(float(one.y[best])):.1f}", text)
             )
     return _svg(parts, title, WIDTH, HEIGHT)
 

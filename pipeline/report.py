@@ -21,8 +21,10 @@ from pipeline import (
     label_suspects,
     map_clusters,
     map_health,
+    map_images,
     map_scan,
     pictures,
+    report_curves,
     report_findings,
     report_sections,
     report_tables,
@@ -72,7 +74,7 @@ def write_report(run_path: str, *, reference: str | None = None, clusters: Seque
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {name: getattr(report_text, name) for name in ("number", "share", "count")}
+    environment.filters |= {name: getattr(report_text, name) for name in ("number", "share", "count", "breakable")}
     environment.filters |= {"nice": report_text.nice, "zip": zip}
     page = environment.get_template("report.html").render(context)
     return run.write_file(REPORT, page.encode("utf-8", "replace"))
@@ -111,7 +113,7 @@ def _context(run: run_directory.RunDirectory, reference: str | None, clusters: S
         "method_table": report_tables.method_table(summary, methods, controls),
         "class_table": report_sections.class_table(summary, methods, reference, names, scan, findings),
         "slice_table": report_sections.slices(summary, methods, reference),
-        "curves": report_sections.curves(run, methods, summary, styles),
+        "curves": report_curves.figures(run, methods, summary, styles),
         "distributions": report_sections.distributions(scan, methods, styles),
         "mean_maps": report_sections.mean_maps(scan, reference, names),
         "audit": report_findings.audit(findings, reference, names, scan),
@@ -133,10 +135,12 @@ def _context(run: run_directory.RunDirectory, reference: str | None, clusters: S
         "dead": report_sections.dead_letters(run),
         "provenance": report_sections.provenance(manifest),
         "gallery_size": GALLERY_SIZE,
+        "scale": ["#" + bytes(colour).hex() for colour in map_images.colours(9)],
         "limit_text": f"{shortcuts.Z_LIMIT:g}",
     }
     empty = {"slices": not context["slice_table"][0][1], "curves": not context["curves"]}
     empty["distributions"] = not context["distributions"]
+    context["section_titles"] = dict(SECTIONS)
     context["sections"] = [(key, title) for key, title in SECTIONS if not empty.get(key)]
     context["notes"] = report_findings.notes(context)
     return context
@@ -168,7 +172,9 @@ def _scan(
     table: ds.Dataset, target: str, reference: str, methods: Sequence[str]
 ) -> tuple[map_scan.Scan, dict[str, label_suspects.Collector]]:
     """One pass over the explanations; a collector per method."""
-    scanner = map_scan.Scanner(table.schema, target, reference, galleries.SCORE_COLUMNS, report_sections.DISTRIBUTIONS)
+    scanner = map_scan.Scanner(
+        table.schema, target, reference, galleries.SCORE_COLUMNS, list(report_sections.DISTRIBUTIONS)
+    )
     collectors = {method: label_suspects.Collector(method) for method in methods or [reference]}
     columns = list(dict.fromkeys([*scanner.columns, *label_suspects.Collector.columns]))
     for batch in map_scan.batches(table, columns):

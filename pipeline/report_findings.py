@@ -38,7 +38,7 @@ def audit(
             "name": names[f.class_id],
             "agree": flagged[f.class_id],
             "others": max(others, 0),
-            "slices": [" = ".join(s.scope) for s in in_slices.get(f.class_id, ())],
+            "slices": sorted(" = ".join(s.scope) for s in in_slices.get(f.class_id, ())),
             "maps": _finding_maps(f) if f.suspect else [],
         }
         for f in overall[:MAX_RANKED]

@@ -11,7 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import galleries, map_scan, pictures, plots, report_tables, report_text, run_directory, shortcuts
+from pipeline import (
+    galleries,
+    map_scan,
+    pictures,
+    plots,
+    report_tables,
+    report_text,
+    run_directory,
+    run_methods,
+    shortcuts,
+)
 from transforms.metrics import registry
 
 MAX_CLASSES = 2000
@@ -19,8 +29,11 @@ MAX_CLASS_ROWS = 1500
 """With more classes times methods than this only the reference method is listed."""
 MAX_MEAN_MAPS = 60
 MAX_DEAD_LETTERS = 20
-DISTRIBUTIONS = ("energy_share", "box_iou", "mask_iou", "insertion_auc", "deletion_auc", "border_share", "area")
-"""Columns whose distribution over images is shown."""
+DISTRIBUTIONS = {
+    "energy_share": "Energy on object", "box_iou": "Box IoU", "mask_iou": "Mask IoU", "insertion_auc": "Insertion",
+    "deletion_auc": "Deletion", "border_share": "Border energy", "area": "Area of the map",
+}  # fmt: skip
+"""Columns whose distribution over images is shown, and what it is called."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +42,7 @@ class Card:
 
     title: str
     value: str
+    plain: str
     detail: str
     about: str
 
@@ -43,38 +57,40 @@ def cards(
         Card(
             "Images explained",
             report_text.count(counts.get("images_explained", 0)),
+            "and every other record is accounted for",
             detail,
-            "Every record is accounted for.",
+            "Records read = images explained + images without a target + dead letters.",
         )
     ]
     own = summary.number(report_tables.MODEL, "top1_accuracy")
     if own.exists:
         about = report_tables.column("top1_accuracy").about
-        cards.append(Card("Top-1 accuracy", report_text.share(own.value), report_text.interval(own), about))
+        plain = report_text.PLAIN["top1_accuracy"]
+        detail = f"95 % interval {report_text.interval(own)}"
+        cards.append(Card("Top-1 accuracy", report_text.share(own.value), plain, detail, about))
     wanted = ("energy_pointing_game", "pointing_game", "max_box_acc_v2", "pxap", "insertion", "average_drop")
     for name in summary.present(wanted, [reference])[:4]:
         shown, found = report_tables.column(name), summary.number(reference, name)
         best = _best_baseline(summary, shown)
-        cards.append(
-            Card(shown.title, report_text.share(found.value), f"{report_text.interval(found)}{best}", shown.about)
-        )
+        detail = f"95 % interval {report_text.interval(found)}{best}"
+        cards.append(Card(shown.title, report_text.share(found.value), report_text.PLAIN[name], detail, shown.about))
     if chosen.right_n:
         value = chosen.wrong_place_n / chosen.right_n
         about = "The first choice is right, but the strongest pixel of its map is off the object."
-        of = f"{report_text.count(chosen.wrong_place_n)} of {report_text.count(chosen.right_n)}"
-        detail = f"{of} images with the right first choice"
-        cards.append(Card("Right class, wrong place", report_text.share(value), detail, about))
+        detail = f"{report_text.count(chosen.wrong_place_n)} of {report_text.count(chosen.right_n)} images"
+        plain = "of the images named rightly: the strongest point is off the object"
+        cards.append(Card("Right class, wrong place", report_text.share(value), plain, detail, about))
     return cards
 
 
 def _best_baseline(summary: report_tables.Summary, shown: report_tables.Column) -> str:
-    names = [name for name in summary.methods if name.startswith("baseline_")]
+    names = [name for name in summary.methods if name.startswith(run_methods.FIXED_MAPS)]
     values = {name: summary.number(name, shown.name).value for name in names}
     finite = {name: value for name, value in values.items() if math.isfinite(value)}
     if not finite or shown.better == "none":
         return ""
     best = (max if shown.better == "higher" else min)(finite, key=lambda name: finite[name])
-    return f"\n{report_text.nice(best)} {report_text.share(finite[best])}"
+    return f"\nbest baseline {report_text.share(finite[best])} ({best.removeprefix(run_methods.FIXED_MAPS)})"
 
 
 def class_table(
@@ -120,36 +136,6 @@ def mean_maps(scan: map_scan.Scan, reference: str, names: Sequence[str]) -> dict
     return {"listed": listed, "total": len(groups)}
 
 
-def curves(
-    run: run_directory.RunDirectory, methods: Sequence[str], summary: report_tables.Summary, styles: Mapping[str, str]
-) -> list[dict[str, Any]]:
-    """Plots of what the run has: box accuracy over thresholds, precision over recall, insertion, deletion."""
-    lines = [*methods, *(name for name in summary.methods if name.startswith("baseline_"))]
-    points = report_tables.curve_points(run.open_table("curves"), lines)
-    plotted = []
-    for curve, title, x_label in (
-        ("box_acc_v2_iou50", "Box accuracy at IoU 0.5, all contours (MaxBoxAccV2)", "threshold"),
-        ("box_acc_iou50", "Box accuracy at IoU 0.5, largest contour (MaxBoxAcc)", "threshold"),
-        ("insertion", "Insertion: probability while pixels appear", "share of pixels"),
-        ("deletion", "Deletion: probability while pixels vanish", "share of pixels"),
-    ):
-        found = [(m, *points[m, curve]) for m in lines if (m, curve) in points]
-        plotted.append((title, x_label, "share of images" if curve.startswith("box") else "probability", found))
-    pairs = [m for m in lines if (m, "pixel_precision") in points and (m, "pixel_recall") in points]
-    found = [(m, points[m, "pixel_recall"][1], points[m, "pixel_precision"][1]) for m in pairs]
-    plotted.insert(2, ("Precision and recall of pixels (PxAP)", "recall", "precision", found))
-    result = []
-    for title, x_label, y_label, found in plotted:
-        series = [
-            plots.Series(report_text.nice(m), np.array(x), np.array(y), styles.get(m, "base")) for m, x, y in found
-        ]
-        if series:
-            text = f"{title}: {', '.join(one.name for one in series)}"
-            svg = plots.curves(series, title=text, x_label=x_label, y_label=y_label)
-            result.append({"title": title, "svg": svg, "legend": [(one.name, one.style) for one in series]})
-    return result
-
-
 def distributions(scan: map_scan.Scan, methods: Sequence[str], styles: Mapping[str, str]) -> list[dict[str, Any]]:
     about = {column.name: column.description for column in (*registry.COLUMNS, *registry.SCORE_COLUMNS)}
     result = []
@@ -164,7 +150,7 @@ def distributions(scan: map_scan.Scan, methods: Sequence[str], styles: Mapping[s
                 svg = plots.histogram(counts, styles[method], title)
                 rows.append({"method": method, "svg": svg, "quartiles": quartiles, "n": int(counts.sum())})
         if rows:
-            result.append({"name": name, "about": about.get(name, ""), "rows": rows})
+            result.append({"title": DISTRIBUTIONS[name], "name": name, "about": about.get(name, ""), "rows": rows})
     return result
 
 

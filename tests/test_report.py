@@ -178,12 +178,42 @@ def test_another_reference_method(written, tmp_path):
         report.write_report(path, reference="nope")
 
 
+def test_curves_are_shown_at_every_limit_with_the_number_they_come_down_to(written):
+    section = written[1].split('id="curves"')[1].split("</section>")[0]
+    figures = section.split("<figure")[1:]
+    titles = [re.search("<figcaption>([^<]*)", figure)[1] for figure in figures]
+    assert titles == [
+        "Box accuracy over thresholds, boxes of all contours",
+        "Box accuracy over thresholds, box of the largest contour",
+    ]
+    assert re.findall('<p class="panel">([^<]*)', figures[0]) == [f"IoU at least {limit}" for limit in (0.3, 0.5, 0.7)]
+    rows = run_directory.RunDirectory(str(written[0])).open_table("summary").to_table().to_pylist()
+    numbers = {(r["method"], r["metric"]): r["value"] for r in rows if r["slice_name"] == "all"}
+    for figure, metric in zip(figures, ("max_box_acc_v2", "max_box_acc"), strict=True):
+        for method in ("cam", "layer_cam"):
+            assert f'{method} <span class="quiet">{numbers[method, metric]:.3f}</span>' in figure
+    # The dot of a line stands at its best: MaxBoxAcc is that of IoU 0.5.
+    panel = figures[1].split('<p class="panel">')[2]
+    assert f"<title>cam: {numbers['cam', 'max_box_acc']:.3f} at " in panel
+
+
+def test_an_id_of_several_records_is_told_and_not_shown(tmp_path):
+    path = report_runs.write(tmp_path, report_runs.Plan(images=5, id_format="image-{:.0e}"))
+    text = _text(report.write_report(path))
+    # 35 images, from 10 on with one significant digit: 10 to 14 are 1e+01, and so on; 0 to 9 keep ids of their own.
+    assert "3 image ids stand for several records (such as image-1e+01)" in text
+    gallery = text.split('id="galleries"')[1].split('id="labels"')[0]
+    titles = set(re.findall('data-title="([^"]*)"', gallery))
+    assert titles and all(title.endswith("e+00") for title in titles)
+
+
 def test_random_method_is_a_baseline(tmp_path):
     path = report_runs.write(tmp_path, report_runs.Plan(images=3, methods=("random_cam", "cam")))
     text = _text(report.write_report(path))
     assert "pictures by <code>cam</code>" in text
     table = text.split('id="t-methods"')[1].split("</table>")[0]
-    assert [row.split("</th>")[0].split(">")[-1] for row in table.split('<tr class="baseline">')[1:]] == [
+    heads = [row.split("</th>")[0] for row in table.split('<tr class="baseline">')[1:]]
+    assert [re.sub("<[^>]*>", "", head) for head in heads] == [
         "random_cam", "centre (baseline)", "uniform (baseline)", "gaussian (baseline)",
     ]  # fmt: skip
 

@@ -167,8 +167,9 @@ def is_open(browser):
     return browser.execute_script("return document.getElementById('lightbox').open")
 
 
-def focused(browser):
-    return browser.switch_to.active_element
+def gets_focus(browser, view):
+    """The focus comes back with the dialog's close event, a moment after it is closed."""
+    return ui.WebDriverWait(browser, 10).until(lambda driver: driver.switch_to.active_element == view)
 
 
 def test_lightbox_closes_with_escape_and_gives_the_focus_back(browser):
@@ -181,7 +182,7 @@ def test_lightbox_closes_with_escape_and_gives_the_focus_back(browser):
         outside = "return document.activeElement !== document.body && !document.activeElement.closest('dialog')"
         assert not browser.execute_script(outside)
     press(browser, ESCAPE)
-    assert not is_open(browser) and focused(browser) == view
+    assert not is_open(browser) and gets_focus(browser, view)
 
 
 def test_lightbox_opens_by_keyboard_and_steps_through_its_gallery(browser):
@@ -195,7 +196,7 @@ def test_lightbox_opens_by_keyboard_and_steps_through_its_gallery(browser):
     press(browser, LEFT, LEFT)
     assert find(browser, "#lightbox-title").text == titles[7]
     press(browser, ESCAPE)
-    assert focused(browser) == views[7]
+    assert gets_focus(browser, views[7])
 
 
 def test_lightbox_fades_the_heatmap_and_hides_the_boxes(browser):
@@ -227,6 +228,24 @@ def test_explanations_of_columns_show_on_focus(browser):
     assert tip.is_displayed() and "energy" in tip.text.lower()
     press(browser, ESCAPE)
     assert not tip.is_displayed()
+
+
+def test_a_name_in_a_legend_hides_and_shows_its_lines(browser):
+    shown = """
+      return Array.from(document.querySelectorAll('#curves .line')).filter((one) => one.getClientRects().length).length;
+    """
+    every = browser.execute_script(shown)
+    toggle = find(browser, "#curves .toggle")
+    key = toggle.get_attribute("data-key")
+    mine = len(browser.find_elements("css selector", f"#curves .line[data-key={key}]"))
+    assert mine == 6  # three limits in each of two figures
+    browser.execute_script("arguments[0].focus()", toggle)
+    press(browser, ENTER)
+    toggles = browser.find_elements("css selector", f".toggle[data-key={key}]")
+    states = {one.get_attribute("aria-pressed") for one in toggles}
+    assert browser.execute_script(shown) == every - mine and states == {"false"}
+    press(browser, ENTER)
+    assert browser.execute_script(shown) == every and toggle.get_attribute("aria-pressed") == "true"
 
 
 CONTRAST = """

@@ -41,12 +41,25 @@ for (const control of document.querySelectorAll("[data-table]")) {
 }
 for (const id of new Set(Array.from(document.querySelectorAll("[data-table]"), (one) => one.dataset.table))) filter(id);
 
+// Curves: a name in a legend hides and shows its lines in every figure.
+for (const button of document.querySelectorAll(".toggle")) {
+  button.addEventListener("click", () => {
+    const shown = button.getAttribute("aria-pressed") === "false", key = button.dataset.key;
+    for (const one of document.querySelectorAll(`#curves [data-key="${key}"]`)) {
+      if (one.matches(".toggle")) one.setAttribute("aria-pressed", shown);
+      else one.classList.toggle("off", !shown);
+    }
+  });
+}
+
 // Explanations of columns: on hover, on focus and on a tap.
 const tip = document.createElement("div");
 tip.id = "tip"; tip.hidden = true; tip.setAttribute("aria-hidden", "true");
 document.body.append(tip);
 function showTip(event) {
-  const hint = event.target.closest && event.target.closest("[data-hint]");
+  tipAt(event.target.closest && event.target.closest("[data-hint]"));
+}
+function tipAt(hint) {
   tip.hidden = !hint;
   if (!hint) return;
   tip.textContent = hint.dataset.hint;
@@ -55,7 +68,8 @@ function showTip(event) {
   tip.style.top = `${at.bottom + size.height + 8 < window.innerHeight ? at.bottom + 6 : at.top - size.height - 6}px`;
 }
 for (const kind of ["mouseover", "focusin", "click"]) document.addEventListener(kind, showTip);
-document.addEventListener("scroll", () => { tip.hidden = true; }, true);
+// A page that scrolls to what gets the focus must not take its explanation away.
+document.addEventListener("scroll", () => { if (!tip.hidden) tipAt(document.activeElement.closest("[data-hint]")); }, true);
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") tip.hidden = true; });
 
 // Lightbox: the picture enlarged, its heatmap faded, the boxes on or off. The dialog keeps the focus and gives it back.

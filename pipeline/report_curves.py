@@ -1,0 +1,121 @@
+"""The curves of the report: box accuracy at every IoU limit, precision and recall of pixels, insertion and deletion.
+
+Each figure is a row of small plots with one legend, which gives the number that each line comes down to.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import markupsafe
+import numpy as np
+
+from pipeline import plots, report_tables, report_text, run_directory, run_methods
+
+BOX_LIMITS = (30, 50, 70)
+"""IoU limits in percent; those that a run has are shown."""
+
+Points = Mapping[tuple[str, str], tuple[list[float], list[float]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A line of the legend: its key in the plots, name, class of colour, and the number it comes down to."""
+
+    key: str
+    name: str
+    style: str
+    number: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """Plots that belong together.
+
+    Attributes:
+        title: of the figure.
+        about: how to read it.
+        metric: title of the number in the legend.
+        plots: caption and SVG of each plot.
+        legend: of all of them.
+    """
+
+    title: str
+    about: str
+    metric: str
+    plots: tuple[tuple[str, markupsafe.Markup], ...]
+    legend: tuple[Line, ...]
+
+
+_BOXES = "A box is right if its IoU with a true box reaches the limit. The dot marks the best threshold of each line."
+
+
+def figures(
+    run: run_directory.RunDirectory, methods: Sequence[str], summary: report_tables.Summary, styles: Mapping[str, str]
+) -> list[Figure]:
+    """Every figure that the run has points for; methods first, then baselines."""
+    lines = [*methods, *(name for name in summary.methods if name.startswith(run_methods.FIXED_MAPS))]
+    points = report_tables.curve_points(run.open_table("curves"), lines)
+    found = []
+    for curve, metric, title in (
+        ("box_acc_v2", "max_box_acc_v2", "Box accuracy over thresholds, boxes of all contours"),
+        ("box_acc", "max_box_acc", "Box accuracy over thresholds, box of the largest contour"),
+    ):
+        panels = [(f"{curve}_iou{limit}", f"IoU at least {limit / 100:g}") for limit in BOX_LIMITS]
+        found.append(_figure(title, _BOXES, metric, panels, ("threshold", "share of images"), points, lines, summary,
+                             styles, mark_best=True))  # fmt: skip
+    found.append(_pixels(points, lines, summary, styles))
+    for curve, text in (("insertion", "appear, strongest first"), ("deletion", "vanish, strongest first")):
+        about = f"The mean probability of the class while pixels {text}; the number is the area below."
+        found.append(_figure(curve.capitalize(), about, curve, [(curve, "")], ("share of pixels", "probability"), points,
+                             lines, summary, styles))  # fmt: skip
+    return [figure for figure in found if figure.plots]
+
+
+def _figure(
+    title: str,
+    about: str,
+    metric: str,
+    panels: Sequence[tuple[str, str]],
+    labels: tuple[str, str],
+    points: Points,
+    lines: Sequence[str],
+    summary: report_tables.Summary,
+    styles: Mapping[str, str],
+    mark_best: bool = False,
+) -> Figure:
+    keys = {name: f"c{i}" for i, name in enumerate(lines)}
+    drawn, used = [], set()
+    for curve, caption in panels:
+        series = [
+            plots.Series(report_text.nice(m), *map(np.array, points[m, curve]), styles.get(m, "base"), keys[m])
+            for m in lines
+            if (m, curve) in points
+        ]
+        if series:
+            used |= {m for m in lines if (m, curve) in points}
+            text = f"{title}{', ' if caption else ''}{caption}: {', '.join(one.name for one in series)}"
+            svg = plots.curves(series, title=text, x_label=labels[0], y_label=labels[1], mark_best=mark_best)
+            drawn.append((caption, svg))
+    legend = [
+        Line(keys[m], report_text.nice(m), styles.get(m, "base"), report_text.number(summary.number(m, metric).value))
+        for m in lines
+        if m in used
+    ]
+    return Figure(title, about, report_tables.column(metric).title, tuple(drawn), tuple(legend))
+
+
+def _pixels(points: Points, lines: Sequence[str], summary: report_tables.Summary, styles: Mapping[str, str]) -> Figure:
+    """Precision over recall, point by point of the same thresholds."""
+    both = {
+        (m, "precision_recall"): (points[m, "pixel_recall"][1], points[m, "pixel_precision"][1])
+        for m in lines
+        if (m, "pixel_recall") in points and (m, "pixel_precision") in points
+    }
+    about = (
+        "Pixels of the map above a threshold against the mask, pooled over all images; the number is the area below."
+    )
+    panels = [("precision_recall", "")]
+    return _figure("Precision and recall of pixels", about, "pxap", panels, ("recall", "precision"), both, lines, summary,
+                   styles)  # fmt: skip
