@@ -179,7 +179,8 @@ SUMMARY = pa.schema([
 CURVES = pa.schema([
     *_SLICE_FIELDS,
     _field("curve", pa.string(), "name of the curve"),
-    _field("threshold", pa.float64(), "position on the curve: a threshold or a share of pixels", range="[0, 1]"),
+    _field("threshold", pa.float64(), "position on the curve: a threshold or a share of pixels; slices other than all"
+           " keep every 20th threshold, the numbers of summary are made from all", range="[0, 1]"),
     _field("value", pa.float64(), "the curve at that position; null if nothing could be measured", role="value",
            nullable=True),
     _field("n", pa.int64(), "number of measurements behind the value", range="[0, inf)", role="value"),
