@@ -16,7 +16,7 @@ from pipeline import plots, report_tables, report_text, run_directory, run_metho
 BOX_LIMITS = (30, 50, 70)
 """IoU limits in percent; those that a run has are shown."""
 
-Points = Mapping[tuple[str, str], tuple[list[float], list[float]]]
+Points = dict[tuple[str, str], tuple[list[float], list[float]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,18 @@ class Figure:
     legend: tuple[Line, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class _Source:
+    """Where every figure takes its lines from."""
+
+    points: Points
+    lines: Sequence[str]
+    summary: report_tables.Summary
+    styles: Mapping[str, str]
+
+
 _BOXES = "A box is right if its IoU with a true box reaches the limit. The dot marks the best threshold of each line."
+_PIXELS = "Pixels above a threshold against the mask, pooled over all images; the number is the area below."
 
 
 def figures(
@@ -57,65 +68,54 @@ def figures(
     """Every figure that the run has points for; methods first, then baselines."""
     lines = [*methods, *(name for name in summary.methods if name.startswith(run_methods.FIXED_MAPS))]
     points = report_tables.curve_points(run.open_table("curves"), lines)
+    source = _Source(points | _precision_over_recall(points, lines), lines, summary, styles)
     found = []
     for curve, metric, title in (
         ("box_acc_v2", "max_box_acc_v2", "Box accuracy over thresholds, boxes of all contours"),
         ("box_acc", "max_box_acc", "Box accuracy over thresholds, box of the largest contour"),
     ):
         panels = [(f"{curve}_iou{limit}", f"IoU at least {limit / 100:g}") for limit in BOX_LIMITS]
-        found.append(_figure(title, _BOXES, metric, panels, ("threshold", "share of images"), points, lines, summary,
-                             styles, mark_best=True))  # fmt: skip
-    found.append(_pixels(points, lines, summary, styles))
+        found.append(_figure(source, title, _BOXES, metric, panels, ("threshold", "share of images")))
+    panels = [("precision_recall", "")]
+    found.append(_figure(source, "Precision and recall of pixels", _PIXELS, "pxap", panels, ("recall", "precision")))
     for curve, text in (("insertion", "appear, strongest first"), ("deletion", "vanish, strongest first")):
         about = f"The mean probability of the class while pixels {text}; the number is the area below."
-        found.append(_figure(curve.capitalize(), about, curve, [(curve, "")], ("share of pixels", "probability"), points,
-                             lines, summary, styles))  # fmt: skip
+        labels = ("share of pixels", "probability")
+        found.append(_figure(source, curve.capitalize(), about, curve, [(curve, "")], labels))
     return [figure for figure in found if figure.plots]
 
 
-def _figure(
-    title: str,
-    about: str,
-    metric: str,
-    panels: Sequence[tuple[str, str]],
-    labels: tuple[str, str],
-    points: Points,
-    lines: Sequence[str],
-    summary: report_tables.Summary,
-    styles: Mapping[str, str],
-    mark_best: bool = False,
-) -> Figure:
-    keys = {name: f"c{i}" for i, name in enumerate(lines)}
-    drawn, used = [], set()
-    for curve, caption in panels:
-        series = [
-            plots.Series(report_text.nice(m), *map(np.array, points[m, curve]), styles.get(m, "base"), keys[m])
-            for m in lines
-            if (m, curve) in points
-        ]
-        if series:
-            used |= {m for m in lines if (m, curve) in points}
-            text = f"{title}{', ' if caption else ''}{caption}: {', '.join(one.name for one in series)}"
-            svg = plots.curves(series, title=text, x_label=labels[0], y_label=labels[1], mark_best=mark_best)
-            drawn.append((caption, svg))
-    legend = [
-        Line(keys[m], report_text.nice(m), styles.get(m, "base"), report_text.number(summary.number(m, metric).value))
-        for m in lines
-        if m in used
-    ]
-    return Figure(title, about, report_tables.column(metric).title, tuple(drawn), tuple(legend))
-
-
-def _pixels(points: Points, lines: Sequence[str], summary: report_tables.Summary, styles: Mapping[str, str]) -> Figure:
-    """Precision over recall, point by point of the same thresholds."""
-    both = {
+def _precision_over_recall(points: Points, lines: Sequence[str]) -> Points:
+    """Both at the same thresholds."""
+    return {
         (m, "precision_recall"): (points[m, "pixel_recall"][1], points[m, "pixel_precision"][1])
         for m in lines
         if (m, "pixel_recall") in points and (m, "pixel_precision") in points
     }
-    about = (
-        "Pixels of the map above a threshold against the mask, pooled over all images; the number is the area below."
-    )
-    panels = [("precision_recall", "")]
-    return _figure("Precision and recall of pixels", about, "pxap", panels, ("recall", "precision"), both, lines, summary,
-                   styles)  # fmt: skip
+
+
+def _figure(
+    source: _Source, title: str, about: str, metric: str, panels: Sequence[tuple[str, str]], labels: tuple[str, str]
+) -> Figure:
+    """One figure: `panels` are curves with their captions, `labels` those of the axes."""
+    keys = {name: f"c{i}" for i, name in enumerate(source.lines)}
+    drawn, used = [], set()
+    for curve, caption in panels:
+        there = [m for m in source.lines if (m, curve) in source.points]
+        used.update(there)
+        series = []
+        for m in there:
+            x, y = (np.array(values) for values in source.points[m, curve])
+            series.append(plots.Series(report_text.nice(m), x, y, source.styles.get(m, "base"), keys[m]))
+        if series:
+            text = f"{title}{', ' if caption else ''}{caption}: {', '.join(one.name for one in series)}"
+            best = labels[0] == "threshold"
+            svg = plots.curves(series, title=text, x_label=labels[0], y_label=labels[1], mark_best=best)
+            drawn.append((caption, svg))
+    legend = tuple(
+        Line(keys[m], report_text.nice(m), source.styles.get(m, "base"),
+             report_text.number(source.summary.number(m, metric).value))
+        for m in source.lines
+        if m in used
+    )  # fmt: skip
+    return Figure(title, about, report_tables.column(metric).title, tuple(drawn), legend)

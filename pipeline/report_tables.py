@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import markupsafe
@@ -228,9 +228,7 @@ def distinct_names(names: Sequence[str]) -> list[str]:
     return [f"{name} ({i})" if count[name] > 1 else name for i, name in enumerate(names)]
 
 
-def curve_points(
-    table: ds.Dataset, methods: Sequence[str]
-) -> Mapping[tuple[str, str], tuple[list[float], list[float]]]:
+def curve_points(table: ds.Dataset, methods: Sequence[str]) -> dict[tuple[str, str], tuple[list[float], list[float]]]:
     """Thresholds and values of every curve over everything, per ``(method, curve)``."""
     condition = (pc.field("slice_name") == "all") & pc.field("method").isin(pa.array(methods, pa.string()))
     rows = table.to_table(columns=["method", "curve", "threshold", "value"], filter=condition)
