@@ -87,13 +87,21 @@ def prepare(planned: plan.Plan, engine: engines.Engine, directory: run_directory
     return Incremental(facts, json.dumps(own), reuse.Reuse(path, wanted), taken, tuple(lines))
 
 
-def check_sources(output: config.OutputConfig, directory: run_directory.RunDirectory) -> None:
+def check_sources(output: config.OutputConfig, directory: run_directory.RunDirectory) -> dict[str, Any]:
     """Check that the run to reuse is one, before anything starts.
+
+    Returns:
+        For the first manifest of the run: of the unfinished run that it goes on with, when that started and what its
+        keys were made of; nothing if there is none.
 
     Raises:
         run_directory.RunDirectoryError: it is not, or is the directory of this run.
     """
-    _sources(output, directory)
+    sources = _sources(output, directory)
+    if not any(source.path == directory.path for source in sources):
+        return {}
+    stopped = directory.read_manifest(finished=False)
+    return {"resumed": {"started": stopped.get("started"), "keyed_by": stopped.get("keyed_by", {})}}
 
 
 # What the keys are made of.
@@ -107,6 +115,9 @@ def content_facts(planned: plan.Plan, engine: engines.Engine) -> dict[str, Any]:
         ``methods``: by name, what holds for one.
     """
     settings, spec, description = planned.settings, planned.engine_spec, engine.description
+    image = images.recipe(graph.image_options(planned, description))
+    # zlib unpacks every PNG to the same pixels, and which zlib a process has depends on what it imported first.
+    del image["png_library"]
     shared = {
         "heatbeam": importlib.metadata.version("heatbeam"),
         "numbers_version": NUMBERS_VERSION,
@@ -120,7 +131,7 @@ def content_facts(planned: plan.Plan, engine: engines.Engine) -> dict[str, Any]:
             "preprocessing": dataclasses.asdict(spec.preprocessing),
             "application": spec.model.application,
         },
-        "image": images.recipe(graph.image_options(planned, description)),
+        "image": image,
         "targets": list(spec.targets),
         "precision": spec.precision,
         "xla": spec.xla,
@@ -268,7 +279,8 @@ def _sources(output: config.OutputConfig, directory: run_directory.RunDirectory)
     if output.resume:
         files = directory.unfinished_files()
         if files:
-            sources.append(_Source(directory.path, tuple(files), {}))
+            before = directory.read_manifest(finished=False).get("resumed", {})
+            sources.append(_Source(directory.path, tuple(files), before.get("keyed_by", {})))
     if output.reuse is None:
         return sources
     paths = [output.reuse] if output.reuse != config.NEWEST else _newest(output.root or "", directory.path)

@@ -87,7 +87,7 @@ def _start(settings: config.RunConfig, arguments: Sequence[str]) -> tuple[run_di
     directory = directory_of(settings.output)
     manifest = _first_manifest(settings, arguments)
     directory.check_free(overwrite=settings.output.overwrite, resume=settings.output.resume)
-    incremental.check_sources(settings.output, directory)
+    manifest |= incremental.check_sources(settings.output, directory)
     directory.create(manifest, overwrite=settings.output.overwrite, resume=settings.output.resume)
     return directory, manifest
 
@@ -175,6 +175,8 @@ def _prepare(
     manifest |= describe(planned, engine.description, names) | {"keyed_by": taken.facts}
     if taken.lookup is not None:
         manifest["reused"] = taken.taken
+    if "resumed" in manifest:
+        manifest["resumed"] = {"started": manifest["resumed"]["started"]}
     directory.write_manifest(manifest, "running")
     if stream is not None:
         stream.writelines(f"{line}\n" for line in taken.lines)

@@ -362,7 +362,9 @@ def test_a_killed_run_is_resumed_where_it_was(tmp_path, capsys):
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     killed = run_directory.RunDirectory(str(tmp_path / "run"))
-    assert killed.read_manifest(finished=False)["status"] == "running"
+    stopped = killed.read_manifest(finished=False)
+    assert stopped["status"] == "running"
+    started = stopped["started"]
     calls = _images_called(tmp_path / "calls")
 
     assert cli.main(["run", str(path)]) == cli.USAGE
@@ -370,6 +372,7 @@ def test_a_killed_run_is_resumed_where_it_was(tmp_path, capsys):
     assert cli.main(["run", str(path), "--resume"]) == cli.OK
     said = capsys.readouterr()
     manifest = killed.read_manifest()
+    assert manifest["resumed"] == {"started": started}
     assert manifest["status"] == "succeeded" and manifest["reused"]["runs"] == [killed.path]
     again, kept = manifest["metrics"]["images_explained"], manifest["counts"]["images_reused"]
     assert again + kept == manifest["counts"]["images_explained"] == 60
