@@ -63,6 +63,9 @@ def cluster(tmp_path_factory) -> Iterator[flink_cluster.Cluster]:
 def assert_same(one: run_directory.RunDirectory, other: run_directory.RunDirectory) -> None:
     """Rows, summary and counts are equal; nothing but the promised files is there."""
     small_runs.assert_same_rows(small_runs.rows(one), small_runs.rows(other))
+    small_runs.assert_same_rows(
+        *(each.open_table("localizations").to_table().sort_by(small_runs.SORT) for each in (one, other))
+    )
     mine, yours = small_runs.numbers(one), small_runs.numbers(other)
     assert mine.keys() == yours.keys()
     for key, row in mine.items():

@@ -238,9 +238,9 @@ def measure(
         got = f"maps {maps.shape}, {len(frames)} frames, {len(found)} truths, {len(ids)} class ids, {len(places)} ranks"
         raise ValueError(f"{got}; expected (L, h, w) and L of each")
     names = columns(groups)
-    table = {name: np.full(len(maps), np.nan) for name in names}
-    if "statistics" in groups:
-        table.update(map_statistics.statistics(maps))
+    table = dict(zip(names, np.full((len(names), len(maps)), np.nan), strict=True))
+    statistics = map_statistics.statistics(maps) if "statistics" in groups else {}
+    table.update(statistics)
     estimated = np.full((len(maps), 4), np.nan)
     evidence = []
     for number, (raw, frame, truth) in enumerate(zip(maps, frames, found, strict=True)):
@@ -250,7 +250,8 @@ def measure(
         values, hits, pixels = _against(raw, frame, source, truth, protocol, groups)
         for name, value in values.items():
             table[name][number] = value
-        finite = {name: float(table[name][number]) for name in names if math.isfinite(table[name][number])}
+        known = {name: float(column[number]) for name, column in statistics.items()} | values
+        finite = {name: value for name, value in known.items() if math.isfinite(value)}
         evidence.append(Evidence(ids[number], {**finite, **_top_k(finite, places[number])}, hits, pixels))
     values_of = tuple((name, table[name]) for name in names)
     health = map_statistics.health(maps) if "statistics" in groups else ((),) * len(maps)

@@ -61,11 +61,12 @@ def point(raw: npt.NDArray[np.floating], view: heatmaps.View, width: int, height
 
 def hits_boxes(x: int, y: int, truths: Floats, tolerance_px: float) -> bool:
     """Whether a pixel of any filled box is nearer than the tolerance to pixel ``(x, y)``."""
-    ranges = boxes.pixel_ranges(truths)
-    ranges = ranges[(ranges[:, 2] > ranges[:, 0]) & (ranges[:, 3] > ranges[:, 1])]
-    dx = x - np.clip(x, ranges[:, 0], ranges[:, 2] - 1)
-    dy = y - np.clip(y, ranges[:, 1], ranges[:, 3] - 1)
-    return bool((dx * dx + dy * dy < tolerance_px**2).any())
+    for x0, y0, x1, y1 in boxes.pixel_ranges(truths).tolist():
+        if x1 > x0 and y1 > y0:
+            dx, dy = x - min(max(x, x0), x1 - 1), y - min(max(y, y0), y1 - 1)
+            if dx * dx + dy * dy < tolerance_px**2:
+                return True
+    return False
 
 
 def hits_masks(x: int, y: int, masks: Bools, tolerance_px: float) -> bool:
