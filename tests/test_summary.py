@@ -35,8 +35,12 @@ def _state(seeds: list[int], replicates: int) -> summary.MetricState:
     return state
 
 
+def _points(state: summary.MetricState, every: int) -> list[tuple[str, float, float, int]]:
+    return [(c.name, x, y, c.n) for c in state.curves(every) for x, y in zip(c.thresholds, c.values, strict=True)]
+
+
 def _same(first: summary.MetricState, second: summary.MetricState) -> None:
-    for rows, others in ((first.summary_rows(), second.summary_rows()), (first.curve_rows(50), second.curve_rows(50))):
+    for rows, others in ((first.summary_rows(), second.summary_rows()), (_points(first, 50), _points(second, 50))):
         assert [row[0] for row in rows] == [row[0] for row in others]
         numbers, more = (np.array([row[1:] for row in each], float) for each in (rows, others))
         assert np.allclose(numbers, more, rtol=1e-12, atol=1e-12, equal_nan=True)
@@ -63,10 +67,10 @@ def test_any_split_and_order_of_merging_gives_the_same(data: st.DataObject) -> N
 
 def test_merge_leaves_its_inputs_alone() -> None:
     first, second = _state([1, 2, 3], 5), _state([4, 7, 300], 5)
-    before = [pickle.dumps((one.summary_rows(), one.curve_rows())) for one in (first, second)]
+    before = [pickle.dumps((one.summary_rows(), _points(one, 1))) for one in (first, second)]
     merged = first.merge(second)
     merged.absorb(second)
-    assert [pickle.dumps((one.summary_rows(), one.curve_rows())) for one in (first, second)] == before
+    assert [pickle.dumps((one.summary_rows(), _points(one, 1))) for one in (first, second)] == before
 
 
 def test_counts_outgrow_their_type_without_loss() -> None:
@@ -102,7 +106,7 @@ def test_box_accuracy_uses_one_threshold_for_all_images() -> None:
     at_run = _rows(state, run_thresholds={"single_50": 0.06, "multi_50": 0.65})
     assert at_run["box_acc_at_run_threshold_single_50"].value == 1 / 3
     assert at_run["box_acc_at_run_threshold_multi_50"].value == 2 / 3
-    curve = {(row.curve, row.threshold): row.value for row in state.curve_rows(50)}
+    curve = {(name, threshold): value for name, threshold, value, _ in _points(state, 50)}
     assert curve["box_acc_iou50", 0.05] == 1 / 3 and curve["box_acc_v2_iou70", 0.65] == 2 / 3
 
 
@@ -188,7 +192,7 @@ def test_mean_curves_skip_missing_ones_and_refuse_another_length() -> None:
     state.add(evidence, "a", {"deletion": np.array([1.0, 0.5, 0])})
     state.add(evidence, "b", {"deletion": np.array([0.5, 0.5, 0.5])})
     state.add(evidence, "c", {"deletion": np.array([0.5, np.nan, 0.5])})
-    assert state.curve_rows() == [("deletion", 0, 0.75, 2), ("deletion", 0.5, 0.5, 2), ("deletion", 1, 0.25, 2)]
+    assert _points(state, 1) == [("deletion", 0, 0.75, 2), ("deletion", 0.5, 0.5, 2), ("deletion", 1, 0.25, 2)]
     with pytest.raises(ValueError, match="4 points here, 3 elsewhere"):
         state.add(evidence, "d", {"deletion": np.zeros(4)})
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 from apache_beam.transforms import window
 from apache_beam.utils import windowed_value
@@ -177,12 +179,35 @@ def tables(states: list[tuple[Key, summary.MetricState]], thresholds: Mapping[st
         states: every slice of the method.
         thresholds: of `run_thresholds`.
     """
-    numbers, curves = [], []
-    for (method, slice_name, value), state in states:
-        place = {"method": method, "slice_name": slice_name, "slice_value": value}
-        numbers += [place | row._asdict() for row in state.summary_rows(thresholds)]
-        curves += [place | row._asdict() for row in state.curve_rows(1 if slice_name == ALL else CURVE_STEP)]
-    return schemas.table_from_rows(schemas.SUMMARY, numbers), schemas.table_from_rows(schemas.CURVES, curves)
+    numbers: list[dict[str, Any]] = []
+    curves: list[tuple[Key, summary.Curve]] = []
+    for place, state in states:
+        named = dict(zip(("method", "slice_name", "slice_value"), place, strict=True))
+        numbers += [named | row._asdict() for row in state.summary_rows(thresholds)]
+        curves += [(place, curve) for curve in state.curves(1 if place[1] == ALL else CURVE_STEP)]
+    return schemas.table_from_rows(schemas.SUMMARY, numbers), _curve_table(curves)
+
+
+def _curve_table(curves: list[tuple[Key, summary.Curve]]) -> pa.Table:
+    """The points of all curves, one row each. A thousand classes have a million, so none becomes a Python object."""
+    points = np.array([len(curve.values) for _, curve in curves], np.int64)
+    rows = pa.array(np.repeat(np.arange(len(curves)), points))
+
+    def repeated(values: list[Any], kind: pa.DataType) -> pa.Array:
+        return pa.array(values, kind).take(rows)
+
+    place = {
+        name: repeated([key[i] for key, _ in curves], pa.string())
+        for i, name in enumerate(("method", "slice_name", "slice_value"))
+    }
+    columns = {
+        **place,
+        "curve": repeated([curve.name for _, curve in curves], pa.string()),
+        "threshold": np.concatenate([np.zeros(0), *(curve.thresholds for _, curve in curves)]),
+        "value": np.concatenate([np.zeros(0), *(curve.values for _, curve in curves)]),
+        "n": repeated([curve.n for _, curve in curves], pa.int64()),
+    }
+    return schemas.table_from_columns(schemas.CURVES, columns)
 
 
 def distinct_names(names: Iterable[str]) -> tuple[str, ...]:

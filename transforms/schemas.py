@@ -269,6 +269,8 @@ def _check_names(names: Iterable[str], schema: pa.Schema, what: str) -> None:
 
 def _array(values: Any, field: pa.Field) -> pa.Array:
     """`values` with the type of `field`; NaN becomes null."""
+    if isinstance(values, pa.Array):
+        return values
     if pa.types.is_floating(field.type):
         values = np.asarray(values, dtype=field.type.to_pandas_dtype())
         return pa.array(values, field.type, mask=np.isnan(values))

@@ -42,12 +42,12 @@ class SummaryRow(NamedTuple):
     upper: float
 
 
-class CurveRow(NamedTuple):
-    """One point of a curve."""
+class Curve(NamedTuple):
+    """Values float64 ``(points,)`` at rising thresholds float64 ``(points,)``, from n measurements."""
 
-    curve: str
-    threshold: float
-    value: float
+    name: str
+    thresholds: Floats
+    values: Floats
     n: int
 
 
@@ -285,36 +285,33 @@ class MetricState:
         lower, upper = intervals.percentile(number(self._pixel_replicates) + shift)
         return max(lower, 0.0), min(upper, 1.0)
 
-    def curve_rows(self, every: int = 1) -> list[CurveRow]:
-        """Points of every curve, in order of curve and threshold.
+    def curves(self, every: int = 1) -> list[Curve]:
+        """Every curve, in order of name.
 
         Args:
             every: keep every so-many-th threshold of the box and pixel curves, the first included.
         """
-        rows = [*self._box_curve_rows(every), *self._pixel_curve_rows(every)]
+        found = [*self._box_curves(every), *self._pixel_curves(every)]
         for name, (n, total) in self._curves.items():
-            places = np.linspace(0, 1, len(total))
-            rows += [CurveRow(name, float(x), float(y), n) for x, y in zip(places, total / n, strict=True)]
-        return sorted(rows)
+            found.append(Curve(name, np.linspace(0, 1, len(total)), total / n, n))
+        return sorted(found, key=lambda curve: curve.name)
 
-    def _box_curve_rows(self, every: int) -> Iterator[CurveRow]:
+    def _box_curves(self, every: int) -> Iterator[Curve]:
         if self._box_hits is None:
             return
-        values = box_accuracy.thresholds(self.protocol.threshold_step)
+        values = box_accuracy.thresholds(self.protocol.threshold_step)[::every]
         for i, name in enumerate(("box_acc", "box_acc_v2")):
             for j, limit in enumerate(self.protocol.iou_limits):
-                curve = f"{name}_iou{round(100 * limit)}"
-                for threshold, hits in zip(values[::every], self._box_hits[i, j, ::every].tolist(), strict=True):
-                    yield CurveRow(curve, float(threshold), hits / self.boxes, self.boxes)
+                accuracy = self._box_hits[i, j, ::every] / self.boxes
+                yield Curve(f"{name}_iou{round(100 * limit)}", values, accuracy, self.boxes)
 
-    def _pixel_curve_rows(self, every: int) -> Iterator[CurveRow]:
+    def _pixel_curves(self, every: int) -> Iterator[Curve]:
         if self._pixels is None:
             return
-        edges = pixel_precision_recall.edges(self.protocol.threshold_step)
+        edges = pixel_precision_recall.edges(self.protocol.threshold_step)[::every]
         precision, recall = pixel_precision_recall.precision_recall(self._pixels)
         for name, scores in (("pixel_precision", precision), ("pixel_recall", recall)):
-            for threshold, score in zip(edges[::every], scores[::every], strict=True):
-                yield CurveRow(name, float(threshold), float(score), self.masks)
+            yield Curve(name, edges, scores[::every], self.masks)
 
 
 _PIXEL_NUMBERS: dict[str, Callable[[npt.NDArray[np.integer]], Floats]] = {
