@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from tests import beam_runs
 from transforms import best_boxes, records
-from transforms.metrics import protocols
+from transforms.metrics import box_accuracy, protocols
 
 NAMES = ("single_30", "single_50", "single_70", "multi_30", "multi_50", "multi_70")
 
@@ -102,3 +102,37 @@ def test_every_row_group_of_every_file_is_read_though_the_writer_names_none(tmp_
             == [f"{i}{j}" for i in range(2) for j in range(5)][:count]
         )
         assert len(tables) == (6 if count else 0)
+
+
+def test_rows_have_wsolevaluations_ious_at_its_best_threshold() -> None:
+    """Heatmaps, true boxes in original pixels and the best IoU of each image at 100 thresholds are that code's."""
+    with np.load(pathlib.Path(__file__).parent / "golden" / "wsol_public" / "wsol_public.npz") as arrays:
+        maps = (np.cumsum(arrays["in/maps_dx_u16"], axis=2, dtype=np.uint16) / 2048).astype(np.float32)
+        sizes, boxes, thresholds = arrays["in/image_sizes_wh"], arrays["in/boxes"], arrays["out/thresholds_0.01"]
+        want = np.stack([arrays[f"out/multi{mode}/step0.01/best_iou"] for mode in (0, 1)])
+    kept = [number for number, one in enumerate(maps) if one.min() == 0 and one.max() == 1]  # min-max changes nothing
+    table = pa.concat_tables(
+        rows((str(number), "cam", boxes[boxes[:, 0] == number, 1:].ravel().astype(float))) for number in kept
+    )
+    changed = {
+        "image_width": pa.array(sizes[kept, 0], pa.int32()),
+        "image_height": pa.array(sizes[kept, 1], pa.int32()),
+        "view_x1": pa.array(sizes[kept, 0].astype(np.float32)),
+        "view_y1": pa.array(sizes[kept, 1].astype(np.float32)),
+        "heatmap": pa.array([maps[number].ravel() for number in kept]),
+        "heatmap_scale": pa.array(np.ones(len(kept), np.float32)),
+    }
+    for name, column in changed.items():
+        table = table.set_column(table.column_names.index(name), name, column)
+    names = box_accuracy.threshold_names(protocols.WSOLEVALUATION.iou_limits)
+    right = {name: want[mode][kept] >= protocols.WSOLEVALUATION.iou_limits[place] for mode, place, name in names}
+    best = {name: int(right[name].sum(axis=0).argmax()) for name in right}
+    found = best_boxes.table(
+        table, {"cam": {name: float(thresholds[place]) for name, place in best.items()}}, protocols.WSOLEVALUATION
+    )
+    assert found.num_rows == len(kept) > 50
+    for mode, place, name in names:
+        ious = found[f"iou_{name}"].to_numpy()
+        assert (ious == want[mode][kept, best[name]]).all()
+        hits = (ious >= protocols.WSOLEVALUATION.iou_limits[place]).sum()
+        assert hits == right[name].sum(axis=0).max()
