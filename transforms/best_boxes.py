@@ -62,9 +62,14 @@ class BestBoxes(beam.PTransform):
         )
 
 
+def names(protocol: protocols.Protocol) -> list[str]:
+    """Names of the best thresholds of a method."""
+    return [name for _, _, name in box_accuracy.threshold_names(protocol.iou_limits)]
+
+
 def schema(protocol: protocols.Protocol) -> pa.Schema:
     """Schema of ``localizations`` under a protocol."""
-    return schemas.localizations([name for _, _, name in box_accuracy.threshold_names(protocol.iou_limits)])
+    return schemas.localizations(names(protocol))
 
 
 def _files(_: int, directory: str) -> list[str]:
@@ -109,19 +114,19 @@ def table(explanations: pa.Table, thresholds: Thresholds, protocol: protocols.Pr
     boxed = pc.fill_null(pc.greater(pc.list_value_length(explanations["true_boxes"]), 0), False)
     known = pc.is_in(explanations["method"], pa.array(list(thresholds), pa.string()))
     chosen = explanations.filter(pc.and_(boxed, known))
-    names = box_accuracy.threshold_names(protocol.iou_limits)
-    ious, stated = np.zeros((chosen.num_rows, len(names))), np.full((chosen.num_rows, 4), np.nan)
+    sought = box_accuracy.threshold_names(protocol.iou_limits)
+    ious, stated = np.zeros((chosen.num_rows, len(sought))), np.full((chosen.num_rows, 4), np.nan)
     methods = chosen["method"].to_pylist()
     maps = rows.decode_heatmaps(chosen) if chosen.num_rows else []
     for number, (raw, row) in enumerate(zip(maps, _sources(chosen), strict=True)):
-        values = [thresholds[methods[number]][name] for _, _, name in names]
+        values = [thresholds[methods[number]][name] for _, _, name in sought]
         best, boxes = localization.boxes_at(raw, *row, protocol, values)
-        ious[number] = [best[mode, place] for place, (mode, _, _) in enumerate(names)]
-        stated[number] = boxes[[name for _, _, name in names].index(STATED)]
+        ious[number] = [best[mode, place] for place, (mode, _, _) in enumerate(sought)]
+        stated[number] = boxes[names(protocol).index(STATED)]
     columns = {name: chosen[name].combine_chunks() for name in ("image_id", "method", "class_id")}
     columns["best_box_threshold"] = np.array([thresholds[method][STATED] for method in methods], np.float64)
     columns |= {f"best_box_{edge}": stated[:, i] for i, edge in enumerate(("x0", "y0", "x1", "y1"))}
-    columns |= {f"iou_{name}": ious[:, i] for i, (_, _, name) in enumerate(names)}
+    columns |= {f"iou_{name}": ious[:, i] for i, (_, _, name) in enumerate(sought)}
     return schemas.table_from_columns(schema(protocol), columns)
 
 
