@@ -85,6 +85,7 @@ class _PreAggregateFn(beam.DoFn):
 
     def _clear(self) -> None:
         self._states: dict[Key, summary.MetricState] = {}
+        self._sizes: dict[Key, int] = {}
         self._bytes = 0
 
     def start_bundle(self) -> None:
@@ -98,13 +99,19 @@ class _PreAggregateFn(beam.DoFn):
                 key = (one.method, slice_name, value)
                 if key not in self._states:
                     self._states[key] = summary.MetricState(self._protocol, replicates)
-                state = self._states[key]
-                before = state.nbytes
-                state.add(one.evidence, image.image_id, dict(one.curves))
-                self._bytes += state.nbytes - before
+                self._add(key, one, image.image_id)
         if self._bytes > _MAX_BYTES:
             yield from self._states.items()
             self._clear()
+
+    def _add(self, key: Key, one: localize.MapEvidence, image_id: str) -> None:
+        state = self._states[key]
+        state.add(one.evidence, image_id, dict(one.curves))
+        # A state grows with its classes and the size of its counts: to look at every doubling is enough, and cheaper.
+        if state.images & (state.images - 1) == 0:
+            size = state.nbytes
+            self._bytes += size - self._sizes.get(key, 0)
+            self._sizes[key] = size
 
     def _slices(self, image: localize.ImageEvidence, one: localize.MapEvidence) -> Iterator[tuple[str, str]]:
         if self._primary in one.targets:
