@@ -86,3 +86,70 @@ def test_maps_are_those_that_the_table_gives_back():
     assert np.array_equal(explain._stored(raw, exact=True), raw)
     np.testing.assert_allclose(stored, np.rint(raw / scale) * scale, rtol=1e-6)
     assert 0 < np.abs(stored - raw).max() <= scale / 2 * 1.001
+
+
+def lent(class_ids: tuple[int, ...], complete: bool) -> records.Earlier:
+    """What an earlier run is to lend of an image: a map of sevens by the spec's method for each class."""
+    count = len(class_ids)
+    maps = records.MethodMaps(SPEC.methods[0].label, "lent", np.full((count, 2, 2), 7, np.float32))
+    return records.Earlier(
+        width=64,
+        height=64,
+        class_ids=np.array(class_ids),
+        targets=(("label",),) * count,
+        logits=np.full(count, 5, np.float32),
+        probabilities=np.full(count, 0.5, np.float32),
+        ranks=np.full(count, 4),
+        predicted_class_id=9,
+        methods=(maps,),
+        complete=complete,
+    )
+
+
+class _Counting(engines.Engine):
+    """An engine that remembers how many images it was given, and for how many of them the first method."""
+
+    batches: list[tuple[int, int]]
+
+    def explain(self, images, label_ids, selected):
+        chosen = selected.get(self.spec.methods[0].label, np.ones(len(images), bool))
+        self.batches.append((len(images), int(chosen.sum())))
+        return super().explain(images, label_ids, selected)
+
+
+def test_an_image_of_which_all_is_known_takes_no_place_in_a_batch(monkeypatch):
+    engine = _Counting(dataclasses.replace(SPEC, batch_size=2))
+    engine.batches = []
+    known = dataclasses.replace(example(9), image=np.zeros((0, 0, 3), np.uint8), earlier=lent((1,), True))
+    main, lost, counters = run_with(engine, monkeypatch, [example(0), known, example(1), known, example(2)])
+    assert engine.batches == [(2, 2), (1, 1)] and lost == []
+    taken = [one for one in main if one.source.image_id == "i9"]
+    assert len(main) == 5 and len(taken) == 2
+    for one in taken:
+        assert (one.methods[0].layer, one.methods[0].maps.tolist()) == ("lent", [[[7, 7], [7, 7]]])
+        assert (one.logits.tolist(), one.ranks.tolist(), one.predicted_class_id) == ([5], [4], 9)
+    assert (counters["images_reused"], counters["images_explained"], counters["batches"]) == (2, 3, 2)
+
+
+def test_known_maps_are_kept_and_only_the_others_computed(monkeypatch):
+    methods = (*SPEC.methods[:1], engine_specs.method("hires_cam", "other"))
+    engine = _Counting(dataclasses.replace(SPEC, methods=methods))
+    engine.batches = []
+    examples = [example(0), dataclasses.replace(example(1), earlier=lent((1,), False))]
+    main, _, _ = run_with(engine, monkeypatch, examples)
+    assert engine.batches == [(2, 1)]
+    by_id = {one.source.image_id: one for one in main}
+    assert [m.layer for m in by_id["i1"].methods] == ["lent", by_id["i0"].methods[1].layer]
+    assert by_id["i1"].logits.tolist() == [5] and by_id["i0"].logits.tolist() != [5]
+
+
+def test_maps_of_other_classes_than_the_model_now_names_are_not_mixed_in(monkeypatch):
+    """A near tie that went the other way: everything of that image is made anew, and of no other."""
+    engine = _Counting(SPEC)
+    engine.batches = []
+    examples = [example(0), dataclasses.replace(example(1), earlier=lent((2,), False))]
+    main, lost, _ = run_with(engine, monkeypatch, examples)
+    assert engine.batches == [(2, 1), (1, 1)] and lost == []
+    by_id = {one.source.image_id: one for one in main}
+    assert by_id["i1"].class_ids.tolist() == [1]
+    assert by_id["i1"].methods[0].layer == by_id["i0"].methods[0].layer != "lent"
