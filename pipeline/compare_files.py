@@ -18,14 +18,17 @@ from pipeline import (
     gate,
     map_images,
     map_pairs,
+    report_text,
     run_directory,
     run_methods,
     settings_diff,
     source_images,
+    verdict_files,
 )
 from transforms.metrics import registry
 
 _TABLE_LIMIT = 40
+_ALWAYS_TOLD = ("images_in_both", "decision_flips", "map_flips")
 _EXAMPLE_PX = 168
 _HEADLINES = {one.name for one in registry.METRICS}
 
@@ -163,7 +166,8 @@ def _print_agreements(comparison: compare.Comparison, stream: TextIO) -> None:
         stream.write("\nhow alike (95 % interval)\n")
     for row in rows:
         stream.write(
-            f"  {row.method:<22} {row.measure:<28} {row.value:>8.4f} {_ends(row.lower, row.upper)}  n {row.n:,}\n"
+            f"  {row.method:<22} {row.measure:<28} {row.value:>8.4f} {_ends(row.lower, row.upper, sign='')}"
+            f"  n {row.n:,}\n"
         )
 
 
@@ -189,8 +193,8 @@ def _print_differences(comparison: compare.Comparison, stream: TextIO) -> None:
             )
 
 
-def _ends(lower: float, upper: float) -> str:
-    return "(no interval)      " if math.isnan(lower) else f"({lower:+.4f} to {upper:+.4f})"
+def _ends(lower: float, upper: float, sign: str = "+") -> str:
+    return "(no interval)      " if math.isnan(lower) else f"({lower:{sign}.4f} to {upper:{sign}.4f})"
 
 
 def write_html(
@@ -201,13 +205,20 @@ def write_html(
         loader=jinja2.PackageLoader("pipeline", "templates"), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"number": _number, "setting": settings_diff.shown}
+    environment.filters |= {"number": _number, "setting": settings_diff.shown, "breakable": report_text.breakable}
     rows, count = noticed(comparison)
     page = environment.get_template("compare.html").render(
         comparison=comparison,
-        counts=[(text, comparison.counts[name]) for name, text in compare_rows.COUNTS.items()],
-        agreements=[row for row in comparison.agreements if row.slice_name == compare_rows.ALL],
+        counts=[
+            (text, comparison.counts[name])
+            for name, text in compare_rows.COUNTS.items()
+            if comparison.counts[name] or name in _ALWAYS_TOLD
+        ],
+        agreements=_agreements(comparison),
+        short=_in_short(comparison),
+        failures=verdict_files.grouped(verdict) if verdict is not None else [],
         measures=compare.MEASURES,
+        map_measures=list(map_pairs.MEASURES),
         headlines=headlines(comparison),
         slices=rows,
         slices_count=count,
@@ -221,6 +232,51 @@ def write_html(
     )
     pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
     pathlib.Path(path).write_text(page, encoding="utf-8", errors="replace")
+
+
+def _agreements(comparison: compare.Comparison) -> dict[str, dict[str, compare.Agreement]]:
+    """Per method the measures of its maps over everything."""
+    found: dict[str, dict[str, compare.Agreement]] = {}
+    for row in comparison.agreements:
+        if row.slice_name == compare_rows.ALL and row.measure in map_pairs.MEASURES:
+            found.setdefault(row.method, {})[row.measure] = row
+    return found
+
+
+def _in_short(comparison: compare.Comparison) -> list[tuple[str, str]]:
+    """What a reader wants to know first, as ``(level, sentence)``: settings, decisions, maps, metrics."""
+    counts = comparison.counts
+    matter = [one.path for one in comparison.settings if one.effect != settings_diff.HARMLESS]
+    listed = f": {', '.join(matter[:4])}{', ...' if len(matter) > 4 else ''}" if matter else ""
+    many = f"{len(matter)} setting{'s differ' if len(matter) != 1 else ' differs'}"
+    said = [("note" if matter else "good", f"{many} that can change a number{listed}.")]
+    flips = f"{counts['decision_flips']:,} of {counts['images_in_both']:,} images have another first choice"
+    if counts["decision_flips"]:
+        flips += f" ({counts['decisions_fixed']:,} now right, {counts['decisions_broken']:,} now wrong)"
+    said.append(("note" if counts["decision_flips"] else "good", f"{flips}."))
+    moved = {
+        method: rows["map_flip"].value
+        for method, rows in _agreements(comparison).items()
+        if "map_flip" in rows and not run_methods.is_baseline(method, comparison.controls)
+    }
+    if moved:
+        shares = ", ".join(f"{value:.1%} of {method}" for method, value in list(moved.items())[:6])
+        text = f"Maps that moved, so that their strongest areas share less than half: {shares}."
+        said.append(("note" if any(moved.values()) else "good", text))
+    if comparison.incomparable:
+        return [*said, ("alert", "The metrics of these runs mean different things and are not subtracted.")]
+    rows = headlines(comparison)
+    for level, text, chosen in (
+        ("alert", "Worse beyond noise", [row for row in rows if worse(row)]),
+        ("good", "Better beyond noise", [row for row in rows if row.noticed and not worse(row)]),
+    ):
+        if chosen:
+            names = [f"{row.metric} of {row.method} ({row.difference:+.3f})" for row in chosen]
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            said.append((level, f"{text}: {', '.join(names[:3])}{more}."))
+    if not any(row.noticed for row in rows):
+        said.append(("good", "No metric over all images changed beyond noise."))
+    return said
 
 
 def _number(value: float, signed: bool = False) -> str:
@@ -257,7 +313,7 @@ def _histograms(comparison: compare.Comparison) -> list[dict[str, Any]]:
         for measure, counts in measures.items():
             low, high = map_pairs.BINS[measure]
             plots.append({
-                "method": method, "measure": measure, "low": low, "high": high, "total": sum(counts),
+                "method": method, "measure": measure, "low": f"{low:g}", "high": f"{high:g}", "total": sum(counts),
                 "svg": _bars(counts, f"{measure} of {method}: {sum(counts)} pairs"),
             })  # fmt: skip
     return plots

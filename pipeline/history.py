@@ -8,6 +8,7 @@ import math
 import os
 import pathlib
 import posixpath
+import re
 from collections.abc import Sequence
 from typing import Any, TextIO
 
@@ -22,6 +23,7 @@ HEADLINES = (
 )  # fmt: skip
 """What is shown unless other metrics are asked for; those that a run has."""
 
+_DATED = re.compile(r"\d{4}-\d{2}-\d{2}T")
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -186,7 +188,8 @@ def print_history(found: History, stream: TextIO) -> None:
         if there:
             ends = "" if math.isnan(there[-1].lower) else f" ({there[-1].lower:.4f} to {there[-1].upper:.4f})"
             change = f"{there[0].value:.4f} -> {there[-1].value:.4f}{ends}"
-            stream.write(f"  {metric:<22} {method:<20} {sparkline(values)}  {change}\n")
+            gone = ", not in the last run" if math.isnan(values[-1]) else ""
+            stream.write(f"  {metric:<22} {method:<20} {sparkline(values)}  {change}{gone}\n")
     if found.unfinished:
         stream.write("\nnot finished, and left out\n")
         stream.writelines(f"  {name:<28} {why}\n" for name, why in found.unfinished)
@@ -219,24 +222,41 @@ def plot(found: History, path: str | os.PathLike[str]) -> None:
     metrics = list(dict.fromkeys(metric for _, metric in found.series()))
     if not metrics:
         raise ValueError(f"{found.root} has no finished run with any of these numbers; there is nothing to plot")
-    figure = Figure(figsize=(max(6.0, 1.2 + 0.5 * len(found.runs)), 2.2 * len(metrics)), layout="constrained")
+    figure = Figure(figsize=(max(7.0, 1.2 + 0.5 * len(found.runs)), 0.8 + 1.9 * len(metrics)), layout="constrained")
     panels = figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0]
+    methods = list(dict.fromkeys(method for method, _ in found.series()))
+    lines = {}
     for panel, metric in zip(panels, metrics, strict=True):
-        for method in [method for method, name in found.series() if name == metric]:
+        mine = [method for method, name in found.series() if name == metric]
+        for i, method in enumerate(mine):
+            # Side by side, so that equal numbers do not cover each other.
+            aside = 0.05 * (i - (len(mine) - 1) / 2)
             places = [i for i, point in enumerate(found.runs) if (method, metric) in point.numbers]
             means = [found.runs[i].numbers[method, metric] for i in places]
             bars = [[_reach(m.value, m.lower) for m in means], [_reach(m.upper, m.value) for m in means]]
-            panel.errorbar(
-                places, [m.value for m in means], yerr=bars, marker="o", markersize=4, capsize=2, label=method
-            )
+            lines[method] = panel.errorbar(
+                [place + aside for place in places], [m.value for m in means], yerr=bars, marker="o", markersize=4,
+                capsize=2, color=f"C{methods.index(method) % 10}",
+            )  # fmt: skip
         panel.set_title(metric, loc="left", fontsize=10)
+        panel.tick_params(labelsize=8)
         panel.grid(alpha=0.3)
-        panel.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    panels[-1].set_xticks(
-        range(len(found.runs)), [point.name for point in found.runs], rotation=45, ha="right", fontsize=8
+        panel.spines[["top", "right"]].set_visible(False)
+    figure.suptitle("Headline numbers over runs, with 95 % intervals", fontsize=11, x=0.01, ha="left")
+    figure.legend(
+        [lines[method] for method in methods], methods, loc="outside lower left", ncols=5, fontsize=8, frameon=False
     )
+    panels[-1].set_xticks(range(len(found.runs)), _run_labels(found), rotation=30, ha="right", fontsize=8)
+    panels[-1].set_xlim(-0.5, len(found.runs) - 0.5)
     pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
+
+
+def _run_labels(found: History) -> list[str]:
+    """Names of the runs, of dated ones only the day where that tells them apart."""
+    names = [point.name for point in found.runs]
+    days = [name[:10] for name in names]
+    return days if len(set(days)) == len(names) and all(_DATED.match(name) for name in names) else names
 
 
 def _reach(upper: float, lower: float) -> float:

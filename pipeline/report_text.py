@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import markupsafe
 
@@ -37,8 +38,8 @@ PLAIN = {
 
 
 def breakable(name: str) -> markupsafe.Markup:
-    """A name that a browser may break behind each underscore."""
-    return markupsafe.Markup("_<wbr>").join(name.split("_"))
+    """A name that a browser may break behind each underscore and point."""
+    return markupsafe.Markup(re.sub(r"([_.])", r"\1<wbr>", str(markupsafe.escape(name))))
 
 
 def interval(found: report_tables.Number) -> str:

@@ -29,6 +29,9 @@ _LEFT_OUT = (
     "config.output.directory", "config.output.overwrite", "config.output.root", "config.output.keep",
     "config.output.reuse", "config.output.resume", "config.output.journal",
 )  # fmt: skip
+HARMLESS = "where it ran; no number should change"
+"""The effect of settings that change no number."""
+
 _BLOCKING = "what the metrics mean"
 
 
@@ -57,9 +60,15 @@ def incomparable(settings: Sequence[Setting]) -> list[str]:
     """Why the metrics of the runs must not be subtracted; empty if they may."""
     return [
         f"{setting.path} is {shown(setting.baseline)} in the baseline and {shown(setting.candidate)} in the candidate"
+        + (" (the runs were made by other versions; run the baseline again)" if _unknown(setting) else "")
         for setting in settings
         if setting.effect == _BLOCKING
     ]
+
+
+def _unknown(setting: Setting) -> bool:
+    """Whether one of the runs does not say: its version had no such convention, or did not write it down."""
+    return (setting.baseline is None) != (setting.candidate is None)
 
 
 def shown(value: Any, limit: int = 60) -> str:

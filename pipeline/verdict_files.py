@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+from collections.abc import Iterable
 from typing import TextIO
 from xml.etree import ElementTree
 
@@ -33,9 +34,8 @@ def write_junit(verdict: gate.Verdict, path: str | os.PathLike[str]) -> None:
     root = ElementTree.Element("testsuites", {"name": _SUITE, **counts, "time": "0"})
     suite = ElementTree.SubElement(root, "testsuite", {"name": _SUITE, **counts, "time": "0"})
     for check in verdict.checks:
-        where = check.slice_name if check.slice_name == "all" else f"{check.slice_name}={check.slice_value}"
         case = ElementTree.SubElement(suite, "testcase", {
-            "classname": _clean(f"{check.method}.{where}"),
+            "classname": _clean(f"{check.method}.{_where(check)}"),
             "name": _clean(f"{check.metric} {check.kind} (rule {check.rule})"),
             "time": "0",
         })  # fmt: skip
@@ -49,12 +49,38 @@ def write_junit(verdict: gate.Verdict, path: str | os.PathLike[str]) -> None:
     _write(path, ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n")
 
 
+def grouped(verdict: gate.Verdict) -> list[tuple[str, bool, int, str]]:
+    """What did not pass, as ``(outcome, fails, rule, message)``; what is missing for one reason is one entry."""
+    found: dict[tuple[int, str, str], list[gate.Check]] = {}
+    for check in verdict.checks:
+        if check.outcome != "pass":
+            # Only the reason of what is missing is the same for many; every other message has its own numbers.
+            key = check.message.partition(": ")[2] if check.kind == "missing" else check.message
+            found.setdefault((check.rule, check.metric, key), []).append(check)
+    rows = []
+    for (rule, metric, why), checks in found.items():
+        message = checks[0].message
+        if len(checks) > 1:
+            methods = _some(dict.fromkeys(one.method for one in checks))
+            places = _some(dict.fromkeys(_where(one) for one in checks))
+            message = f"{metric} of {methods}; {places}: {why} ({len(checks):,} checks)"
+        rows.append((checks[0].outcome, checks[0].fails, rule, message))
+    return rows
+
+
+def _some(names: Iterable[str], limit: int = 4) -> str:
+    listed = list(names)
+    return ", ".join(listed[:limit]) + (f" and {len(listed) - limit} more" if len(listed) > limit else "")
+
+
+def _where(check: gate.Check) -> str:
+    return check.slice_name if check.slice_name == "all" else f"{check.slice_name}={check.slice_value}"
+
+
 def print_verdict(verdict: gate.Verdict, stream: TextIO) -> None:
     """What fails and what cannot be told, then the verdict."""
-    for outcome, title in (("fail", "FAIL"), ("inconclusive", "?")):
-        for check in verdict.checks:
-            if check.outcome == outcome:
-                stream.write(f"  {'FAIL' if check.fails else title:<5} {check.message}\n")
+    for _, fails, _, message in sorted(grouped(verdict), key=lambda row: not row[1]):
+        stream.write(f"  {'FAIL' if fails else '?':<5} {message}\n")
     stream.write(
         f"gate: {'pass' if verdict.passed else 'FAIL'} ({verdict.count('pass')} passed, {verdict.count('fail')} failed,"
         f" {verdict.count('inconclusive')} inconclusive)\n"

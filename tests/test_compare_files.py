@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import html.parser
 import io
@@ -74,11 +75,11 @@ class Page(html.parser.HTMLParser):
         self.tags.append(tag)
         if tag == "img":
             self.images.append(dict(attrs))
-        if tag not in ("img", "meta", "br", "rect"):
+        if tag not in ("img", "meta", "wbr", "br", "rect"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
-        if tag not in ("img", "meta", "br", "rect"):
+        if tag not in ("img", "meta", "wbr", "br", "rect"):
             assert self.open.pop() == tag
 
 
@@ -170,3 +171,35 @@ def test_images_that_share_only_an_id_are_told(tmp_path):
     compare_files.write_html(found, tmp_path / "page.html")
     warning = "1 of 2 images have other bytes in the candidate: their pairs share an id, not a picture"
     assert warning in stream.getvalue() and warning in (tmp_path / "page.html").read_text()
+
+
+def test_the_page_says_the_most_in_short(tmp_path):
+    """Two of four decisions differ, one map of four moves, and the share of energy falls by a half on every image."""
+    before = [Row(f"i{k}", energy_share=0.5 + k / 100) for k in range(4)]
+    after = [
+        Row(
+            f"i{k}",
+            energy_share=k / 100,
+            predicted=k // 2,
+            rank=1 + k // 2,
+            map=((1, 2), (3, 4)) if k == 3 else Row("").map,
+        )
+        for k in range(4)
+    ]
+    noise = {"explain": {"methods": [{"method": "cam"}, {"method": "random_cam", "name": "noise"}]}}
+    runs = [
+        write_run(
+            tmp_path / "a", [*before, *(dataclasses.replace(row, method="noise") for row in before)], config=noise
+        ),
+        write_run(tmp_path / "b", [*after, *(dataclasses.replace(row, method="noise") for row in after)], config=noise),
+    ]
+    found = compare.compare(*runs)
+    said = dict((text.split(":")[0].split(" (")[0], (level, text)) for level, text in compare_files._in_short(found))
+    assert said["0 settings differ that can change a number."][0] == "good"
+    level, text = said["2 of 4 images have another first choice"]
+    assert level == "note" and text.endswith("(0 now right, 2 now wrong).")
+    # The baseline method is not told.
+    level, text = said["Maps that moved, so that their strongest areas share less than half"]
+    assert text.endswith(": 25.0% of cam.")
+    level, text = said["Worse beyond noise"]
+    assert level == "alert" and "energy_pointing_game of cam (-0.500)" in text and "noise (" not in text

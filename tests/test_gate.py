@@ -345,3 +345,16 @@ def test_the_printed_verdict_says_what_failed(comparison):
     lines = stream.getvalue().splitlines()
     assert lines[0].startswith("  FAIL  pxap of cam, class=a & <b>") and lines[1].startswith("  ?     pxap of cam")
     assert lines[2] == "gate: FAIL (1 passed, 1 failed, 1 inconclusive)"
+
+
+def test_what_is_missing_for_one_reason_is_told_once():
+    rules = gate.Gate(rules=[{"metric": "pxap", "method": ["cam", "gone"], "slice": ["all", "class"], "lower": 0.5}])
+    verdict = gate.evaluate_gate(rules, {KEY: mean(0.1, 0.0, 0.2)}, CLASSES, None)
+    assert verdict_files.grouped(verdict) == [
+        ("fail", True, 1, "pxap of cam, all is 0.1 (0 to 0.2); at least 0.5"),
+        ("fail", True, 1, "pxap of cam, gone; class=cat, class=dog, all, class=*: there is no such number in the candidate"
+         " (4 checks)"),
+    ]  # fmt: skip
+    stream = io.StringIO()
+    verdict_files.print_verdict(verdict, stream)
+    assert stream.getvalue().count("FAIL  ") == 2 and "5 failed" in stream.getvalue()
