@@ -176,22 +176,12 @@ def test_images_that_share_only_an_id_are_told(tmp_path):
 def test_the_page_says_the_most_in_short(tmp_path):
     """Two of four decisions differ, one map of four moves, and the share of energy falls by a half on every image."""
     before = [Row(f"i{k}", energy_share=0.5 + k / 100) for k in range(4)]
-    after = [
-        Row(
-            f"i{k}",
-            energy_share=k / 100,
-            predicted=k // 2,
-            rank=1 + k // 2,
-            map=((1, 2), (3, 4)) if k == 3 else Row("").map,
-        )
-        for k in range(4)
-    ]
+    after = [Row(f"i{k}", energy_share=k / 100, predicted=k // 2, rank=1 + k // 2) for k in range(4)]
+    after[3] = dataclasses.replace(after[3], map=((1, 2), (3, 4)))
     noise = {"explain": {"methods": [{"method": "cam"}, {"method": "random_cam", "name": "noise"}]}}
     runs = [
-        write_run(
-            tmp_path / "a", [*before, *(dataclasses.replace(row, method="noise") for row in before)], config=noise
-        ),
-        write_run(tmp_path / "b", [*after, *(dataclasses.replace(row, method="noise") for row in after)], config=noise),
+        write_run(tmp_path / name, [*rows, *(dataclasses.replace(row, method="noise") for row in rows)], config=noise)
+        for name, rows in (("a", before), ("b", after))
     ]
     found = compare.compare(*runs)
     said = dict((text.split(":")[0].split(" (")[0], (level, text)) for level, text in compare_files._in_short(found))

@@ -352,8 +352,8 @@ def test_what_is_missing_for_one_reason_is_told_once():
     verdict = gate.evaluate_gate(rules, {KEY: mean(0.1, 0.0, 0.2)}, CLASSES, None)
     assert verdict_files.grouped(verdict) == [
         ("fail", True, 1, "pxap of cam, all is 0.1 (0 to 0.2); at least 0.5"),
-        ("fail", True, 1, "pxap of cam, gone; class=cat, class=dog, all, class=*: there is no such number in the candidate"
-         " (4 checks)"),
+        ("fail", True, 1, "pxap of cam, gone; class=cat, class=dog, all, class=*: there is no such number in the"
+         " candidate (4 checks)"),
     ]  # fmt: skip
     stream = io.StringIO()
     verdict_files.print_verdict(verdict, stream)
