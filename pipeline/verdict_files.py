@@ -57,7 +57,7 @@ def grouped(verdict: gate.Verdict) -> list[tuple[str, bool, int, str]]:
             # Only the reason of what is missing is the same for many; every other message has its own numbers.
             key = check.message.partition(": ")[2] if check.kind == "missing" else check.message
             found.setdefault((check.rule, check.metric, key), []).append(check)
-    rows = []
+    rows: list[tuple[str, bool, int, str]] = []
     for (rule, metric, why), checks in found.items():
         message = checks[0].message
         if len(checks) > 1:
