@@ -14,6 +14,8 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
+import os
+import socket
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -91,17 +93,39 @@ def check_sources(output: config.OutputConfig, directory: run_directory.RunDirec
     """Check that the run to reuse is one, before anything starts.
 
     Returns:
-        For the first manifest of the run: of the unfinished run that it goes on with, when that started and what its
-        keys were made of; nothing if there is none.
+        For the first manifest of the run: which process it is, and of the unfinished run that it goes on with, when
+        that started and what its keys were made of.
 
     Raises:
-        run_directory.RunDirectoryError: it is not, or is the directory of this run.
+        run_directory.RunDirectoryError: it is not, or is the directory of this run; or the run to resume still goes on.
     """
+    facts: dict[str, Any] = {"process": {"host": socket.gethostname(), "pid": os.getpid()}}
     sources = _sources(output, directory)
-    if not any(source.path == directory.path for source in sources):
-        return {}
+    if not output.resume or not directory.has_manifest():
+        return facts
     stopped = directory.read_manifest(finished=False)
-    return {"resumed": {"started": stopped.get("started"), "keyed_by": stopped.get("keyed_by", {})}}
+    _refuse_live(stopped, directory.path)
+    if any(source.path == directory.path for source in sources):
+        facts["resumed"] = {"started": stopped.get("started"), "keyed_by": stopped.get("keyed_by", {})}
+    return facts
+
+
+def _refuse_live(manifest: Mapping[str, Any], path: str) -> None:
+    """Two runs in one directory would remove one another's files; seen only where both are on this machine."""
+    process = manifest.get("process", {})
+    pid = process.get("pid")
+    if manifest["status"] != "running" or process.get("host") != socket.gethostname() or pid == os.getpid():
+        return
+    try:
+        os.kill(pid, 0)  # sends nothing: asks whether there is such a process
+    except ProcessLookupError:
+        return
+    except PermissionError:
+        pass  # there is, of another user
+    raise run_directory.RunDirectoryError(
+        f"{path} is still being written by process {pid}; wait for it or end it. If that is another program by now,"
+        " reuse the run from another directory (--reuse)"
+    )
 
 
 # What the keys are made of.

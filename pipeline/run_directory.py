@@ -227,6 +227,10 @@ class RunDirectory:
         self._remove_incomplete()
         return self.write_manifest(manifest, "failed")
 
+    def has_manifest(self) -> bool:
+        """Whether there is a run, finished or not."""
+        return self._exists(MANIFEST)
+
     def read_manifest(self, *, finished: bool = True) -> dict[str, Any]:
         """The manifest.
 

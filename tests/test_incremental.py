@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -317,6 +319,30 @@ def test_rows_of_another_kind_are_refused(metadata, match):
 
 
 # Runs that were stopped.
+
+
+@pytest.mark.parametrize(
+    ("process", "refused"),
+    [
+        ({"host": socket.gethostname(), "pid": os.getppid()}, True),
+        ({"host": socket.gethostname(), "pid": os.getpid()}, False),
+        ({"host": socket.gethostname(), "pid": 2**22 + 1}, False),  # above Linux' greatest
+        ({"host": "another", "pid": os.getppid()}, False),
+        ({}, False),
+    ],
+    ids=["alive", "this-one", "dead", "elsewhere", "unknown"],
+)
+def test_a_run_that_still_goes_on_is_not_resumed(tmp_path, process, refused):
+    directory = run_directory.RunDirectory(str(tmp_path / "run"))
+    directory.create({"process": process, "started": "then", "keyed_by": {}}, overwrite=False)
+    output = config.OutputConfig(directory=directory.path, resume=True)
+    if refused:
+        with pytest.raises(run_directory.RunDirectoryError, match="still being written by process"):
+            incremental.check_sources(output, directory)
+    else:
+        assert "resumed" not in incremental.check_sources(output, directory)  # it left no rows
+    directory.fail({"process": process})
+    incremental.check_sources(output, directory)
 
 
 def slow_config(folder: pathlib.Path, pattern: str) -> pathlib.Path:
