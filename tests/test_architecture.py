@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 FILES = sorted(p for folder in ("pipeline", "transforms") for p in (ROOT / folder).rglob("*.py"))
 
 # Steps know records and what lies below them, never another step; only pipeline.graph knows their order.
-STEPS = ("read", "decode", "explain", "localize", "aggregate", "write", "account")
+STEPS = ("read", "decode", "explain", "localize", "aggregate", "best_boxes", "write", "account")
 # What a step's neighbour may be asked for all the same.
 STEP_PAIRS = {("aggregate", "localize"): "the evidence that localize hands on is aggregate's input"}
 HELD_BACK = {

@@ -70,7 +70,7 @@ def test_nested_noise(foreground: float, side: int) -> None:
 def _by_pixels(image: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """What `components` would give if the image were too large for basins, sorted."""
     monkeypatch.setattr(basins, "MAX_PIXELS", 0)
-    spans, extents, parents = component_trees.components.py_func(image)
+    spans, extents, parents = component_trees.components(image)
     monkeypatch.undo()
     assert (parents == -1).all()
     return _sorted(spans, extents)

@@ -170,7 +170,6 @@ def _boxes(extents: npt.NDArray[np.int32], width: int) -> npt.NDArray[np.int32]:
     return boxes
 
 
-@compiled.function
 def components(
     image: npt.NDArray[np.uint8],
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
@@ -191,12 +190,19 @@ def components(
         few, spans, extents, parents = basins.grow(values, width)
         if few:
             return spans[:, ::-1].copy(), _boxes(extents, width), parents
+    spans, extents = _grow_bright(values, width)
+    return spans[:, ::-1].copy(), _boxes(extents, width), np.full(len(spans), -1, np.int32)
+
+
+@compiled.function
+def _grow_bright(values: npt.NDArray[np.uint8], width: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """`_grow`, brightest first, without what is 0; compiled only when an image has too many peaks for basins."""
     order = _by_value(values, width)
     zeros = 0
     while zeros < len(order) and values[order[zeros]] == 0:
         zeros += 1
     spans, extents = _grow(values, width, order[zeros:][::-1].copy(), True)
-    return spans[:, ::-1].copy(), _boxes(extents, width), np.full(len(spans), -1, np.int32)
+    return spans, extents
 
 
 @compiled.function
