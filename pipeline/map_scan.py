@@ -272,12 +272,14 @@ def _record_keys(table: pa.Table) -> npt.NDArray[np.uint64]:
 
 def batches(table: ds.Dataset, columns: Sequence[str], condition: ds.Expression | None = None) -> Iterator[pa.Table]:
     """The rows of a dataset in tables of at most `BATCH_ROWS` rows, in the order of its files."""
-    scanner = table.scanner(
-        columns=list(columns), filter=condition, batch_size=BATCH_ROWS, batch_readahead=2, fragment_readahead=1
-    )
-    for batch in scanner.to_batches():
-        if batch.num_rows:
-            yield pa.Table.from_batches([batch])
+    # File by file: a scanner of the whole dataset reads ahead as many files as fit into a gigabyte.
+    for fragment in table.get_fragments():
+        scanner = fragment.scanner(
+            schema=table.schema, columns=list(columns), filter=condition, batch_size=BATCH_ROWS, batch_readahead=2
+        )
+        for batch in scanner.to_batches():
+            if batch.num_rows:
+                yield pa.Table.from_batches([batch])
 
 
 def has_target(targets: pa.ChunkedArray, target: str) -> Bools:

@@ -97,8 +97,13 @@ def _split(table: ds.Dataset, columns: Sequence[str], parts: int, folder: pathli
     folder.mkdir()
     paths = [folder / f"{part}.arrow" for part in range(parts)]
     with contextlib.ExitStack() as stack:
-        batches = table.to_batches(
-            columns=list(columns), batch_size=_BATCH_ROWS, batch_readahead=2, fragment_readahead=1
+        # File by file: a scanner of the whole table reads ahead as many files as fit into a gigabyte.
+        batches = (
+            batch
+            for fragment in table.get_fragments()
+            for batch in fragment.to_batches(
+                schema=table.schema, columns=list(columns), batch_size=_BATCH_ROWS, batch_readahead=2
+            )
         )
         schema = pa.schema([table.schema.field(name) for name in columns])
         writers = [stack.enter_context(pa.ipc.new_stream(str(path), schema)) for path in paths]
