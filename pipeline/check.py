@@ -54,6 +54,9 @@ def check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
     engine, _ = explain.acquire_engine(spec)
     names = plan.class_names(planned, engine.description)
     _write_model(engine.description, stream)
+    if engine.trials:
+        tried = ", ".join(f"{size} ({speed:,.3g} images/s)" for size, speed in engine.trials)
+        stream.write(f"batch    {engine.batch_size} images at once on this machine; tried {tried}\n")
     examples, letters = _read(planned, engine.description, shards, count)
     for letter in letters:
         findings.warnings.append(
@@ -159,7 +162,7 @@ def _labels_fit(example: records.Example, classes: int, findings: _Findings) -> 
 def _explain(
     engine: engines.Engine, examples: Sequence[records.Example]
 ) -> tuple[float, list[explained.ImageExplanation]]:
-    size = engine.spec.batch_size
+    size = engine.batch_size
     started = time.monotonic()
     results: list[explained.ImageExplanation] = []
     for i in range(0, len(examples), size):

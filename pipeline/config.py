@@ -255,13 +255,28 @@ class ExplainConfig(_Section):
 
     methods: Annotated[tuple[MethodConfig, ...], pydantic.Field(min_length=1)] = (MethodConfig(method="grad_cam"),)
     targets: Annotated[tuple[str | int, ...], pydantic.Field(min_length=1)] = ("label", "predicted")
-    batch_size: Positive = 32
+    batch_size: int | Literal["auto"] = pydantic.Field(
+        32, description="images explained at once; auto: each worker measures which size is fastest"
+    )
     pass_batch_size: Positive | None = pydantic.Field(
-        None, description="images per forward pass of many-pass methods; bounds their memory (default: batch_size)"
+        None,
+        description="images per forward pass of many-pass methods; bounds their memory (default: batch_size, or 32)",
     )
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     xla: bool = False
     seed: int = 0
+
+    @pydantic.field_validator("batch_size", mode="before")
+    @classmethod
+    def _known_size(cls, size: Any) -> Any:
+        if size != "auto" and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
+            raise ValueError(f"expected a number of images from 1, or auto; it is {size!r}")
+        return size
+
+    @property
+    def largest_pass(self) -> int:
+        """Images per forward pass of many-pass methods."""
+        return self.pass_batch_size or (32 if self.batch_size == "auto" else self.batch_size)
 
     @pydantic.field_validator("targets")
     @classmethod

@@ -216,7 +216,7 @@ def assessment(settings: config.RunConfig) -> assess.Assessment | None:
         randomized_share=wanted.randomized_share,
         settings=model_metrics.Settings(
             **{name: getattr(wanted, name) for name in type(wanted).model_fields if name not in own},
-            batch_size=settings.explain.pass_batch_size or settings.explain.batch_size,
+            batch_size=settings.explain.largest_pass,
         ),
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline import config
 from transforms import features, read, tfds_source
-from transforms.methods import engine, exposure, loading, registry
+from transforms.methods import batch_tuning, engine, exposure, loading, registry
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,12 +115,13 @@ def engine_spec(settings: config.RunConfig) -> engine.EngineSpec:
         input_size=model.input_size,
         methods=tuple(_method_spec(m, explain.seed) for m in explain.methods),
         targets=explain.targets,
-        batch_size=explain.batch_size,
-        pass_batch_size=explain.pass_batch_size or explain.batch_size,
+        batch_size=batch_tuning.LARGEST if explain.batch_size == "auto" else explain.batch_size,
+        pass_batch_size=explain.largest_pass,
         precision=explain.precision,
         xla=explain.xla,
         seed=explain.seed,
         intra_op_threads=threads,
+        tune_batch=explain.batch_size == "auto",
     )
 
 

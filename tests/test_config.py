@@ -63,7 +63,7 @@ def test_every_problem_is_reported_at_once_with_its_place():
         "--set 'nonsense': expected section.key=value",
         "input.tfrecod: unknown key; did you mean tfrecord?",
         "model: give exactly one of path, application and factory (given: path, application)",
-        "explain.batch_size: Input should be greater than or equal to 1 (it is 0)",
+        "explain.batch_size: expected a number of images from 1, or auto; it is 0",
         "explain.targets: unknown target 'lable'",
         "evaluate.protocol: ",
         "output: is missing",

@@ -144,7 +144,7 @@ class _ExplainFn(beam.DoFn):
 
     def setup(self) -> None:
         self._engine, self._loaded_here = acquire_engine(self._spec)
-        self._limit = self._spec.batch_size
+        self._limit = self._engine.batch_size
 
     def process(self, examples: Sequence[records.Example]) -> Iterator[Any]:
         if all(e.earlier is not None and e.earlier.complete for e in examples):
@@ -155,8 +155,6 @@ class _ExplainFn(beam.DoFn):
             self._loads.inc()
             self._loaded_here = False
         started = time.monotonic()
-        self._batches.inc()
-        self._sizes.update(len(examples))
         ready = []
         reuses = any(example.earlier is not None for example in examples)
         for example in examples:
@@ -226,6 +224,8 @@ class _ExplainFn(beam.DoFn):
 
     def _explain_batch(self, batch: Sequence[records.Example]) -> list[Any]:
         """The explanations of one batch, and dead letters of images whose scores or maps are not finite."""
+        self._batches.inc()
+        self._sizes.update(len(batch))
         images = np.stack([e.image for e in batch])
         results = self._engine.explain(images, [e.source.label_ids for e in batch], self._selected(batch))
         good, explanations, others = [], [], []

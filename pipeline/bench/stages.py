@@ -82,7 +82,7 @@ class Stages:
         file = sink.open(path)
         self._aggregate.start_bundle()
         table.start_bundle()
-        for batch in _batches(self._records(limit), self._plan.settings.explain.batch_size):
+        for batch in _batches(self._records(limit), self._engine.batch_size):
             examples = self._timed("decode", (self._decode(one) for one in batch))
             good = [e for e in examples if e is not None]
             self.examples = self.examples or good

@@ -23,11 +23,11 @@ def measure(configured: config.RunConfig, options: settings.Options) -> list[fig
         ValueError: none of the first records can be explained.
     """
     planned = plan.make(configured)
-    batch = configured.explain.batch_size
-    limit = batch * (1 if options.quick else 4)
     rounds = 2 if options.quick else 5
     with tempfile.TemporaryDirectory(prefix="heatbeam-bench-") as folder:
         first = stages.Stages(planned, folder)
+        batch = first.engine.batch_size
+        limit = batch * (1 if options.quick else 4)
         first.run(batch)
         if not first.examples:
             raise ValueError(f"none of the first {batch} records can be decoded; heatbeam check says why")

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from transforms import records
-from transforms.methods import cam, explained, exposure, loading, registry, targets
+from transforms.methods import batch_tuning, cam, explained, exposure, loading, registry, targets
 from transforms.metrics import stability
 
 Pairs = tuple[tuple[str, Any], ...]
@@ -70,6 +70,7 @@ class EngineSpec:
         precision: Keras dtype policy the model computes in.
         xla: compile the shared pass with XLA; batches are padded to `batch_size`.
         batch_size: largest batch that will come.
+        tune_batch: measure how many images to explain at once (`Engine.batch_size`).
         seed: of every random choice.
         intra_op_threads: threads inside a TensorFlow operation; None is TensorFlow's choice.
     """
@@ -88,6 +89,7 @@ class EngineSpec:
     xla: bool
     seed: int
     intra_op_threads: int | None
+    tune_batch: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,6 +150,8 @@ class Engine:
         model: the exposed model.
         description: what was exposed.
         traces: how often the shared pass was traced; stays 1.
+        batch_size: how many images to explain at once, at most.
+        trials: what was measured to find that, if it was.
     """
 
     def __init__(self, spec: EngineSpec) -> None:
@@ -159,6 +163,8 @@ class Engine:
         loading.configure_devices(spec.intra_op_threads, memory_growth=True)
         self.spec = spec
         self.traces = 0
+        self.batch_size = spec.batch_size
+        self.trials: list[batch_tuning.Trial] = []
         keras_model = loading.load_keras_model(spec.model)
         if spec.precision != "float32":
             loading.set_precision(keras_model, spec.precision)
@@ -194,6 +200,20 @@ class Engine:
         noise = np.random.default_rng(0).integers(0, 256, (2, height, width, channels), dtype=np.uint8)
         self._check_linear_head(noise)
         self.explain(noise, [(0,), (0,)], {})
+        if self.spec.tune_batch and not self.trials:
+            self._tune_batch()
+
+    def _tune_batch(self) -> None:
+        """Find `batch_size`, by the shared pass: other passes have a size of their own."""
+        pixels = np.random.default_rng(0).integers(0, 256, self.description.input_size, dtype=np.uint8)
+
+        def run(size: int) -> None:
+            images = tf.constant(np.repeat(pixels[None], size, axis=0))
+            out = self._shared(images, tf.constant(np.zeros((size, self._given), np.int32)))
+            tf.nest.map_structure(lambda tensor: tensor.numpy(), out["maps"])  # waits for the device
+
+        self.trials = batch_tuning.trials(run, tf.errors.ResourceExhaustedError, self.spec.batch_size)
+        self.batch_size = batch_tuning.best(self.trials)
 
     def explain(
         self, images: np.ndarray, label_ids: Sequence[tuple[int, ...]], selected: Mapping[str, np.ndarray]
@@ -289,7 +309,7 @@ class Engine:
         given = np.full((count, self._given), records.NO_CLASS, np.int32)
         for row, classes in zip(given, wanted, strict=True):
             row[: len(classes)] = [class_id for class_id, _ in classes]
-        padded = self.spec.batch_size if self.spec.xla else count
+        padded = self.batch_size if self.spec.xla else count
         images, given = _padded(images, padded), _padded(given, padded)
         out = self._shared(tf.constant(images), tf.constant(given))
         fetched = {
