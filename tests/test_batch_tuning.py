@@ -32,7 +32,7 @@ def test_sizes_are_doubled_until_two_doublings_gain_nothing():
     # 1 / 0.02, 2 / 0.03, 4 / 0.05, 8 / 0.09, 16 / 0.17, 32 / 0.33, 64 / 0.65, 128 / 1.29
     assert [round(t.images_per_second, 1) for t in found] == [50.0, 66.7, 80.0, 88.9, 94.1, 97.0, 98.5]
     assert [t.size for t in found] == [1, 2, 4, 8, 16, 32, 64]  # 98.5 is less than 1 / 0.95 of 94.1
-    assert device.ran == [1, 1, 2, 2, 4, 4, 8, 8, 16, 16, 32, 32, 64, 64]
+    assert [device.ran.count(t.size) for t in found] == [4, 4, 4, 4, 4, 3, 2]  # one to warm up, up to 0.5 s
     assert batch_tuning.best(found) == 16  # 94.1 is more than 0.95 of 98.5, 88.9 is not
 
 
