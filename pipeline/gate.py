@@ -176,7 +176,10 @@ def load(path: str | os.PathLike[str]) -> Gate:
     try:
         return Gate.model_validate(content)
     except pydantic.ValidationError as error:
-        raise config.ConfigError(list(config.describe_problems(error, Gate)), str(path)) from None
+        problems = list(config.describe_problems(error, Gate))
+        # A rule with a mistake is left out and may leave none; that there is none then is no mistake of its own.
+        own = [one for one in problems if not one.startswith("rules: ")]
+        raise config.ConfigError(own or problems, str(path)) from None
 
 
 def judge(gate: Gate, candidate_path: str, comparison: compare.Comparison | None = None) -> Verdict:

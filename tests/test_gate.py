@@ -358,3 +358,14 @@ def test_what_is_missing_for_one_reason_is_told_once():
     stream = io.StringIO()
     verdict_files.print_verdict(verdict, stream)
     assert stream.getvalue().count("FAIL  ") == 2 and "5 failed" in stream.getvalue()
+
+
+def test_a_mistake_in_the_only_rule_is_one_problem(tmp_path):
+    path = tmp_path / "gate.yaml"
+    path.write_text("rules:\n  - {metric: pxap, lowr: 1}\n")
+    with pytest.raises(config.ConfigError) as caught:
+        gate.load(path)
+    assert "1 problem\n" in str(caught.value) and "did you mean lower?" in str(caught.value)
+    path.write_text("rules: []\n")
+    with pytest.raises(config.ConfigError, match="rules: "):
+        gate.load(path)
