@@ -57,7 +57,7 @@ def cards(
         Card(
             "Images explained",
             report_text.count(counts.get("images_explained", 0)),
-            "and every other record is accounted for",
+            f"of {report_text.count(counts.get('records_read', 0))} records read; every one is accounted for",
             detail,
             "Records read = images explained + images without a target + dead letters.",
         )
