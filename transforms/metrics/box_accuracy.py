@@ -16,6 +16,7 @@ Choe et al., CVPR 2020, arXiv:2001.07437; procedure of clovaai/wsolevaluation.
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import numpy.typing as npt
@@ -58,13 +59,14 @@ def thresholds(step: float) -> Floats:
     return np.arange(0, 1, step)
 
 
-def threshold_names(limits: tuple[float, ...]) -> list[tuple[int, int, str]]:
+@functools.cache
+def threshold_names(limits: tuple[float, ...]) -> tuple[tuple[int, int, str], ...]:
     """Every best threshold of a dataset: mode, position of the IoU limit, and its name, such as ``single_50``."""
-    return [
+    return tuple(
         (mode, number, f"{name}_{round(100 * limit)}")
         for mode, name in ((SINGLE, "single"), (MULTI, "multi"))
         for number, limit in enumerate(limits)
-    ]
+    )
 
 
 def levels(peak: int, values: npt.ArrayLike) -> npt.NDArray[np.int64]:

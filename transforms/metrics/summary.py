@@ -248,11 +248,10 @@ class MetricState:
         if self._box_hits is None:
             return
         n = self.boxes
-        values = box_accuracy.thresholds(self.protocol.threshold_step)
         bounds = []
+        most = self._box_hits.max(axis=2).tolist()
         for j, limit in enumerate(self.protocol.iou_limits):
-            single = int(self._box_hits[box_accuracy.SINGLE, j].max())
-            multi = int(self._box_hits[box_accuracy.MULTI, j].max())
+            single, multi = most[box_accuracy.SINGLE][j], most[box_accuracy.MULTI][j]
             suffix = "" if limit == 0.5 else f"_iou{round(100 * limit)}"
             yield SummaryRow(f"max_box_acc{suffix}", single / n, n, *intervals.wilson(single, n))
             yield SummaryRow(f"max_box_acc_v2_iou{round(100 * limit)}", multi / n, n, *intervals.wilson(multi, n))
@@ -261,7 +260,7 @@ class MetricState:
         yield SummaryRow("max_box_acc_v2", box_accuracy.max_box_acc_v2(self._box_hits, n), n, lower, upper)
         for mode, number, name in box_accuracy.threshold_names(self.protocol.iou_limits):
             if name in run_thresholds:
-                hits = int(self._box_hits[mode, number, np.argmin(np.abs(values - run_thresholds[name]))])
+                hits = int(self._box_hits[mode, number, round(run_thresholds[name] / self.protocol.threshold_step)])
                 yield SummaryRow(f"box_acc_at_run_threshold_{name}", hits / n, n, *intervals.wilson(hits, n))
         for key, threshold in self.best_thresholds().items():
             yield SummaryRow(f"best_box_threshold_{key}", threshold, n, math.nan, math.nan)
