@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -101,10 +102,10 @@ def engine_spec(settings: config.RunConfig) -> engine.EngineSpec:
     preprocessing = model.preprocessing
     return engine.EngineSpec(
         model=loading.ModelSource(
-            path=model.path,
+            path=_absolute(model.path),
             application=model.application,
             factory=model.factory,
-            weights=model.weights,
+            weights=_absolute(model.weights),
             arguments=_pairs(model.arguments),
             safe_mode=model.safe_mode,
         ),
@@ -123,6 +124,11 @@ def engine_spec(settings: config.RunConfig) -> engine.EngineSpec:
         intra_op_threads=threads,
         tune_batch=explain.batch_size == "auto",
     )
+
+
+def _absolute(path: str | None) -> str | None:
+    """A local path from the root: workers have current folders of their own."""
+    return path if path is None or "://" in path else os.path.abspath(path)
 
 
 def _method_spec(method: config.MethodConfig, seed: int) -> engine.MethodSpec:

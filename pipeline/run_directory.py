@@ -10,6 +10,7 @@ Paths may be local or URIs that `pyarrow.fs` knows (``gs://``, ``s3://``, ``hdfs
 from __future__ import annotations
 
 import json
+import os
 import posixpath
 import re
 import uuid
@@ -49,7 +50,7 @@ class RunDirectory:
     """One run.
 
     Args:
-        path: local path or URI.
+        path: local path, which is made absolute, or URI.
         filesystem: of `path`, if `pyarrow.fs` cannot tell it from the URI.
     """
 
@@ -60,6 +61,8 @@ class RunDirectory:
         elif "://" in path:
             self._fs, self._root = pafs.FileSystem.from_uri(self.path)
         else:
+            # From the root, because workers write there too, from current folders of their own.
+            self.path = os.path.abspath(self.path)
             self._fs, self._root = pafs.LocalFileSystem(), self.path
 
     def path_of(self, name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 from collections.abc import Sequence
 
 from apache_beam.options import pipeline_options
@@ -42,6 +43,8 @@ JOB_SERVER_OPTIONS = (
     "state_backend_storage_path",
 )
 
+_ENVIRONMENT_OPTION = re.compile(r"--environment_options?=(\w+)=")
+
 
 def beam_arguments(runner: config.RunnerConfig, extra: Sequence[str]) -> list[str]:
     """The Beam command line of a run.
@@ -60,9 +63,15 @@ def beam_arguments(runner: config.RunnerConfig, extra: Sequence[str]) -> list[st
     else:
         # Nothing of ours is defined in __main__, and pickling it drags the command line along.
         arguments += ["--no_save_main_session"] if runner.name == "dataflow" else []
-    given = [*runner.options, *extra]
+    given = [*_not_overridden(runner.options, extra), *extra]
     check_arguments(given, portable=runner.name not in ("direct", "dataflow"))
     return arguments + given
+
+
+def _not_overridden(options: Sequence[str], extra: Sequence[str]) -> list[str]:
+    """`options` without the environment options that `extra` gives too: of two with one key Beam takes the first."""
+    given = {match[1] for option in extra if (match := _ENVIRONMENT_OPTION.match(option))}
+    return [o for o in options if not ((match := _ENVIRONMENT_OPTION.match(o)) and match[1] in given)]
 
 
 def check_arguments(arguments: Sequence[str], portable: bool) -> None:

@@ -161,6 +161,15 @@ def test_dataflow_config_keeps_one_model_per_machine():
     assert given.runner.resource_hints["accelerator"] == ACCELERATOR
 
 
+def test_workers_get_the_models_path_from_the_root(tmp_path, monkeypatch):
+    """A worker's current folder is the runner's choice."""
+    monkeypatch.chdir(tmp_path)
+    given = config.load(ROOT / "configs" / "flink.yaml")
+    assert plan.engine_spec(given).model.path == str(tmp_path / "runs" / "demo_data" / "model.keras")
+    remote = config.load(ROOT / "configs" / "flink.yaml", ["model.path=gs://bucket/model.keras"])
+    assert plan.engine_spec(remote).model.path == "gs://bucket/model.keras"
+
+
 @needs_gcp
 @pytest.mark.timeout(120)
 def test_dataflow_accepts_the_job(settings, tmp_path):

@@ -46,6 +46,13 @@ def test_a_new_run_is_running(run):
     assert manifest == {"model": "m", "format": "heatbeam-run", "format_version": 1, "status": "running"}
 
 
+def test_a_local_path_holds_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    directory = RunDirectory("runs/one/")
+    assert directory.path == str(tmp_path / "runs" / "one")
+    assert directory.path_of("summary") == str(tmp_path / "runs" / "one" / "summary")
+
+
 def test_finishing_counts_rows_and_bytes_of_every_file(run):
     root = pathlib.Path(run.path)
     sizes = {path: (root / path).stat().st_size for path in tree(run.path) if path.endswith(".parquet")}

@@ -43,6 +43,15 @@ def test_command_line_wins_over_the_file():
     assert arguments.index("--parallelism=2") < arguments.index("--parallelism=8")
 
 
+def test_environment_option_of_the_command_line_is_the_one_that_beam_takes():
+    section_options = ["--environment_option=process_command=worker", "--environment_option=process_variables=A=1"]
+    extra = ["--environment_option=process_command=/opt/worker"]
+    arguments = runners.beam_arguments(section(name="flink", options=section_options), extra)
+    portable = pipeline_options.PipelineOptions(arguments).view_as(pipeline_options.PortableOptions)
+    assert portable.lookup_environment_option("process_command") == "/opt/worker"
+    assert portable.lookup_environment_option("process_variables") == "A=1"
+
+
 @pytest.mark.parametrize(
     "name, option, said",
     [
