@@ -39,8 +39,11 @@ class ExposedDouble:
         logits, *activations = keras.Model(self.keras_model.input, [self.keras_model.outputs[0], *outputs])(inputs)
         return logits, tuple(activations)
 
-    def head(self, inputs, activations):
-        del inputs
+    def bypass(self, inputs):
+        return None
+
+    def head(self, inputs, activations, bypass=None):
+        del inputs, bypass
         return self._from_layer(activations, training=False)
 
 

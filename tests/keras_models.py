@@ -83,24 +83,43 @@ class ClassToken(keras.layers.Layer):
         return keras.ops.concatenate([first, tokens], axis=1)
 
 
-def vision_transformer() -> keras.Model:
-    """Patches of 4, class token, two blocks; only the class token is read."""
+def _norm(name: str) -> keras.layers.Layer:
+    """Layer normalisation that moves values, as a trained one does."""
+    return keras.layers.LayerNormalization(
+        name=name, gamma_initializer=keras.initializers.RandomUniform(0.5, 1.5), beta_initializer="random_normal"
+    )
+
+
+def _transformer(class_token: bool) -> keras.Model:
+    """Patches of 4, two blocks of attention and MLP."""
     keras.utils.set_random_seed(5)
     inputs = keras.Input((16, 16, 3))
     x = keras.layers.Reshape((16, 12), name="patches")(keras.layers.Conv2D(12, 4, strides=4, name="embed")(inputs))
-    x = ClassToken(name="class_token")(x)
+    if class_token:
+        x = ClassToken(name="class_token")(x)
     for block in range(2):
-        y = keras.layers.LayerNormalization(name=f"norm{block}a")(x)
+        y = _norm(f"norm{block}a")(x)
         x = keras.layers.Add(name=f"add{block}a")(
             [x, keras.layers.MultiHeadAttention(2, 6, name=f"attention{block}")(y, y)]
         )
-        y = keras.layers.LayerNormalization(name=f"norm{block}b")(x)
+        y = _norm(f"norm{block}b")(x)
         y = keras.layers.Dense(12, name=f"mlp{block}b")(
             keras.layers.Dense(24, activation="gelu", name=f"mlp{block}a")(y)
         )
         x = keras.layers.Add(name=f"add{block}b")([x, y])
-    x = keras.layers.LayerNormalization(name="last_norm")(x)
-    return keras.Model(inputs, keras.layers.Dense(3, name="scores")(x[:, 0]), name="vit")
+    x = _norm("last_norm")(x)
+    read = x[:, 0] if class_token else keras.layers.GlobalAveragePooling1D()(x)
+    return keras.Model(inputs, keras.layers.Dense(3, name="scores", bias_initializer="random_normal")(read), name="vit")
+
+
+def vision_transformer() -> keras.Model:
+    """With a class token; only that token is read."""
+    return _transformer(class_token=True)
+
+
+def averaging_transformer() -> keras.Model:
+    """Without a class token; the mean of the tokens is read."""
+    return _transformer(class_token=False)
 
 
 @keras.saving.register_keras_serializable("heatbeam_tests")

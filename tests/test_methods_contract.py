@@ -75,9 +75,9 @@ class _Measuring(exposed_double.ExposedDouble):
         self.largest.assign(tf.maximum(self.largest, tf.shape(inputs)[0]))
         return super().logits(inputs)
 
-    def head(self, inputs, activations):
+    def head(self, inputs, activations, bypass=None):
         self.largest.assign(tf.maximum(self.largest, tf.shape(activations)[0]))
-        return super().head(inputs, activations)
+        return super().head(inputs, activations, bypass)
 
 
 @pytest.mark.parametrize("name", registry.METHODS)

@@ -55,21 +55,28 @@ def ablated_logits(
     logits: tf.Tensor,
     batch_size: int,
 ) -> tf.Tensor:
-    """float32 (B, K, L): the logit of each explained class with channel k of the target layer set to 0."""
+    """float32 (B, K, L): the logit of each explained class with channel k of the target layer set to 0.
+
+    What by-passes the target layer (a skip connection, a class token) is computed once for each image.
+    """
     batch, channels = tf.shape(activations)[0], activations.shape[-1]
     alive = tf.reduce_any(activations != 0.0, axis=(1, 2))
-    # One more pair than needed, so that the list is never empty.
-    pairs = tf.concat((tf.cast(tf.where(alive), tf.int32), tf.zeros((1, 2), tf.int32)), axis=0)
+    bypass = model.bypass(inputs)
+    pairs = tf.cast(tf.where(alive), tf.int32)
+    needed = tf.shape(pairs)[0]
+    # At least one pair is run; a list that is exactly full takes no batch more.
+    pairs = tf.concat((pairs, tf.zeros((1, 2), tf.int32)), axis=0)
 
     def chunk(numbers: tf.Tensor) -> tf.Tensor:
         pair = tf.gather(pairs, numbers)
         image, channel = pair[:, 0], pair[:, 1]
         kept = 1.0 - tf.one_hot(channel, channels)
         ablated = tf.gather(activations, image) * kept[:, None, None, :]
-        outputs = model.head(tf.gather(inputs, image), ablated)
+        aside = None if bypass is None else tf.gather(bypass, image)
+        outputs = model.head(tf.gather(inputs, image), ablated, aside)
         return tf.gather(outputs, tf.gather(class_ids, image), batch_dims=1)
 
-    found = tensor_maps.in_chunks(chunk, tf.shape(pairs)[0], batch_size, (class_ids.shape[1],))
-    table = tf.scatter_nd(pairs[:-1], found[:-1], (batch, channels, class_ids.shape[1]))
+    found = tensor_maps.in_chunks(chunk, tf.maximum(needed, 1), batch_size, (class_ids.shape[1],))
+    table = tf.scatter_nd(pairs[:needed], found[:needed], (batch, channels, class_ids.shape[1]))
     unchanged = tf.gather(logits, class_ids, batch_dims=1)[:, None, :]
     return tf.where(alive[..., None], table, unchanged)

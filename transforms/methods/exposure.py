@@ -21,7 +21,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from transforms.methods import loading
+from transforms.methods import bottlenecks, loading
 
 _PASS_THROUGH = {"Identity", "Reshape", "Squeeze", "Cast", "StopGradient", "ExpandDims"}
 _MAX_TOKEN_CANDIDATES = 24
@@ -115,6 +115,7 @@ class ExposedModel:
         probe = self._probe(input_size)
         self._layers = probe.layers
         self._grids: dict[str, LayerOutput] = {o.name: o for o in probe.outputs}
+        self._bypassed_at = probe.bypassed_at
         chosen = _resolve_layer(probe, layer)
         self.layer = chosen.name
         self._binary = probe.classes == 1
@@ -181,20 +182,50 @@ class ExposedModel:
             raise loading.ModelError(f"layer {missing[0]} was not called by the model's forward pass")
         return logits, tuple(captured[name] for name in layers)
 
-    def head(self, inputs: tf.Tensor, activations: tf.Tensor) -> tf.Tensor:
+    def bypass(self, inputs: tf.Tensor) -> tf.Tensor | None:
+        """What the head needs of each image besides the target layer's grid; None where that is nothing or not known.
+
+        Skip connections around the target layer and the tokens before its grid reach the class scores too. They follow
+        from one tensor at or before the target layer, the last one that everything passes through: computed once for
+        an image, it serves any number of runs of the head.
+
+        Args:
+            inputs: float32 ``(B, H, W, C)``.
+
+        Returns:
+            ``(B, ...)``, for `head`.
+        """
+        name = self._bypassed_at.get(self.layer)
+        if name is None:
+            return None
+        captured: list[tf.Tensor] = []
+
+        def capture(output: tf.Tensor) -> tf.Tensor:
+            captured.append(output)
+            return output
+
+        self._run(inputs, {name: capture})
+        return captured[0]
+
+    def head(self, inputs: tf.Tensor, activations: tf.Tensor, bypass: tf.Tensor | None = None) -> tf.Tensor:
         """Class scores when the target layer's output is replaced.
 
         Args:
             inputs: float32 ``(B, H, W, C)``. Only what by-passes the target layer (a class token, a skip connection)
-                is computed from them; a plain head never looks at them.
+                is computed from them; a plain head never looks at them, and no head does where `bypass` is given.
             activations: float32 ``(B, h, w, K)``.
+            bypass: what `bypass` gave for the inputs, row by row; None to compute it.
         """
+        edits: dict[str, Edit] = {}
+        if bypass is not None:
+            edits[self._bypassed_at[self.layer]] = lambda output: bypass
+        given = edits.get(self.layer)
 
         def edit(output: tf.Tensor) -> tf.Tensor:
-            _, rest = self._to_grid(self.layer, output)
+            _, rest = self._to_grid(self.layer, given(output) if given else output)
             return rest(activations)
 
-        return self._run(inputs, {self.layer: edit})
+        return self._run(inputs, edits | {self.layer: edit})
 
     def probabilities(self, logits: tf.Tensor) -> tf.Tensor:
         """Probabilities of class scores ``(..., classes)``, by the model's own rule."""
@@ -224,7 +255,8 @@ class ExposedModel:
             output = _select_output(self.keras_model(inputs, training=False), self._output)
         if self._strip:
             output, _ = _before_activation(output)
-        scores = tf.cast(tf.reshape(output, [tf.shape(inputs)[0], -1]), tf.float32)
+        # The batch size is the output's own: a head alone must not wait for its images.
+        scores = tf.cast(tf.reshape(output, [tf.shape(output)[0], -1]), tf.float32)
         scores = tf.ensure_shape(scores, [None, 1 if self._binary else self.description.classes])
         if self._binary:
             # One unit tells two classes apart: its logit speaks for class 1 and, negated, for class 0.
@@ -242,12 +274,13 @@ class ExposedModel:
             found["output_shape"] = tuple(output.shape[1:])
             stripped, activation = _before_activation(output) if self._strip else (output, None)
             found["activation"] = activation
-            ancestors = _ancestors(stripped)
+            ancestors = bottlenecks.ancestors(stripped)
             # A container hands its last layer's output on: that tensor belongs to the layer, recorded first.
             first = {id(c.output): c for c in reversed(calls)}
             spatial = [c for c in calls if c.grid is not None and c.output.op in ancestors and first[id(c.output)] is c]
             found["named"] = [c.grid for c in calls if c.grid is not None and c.output.op in ancestors]
             found["spatial"] = spatial
+            found["bypassed_at"] = _bypassed_at(calls, bottlenecks.bottlenecks(inputs, stripped))
             tokens = [c for c in spatial if c.output.shape.rank == 3][-_MAX_TOKEN_CANDIDATES:]
             if stripped.shape.rank is None or sum(d != 1 for d in stripped.shape[1:]) > 1:
                 raise loading.ModelError(
@@ -269,6 +302,7 @@ class ExposedModel:
         values, reach = function(tf.constant(images))
         spatial: list[_Call] = found["spatial"]  # type: ignore[assignment]
         reached = {c.path for c, r in zip(found["tokens"], reach, strict=True) if float(r) > 0}  # type: ignore[call-overload]
+        unread = {c.path for c in found["tokens"]} - reached  # type: ignore[attr-defined]
         usable = [c for c in spatial if c.output.shape.rank == 4 or c.path in reached]
         classes = found["classes"]
         if classes is None:
@@ -277,12 +311,13 @@ class ExposedModel:
             )
         return _Probe(
             layers={c.path: c.layer for c in calls},
-            outputs=_unique(found["named"]),  # type: ignore[arg-type]
+            outputs=_unique([o for o in found["named"] if o.name not in unread]),  # type: ignore[attr-defined]
             spatial=_unique([c.grid for c in usable if c.grid is not None]),
             norms={c.path for c in usable if "Norm" in c.kind},
             classes=int(classes),  # type: ignore[call-overload]
             output_shape=found["output_shape"],  # type: ignore[arg-type]
             activation=found["activation"],  # type: ignore[arg-type]
+            bypassed_at=found["bypassed_at"],  # type: ignore[arg-type]
             values=values.numpy(),
         )
 
@@ -305,6 +340,7 @@ class _Probe:
     classes: int
     output_shape: tuple[int | None, ...]
     activation: str | None
+    bypassed_at: dict[str, str]
     values: np.ndarray
 
 
@@ -422,16 +458,31 @@ def _before_activation(output: tf.Tensor) -> tuple[tf.Tensor, str | None]:
     return (tensor.op.inputs[0], kind) if kind else (output, None)
 
 
-def _ancestors(tensor: tf.Tensor) -> set[tf.Operation]:
-    """Every operation that `tensor` is computed from, its own included."""
-    seen: set[tf.Operation] = set()
-    pending = [tensor.op]
-    while pending:
-        op = pending.pop()
-        if op not in seen:
-            seen.add(op)
-            pending.extend(i.op for i in op.inputs)
-    return seen
+def _bypassed_at(calls: list[_Call], path: dict[tf.Operation, bool]) -> dict[str, str]:
+    """For each layer with a grid, by path: the last layer at or before it that everything passes through.
+
+    A layer that stands alone between the images and the scores, with nothing before its grid, needs none.
+
+    Args:
+        calls: of every layer, innermost first.
+        path: as `bottlenecks.bottlenecks` returns.
+    """
+    order = {op: place for place, op in enumerate(path)}
+    layers = [id(c.layer) for c in calls]
+    first = {id(c.output): c for c in reversed(calls)}
+    cuts = [c for c in first.values() if path.get(c.output.op) and layers.count(id(c.layer)) == 1]
+    found: dict[str, str] = {}
+    for call in reversed(calls):  # of several calls of a layer the first one counts: all are replaced
+        if call.grid is None or call.output.op not in order:
+            continue
+        found.pop(call.path, None)
+        place = order[call.output.op]
+        before = [c for c in cuts if order[c.output.op] <= place]
+        last = max(before, key=lambda c: order[c.output.op], default=None)
+        alone = path[call.output.op] and not call.grid.prefix_tokens
+        if last is not None and not alone:
+            found[call.path] = last.path
+    return found
 
 
 def _resolve_layer(probe: _Probe, layer: str) -> LayerOutput:

@@ -304,7 +304,7 @@ def _masked_score(
 
     def score(image: tf.Tensor, maps: tf.Tensor, blank: tf.Tensor) -> tf.Tensor:
         images, classes = tf.gather(inputs, image), tf.gather(class_ids, image)
-        masks = tf.where(blank[:, None, None], 0.0, _masks(maps, size, reading))
+        masks = _masks(tf.where(blank[:, None, None], 0.0, maps), size, reading)
         if change is None:
             return once(images, classes, masks)
         return tensor_maps.mean_of_passes(lambda r: once(images, classes, change(masks, r)), repetitions, rank=2)

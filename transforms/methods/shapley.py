@@ -41,12 +41,14 @@ def shapley_cam(
     """
     del logits
     batch, width = tf.shape(activations)[0], class_ids.shape[1]
+    bypass = model.bypass(inputs)
 
     def chunk(numbers: tf.Tensor) -> tf.Tensor:
         image = numbers // width
         maps = tf.gather(activations, image)
         classes = tf.gather(tf.reshape(class_ids, (-1,)), numbers)[:, None]
-        scores = targets.target_scores(model.head(tf.gather(inputs, image), maps), classes, score)
+        aside = None if bypass is None else tf.gather(bypass, image)
+        scores = targets.target_scores(model.head(tf.gather(inputs, image), maps, aside), classes, score)
         gradient = targets.score_gradients(scores, maps)[:, 0]
         product = tf.reduce_sum(gradient * tf.stop_gradient(maps), axis=(1, 2, 3))
         curvature = targets.score_gradients(product[:, None], maps)[:, 0]
