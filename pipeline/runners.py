@@ -98,8 +98,12 @@ def check_arguments(arguments: Sequence[str], portable: bool) -> None:
         raise config.ConfigError([f"Beam option: {message}"], "the Beam options")
 
     parser.error = fail  # type: ignore[method-assign, assignment]
-    _, unknown = parser.parse_known_args(list(arguments))
+    parsed, unknown = parser.parse_known_args(list(arguments))
     problems = []
+    if any(experiment.startswith("data_buffer_time_limit_ms=") for experiment in parsed.experiments or []):
+        problems.append(
+            "experiment data_buffer_time_limit_ms: Beam's Python workers send half-written elements then; leave it out"
+        )
     for argument in unknown:
         name = argument.split("=", 1)[0]
         near = difflib.get_close_matches(name, sorted(known), 1)

@@ -61,8 +61,9 @@ def test_environment_option_of_the_command_line_is_the_one_that_beam_takes():
         ("dataflow", "--faster_copy=true", "unknown Beam option --faster_copy=true"),
         ("flink", "--number_of_worker_harness_threads=two", "invalid int value"),
         ("dataflow", "--autoscaling_algorithm=SOME", "invalid choice: 'SOME'"),
+        ("flink", "--experiments=data_buffer_time_limit_ms=1000", "half-written elements"),
     ],
-    ids=["near", "job server's", "flink's", "other runner's", "value", "choice"],
+    ids=["near", "job server's", "flink's", "other runner's", "value", "choice", "flush on a timer"],
 )
 def test_wrong_options_are_refused(name, option, said):
     with pytest.raises(config.ConfigError) as caught:
