@@ -277,11 +277,18 @@ class Cluster:
                         found.append(int(entry.name))
         return sorted(found)
 
+    def _runs(self, process: int) -> bool:
+        """Whether a process id is still of this cluster: after a restart of the machine it is another program's."""
+        with contextlib.suppress(OSError):
+            return str(self.folder).encode() in pathlib.Path(f"/proc/{process}/cmdline").read_bytes()
+        return False
+
     def stop(self) -> None:
         """End every process of the cluster."""
         workers = self.workers()
         for process in [*self.task_managers, self.job_manager]:
-            _end(process)
+            if self._runs(process):
+                _end(process)
         for process in workers:
             _end(process)
 
