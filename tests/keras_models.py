@@ -73,13 +73,20 @@ def squeezed() -> keras.Model:
 
 @keras.saving.register_keras_serializable("heatbeam_tests")
 class ClassToken(keras.layers.Layer):
-    """Put a learned token before the others."""
+    """Put learned tokens before the others: a class token, and registers after it."""
+
+    def __init__(self, count: int = 1, **settings: object) -> None:
+        super().__init__(**settings)
+        self.count = count
 
     def build(self, shape: tuple[int | None, ...]) -> None:
-        self.token = self.add_weight(shape=(1, 1, shape[-1]), initializer="random_normal", name="token")
+        self.token = self.add_weight(shape=(1, self.count, shape[-1]), initializer="random_normal", name="token")
+
+    def get_config(self) -> dict[str, object]:
+        return super().get_config() | {"count": self.count}
 
     def call(self, tokens: tf.Tensor) -> tf.Tensor:
-        first = keras.ops.broadcast_to(self.token, (keras.ops.shape(tokens)[0], 1, tokens.shape[-1]))
+        first = keras.ops.broadcast_to(self.token, (keras.ops.shape(tokens)[0], self.count, tokens.shape[-1]))
         return keras.ops.concatenate([first, tokens], axis=1)
 
 
@@ -90,13 +97,14 @@ def _norm(name: str) -> keras.layers.Layer:
     )
 
 
-def _transformer(class_token: bool) -> keras.Model:
-    """Patches of 4, two blocks of attention and MLP."""
+def transformer(prefix_tokens: int, size: tuple[int, int] = (16, 16)) -> keras.Model:
+    """Patches of 4, two blocks of attention and MLP; reads the first token before the patches, else their mean."""
     keras.utils.set_random_seed(5)
-    inputs = keras.Input((16, 16, 3))
-    x = keras.layers.Reshape((16, 12), name="patches")(keras.layers.Conv2D(12, 4, strides=4, name="embed")(inputs))
-    if class_token:
-        x = ClassToken(name="class_token")(x)
+    inputs = keras.Input((*size, 3))
+    embedded = keras.layers.Conv2D(12, 4, strides=4, name="embed")(inputs)
+    x = keras.layers.Reshape((size[0] * size[1] // 16, 12), name="patches")(embedded)
+    if prefix_tokens:
+        x = ClassToken(prefix_tokens, name="class_token")(x)
     for block in range(2):
         y = _norm(f"norm{block}a")(x)
         x = keras.layers.Add(name=f"add{block}a")(
@@ -108,18 +116,23 @@ def _transformer(class_token: bool) -> keras.Model:
         )
         x = keras.layers.Add(name=f"add{block}b")([x, y])
     x = _norm("last_norm")(x)
-    read = x[:, 0] if class_token else keras.layers.GlobalAveragePooling1D()(x)
+    read = x[:, 0] if prefix_tokens else keras.layers.GlobalAveragePooling1D()(x)
     return keras.Model(inputs, keras.layers.Dense(3, name="scores", bias_initializer="random_normal")(read), name="vit")
 
 
 def vision_transformer() -> keras.Model:
     """With a class token; only that token is read."""
-    return _transformer(class_token=True)
+    return transformer(prefix_tokens=1)
 
 
 def averaging_transformer() -> keras.Model:
     """Without a class token; the mean of the tokens is read."""
-    return _transformer(class_token=False)
+    return transformer(prefix_tokens=0)
+
+
+def registered_transformer() -> keras.Model:
+    """With a class token and two registers."""
+    return transformer(prefix_tokens=3)
 
 
 @keras.saving.register_keras_serializable("heatbeam_tests")

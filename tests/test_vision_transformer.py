@@ -14,14 +14,18 @@ import pytest
 import tensorflow as tf
 
 from tests import engine_specs, keras_models
-from transforms.methods import engine, exposure, loading
+from transforms.methods import engine, exposure, loading, token_grids
 
 SIDE, PATCH, GRID = 16, 4, 4
 CLASSES = (0, 1, 2)
 IMAGES = np.random.default_rng(7).integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.uint8)
 INPUTS = IMAGES.astype(np.float32) / np.float32(127.5) - np.float32(1)
-MODELS = {"class_token": "vision_transformer", "averaged": "averaging_transformer"}
-LAYERS = {"class_token": "norm1a", "averaged": "last_norm"}
+MODELS = {
+    "class_token": "vision_transformer",
+    "registers": "registered_transformer",
+    "averaged": "averaging_transformer",
+}
+LAYERS = {"class_token": "norm1a", "registers": "norm1a", "averaged": "last_norm"}
 """What `auto` chooses: the last normalisation whose patch tokens the scores depend on."""
 
 
@@ -41,7 +45,7 @@ def _stem(kind: str, inputs: np.ndarray, layer: str) -> tuple[tf.Tensor, tf.Tens
     """The residual stream beside `layer` and the tokens that come out of it."""
     model = _model(kind)
     stream = model.get_layer("patches")(model.get_layer("embed")(inputs))
-    if kind == "class_token":
+    if kind != "averaged":
         stream = model.get_layer("class_token")(stream)
     stream = _block(model, 0, stream, model.get_layer("norm0a")(stream))
     if layer == "last_norm":
@@ -54,11 +58,11 @@ def _head(kind: str, stream: tf.Tensor, tokens: tf.Tensor, layer: str) -> tf.Ten
     model = _model(kind)
     if layer == "norm1a":
         tokens = model.get_layer("last_norm")(_block(model, 1, stream, tokens))
-    return model.get_layer("scores")(tokens[:, 0] if kind == "class_token" else tf.reduce_mean(tokens, axis=1))
+    return model.get_layer("scores")(tokens[:, 0] if kind != "averaged" else tf.reduce_mean(tokens, axis=1))
 
 
 def _grid(tokens: np.ndarray) -> np.ndarray:
-    """Patch tokens ``(..., 4 x 4 or one more, K)`` as a grid ``(..., 4, 4, K)``, row by row."""
+    """Patch tokens ``(..., 4 x 4 and those before them, K)`` as a grid ``(..., 4, 4, K)``, row by row."""
     patches = tokens[..., tokens.shape[-2] - GRID * GRID :, :]
     return patches.reshape(*patches.shape[:-2], GRID, GRID, patches.shape[-1]).astype(np.float64)
 
@@ -88,7 +92,7 @@ def _split(kind: str) -> Split:
 def _explained(kind: str) -> dict[str, np.ndarray]:
     """The maps (B, C, h, w) of every method below, from one engine."""
     names = [*ONE_PASS, *MANY_PASS]
-    methods = [engine_specs.method(name) for name in names]
+    methods = [engine_specs.method(name, **OPTIONS.get(name, {})) for name in names]
     spec = engine_specs.spec(engine_specs.factory(MODELS[kind]), *methods, targets=CLASSES)
     results = engine.Engine(spec).explain(IMAGES, [()] * len(IMAGES), {})
     found: dict[str, np.ndarray] = {}
@@ -97,6 +101,9 @@ def _explained(kind: str) -> dict[str, np.ndarray]:
         assert (label, layer) == (name, LAYERS[kind])
         found[name] = np.stack([one.maps[place][2] for one in results])
     return found
+
+
+OPTIONS = {"rise": {"masks": 6, "cells": 3, "keep": 0.4, "seed": 2}}
 
 
 def _weighted(a: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -188,13 +195,36 @@ def _ablation_cam(kind: str, image: int) -> np.ndarray:
     return np.einsum("hwk,kc->chw", split.activations[image], np.array(weights))
 
 
-MANY_PASS = {"score_cam": _score_cam, "ablation_cam": _ablation_cam}
+def _rise_masks(masks: int, cells: int, keep: float, seed: int) -> np.ndarray:
+    """Cells of 0 and 1 enlarged to one cell more than the image, of which a random cut is the mask."""
+    grids = tf.random.stateless_uniform((masks, cells, cells), (seed, 0), alg="philox").numpy() < keep
+    cuts = tf.random.stateless_uniform((masks, 2), (seed, 1), alg="philox").numpy()
+    cell = -(-SIDE // cells)
+    places = (np.arange((cells + 1) * cell) + 0.5) * cells / ((cells + 1) * cell) - 0.5
+    found = []
+    for grid, cut in zip(grids.astype(np.float64), cuts, strict=True):
+        across = np.stack([np.interp(places, np.arange(cells), row) for row in grid])
+        whole = np.stack([np.interp(places, np.arange(cells), column) for column in across.T]).T
+        top, left = int(cut[0] * cell), int(cut[1] * cell)
+        found.append(whole[top : top + SIDE, left : left + SIDE])
+    return np.stack(found)
+
+
+def _rise(kind: str, image: int) -> np.ndarray:
+    """The masks times the probability that each leaves, of the whole image's size: no layer is looked at."""
+    masks = _rise_masks(**OPTIONS["rise"])
+    logits = _model(kind)((INPUTS[image] * masks[..., None]).astype(np.float32)).numpy().astype(np.float64)
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return np.einsum("nc,nyx->cyx", shares, masks) / (OPTIONS["rise"]["masks"] * OPTIONS["rise"]["keep"])
+
+
+MANY_PASS = {"score_cam": _score_cam, "ablation_cam": _ablation_cam, "rise": _rise}
 
 
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("name", MANY_PASS)
-def test_many_pass_methods_are_a_loop_over_the_channels(kind: str, name: str) -> None:
-    # Both subtract or compare logits that differ little, in float32.
+def test_many_pass_methods_are_a_loop_over_channels_or_masks(kind: str, name: str) -> None:
+    # The first two compare logits that differ little, in float32.
     expected = np.array([MANY_PASS[name](kind, image) for image in range(len(IMAGES))])
     _assert_close(_explained(kind)[name], expected, 1e-3)
 
@@ -269,7 +299,7 @@ def _input_gradient(kind: str, class_id: int) -> np.ndarray:
     return tape.gradient(score, inputs).numpy().astype(np.float64).sum(axis=-1)
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", ["class_token", "averaged"])
 def test_second_and_input_gradients_are_those_of_the_tape(kind: str) -> None:
     methods = (engine_specs.method("shapley_cam"), engine_specs.method("gradients", reduce="sum"))
     spec = engine_specs.spec(engine_specs.factory(MODELS[kind]), *methods, targets=(2, 0))
@@ -308,3 +338,43 @@ def test_what_bypasses_the_layer_is_computed_once(build, layer: str, from_images
     np.testing.assert_allclose(same, logits, atol=1e-6)
     np.testing.assert_allclose(given, computed, atol=1e-6)
     assert np.abs(given - logits).max() > 1e-3
+
+
+def test_patches_of_a_wide_image_lie_as_in_the_image() -> None:
+    """18 tokens of a 12 x 24 image are 3 rows of 6, and not the 4 x 4 grid with two tokens before it."""
+    model = exposure.ExposedModel(
+        keras_models.transformer(0, (12, 24)), layer="patches", scores="auto", output=None, size=None
+    )
+    assert model.grid("patches") == (3, 6, 12)
+    expose = tf.function(lambda inputs: model.expose(inputs)[1][0], autograph=False)
+    plain, changed = np.zeros((2, 1, 12, 24, 3), np.float32)
+    changed[0, 4:8, 16:20] = 1
+    difference = np.abs(expose(tf.constant(changed)) - expose(tf.constant(plain))).max(axis=(0, 3))
+    assert np.argwhere(difference > 1e-6).tolist() == [[1, 4]]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "image", "grid"),
+    [
+        (196, (224, 224), (14, 14)),
+        (197, (224, 224), (14, 14)),  # class token
+        (261, (224, 224), (16, 16)),  # class token and four registers
+        (18, (12, 24), (3, 6)),
+        (18, (16, 16), (4, 4)),
+        (25, (12, 32), (3, 8)),  # class token; as 5 x 5 it would have none, but not these proportions
+        (53, (70, 220), (4, 13)),  # 16-pixel patches; the last of each row and column is not whole
+        (240, (224, 224), None),
+        (3, (224, 224), None),
+    ],
+)
+def test_tokens_have_the_proportions_of_the_image(
+    tokens: int, image: tuple[int, int], grid: tuple[int, int] | None
+) -> None:
+    assert token_grids.token_grid(tokens, image) == grid
+
+
+@pytest.mark.parametrize("layer", ["auto", "norm1a"])
+def test_tokens_that_are_no_grid_are_said_to_be_none(layer: str) -> None:
+    """Six tokens before a grid of 4 x 4 are too many to guess that they are no part of it."""
+    with pytest.raises(loading.ModelError, match=r"22 tokens, which are no grid .* of a 16x16 image"):
+        exposure.ExposedModel(keras_models.transformer(6), layer=layer, scores="auto", output=None, size=None)

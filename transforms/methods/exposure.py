@@ -13,15 +13,14 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from transforms.methods import bottlenecks, loading
+from transforms.methods import bottlenecks, loading, token_grids
 
 _PASS_THROUGH = {"Identity", "Reshape", "Squeeze", "Cast", "StopGradient", "ExpandDims"}
 _MAX_TOKEN_CANDIDATES = 24
@@ -115,6 +114,7 @@ class ExposedModel:
         probe = self._probe(input_size)
         self._layers = probe.layers
         self._grids: dict[str, LayerOutput] = {o.name: o for o in probe.outputs}
+        self._gridless = probe.gridless
         self._bypassed_at = probe.bypassed_at
         chosen = _resolve_layer(probe, layer)
         self.layer = chosen.name
@@ -137,7 +137,7 @@ class ExposedModel:
         Raises:
             loading.ModelError: no such spatial layer, or several.
         """
-        return _find(tuple(self._grids.values()), name).name
+        return _find(tuple(self._grids.values()), name, self._gridless).name
 
     def at(self, layer: str) -> ExposedModel:
         """The same model with another target layer, given by path."""
@@ -269,7 +269,7 @@ class ExposedModel:
         found: dict[str, object] = {}
 
         def trace(inputs: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
-            with self.lock, _recorded(self.keras_model, calls):
+            with self.lock, _recorded(self.keras_model, size[:2], calls):
                 output = _select_output(self.keras_model(inputs, training=False), self._output)
             found["output_shape"] = tuple(output.shape[1:])
             stripped, activation = _before_activation(output) if self._strip else (output, None)
@@ -282,6 +282,8 @@ class ExposedModel:
             found["spatial"] = spatial
             found["bypassed_at"] = _bypassed_at(calls, bottlenecks.bottlenecks(inputs, stripped))
             tokens = [c for c in spatial if c.output.shape.rank == 3][-_MAX_TOKEN_CANDIDATES:]
+            found["gridless"] = _gridless(calls, ancestors, size)
+            found["attention"] = [c for c in calls if isinstance(c.layer, _OPAQUE) and c.path in found["gridless"]]  # type: ignore[operator]
             if stripped.shape.rank is None or sum(d != 1 for d in stripped.shape[1:]) > 1:
                 raise loading.ModelError(
                     f"model {self.keras_model.name} returns {tuple(stripped.shape[1:])} for one image, expected one "
@@ -318,6 +320,8 @@ class ExposedModel:
             output_shape=found["output_shape"],  # type: ignore[arg-type]
             activation=found["activation"],  # type: ignore[arg-type]
             bypassed_at=found["bypassed_at"],  # type: ignore[arg-type]
+            gridless=found["gridless"],  # type: ignore[arg-type]
+            attention={c.path: c.output.shape[1] for c in found["attention"]},  # type: ignore[attr-defined]
             values=values.numpy(),
         )
 
@@ -341,6 +345,8 @@ class _Probe:
     output_shape: tuple[int | None, ...]
     activation: str | None
     bypassed_at: dict[str, str]
+    gridless: dict[str, str]
+    attention: dict[str, int]
     values: np.ndarray
 
 
@@ -353,17 +359,27 @@ def tokens_to_grid(tokens: tf.Tensor, height: int, width: int, prefix_tokens: in
     return tf.reshape(grid, [tf.shape(grid)[0], height, width, tokens.shape[-1]])
 
 
-def _grid_of(path: str, kind: str, output: tf.Tensor) -> LayerOutput | None:
-    """The grid of cells in a layer's output: a map larger than 1x1, or square tokens with at most 8 before them."""
+def _grid_of(path: str, kind: str, output: tf.Tensor, image: tuple[int, int]) -> LayerOutput | None:
+    """The grid of cells in a layer's output: a map larger than 1x1, or tokens (`token_grids.token_grid`)."""
     shape = tuple(output.shape[1:])
     if len(shape) == 3 and None not in shape and shape[0] * shape[1] > 1:
         return LayerOutput(path, kind, shape, shape[0], shape[1], 0)
     if len(shape) == 2 and None not in shape and shape[1] > 1:
-        side = math.isqrt(shape[0])
-        prefix = shape[0] - side * side
-        if side >= 2 and prefix <= 8 and prefix < side:
-            return LayerOutput(path, kind, shape, side, side, prefix)
+        cells = token_grids.token_grid(shape[0], image)
+        if cells is not None:
+            return LayerOutput(path, kind, shape, *cells, shape[0] - cells[0] * cells[1])
     return None
+
+
+def _gridless(calls: list[_Call], ancestors: set[tf.Operation], size: tuple[int, int, int]) -> dict[str, str]:
+    """Layers whose tokens are no grid, by path, and why not, in words."""
+    return {
+        c.path: f"{c.path} gives {c.output.shape[1]} tokens, which are no grid with the proportions "
+        f"of a {size[0]}x{size[1]} image, with or without a few tokens before it"
+        for c in calls
+        if c.output.op in ancestors and c.output.shape.rank == 3 and (c.output.shape[1] or 0) > 1
+        if token_grids.token_grid(c.output.shape[1], size[:2]) is None
+    }
 
 
 def _unique(outputs: list[LayerOutput]) -> list[LayerOutput]:
@@ -401,7 +417,7 @@ _OPAQUE = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention, ke
 
 
 @contextlib.contextmanager
-def _recorded(model: keras.Model, calls: list[_Call]) -> Iterator[None]:
+def _recorded(model: keras.Model, image: tuple[int, int], calls: list[_Call]) -> Iterator[None]:
     """Note every layer call, innermost first, while the context is open in this thread."""
     original = keras.layers.Layer.__call__
     owner = threading.get_ident()
@@ -419,7 +435,8 @@ def _recorded(model: keras.Model, calls: list[_Call]) -> Iterator[None]:
         if layer is not model and tf.is_tensor(output) and output.shape.rank is not None:
             path = "/".join([outer.name for outer in stack if outer is not model] + [layer.name])
             kind = type(layer).__name__
-            calls.append(_Call(path, kind, layer, output, None if opaque else _grid_of(path, kind, output)))
+            grid = None if opaque else _grid_of(path, kind, output, image)
+            calls.append(_Call(path, kind, layer, output, grid))
         return output
 
     with _RECORDING:
@@ -487,11 +504,16 @@ def _bypassed_at(calls: list[_Call], path: dict[tf.Operation, bool]) -> dict[str
 
 def _resolve_layer(probe: _Probe, layer: str) -> LayerOutput:
     if layer != "auto":
-        return _find(probe.outputs, layer)
+        return _find(probe.outputs, layer, probe.gridless)
+    cells = probe.spatial[-1].height * probe.spatial[-1].width if probe.spatial else 0
+    # Attention over a few learned queries after a map is no reason to refuse the map: they are fewer than its cells.
+    for path, tokens in probe.attention.items():
+        if tokens > cells:
+            raise loading.ModelError(f"{probe.gridless[path]}; name a layer with a spatial output (model.target_layer)")
     if not probe.spatial:
         raise loading.ModelError(
             "the model has no layer with a spatial output that reaches its class scores, so there is nothing to map; "
-            "heatbeam needs a convolutional network, or a transformer whose tokens form a square grid"
+            "heatbeam needs a convolutional network, or a transformer whose tokens form a grid"
         )
     last = probe.spatial[-1]
     if len(last.shape) == 2:
@@ -502,13 +524,16 @@ def _resolve_layer(probe: _Probe, layer: str) -> LayerOutput:
     return last
 
 
-def _find(outputs: Sequence[LayerOutput], name: str) -> LayerOutput:
+def _find(outputs: Sequence[LayerOutput], name: str, gridless: Mapping[str, str]) -> LayerOutput:
     exact = [o for o in outputs if o.name == name]
     found = exact or [o for o in outputs if o.name.endswith("/" + name)]
     if len(found) == 1:
         return found[0]
     if found:
         raise loading.ModelError(f"layer {name!r} is {', '.join(o.name for o in found)}; give the whole path")
+    for path, why in gridless.items():
+        if path == name or path.endswith("/" + name):
+            raise loading.ModelError(f"layer {why}")
     known = ", ".join(o.name for o in outputs[-12:])
     raise loading.ModelError(
         f"no layer {name!r} with a spatial output that reaches the class scores; the last ones are {known}"
