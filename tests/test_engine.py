@@ -92,6 +92,46 @@ def test_every_label_is_explained_however_many_there_are():
             )
 
 
+def test_many_classes_take_passes_of_a_bounded_number_of_classes(monkeypatch):
+    """The memory of head gradients does not grow with the classes; classes, reasons and maps are as in one pass."""
+    targets = ("top_8", "labels", 7, "predicted")
+    spec = engine_specs.spec(
+        engine_specs.file(keras_models.GAP), M("grad_cam"), M("smooth_grad_cam_plus_plus"), targets=targets
+    )
+    many = [(0, 1, 2, 3), (7,), (), (8, 9)]
+    once = engine.Engine(spec).explain(IMAGES, many, {})
+    widths = []
+    original = engine.targets.score_gradients
+
+    def noting(scores, sources):
+        widths.append(scores.shape[1])
+        return original(scores, sources)
+
+    monkeypatch.setattr(explained, "WIDEST", 3)
+    monkeypatch.setattr(engine.targets, "score_gradients", noting)
+    parts = engine.Engine(spec).explain(IMAGES, many, {})
+    assert set(widths) == {3}
+    for one, other in zip(once, parts, strict=True):
+        assert dict(zip(other.class_ids.tolist(), other.targets, strict=True)) == dict(
+            zip(one.class_ids.tolist(), one.targets, strict=True)
+        )
+        assert other.predicted_class_id == one.predicted_class_id
+        for class_id, rank in zip(one.class_ids.tolist(), one.ranks.tolist(), strict=True):
+            assert other.ranks[other.class_ids == class_id] == rank
+            for name in ("grad_cam", "smooth_grad_cam_plus_plus"):
+                found, expected = map_of(other, name, class_id), map_of(one, name, class_id)
+                np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_reasons_do_not_depend_on_how_many_classes_the_neighbours_have():
+    spec = engine_specs.spec(engine_specs.file(keras_models.GAP), targets=("predicted", "labels"))
+    explainer = engine.Engine(spec)
+    first = explainer.explain(IMAGES[:1], [()], {})[0].predicted_class_id
+    alone = explainer.explain(IMAGES[:1], [(first,)], {})[0]
+    beside = explainer.explain(IMAGES[:2], [(first,), (0, 1, 2, 3)], {})[0]
+    assert alone.targets == beside.targets == (("predicted", "labels"),)
+
+
 def test_results_do_not_depend_on_the_batch_and_nothing_is_traced_again():
     methods = (M("grad_cam"), M("layer_cam"), M("score_cam"), M("eigen_cam"))
     explainer = engine.Engine(engine_specs.spec(engine_specs.file(keras_models.FLAT), *methods))

@@ -177,6 +177,9 @@ class Engine:
         self._layers = tuple(dict.fromkeys(name for m in self._plan for name in m.layers))
         self._top = explained.top_count(spec.targets, self.description.classes)
         self._given = explained.given_count(spec.targets)
+        self._looked_up = 0  # first choices that are found by a pass of their own, to be given to the shared pass
+        if self._given + self._top > explained.WIDEST:
+            self._given, self._looked_up, self._top = explained.WIDEST, self._top, 0
         self._check_explicit_ids()
         self._shared = self._build_shared_pass()
         self._many_pass = {m.label: self._build_many_pass(m) for m in self._plan if not m.shares_pass}
@@ -184,6 +187,11 @@ class Engine:
             lambda inputs: self.model.probabilities(self.model.logits(inputs)),
             autograph=False,
             input_signature=[tf.TensorSpec((None, *self.description.input_size), tf.float32)],
+        )
+        self._choose = tf.function(
+            lambda images: tf.math.top_k(self.model.logits(self._preprocess(images)), self._looked_up).indices,
+            autograph=False,
+            input_signature=[tf.TensorSpec((None, *self.description.input_size), tf.uint8)],
         )
         self._tracing = threading.RLock()
         self._direct: dict[str, Callable[..., tf.Tensor]] = {}
@@ -232,22 +240,14 @@ class Engine:
             BatchError: the model failed; its message is the device's.
             OutOfMemory: the batch is too large for the device.
         """
-        wanted = [explained.given_classes(self.spec.targets, ids) for ids in label_ids]
-        width = self._given
-        rounds = max(1, -(-max(map(len, wanted)) // width)) if width else 1
         with self._slots:
             try:
-                parts = [
-                    self._explain_part(
-                        images, [w[i * width : (i + 1) * width] for w in wanted], selected, last=i == rounds - 1
-                    )
-                    for i in range(rounds)
-                ]
+                parts = self._explain_parts(images, label_ids, selected)
             except tf.errors.ResourceExhaustedError as error:
                 raise OutOfMemory(_message(error)) from error
             except tf.errors.OpError as error:
                 raise BatchError(_message(error)) from error
-        return [explained.joined([part[i] for part in parts]) for i in range(len(images))]
+        return [explained.joined([part[i] for part in parts], self.spec.targets) for i in range(len(images))]
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
         """Probabilities float32 ``(N, classes)`` of preprocessed inputs, `pass_batch_size` at a time."""
@@ -297,12 +297,32 @@ class Engine:
                 self._twins[share, seed] = twin
         return self._twins[share, seed]
 
+    def _explain_parts(
+        self, images: np.ndarray, label_ids: Sequence[tuple[int, ...]], selected: Mapping[str, np.ndarray]
+    ) -> list[list[explained.ImageExplanation]]:
+        """Explain a batch in as many passes as its classes need, `explained.WIDEST` classes of an image at a time."""
+        wanted = [explained.given_classes(self.spec.targets, ids) for ids in label_ids]
+        if self._looked_up:
+            top = self._choose(tf.constant(images)).numpy().tolist()
+            wanted = [w + explained.chosen_classes(self.spec.targets, ids) for w, ids in zip(wanted, top, strict=True)]
+        width = self._given
+        rounds = max(1, -(-max(map(len, wanted)) // width)) if width else 1
+        return [
+            self._explain_part(
+                images,
+                [w[i * width : (i + 1) * width] for w in wanted],
+                selected,
+                with_top=i == rounds - 1 and not self._looked_up,
+            )
+            for i in range(rounds)
+        ]
+
     def _explain_part(
         self,
         images: np.ndarray,
         wanted: list[list[tuple[int, str]]],
         selected: Mapping[str, np.ndarray],
-        last: bool,
+        with_top: bool,
     ) -> list[explained.ImageExplanation]:
         """Explain up to `_given` wanted classes of each image, and the model's own choices."""
         count = len(images)
@@ -326,7 +346,7 @@ class Engine:
                 values = out["maps"][method.label].numpy()[:count]
             maps.append(explained.BatchMaps(method.label, layer, np.moveaxis(values, -1, 1), chosen))
         return [
-            explained.image_explanation(i, self.spec.targets, wanted[i], fetched, maps, with_top=last)
+            explained.image_explanation(i, self.spec.targets, wanted[i], fetched, maps, with_top, self._given)
             for i in range(count)
         ]
 

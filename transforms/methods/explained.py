@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+WIDEST = 16
+"""Classes of an image that one pass explains at most: with the batch size it bounds the memory of head gradients."""
+
 Target = str | int
 """``label``, ``labels``, ``predicted``, ``runner_up``, ``top_N`` or a class id."""
 
@@ -67,6 +70,11 @@ def top_count(wanted: Sequence[str | int], classes: int) -> int:
     return min(most, classes)
 
 
+def chosen_classes(targets: Sequence[Target], top: Sequence[int]) -> list[tuple[int, str]]:
+    """The model's first choices, the best first, that must be explained, each with its reasons."""
+    return [(class_id, reason) for place, class_id in enumerate(top) for reason in _top_reasons(targets, place)]
+
+
 def _top_reasons(wanted: Sequence[str | int], place: int) -> list[str]:
     """The targets that ask for the model's choice number `place` (from 0)."""
     reasons = []
@@ -102,6 +110,7 @@ def image_explanation(
     fetched: Mapping[str, np.ndarray],
     methods: Sequence[BatchMaps],
     with_top: bool,
+    width: int,
 ) -> ImageExplanation:
     """Image `i` of a batch: each class once, with every reason for it.
 
@@ -113,6 +122,7 @@ def image_explanation(
             choices; ``finite`` ``(B,)``. The columns of the given classes come first, then those of the choices.
         methods: the maps.
         with_top: whether the model's choices are explained in this pass.
+        width: columns kept for the given classes.
     """
     reasons: dict[int, list[str]] = {}
     column: dict[int, int] = {}
@@ -123,12 +133,11 @@ def image_explanation(
         names = _top_reasons(targets, place)
         if names:
             reasons.setdefault(class_id, []).extend(names)
-            column.setdefault(class_id, given_count(targets) + place)
+            column.setdefault(class_id, width + place)
     columns = list(column.values())
-    order = {name: n for n, name in enumerate(map(_reason_name, targets))}
     return ImageExplanation(
         class_ids=np.array(list(column), np.int64),
-        targets=tuple(tuple(sorted(dict.fromkeys(r), key=lambda name: order[name])) for r in reasons.values()),
+        targets=tuple(_in_order(r, targets) for r in reasons.values()),
         logits=fetched["logits"][i, columns],
         probabilities=fetched["probabilities"][i, columns],
         ranks=fetched["ranks"][i, columns].astype(np.int64),
@@ -142,8 +151,13 @@ def image_explanation(
     )
 
 
-def joined(parts: list[ImageExplanation]) -> ImageExplanation:
-    """One explanation of an image whose classes took several passes; each class once."""
+def _in_order(reasons: Sequence[str], targets: Sequence[Target]) -> tuple[str, ...]:
+    """Each reason once, in the order of the targets."""
+    return tuple(sorted(set(reasons), key=list(map(_reason_name, targets)).index))
+
+
+def joined(parts: list[ImageExplanation], targets: Sequence[Target]) -> ImageExplanation:
+    """One explanation of an image whose classes took several passes; each class once, as one pass would have it."""
     if len(parts) == 1:
         return parts[0]
     reasons: dict[int, tuple[str, ...]] = {}
@@ -160,7 +174,7 @@ def joined(parts: list[ImageExplanation]) -> ImageExplanation:
     return dataclasses.replace(
         parts[-1],
         class_ids=np.array(list(place), np.int64),
-        targets=tuple(tuple(dict.fromkeys(r)) for r in reasons.values()),
+        targets=tuple(_in_order(r, targets) for r in reasons.values()),
         logits=gathered("logits"),
         probabilities=gathered("probabilities"),
         ranks=gathered("ranks"),
