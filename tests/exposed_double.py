@@ -18,6 +18,8 @@ GOLDEN = pathlib.Path(__file__).parent / "golden" / "methods_public"
 class ExposedDouble:
     """The interface the methods need, for a functional model without branches around its target layer."""
 
+    head_is_affine = False
+
     def __init__(self, model: keras.Model, layer: str):
         self.keras_model = model
         self.layer = layer

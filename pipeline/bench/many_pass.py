@@ -12,10 +12,10 @@ from transforms.methods import engine
 PASSES_GOAL = figures.Goal(high=1.1)
 LOOP_GOAL = figures.Goal(low=5.0)
 
-# Two full passes of ResNet50V2 for each side of a round, and every channel of two images through the head: the ratios
-# do not depend on the amount, and the whole group stays near a minute on two cores.
+# Little work: the ratios do not depend on the amount, and the whole group stays near a minute on two cores.
 _BATCH = 4
 _HEAD_IMAGES = 2
+_INNER_LAYERS = {"ResNet50V2": "conv5_block3_2_relu", "MobileNetV2": "block_15_add"}  # whose heads are not affine
 _PASS_BATCH = 16
 _HEAD_BATCH = 128
 _CHANNELS = 8
@@ -28,7 +28,8 @@ def measure(options: settings.Options) -> list[figures.Figure]:
     found = []
     for name in models.APPLICATIONS[1:] if options.quick else models.APPLICATIONS:
         source = models.application(name)
-        found += [_score_cam(name, source, rounds), _ablation_cam(name, source, rounds)]
+        found.append(_score_cam(name, source, rounds))
+        found += [_ablation_cam(name, source, layer, rounds) for layer in ("auto", _INNER_LAYERS[name])]
     return found + _against_loop(rounds)
 
 
@@ -62,28 +63,32 @@ def _score_cam(name: str, source: engine.loading.ModelSource, rounds: int) -> fi
     )
 
 
-def _ablation_cam(name: str, source: engine.loading.ModelSource, rounds: int) -> figures.Figure:
+def _ablation_cam(name: str, source: engine.loading.ModelSource, layer: str, rounds: int) -> figures.Figure:
+    """Ablation-CAM over a pass of the head for each channel, also where arithmetic on one pass gives its numbers."""
     method = models.method("ablation_cam")
-    ours = engine.Engine(models.engine_spec(source, (method,), ("predicted",), pass_batch_size=_HEAD_BATCH))
-    images, inputs = _images(ours.description.input_size, _HEAD_IMAGES)
+    spec = models.engine_spec(source, (method,), ("predicted",), pass_batch_size=_HEAD_BATCH, target_layer=layer)
+    ours = engine.Engine(spec)
+    count = _HEAD_IMAGES if layer == "auto" else 1
+    images, inputs = _images(ours.description.input_size, count)
     forward = models.bare_forward(ours.model.keras_model)
     activations = tf.function(lambda x: ours.model.expose(x)[1][0], autograph=False)(inputs)
     head = tf.function(ours.model.head, autograph=False)
     passes = int(np.any(activations.numpy() != 0, axis=(1, 2)).sum())
-    inputs_of_head = tf.concat([inputs] * (_HEAD_BATCH // _HEAD_IMAGES), axis=0)
-    ablated = tf.concat([activations] * (_HEAD_BATCH // _HEAD_IMAGES), axis=0)
+    inputs_of_head = tf.concat([inputs] * (_HEAD_BATCH // count), axis=0)
+    ablated = tf.concat([activations] * (_HEAD_BATCH // count), axis=0)
+    bypass = tf.function(ours.model.bypass, autograph=False)(inputs_of_head)
 
     def reference() -> None:
         forward(inputs).numpy()
         for _ in range(-(-passes // _HEAD_BATCH)):
-            head(inputs_of_head, ablated).numpy()
+            head(inputs_of_head, ablated, bypass).numpy()
 
     return figures.cost(
-        f"Ablation-CAM over its passes, {name}",
-        figures.alternate(lambda: ours.explain(images, [()] * _HEAD_IMAGES, {}), reference, rounds),
+        f"Ablation-CAM over a pass for each channel, {name}, {ours.model.layer}",
+        figures.alternate(lambda: ours.explain(images, [()] * count, {}), reference, rounds),
         PASSES_GOAL,
-        f"{_HEAD_IMAGES} images, {passes} ablated channels and the shared pass, over as many bare passes of the head "
-        f"in batches of {_HEAD_BATCH}; {models.device()}",
+        f"{count} images, {passes} channels and the shared pass, over as many bare passes of the head in batches of "
+        f"{_HEAD_BATCH}; ours {'by arithmetic' if ours.model.head_is_affine else 'as many'}; {models.device()}",
         work=passes,
         unit="head_passes",
     )

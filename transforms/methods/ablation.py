@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from transforms.methods import cam, tensor_maps
+from transforms.methods import cam, targets, tensor_maps
 
 if TYPE_CHECKING:
     from transforms.methods import exposure
@@ -35,16 +35,39 @@ def ablation_cam(
     with it. |y| below `SMALLEST_LOGIT` is raised to it, so the map stays finite; near there it is large and its sign
     unstable.
 
+    Where the head is affine in A (`exposure.ExposedModel.head_is_affine`), as global average pooling and one dense
+    layer are, y - y_k = sum_hw g[k] A[k] exactly, g the gradient of y: no channel is run, and what a channel loses is
+    not the small difference of two large numbers.
+
     Returns:
         float32 (B, h, w, L), at the target layer's size.
 
     Desai and Ramaswamy, WACV 2020, eq. 2-3 before the ReLU.
     """
-    without = ablated_logits(model, inputs, class_ids, activations, logits, batch_size)
     score = tf.gather(logits, class_ids, batch_dims=1)[:, None, :]
+    if model.head_is_affine:
+        lost = _affine_losses(model, inputs, class_ids, activations, batch_size)
+    else:
+        lost = score - ablated_logits(model, inputs, class_ids, activations, logits, batch_size)
     sign = tf.where(score < 0.0, -1.0, 1.0)
-    weights = (score - without) / (sign * tf.maximum(tf.abs(score), SMALLEST_LOGIT))
+    weights = lost / (sign * tf.maximum(tf.abs(score), SMALLEST_LOGIT))
     return cam.weighted_maps(activations, tf.transpose(weights, (0, 2, 1)))
+
+
+def _affine_losses(
+    model: exposure.ExposedModel, inputs: tf.Tensor, class_ids: tf.Tensor, activations: tf.Tensor, batch_size: int
+) -> tf.Tensor:
+    """float32 (B, K, L): what the logit of each explained class loses with each channel, where the head is affine."""
+    bypass = model.bypass(inputs)
+
+    def chunk(image: tf.Tensor) -> tf.Tensor:
+        maps = tf.gather(activations, image)
+        aside = None if bypass is None else tf.gather(bypass, image)
+        scores = tf.gather(model.head(tf.gather(inputs, image), maps, aside), tf.gather(class_ids, image), batch_dims=1)
+        return tf.reduce_sum(targets.score_gradients(scores, maps) * maps[:, None], axis=(2, 3))
+
+    row_shape = (class_ids.shape[1], activations.shape[-1])
+    return tf.transpose(tensor_maps.in_chunks(chunk, tf.shape(activations)[0], batch_size, row_shape), (0, 2, 1))
 
 
 def ablated_logits(

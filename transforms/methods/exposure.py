@@ -20,7 +20,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from transforms.methods import bottlenecks, loading, token_grids
+from transforms.methods import affine_heads, bottlenecks, loading, token_grids
 
 _PASS_THROUGH = {"Identity", "Reshape", "Squeeze", "Cast", "StopGradient", "ExpandDims"}
 _MAX_TOKEN_CANDIDATES = 24
@@ -116,6 +116,7 @@ class ExposedModel:
         self._grids: dict[str, LayerOutput] = {o.name: o for o in probe.outputs}
         self._gridless = probe.gridless
         self._bypassed_at = probe.bypassed_at
+        self._affine_after = probe.affine_after
         chosen = _resolve_layer(probe, layer)
         self.layer = chosen.name
         self._binary = probe.classes == 1
@@ -227,6 +228,12 @@ class ExposedModel:
 
         return self._run(inputs, edits | {self.layer: edit})
 
+    @property
+    def head_is_affine(self) -> bool:
+        """Whether the logits are known to be an affine function of the target layer's output, as after pooling and one
+        dense layer: a constant plus the gradient times the output."""
+        return self.layer in self._affine_after
+
     def probabilities(self, logits: tf.Tensor) -> tf.Tensor:
         """Probabilities of class scores ``(..., classes)``, by the model's own rule."""
         if self.description.probability == "sigmoid":
@@ -280,6 +287,7 @@ class ExposedModel:
             spatial = [c for c in calls if c.grid is not None and c.output.op in ancestors and first[id(c.output)] is c]
             found["named"] = [c.grid for c in calls if c.grid is not None and c.output.op in ancestors]
             found["spatial"] = spatial
+            found["affine"] = _affine_after(spatial, calls, stripped, ancestors)
             found["bypassed_at"] = _bypassed_at(calls, bottlenecks.bottlenecks(inputs, stripped))
             tokens = [c for c in spatial if c.output.shape.rank == 3][-_MAX_TOKEN_CANDIDATES:]
             found["gridless"] = _gridless(calls, ancestors, size)
@@ -320,6 +328,7 @@ class ExposedModel:
             output_shape=found["output_shape"],  # type: ignore[arg-type]
             activation=found["activation"],  # type: ignore[arg-type]
             bypassed_at=found["bypassed_at"],  # type: ignore[arg-type]
+            affine_after=found["affine"],  # type: ignore[arg-type]
             gridless=found["gridless"],  # type: ignore[arg-type]
             attention={c.path: c.output.shape[1] for c in found["attention"]},  # type: ignore[attr-defined]
             values=values.numpy(),
@@ -345,6 +354,7 @@ class _Probe:
     output_shape: tuple[int | None, ...]
     activation: str | None
     bypassed_at: dict[str, str]
+    affine_after: set[str]
     gridless: dict[str, str]
     attention: dict[str, int]
     values: np.ndarray
@@ -500,6 +510,14 @@ def _bypassed_at(calls: list[_Call], path: dict[tf.Operation, bool]) -> dict[str
         if last is not None and not alone:
             found[call.path] = last.path
     return found
+
+
+def _affine_after(spatial: list[_Call], calls: list[_Call], scores: tf.Tensor, needed: set[tf.Operation]) -> set[str]:
+    """Layers, by path, of whose one output the class scores are an affine function."""
+    layers = [id(c.layer) for c in calls]
+    return {
+        c.path for c in spatial if layers.count(id(c.layer)) == 1 and affine_heads.is_affine(c.output, scores, needed)
+    }
 
 
 def _resolve_layer(probe: _Probe, layer: str) -> LayerOutput:
