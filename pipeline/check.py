@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import TextIO
 
 import numpy as np
-from apache_beam.io import filesystems
 
 from pipeline import config, graph, map_health, plan, run, run_directory, run_methods, runners
 from transforms import decode, explain, features, read, records
@@ -41,8 +40,12 @@ def check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
         config.ConfigError: a problem of the configuration.
         loading.ModelError: the model or a layer is not what the configuration says.
     """
+    with runners.connected(runners.beam_arguments(settings.runner, ())):
+        return _check(settings, count, stream)
+
+
+def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
     findings = _Findings()
-    runners.beam_arguments(settings.runner, ())
     planned = plan.make(settings)
     try:
         run.directory_of(settings.output).check_free(overwrite=settings.output.overwrite, resume=settings.output.resume)
@@ -269,7 +272,6 @@ def _record_count(planned: plan.Plan, shards: Sequence[read.Shard]) -> int:
     """Records in all: exact for TFDS, for TFRecord from the bytes of the shards and of the first records."""
     if planned.settings.input.tfds is not None:
         return sum((s.stop or 0) - s.start for s in shards)
-    matched = filesystems.FileSystems.match([s.path for s in shards])
-    total = sum(m.size_in_bytes for result in matched for m in result.metadata_list)
+    total = read.total_bytes([s.path for s in shards])
     sizes = [len(r) + 16 for _, _, r in itertools.islice(_serialized(planned, shards), 256) if isinstance(r, bytes)]
     return round(total / (sum(sizes) / len(sizes))) if sizes else 0

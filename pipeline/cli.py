@@ -16,6 +16,8 @@ from pipeline import config
 
 OK, FAILED, USAGE = 0, 1, 2
 
+_EXPLAINED = {"RunDirectoryError", "PathError", "ModelError", "ModelFileError", "ConditionError", "ExportError"}
+
 _WITH_TENSORFLOW = ("run", "check", "demo", "bench")
 
 
@@ -76,7 +78,7 @@ def _status(error: Exception) -> int | None:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "RunFailed" in kinds:
         return FAILED
-    return USAGE if kinds & {"RunDirectoryError", "ModelError", "ConditionError", "ExportError"} else None
+    return USAGE if kinds & _EXPLAINED else None
 
 
 def _parser() -> argparse.ArgumentParser:

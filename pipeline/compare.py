@@ -21,7 +21,6 @@ import dataclasses
 import functools
 import math
 import os
-import pathlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -30,7 +29,16 @@ import numpy.typing as npt
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from pipeline import compare_rows, map_pairs, paired_sums, pairs, run_directory, run_methods, settings_diff
+from pipeline import (
+    compare_rows,
+    map_pairs,
+    paired_sums,
+    pairs,
+    remote_files,
+    run_directory,
+    run_methods,
+    settings_diff,
+)
 from transforms.metrics import paired, registry
 
 MEASURES = {**map_pairs.MEASURES, "decision_flip": "share of images whose first choice differs"}
@@ -204,8 +212,10 @@ def _add_all(
         for part in parts:
             work.add(part)
         return
-    pathlib.Path(pairs_path).parent.mkdir(parents=True, exist_ok=True)
-    with pq.ParquetWriter(pairs_path, map_pairs.PAIRS, compression="zstd") as writer:
+    with (
+        remote_files.open_output(pairs_path) as stream,
+        pq.ParquetWriter(stream, map_pairs.PAIRS, compression="zstd") as writer,
+    ):
         for part in parts:
             writer.write_table(work.add(part))
 

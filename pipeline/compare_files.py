@@ -6,7 +6,6 @@ import html
 import json
 import math
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import Any, TextIO
 
@@ -18,6 +17,7 @@ from pipeline import (
     gate,
     map_images,
     map_pairs,
+    remote_files,
     report_text,
     run_directory,
     run_methods,
@@ -76,8 +76,7 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
 def write_json(comparison: compare.Comparison, path: str | os.PathLike[str]) -> None:
     """The whole comparison as JSON."""
     text = json.dumps(as_dict(comparison), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-    pathlib.Path(path).write_text(text, encoding="utf-8", errors="replace")
+    remote_files.write(path, text.encode("utf-8", errors="replace"))
 
 
 def headlines(comparison: compare.Comparison) -> list[compare.Difference]:
@@ -230,8 +229,7 @@ def write_html(
         listed=compare_rows.LISTED_IMAGES,
         verdict=verdict,
     )
-    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-    pathlib.Path(path).write_text(page, encoding="utf-8", errors="replace")
+    remote_files.write(path, page.encode("utf-8", errors="replace"))
 
 
 def _agreements(comparison: compare.Comparison) -> dict[str, dict[str, compare.Agreement]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 
-from pipeline import chosen_rows, export_fiftyone, export_huggingface, export_samples, run_directory
+from pipeline import chosen_rows, export_fiftyone, export_huggingface, export_samples, remote_files, run_directory
 
 FORMATS = ("fiftyone", "huggingface")
 
@@ -55,8 +55,9 @@ def export(run_path: str, directory: str, file_format: str, *, where: str, limit
             holds something.
         chosen_rows.ConditionError: if the condition is wrong.
         run_directory.RunDirectoryError: if the run is not finished.
+        remote_files.PathError: if `directory` is not on this machine.
     """
-    target = pathlib.Path(directory)
+    target = remote_files.local_folder(directory, "--to")
     _check(target, file_format, {"--limit": limit, "--longest-px": longest_px})
     run = run_directory.RunDirectory(run_path)
     manifest = run.read_manifest()

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from pyarrow import fs as pafs
 
-from pipeline import compare, run_directory, run_methods
+from pipeline import compare, remote_files, run_directory, run_methods
 from transforms.metrics import paired
 
 HEADLINES = (
@@ -133,10 +133,7 @@ def prune(root: str, keep: int) -> list[str]:
 
 def _runs(root: str) -> list[tuple[str, run_directory.RunDirectory, dict[str, Any] | str]]:
     """Name, directory and manifest (or why it cannot be read) of every run under `root`, by name."""
-    if "://" in root:
-        filesystem, path = pafs.FileSystem.from_uri(root)
-    else:
-        filesystem, path = pafs.LocalFileSystem(), root
+    filesystem, path = remote_files.filesystem_of(root)
     if filesystem.get_file_info(path.rstrip("/") or "/").type != pafs.FileType.Directory:
         raise run_directory.RunDirectoryError(f"{root} is not a directory; give the root of dated runs")
     found: list[tuple[str, run_directory.RunDirectory, dict[str, Any] | str]] = []
@@ -144,7 +141,7 @@ def _runs(root: str) -> list[tuple[str, run_directory.RunDirectory, dict[str, An
         manifest_info = filesystem.get_file_info(posixpath.join(info.path, run_directory.MANIFEST))
         if info.type != pafs.FileType.Directory or manifest_info.type != pafs.FileType.File:
             continue
-        if "://" not in root and os.path.islink(info.path):
+        if not remote_files.is_remote(root) and os.path.islink(info.path):
             continue  # a link such as "latest" is not a run of its own
         directory = run_directory.RunDirectory(posixpath.join(root.rstrip("/"), info.base_name))
         try:
@@ -248,8 +245,9 @@ def plot(found: History, path: str | os.PathLike[str]) -> None:
     )
     panels[-1].set_xticks(range(len(found.runs)), _run_labels(found), rotation=30, ha="right", fontsize=8)
     panels[-1].set_xlim(-0.5, len(found.runs) - 0.5)
-    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    suffix = pathlib.PurePath(path).suffix.removeprefix(".")
+    with remote_files.open_output(path) as stream:
+        figure.savefig(stream, dpi=150, format=suffix or None)
 
 
 def _run_labels(found: History) -> list[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import Any
+
+from apache_beam.io import filesystems
 
 from pipeline import config
 from transforms import features, read, tfds_source
@@ -180,7 +181,8 @@ def _method_problems(methods: Sequence[config.MethodConfig]) -> list[str]:
 def _configured_names(names: tuple[str, ...] | str | None) -> tuple[str, ...] | None:
     if not isinstance(names, str):
         return names
-    lines = pathlib.Path(names).read_text(encoding="utf-8").splitlines()
+    with filesystems.FileSystems.open(names) as file:
+        lines = file.read().decode("utf-8").splitlines()
     return tuple(line.strip() for line in lines if line.strip())
 
 

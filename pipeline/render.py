@@ -7,7 +7,7 @@ import json
 import pathlib
 from typing import Any
 
-from pipeline import chosen_rows, map_images, run_directory, source_images
+from pipeline import chosen_rows, map_images, remote_files, run_directory, source_images
 
 INDEX = "index.json"
 
@@ -50,12 +50,13 @@ def render(run_path: str, where: str, directory: str, *, limit: int, longest_px:
     Raises:
         chosen_rows.ConditionError: if the condition is not one, or names a column that is not there.
         run_directory.RunDirectoryError: if the run is not finished.
+        remote_files.PathError: if `directory` is not on this machine.
     """
     run = run_directory.RunDirectory(run_path)
     manifest = run.read_manifest()
     table, matched = chosen_rows.choose(run, where, limit, _COLUMNS)
     rows = chosen_rows.without_maps(table)
-    target = pathlib.Path(directory)
+    target = remote_files.local_folder(directory, "--to")
     target.mkdir(parents=True, exist_ok=True)
     of_place: dict[source_images.Place, list[int]] = {}
     for number, row in enumerate(rows):

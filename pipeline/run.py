@@ -18,8 +18,8 @@ from apache_beam.io import filesystems
 from apache_beam.options import pipeline_options
 from apache_beam.runners import runner as beam_runner
 
-from pipeline import config, graph, history, incremental, plan, progress, run_directory, runners
-from transforms import account, explain
+from pipeline import config, graph, history, incremental, plan, progress, remote_files, run_directory, runners
+from transforms import account, explain, read
 from transforms import progress as tally
 from transforms.methods import exposure
 
@@ -66,10 +66,11 @@ def run(settings: config.RunConfig, beam_options: Sequence[str], stream: TextIO)
             ``failed`` then, as after any other exception.
     """
     arguments = runners.beam_arguments(settings.runner, beam_options)
-    planned = plan.make(settings)
-    directory, manifest = _start(settings, arguments)
-    with _told_how_to_go_on(directory, stream), _failure_recorded(directory, manifest):
-        return _run(planned, arguments, directory, manifest, stream)
+    with runners.connected(arguments):
+        planned = plan.make(settings)
+        directory, manifest = _start(settings, arguments)
+        with _told_how_to_go_on(directory, stream), _failure_recorded(directory, manifest):
+            return _run(planned, arguments, directory, manifest, stream)
 
 
 def directory_of(output: config.OutputConfig) -> run_directory.RunDirectory:
@@ -88,8 +89,27 @@ def _start(settings: config.RunConfig, arguments: Sequence[str]) -> tuple[run_di
     manifest = _first_manifest(settings, arguments)
     directory.check_free(overwrite=settings.output.overwrite, resume=settings.output.resume)
     manifest |= incremental.check_sources(settings.output, directory)
-    directory.create(manifest, overwrite=settings.output.overwrite, resume=settings.output.resume)
+    try:
+        directory.create(manifest, overwrite=settings.output.overwrite, resume=settings.output.resume)
+    except OSError as error:
+        raise config.ConfigError([f"output: {directory.path} cannot be made: {error}"]) from error
+    if remote_files.is_remote(directory.path):
+        _check_seen_by_workers(directory, manifest)
     return directory, manifest
+
+
+def _check_seen_by_workers(directory: run_directory.RunDirectory, manifest: dict[str, Any]) -> None:
+    """Check that Beam, which the workers write with, sees what pyarrow has just written."""
+    path = directory.path_of(run_directory.MANIFEST)
+    try:
+        why = "" if filesystems.FileSystems.exists(path) else "it sees nothing there; the endpoints may differ"
+    except (ValueError, OSError) as error:
+        why = f"{error} (s3:// needs heatbeam[aws], gs:// heatbeam[gcp])"
+    if why:
+        problem = f"output: {directory.path} was made, but Beam cannot write there: {why}"
+        with contextlib.suppress(OSError):
+            directory.fail({**manifest, "error": problem, "finished": _now()})
+        raise config.ConfigError([problem])
 
 
 def launch(settings: config.RunConfig, beam_options: Sequence[str]) -> run_directory.RunDirectory:
@@ -101,10 +121,11 @@ def launch(settings: config.RunConfig, beam_options: Sequence[str]) -> run_direc
         config.ConfigError: as `run` does.
     """
     arguments = runners.beam_arguments(settings.runner, beam_options)
-    planned = plan.make(settings)
-    directory, manifest = _start(settings, arguments)
-    with _failure_recorded(directory, manifest):
-        _prepare(planned, arguments, directory, manifest).run()
+    with runners.connected(arguments):
+        planned = plan.make(settings)
+        directory, manifest = _start(settings, arguments)
+        with _failure_recorded(directory, manifest):
+            _prepare(planned, arguments, directory, manifest).run()
     return directory
 
 
@@ -117,6 +138,12 @@ def finish(path: str) -> Result:
     """
     directory = run_directory.RunDirectory(path)
     manifest = directory.read_manifest(finished=False)
+    with runners.connected(()):
+        return _finish(directory, manifest)
+
+
+def _finish(directory: run_directory.RunDirectory, manifest: dict[str, Any]) -> Result:
+    path = directory.path
     if manifest["status"] != "running":
         raise run_directory.RunDirectoryError(f"{path} has {manifest['status']}; only a running one can be finished")
     if not filesystems.FileSystems.exists(directory.path_of(run_directory.COUNTS)):
@@ -240,7 +267,7 @@ def _first_manifest(settings: config.RunConfig, arguments: Sequence[str]) -> dic
     return {
         "heatbeam": importlib.metadata.version("heatbeam"),
         "config": settings.as_dict(),
-        "beam_options": list(arguments),
+        "beam_options": runners.without_secrets(arguments),
         "versions": versions,
         "started": _now(),
     }
@@ -260,8 +287,7 @@ def _input_bytes(planned: plan.Plan) -> int:
         "zlib",
     ):
         return 0
-    matched = filesystems.FileSystems.match([s.path for s in shards])
-    return sum(m.size_in_bytes for result in matched for m in result.metadata_list)
+    return read.total_bytes([s.path for s in shards])
 
 
 def _take_counts(directory: run_directory.RunDirectory) -> dict[str, int]:

@@ -23,6 +23,8 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
+from pipeline import remote_files
+
 MANIFEST = "manifest.json"
 FORMAT = "heatbeam-run"
 FORMAT_VERSION = 1
@@ -52,18 +54,20 @@ class RunDirectory:
     Args:
         path: local path, which is made absolute, or URI.
         filesystem: of `path`, if `pyarrow.fs` cannot tell it from the URI.
+
+    Raises:
+        remote_files.PathError: no file system is known for the URI.
     """
 
     def __init__(self, path: str, filesystem: pafs.FileSystem | None = None):
         self.path = path.rstrip("/") or "/"
         if filesystem is not None:
             self._fs, self._root = filesystem, self.path
-        elif "://" in path:
-            self._fs, self._root = pafs.FileSystem.from_uri(self.path)
         else:
-            # From the root, because workers write there too, from current folders of their own.
-            self.path = os.path.abspath(self.path)
-            self._fs, self._root = pafs.LocalFileSystem(), self.path
+            if not remote_files.is_remote(path):
+                # From the root, because workers write there too, from current folders of their own.
+                self.path = os.path.abspath(self.path)
+            self._fs, self._root = remote_files.filesystem_of(self.path)
 
     def path_of(self, name: str) -> str:
         """Path or URI of a table's directory or of a file of the run."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from apache_beam.io import filesystems
 from apache_beam.options import pipeline_options
 
 from pipeline import config
@@ -42,6 +45,16 @@ JOB_SERVER_OPTIONS = (
     "state_backend",
     "state_backend_storage_path",
 )
+
+# Beam's options for S3, and where pyarrow takes the same from, by which this process reaches run directories.
+_S3_VARIABLES = {
+    "s3_endpoint_url": "AWS_ENDPOINT_URL",
+    "s3_access_key_id": "AWS_ACCESS_KEY_ID",
+    "s3_secret_access_key": "AWS_SECRET_ACCESS_KEY",
+    "s3_session_token": "AWS_SESSION_TOKEN",
+    "s3_region_name": "AWS_DEFAULT_REGION",
+}
+_SECRET_OPTION = re.compile(r"--s3_(access_key_id|secret_access_key|session_token)(=.*)?", re.DOTALL)
 
 _ENVIRONMENT_OPTION = re.compile(r"--environment_options?=(\w+)=")
 
@@ -110,3 +123,41 @@ def check_arguments(arguments: Sequence[str], portable: bool) -> None:
         problems.append(f"unknown Beam option {argument}" + (f"; did you mean {near[0]}?" if near else ""))
     if problems:
         raise config.ConfigError(problems, "the Beam options")
+
+
+@contextlib.contextmanager
+def connected(arguments: Sequence[str]) -> Iterator[None]:
+    """Let this process reach remote files as the job's workers will: by the options of its Beam command line.
+
+    Outside of a pipeline Beam's file systems have no options, and its S3 file system refuses to work without.
+    """
+    options = pipeline_options.PipelineOptions(list(arguments))
+    filesystems.FileSystems.set_options(options)
+    given = options.view_as(pipeline_options.S3Options).get_all_options(drop_default=True)
+    changed = {variable: given[name] for name, variable in _S3_VARIABLES.items() if given.get(name)}
+    before = {variable: os.environ.get(variable) for variable in changed}
+    os.environ.update(changed)
+    try:
+        yield
+    finally:
+        for variable, value in before.items():
+            if value is None:
+                del os.environ[variable]
+            else:
+                os.environ[variable] = value
+
+
+def without_secrets(arguments: Sequence[str]) -> list[str]:
+    """`arguments` without keys and tokens, fit to be written down."""
+    shown: list[str] = []
+    hide_next = False
+    for argument in arguments:
+        secret = _SECRET_OPTION.fullmatch(argument)
+        if hide_next:
+            shown.append("...")
+        elif secret and secret[2]:
+            shown.append(argument.split("=", 1)[0] + "=...")
+        else:
+            shown.append(argument)
+        hide_next = bool(secret and not secret[2])
+    return shown

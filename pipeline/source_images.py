@@ -95,6 +95,15 @@ def source_records(
     wanted: dict[str, dict[int, set[str]]] = collections.defaultdict(lambda: collections.defaultdict(set))
     for shard, index, digest in places:
         wanted[shard][index].add(digest)
+    from pipeline import runners  # Beam takes a second to import, and a report may need no image
+
+    with runners.connected(()):
+        yield from _wanted_records(settings, wanted, problems)
+
+
+def _wanted_records(
+    settings: config.InputConfig, wanted: Mapping[str, Mapping[int, Collection[str]]], problems: list[str]
+) -> Iterator[SourceRecord]:
     files, feature_map = _files(settings, wanted, problems)
     changed = 0
     # Shards of two directories may have one name: the bytes tell which image it is.

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import pathlib
 import re
 from collections.abc import Iterable
 from typing import TextIO
 from xml.etree import ElementTree
 
-from pipeline import gate
+from pipeline import gate, remote_files
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SUITE = "heatbeam gate"
@@ -93,5 +92,4 @@ def _clean(text: str) -> str:
 
 
 def _write(path: str | os.PathLike[str], content: bytes) -> None:
-    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-    pathlib.Path(path).write_bytes(content)
+    remote_files.write(path, content)

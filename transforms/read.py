@@ -98,6 +98,21 @@ def match_shards(patterns: Sequence[str]) -> tuple[Shard, ...]:
     return tuple(Shard(path, names[path], "tfrecord", 0, None, 0) for path in sorted(paths))
 
 
+def total_bytes(paths: Sequence[str]) -> int:
+    """Bytes of the files at `paths`, as they are stored; one that is not there counts nothing.
+
+    Files of a folder are asked for together, by what their names begin with: on an object store a question costs a
+    connection, and there may be thousands of files.
+    """
+    folders: dict[str, list[str]] = {}
+    for path in paths:
+        folders.setdefault(path.rpartition("/")[0], []).append(path)
+    patterns = [os.path.commonprefix(together) + "*" for together in folders.values()]
+    matched = filesystems.FileSystems.match(patterns)
+    wanted = set(paths)
+    return sum(m.size_in_bytes for result in matched for m in result.metadata_list if m.path in wanted)
+
+
 def _match(pattern: str) -> list[str]:
     (result,) = filesystems.FileSystems.match([pattern])
     local = "://" not in pattern
