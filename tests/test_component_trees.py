@@ -67,6 +67,35 @@ def test_nested_noise(foreground: float, side: int) -> None:
     _check((9 * (smooth - smooth.min()) / np.ptp(smooth)).astype(np.uint8))
 
 
+@hypothesis.settings(max_examples=100, deadline=None)
+@hypothesis.given(
+    hnp.arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20)), elements=st.sampled_from([0, 1, 2, 3, 9])),
+    st.sets(st.integers(0, 10), min_size=1),
+)
+def test_components_at_a_few_thresholds_are_those_of_all_that_exist_there(image: np.ndarray, levels: set[int]) -> None:
+    few, boxes = component_trees.components_at(image, np.array(sorted(levels)))
+    assert (few[:, 1] == few[:, 0] + 1).all()
+    spans, extents, _ = component_trees.components(image)
+    for level in levels:
+        want = extents[(spans[:, 0] <= level) & (level < spans[:, 1])]
+        assert sorted(boxes[few[:, 0] == level].tolist()) == sorted(want.tolist())
+
+
+def test_components_at_one_threshold_by_hand() -> None:
+    """A V of two arms that meet in the last row, a pixel that touches one by a corner, and one that touches nothing."""
+    image = np.array(
+        [
+            [5, 0, 0, 0, 5, 0, 7],
+            [0, 5, 0, 5, 0, 0, 0],
+            [0, 0, 5, 0, 0, 3, 0],
+        ],
+        np.uint8,
+    )
+    spans, boxes = component_trees.components_at(image, np.array([4, 6]))
+    assert spans.tolist() == [[4, 5], [4, 5], [6, 7]]
+    assert boxes.tolist() == [[0, 0, 4, 2, 0], [6, 0, 6, 0, 6], [6, 0, 6, 0, 6]]
+
+
 def _by_pixels(image: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """What `components` would give if the image were too large for basins, sorted."""
     monkeypatch.setattr(basins, "MAX_PIXELS", 0)

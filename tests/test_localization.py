@@ -187,25 +187,25 @@ def test_wrong_shapes_and_groups_are_refused() -> None:
 
 def _baselines(source: records.Source, truth: records.GroundTruth, ids: list[int], ranks: list[int], *options):
     found = localization.truths(truth, source, ids, options[0])
-    return baselines.measure(source, found, ids, ranks, *options)
+    return baselines.evidence(source, found, ids, ranks, *options)
 
 
 def test_baselines_by_hand() -> None:
     truth = _truth((56, 56, 168, 168))
     got = _baselines(_source(), truth, [3], [1], DEFAULT, GROUPS, 15)
     assert set(got) == set(baselines.BASELINES)
-    values = {name: _values(scores) for name, scores in got.items()}
+    values = {name: one.values for name, (one,) in got.items()}
     assert values["baseline_uniform"]["energy_share"] == pytest.approx(1 / 4)
     assert values["baseline_uniform"]["energy_gain"] == pytest.approx(0, abs=1e-12)
     assert values["baseline_centre"]["pointing_hit"] == values["baseline_gaussian"]["pointing_hit"] == 1
     # The Gaussian reaches exp(-1/2) at a quarter of the side: the box at the threshold of that level is the truth.
-    hits = got["baseline_gaussian"].evidence[0].box_hits
+    hits = got["baseline_gaussian"][0].box_hits
     assert hits is not None and hits[0, 2].any()
     corner = _baselines(_source(), _truth((0, 0, 30, 30)), [3], [1], DEFAULT, GROUPS, 15)
-    assert _values(corner["baseline_centre"])["pointing_hit"] == 0
+    assert corner["baseline_centre"][0].values["pointing_hit"] == 0
 
 
 def test_baselines_lie_in_the_centre_of_the_image_not_of_the_view() -> None:
     source = _source(448, 224, view=(0.0, 0.0, 224.0, 224.0))
     got = _baselines(source, _truth((214, 102, 234, 122)), [3], [1], DEFAULT, GROUPS, 15)
-    assert _values(got["baseline_centre"])["pointing_hit"] == 1
+    assert got["baseline_centre"][0].values["pointing_hit"] == 1

@@ -153,9 +153,9 @@ def _baseline_evidence(
     truth = explanation.ground_truth
     if truth.boxes is None and truth.masks is None:
         return
-    measured = baselines.measure(
+    found = baselines.evidence(
         explanation.source, truths, explanation.class_ids, explanation.ranks, protocol, groups, _BASELINE_CELLS
     )
-    for name, scores in measured.items():
-        for targets, evidence in zip(explanation.targets, scores.evidence, strict=True):
+    for name, of_classes in found.items():
+        for targets, evidence in zip(explanation.targets, of_classes, strict=True):
             yield MapEvidence(name, targets, evidence)

@@ -92,7 +92,10 @@ def min_max(maps: Floats) -> Floats:
         shifted = maps - low
     high = shifted.max(axis=(-2, -1), keepdims=True)
     usable = np.isfinite(high) & (high > 0)
-    scaled: Floats = np.where(usable, shifted, 0) / np.where(usable, high, 1)
+    if usable.all():  # no copy, and nothing to choose
+        scaled: Floats = np.divide(shifted, high, out=shifted)
+    else:
+        scaled = np.where(usable, shifted, 0) / np.where(usable, high, 1)
     return scaled.astype(maps.dtype, copy=False)
 
 
@@ -230,8 +233,12 @@ def heatmap(
         return min_max(resize(rectified, size, interpolation))
     if not np.isfinite(rectified).all():
         return np.zeros(size, dtype=raw.dtype)
-    placed = place(rectified, size, view, image_size, interpolation)
-    unseen = np.isnan(placed)
-    if unseen.any():
+    return of_placed(place(rectified, size, view, image_size, interpolation))
+
+
+def of_placed(placed: Floats) -> Floats:
+    """The last step of `heatmap`: `min_max` of a map that `place` gave, where what the model did not see is 0."""
+    if np.isnan(placed.sum()):
+        unseen = np.isnan(placed)
         placed = np.where(unseen, placed[~unseen].min(initial=np.inf), placed)
     return min_max(placed)

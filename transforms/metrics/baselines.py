@@ -1,6 +1,6 @@
 """Maps that know nothing of the image: what any method must beat.
 
-They go through `localization.measure` like the maps of a method.
+They go through `localization.evidence_of` like the maps of a method.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def baseline_maps(height: int, width: int) -> dict[str, npt.NDArray[np.float32]]
     return maps
 
 
-def measure(
+def evidence(
     source: records.Source,
     truths: Sequence[localization.Truth],
     class_ids: npt.ArrayLike,
@@ -47,8 +47,8 @@ def measure(
     protocol: protocols.Protocol,
     groups: Collection[str],
     cells: int,
-) -> dict[str, localization.Scores]:
-    """Scores of every baseline for the classes of one image, by name.
+) -> dict[str, list[localization.Evidence]]:
+    """What every baseline adds to the numbers of a dataset, by name, for each class of one image.
 
     Args:
         source, class_ids, ranks, protocol, groups: as of `localization.localize`.
@@ -56,16 +56,17 @@ def measure(
         cells: of a side of the baseline maps, which cover the whole original image; odd numbers have a centre cell.
     """
     whole = dataclasses.replace(source, view=(0.0, 0.0, float(source.width), float(source.height)))
+    explained = list(zip(np.asarray(class_ids).tolist(), np.asarray(ranks).tolist(), strict=True))
     measured = tuple(sorted(set(groups) - {"statistics"}))
-    scores = {}
+    found = {}
     for name, raw in baseline_maps(cells, cells).items():
-        maps = np.broadcast_to(raw, (len(truths), cells, cells))
         point = _point(name, cells, source.width, source.height) if "pointing" in measured else None
         frame = dataclasses.replace(_framed(name, cells, protocol, measured), point=point)
-        scores[name] = localization.measure(
-            maps, [frame] * len(truths), whole, truths, class_ids, ranks, protocol, measured
-        )
-    return scores
+        found[name] = [
+            localization.evidence_of(raw, frame, whole, truth, one, protocol, measured, {})
+            for truth, one in zip(truths, explained, strict=True)
+        ]
+    return found
 
 
 @functools.lru_cache(maxsize=16)

@@ -1,13 +1,14 @@
 """Components of an image at every level, by its basins: fast for images that rise to few peaks, as heatmaps do.
 
 Every pixel points at its greatest neighbour or, if it has none that is greater, is a peak; equal values are ordered by
-position. The pixels that lead to one peak are its basin. Walking from any pixel to its peak the values never fall, so
-the part of a basin above a level is connected, and two basins are joined above a level if a pixel of one and a
-neighbour of the other both lie above it. So a component at a level is a set of basins, found by joining basins along
-their *saddles*, the greatest such pair each, highest first; and its extent is the extent of their pixels above it.
+position. The pixels that lead to one peak are its *basin*; a pixel whose left or upper neighbour is in a basin already
+and no lower is in that one. On the way from any pixel to its peak the values never fall, so the part of a basin above a
+level is connected, and two basins are joined above a level if a pixel of one and a neighbour of the other both lie
+above it. So a component at a level is a set of basins, found by joining basins along their *saddles*, the greatest such
+pair each, highest first; and its extent is the extent of their pixels above it.
 
-Per pixel that needs a maximum over neighbours, a walk to the peak and one entry in a table of extents: no union-find
-over pixels. Where there are more than `MAX_BASINS` peaks (noise), `component_trees` joins pixels one by one instead.
+Per pixel that needs a maximum over neighbours, a step of a walk and one entry in a table of extents: no union-find over
+pixels. Where there are more than `MAX_BASINS` peaks (noise), `component_trees` joins pixels one by one instead.
 """
 
 from __future__ import annotations
@@ -54,7 +55,15 @@ def _label(
     path = np.empty(len(values), np.int32)
     count = 0
     for start in range(width, len(values) - width):
-        if values[start] == 0 or basin[start] >= 0:
+        value = values[start]
+        if value == 0 or basin[start] >= 0:
+            continue
+        # No walk, and no peak for each plateau.
+        if values[start - 1] >= value:
+            basin[start] = basin[start - 1]
+            continue
+        if values[start - width] >= value:
+            basin[start] = basin[start - width]
             continue
         pixel, length = np.int64(start), 0
         while basin[pixel] < 0:

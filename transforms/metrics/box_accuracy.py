@@ -85,15 +85,22 @@ def to_bytes(heatmap: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
     return (heatmap * 255).astype(np.uint8)
 
 
-def level_boxes(image: npt.NDArray[np.uint8], *, hole_boxes: bool) -> LevelBoxes:
+def level_boxes(
+    image: npt.NDArray[np.uint8], *, hole_boxes: bool, at: npt.NDArray[np.int64] | None = None
+) -> LevelBoxes:
     """Boxes of the contours of ``image > level``, for every level.
 
     Args:
         image: uint8 ``(H, W)``.
         hole_boxes: whether the boundaries of holes give boxes too.
+        at: the few levels that will be asked for; there may be no boxes at others. None for all.
     """
     image = np.ascontiguousarray(image)
-    spans, extents, parents = component_trees.components(image)
+    if at is None:
+        spans, extents, parents = component_trees.components(image)
+    else:
+        spans, extents = component_trees.components_at(image, np.unique(at))
+        parents = np.full(len(spans), -1, np.int32)
     largest = outlines.largest(image, spans, extents, parents)
     found = extents[:, :4] + np.array([0, 0, 1, 1])
     if hole_boxes:
@@ -173,12 +180,15 @@ def iou_at(ious: LevelIous, threshold: float) -> Floats:
 
 def box_hits(ious: LevelIous, values: Floats, limits: tuple[float, ...]) -> npt.NDArray[np.bool_]:
     """Whether the image is right: bool ``(2, limits, thresholds)``, first axis `SINGLE` and `MULTI`."""
-    hits: npt.NDArray[np.bool_] = _spread(ious.best, levels(ious.peak, values), np.array(limits))
+    hits: npt.NDArray[np.bool_] = _spread(ious.best, ious.peak, values, np.array(limits))
     return hits
 
 
 @compiled.function
-def _spread(best: Floats, at: npt.NDArray[np.int64], limits: Floats) -> npt.NDArray[np.bool_]:
+def _spread(best: Floats, peak: int, values: Floats, limits: Floats) -> npt.NDArray[np.bool_]:
+    at = np.empty(len(values), np.int64)
+    for i in range(len(values)):
+        at[i] = np.int64(values[i] * peak)  # `levels`
     hits = np.empty((len(best), len(limits), len(at)), np.bool_)
     right = np.empty(component_trees.LEVELS, np.bool_)
     for mode in range(len(best)):

@@ -113,7 +113,12 @@ def columns(groups: Collection[str]) -> tuple[str, ...]:
     Raises:
         ValueError: for an unknown group.
     """
-    unknown = sorted(set(groups) - GROUPS.keys())
+    return _columns(frozenset(groups))
+
+
+@functools.cache
+def _columns(groups: frozenset[str]) -> tuple[str, ...]:
+    unknown = sorted(groups - GROUPS.keys())
     if unknown:
         raise ValueError(f"unknown metric groups {', '.join(unknown)}; expected some of {', '.join(GROUPS)}")
     return tuple(name for group, names in GROUPS.items() if group in groups for name in names)
@@ -175,24 +180,34 @@ def framed(
     raw: npt.NDArray[np.floating], source: records.Source, protocol: protocols.Protocol, groups: Collection[str]
 ) -> Framed:
     """Bring one raw map ``(h, w)`` into the frame."""
-    size = (protocol.frame_px, protocol.frame_px)
-    image_size = (source.width, source.height)
-    heatmap = heatmaps.heatmap(
-        raw,
-        size,
-        rectify=protocol.rectify,
-        interpolation=protocol.interpolation,
-        view=source.view,
-        image_size=image_size,
-    )
+    placed, heatmap = _heatmap(raw, source, protocol)
     found, evidence = None, None
     if "boxes" in groups:
         found = box_accuracy.level_boxes(box_accuracy.to_bytes(heatmap), hole_boxes=protocol.hole_boxes)
     if "energy" in groups:
-        placed = heatmaps.place(heatmaps.positive(raw), size, source.view, image_size, protocol.interpolation)
+        positive = placed if protocol.rectify else _placed(heatmaps.positive(raw), source, protocol)
         # Bicubic resizing overshoots below 0; what the model did not see (NaN) has no energy.
-        evidence = np.fmax(placed, 0)
+        evidence = np.fmax(positive, 0)
     return Framed(heatmap, found, evidence)
+
+
+def _placed(
+    raw: npt.NDArray[np.floating], source: records.Source, protocol: protocols.Protocol
+) -> npt.NDArray[np.floating]:
+    size, image_size = (protocol.frame_px, protocol.frame_px), (source.width, source.height)
+    return heatmaps.place(raw, size, source.view, image_size, protocol.interpolation)
+
+
+def _heatmap(
+    raw: npt.NDArray[np.floating], source: records.Source, protocol: protocols.Protocol
+) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]:
+    """A map in the frame of a protocol: on its own scale, NaN where the model did not see, and as `heatmaps.heatmap`.
+
+    The first is resized once for both.
+    """
+    shown = heatmaps.positive(raw) if protocol.rectify else raw
+    placed = _placed(shown, source, protocol)
+    return placed, heatmaps.of_placed(placed) if np.isfinite(shown).all() else np.zeros(placed.shape, placed.dtype)
 
 
 def localize(
@@ -240,22 +255,46 @@ def measure(
     names = columns(groups)
     table = dict(zip(names, np.full((len(names), len(maps)), np.nan), strict=True))
     statistics = map_statistics.statistics(maps) if "statistics" in groups else {}
-    table.update(statistics)
     estimated = np.full((len(maps), 4), np.nan)
     evidence = []
     for number, (raw, frame, truth) in enumerate(zip(maps, frames, found, strict=True)):
         if frame.found is not None:
             box = box_accuracy.box_at(frame.found, protocol.box_threshold)
             estimated[number] = boxes.from_frame(box, source.width, source.height, protocol)
-        values, hits, pixels = _against(raw, frame, source, truth, protocol, groups)
-        for name, value in values.items():
-            table[name][number] = value
-        known = {name: float(column[number]) for name, column in statistics.items()} | values
-        finite = {name: value for name, value in known.items() if math.isfinite(value)}
-        evidence.append(Evidence(ids[number], {**finite, **_top_k(finite, places[number])}, hits, pixels))
+        known = {name: float(column[number]) for name, column in statistics.items()}
+        one = evidence_of(raw, frame, source, truth, (ids[number], places[number]), protocol, groups, known)
+        for name in names:
+            table[name][number] = one.values.get(name, math.nan)
+        evidence.append(one)
     values_of = tuple((name, table[name]) for name in names)
     health = map_statistics.health(maps) if "statistics" in groups else ((),) * len(maps)
     return Scores(estimated, values_of, health, tuple(evidence))
+
+
+def evidence_of(
+    raw: npt.NDArray[np.floating],
+    frame: Framed,
+    source: records.Source,
+    truth: Truth,
+    explained: tuple[int, int],
+    protocol: protocols.Protocol,
+    groups: Collection[str],
+    statistics: Mapping[str, float],
+) -> Evidence:
+    """What one map adds to the numbers of a dataset.
+
+    Args:
+        raw: ``(h, w)``, and `frame`, the same in the frame.
+        source: of the image.
+        truth: of the explained class.
+        explained: the class and its rank.
+        protocol, groups: as of `localize`.
+        statistics: values that do not depend on the truth, and are handed on.
+    """
+    values, hits, pixels = _against(raw, frame, source, truth, protocol, groups)
+    finite = {name: value for name, value in (*statistics.items(), *values.items()) if math.isfinite(value)}
+    finite.update(_top_k(finite, explained[1]))
+    return Evidence(explained[0], finite, hits, pixels)
 
 
 def _against(
@@ -346,8 +385,9 @@ def boxes_at(
         best IoU float64 ``(2, thresholds)``: of the largest contour, and of all contours; and the box of the largest
         contour, float64 ``(thresholds, 4)``, as `Scores.boxes`.
     """
-    found = framed(raw, source, protocol, ["boxes"]).found
-    assert found is not None
+    image = box_accuracy.to_bytes(_heatmap(raw, source, protocol)[1])
+    levels = box_accuracy.levels(int(image.max()), thresholds)
+    found = box_accuracy.level_boxes(image, hole_boxes=protocol.hole_boxes, at=levels)
     scaled = boxes.to_frame(true_boxes, source.width, source.height, protocol)
     ious = box_accuracy.level_ious(found, scaled, protocol)
     stated = np.stack([box_accuracy.box_at(found, threshold) for threshold in thresholds])

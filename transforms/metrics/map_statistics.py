@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from transforms.metrics import compiled
+
 Maps = npt.NDArray[np.floating]
 Floats = npt.NDArray[np.float64]
 
@@ -48,45 +50,58 @@ def statistics(maps: Maps) -> dict[str, Floats]:
         float64 ``(L,)`` each; NaN where the energy is 0 or the map is not finite (``peak`` and ``positive_share``
         only need a finite map, not all zeros for the latter).
     """
-    maps = maps.astype(np.float64)
-    maps = np.where(np.isfinite(maps).all(axis=(1, 2), keepdims=True), maps, np.nan)
+    found = _statistics(maps.astype(np.float64))
+    return dict(zip(_NAMES, found.T, strict=True))
+
+
+_NAMES = (
+    "entropy", "area", "centroid_x", "centroid_y", "peak_x", "peak_y", "peak", "positive_share", "border_share",
+    "corner_share",
+)  # fmt: skip
+
+
+@compiled.function
+def _statistics(maps: Floats) -> Floats:
+    """`_NAMES` of each map, float64 ``(L, 10)``."""
     count, height, width = maps.shape
-    evidence = np.maximum(maps, 0)
-    total = evidence.sum(axis=(1, 2))
-    share = evidence / np.where(total > 0, total, np.nan)[:, None, None]
-    x, y = (np.arange(width) + 0.5) / width, (np.arange(height) + 0.5) / height
-    peak_row, peak_column = np.divmod(np.argmax(maps.reshape(count, -1), axis=1), width)
-    missing = np.where(np.isnan(share[:, 0, 0]), np.nan, 0.0)
-    peak = maps.max(axis=(1, 2))
-    magnitude = np.abs(maps).sum(axis=(1, 2))
-    return {
-        "entropy": -np.where(share > 0, share * np.log(np.where(share > 0, share, 1)), share * 0).sum(axis=(1, 2)),
-        "area": (evidence >= peak[:, None, None] / 2).mean(axis=(1, 2)) + missing,
-        "centroid_x": (share.sum(axis=1) * x).sum(axis=1),
-        "centroid_y": (share.sum(axis=2) * y).sum(axis=1),
-        "peak_x": x[peak_column] + missing,
-        "peak_y": y[peak_row] + missing,
-        "peak": peak,
-        "positive_share": total / np.where(magnitude > 0, magnitude, np.nan),
-        "border_share": (share * _ring(height, width)).sum(axis=(1, 2)),
-        "corner_share": (share * _corners(height, width)).sum(axis=(1, 2)),
-    }
-
-
-def _ring(height: int, width: int) -> npt.NDArray[np.bool_]:
-    ring = np.ones((height, width), dtype=bool)
-    ring[1:-1, 1:-1] = False
-    return ring
-
-
-def _corners(height: int, width: int) -> npt.NDArray[np.bool_]:
-    def ends(length: int) -> npt.NDArray[np.bool_]:
-        cell = np.arange(length)
-        size = max(1, length // 4)
-        outer: npt.NDArray[np.bool_] = np.minimum(cell, length - 1 - cell) < size
-        return outer
-
-    return ends(height)[:, None] & ends(width)[None, :]
+    found = np.full((count, 10), np.nan)
+    block_rows, block_columns = max(1, height // 4), max(1, width // 4)
+    for number in range(count):
+        one = maps[number]
+        if not np.isfinite(one).all():
+            continue
+        total, magnitude, place = 0.0, 0.0, 0
+        peak = one[0, 0]
+        for y in range(height):
+            for x in range(width):
+                value = one[y, x]
+                total += max(value, 0.0)
+                magnitude += abs(value)
+                if value > peak:
+                    peak, place = value, y * width + x
+        found[number, 6] = peak
+        if magnitude > 0:
+            found[number, 7] = total / magnitude
+        if total <= 0:
+            continue
+        entropy, area, mean_x, mean_y, border, corner = 0.0, 0, 0.0, 0.0, 0.0, 0.0
+        for y in range(height):
+            for x in range(width):
+                share = max(one[y, x], 0.0) / total
+                if share > 0:
+                    entropy -= share * np.log(share)
+                area += max(one[y, x], 0.0) >= peak / 2
+                mean_x += share * (x + 0.5) / width
+                mean_y += share * (y + 0.5) / height
+                if min(y, height - 1 - y) == 0 or min(x, width - 1 - x) == 0:
+                    border += share
+                if min(y, height - 1 - y) < block_rows and min(x, width - 1 - x) < block_columns:
+                    corner += share
+        found[number, 0], found[number, 1] = entropy, area / (height * width)
+        found[number, 2], found[number, 3] = mean_x, mean_y
+        found[number, 4], found[number, 5] = (place % width + 0.5) / width, (place // width + 0.5) / height
+        found[number, 8], found[number, 9] = border, corner
+    return found
 
 
 def health(maps: Maps) -> tuple[tuple[str, ...], ...]:
@@ -94,24 +109,37 @@ def health(maps: Maps) -> tuple[tuple[str, ...], ...]:
 
     A map with the flag ``nan`` has no other.
     """
-    return tuple(_flags(one) for one in maps)
+    names = tuple(HEALTH_FLAGS)
+    sick = _sick(maps.astype(np.float64))
+    return tuple(tuple(names[i] for i in np.flatnonzero(flags)) if flags.any() else () for flags in sick)
 
 
-def _flags(raw: Maps) -> tuple[str, ...]:
-    if not np.isfinite(raw).all():
-        return ("nan",)
-    evidence = np.maximum(raw, 0).astype(np.float64)
-    peak, total = evidence.max(), evidence.sum()
-    flags = []
-    if raw.max() == raw.min():
-        flags.append("constant")
-    if peak == 0:
-        return (*flags, "blank")
-    if "constant" not in flags and (evidence >= SATURATED_LEVEL * peak).mean() >= SATURATED_SHARE:
-        flags.append("saturated")
-    if raw.size > 1 and peak / total >= SINGLE_CELL_SHARE:
-        flags.append("single_cell")
-    inner = ~_ring(*raw.shape)
-    if inner.any() and evidence[inner].sum() / total < LOCKED_DENSITY * inner.mean():
-        flags.append("edge_locked")
-    return tuple(flags)
+@compiled.function
+def _sick(maps: Floats) -> npt.NDArray[np.bool_]:
+    """Which of `HEALTH_FLAGS` each map has, bool ``(L, flags)``."""
+    count, height, width = maps.shape
+    found = np.zeros((count, 6), np.bool_)
+    for number in range(count):
+        one = maps[number]
+        if not np.isfinite(one).all():
+            found[number, 0] = True
+            continue
+        peak, total = max(one.max(), 0.0), 0.0
+        found[number, 1] = one.max() == one.min()
+        found[number, 2] = peak == 0
+        if peak == 0:
+            continue
+        near_peak, inner, inner_cells = 0, 0.0, 0
+        for y in range(height):
+            for x in range(width):
+                value = max(one[y, x], 0.0)
+                total += value
+                near_peak += value >= SATURATED_LEVEL * peak
+                if 0 < y < height - 1 and 0 < x < width - 1:
+                    inner += value
+                    inner_cells += 1
+        cells = height * width
+        found[number, 3] = not found[number, 1] and near_peak >= SATURATED_SHARE * cells
+        found[number, 4] = cells > 1 and peak / total >= SINGLE_CELL_SHARE
+        found[number, 5] = inner_cells > 0 and inner / total < LOCKED_DENSITY * (inner_cells / cells)
+    return found

@@ -8,11 +8,13 @@ Zhang et al., IJCV 2018, arXiv:1608.00507; disc, ties and the rule for difficult
 
 from __future__ import annotations
 
+import functools
+import math
+
 import numpy as np
 import numpy.typing as npt
 
 from transforms.methods import heatmaps
-from transforms.metrics import boxes
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -20,34 +22,22 @@ Bools = npt.NDArray[np.bool_]
 _ROUNDING = 1e-6
 
 
-def first_maximum(values: npt.NDArray[np.floating]) -> tuple[int, int]:
-    """Column and row of the first maximum, row by row; NaN never is one.
-
-    Raises:
-        ValueError: if every value is NaN.
-    """
-    row, column = divmod(int(np.nanargmax(values)), values.shape[1])
-    return column, row
-
-
 def point(raw: npt.NDArray[np.floating], view: heatmaps.View, width: int, height: int) -> tuple[int, int]:
     """The pixel ``(x, y)`` of the original image where the map is strongest.
 
-    That is the first maximum of `heatmaps.to_image_frame`, but only pixels that can hold it are computed: a pixel is a
-    mean of the cells around it, so it cannot exceed a known pixel unless one of its cells does.
+    That is the first maximum, row by row, of `heatmaps.to_image_frame`, but only pixels that can hold it are computed:
+    a pixel is a mean of the cells around it, so it cannot exceed a known pixel unless one of its cells does.
 
     Args:
         raw: ``(h, w)``, finite.
         view: part of the original image that the map covers.
         width, height: of the original image.
     """
-    down, across = heatmaps.bilinear_weights(raw.shape, view, width, height)
-    rows, columns = np.flatnonzero(~np.isnan(down[:, 0])), np.flatnonzero(~np.isnan(across[:, 0]))
+    (down, rows), (across, columns) = _seen(raw.shape, view, width, height)
     if not len(rows) or not len(columns):
         raise ValueError(f"view {view} shows nothing of the image of {width} x {height} pixels")
     if raw.max() == raw.min():
         return int(columns[0]), int(rows[0])
-    down, across = down[rows], across[columns]
     peak_row, peak_column = divmod(int(np.argmax(raw)), raw.shape[1])
     known = down[np.argmax(down[:, peak_row])] @ raw @ across[np.argmax(across[:, peak_column])]
     cells = raw >= known - _ROUNDING * np.abs(raw).max()
@@ -55,13 +45,24 @@ def point(raw: npt.NDArray[np.floating], view: heatmaps.View, width: int, height
     near_columns = np.flatnonzero(across[:, cells.any(axis=0)].any(axis=1))
     values = down[near_rows] @ raw @ across[near_columns].T
     # Sums that differ only by rounding are ties: they are equal in float32.
-    x, y = first_maximum(values.astype(np.float32))
+    y, x = divmod(int(np.argmax(values.astype(np.float32))), values.shape[1])
     return int(columns[near_columns[x]]), int(rows[near_rows[y]])
+
+
+@functools.lru_cache(maxsize=64)
+def _seen(
+    cells: tuple[int, ...], view: heatmaps.View, width: int, height: int
+) -> tuple[tuple[heatmaps.Floats, npt.NDArray[np.intp]], ...]:
+    """`heatmaps.bilinear_weights` of the rows, and of the columns, that the map covers, and which those are."""
+    sides = heatmaps.bilinear_weights(cells, view, width, height)
+    seen = [np.flatnonzero(~np.isnan(side[:, 0])) for side in sides]
+    return tuple((side[which], which) for side, which in zip(sides, seen, strict=True))
 
 
 def hits_boxes(x: int, y: int, truths: Floats, tolerance_px: float) -> bool:
     """Whether a pixel of any filled box is nearer than the tolerance to pixel ``(x, y)``."""
-    for x0, y0, x1, y1 in boxes.pixel_ranges(truths).tolist():
+    for corners in truths.tolist():
+        x0, y0, x1, y1 = (math.ceil(edge - 0.5) for edge in corners)  # `boxes.pixel_ranges`
         if x1 > x0 and y1 > y0:
             dx, dy = x - min(max(x, x0), x1 - 1), y - min(max(y, y0), y1 - 1)
             if dx * dx + dy * dy < tolerance_px**2:

@@ -17,6 +17,7 @@ memory, and their bootstrap of a few dozen images says no more than Student's in
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
@@ -71,9 +72,12 @@ class _Means:
         self.squares = np.zeros(0)
         self.totals = np.zeros((0, 1 + replicates))
         self.weights = np.zeros((0, 1 + replicates))
+        self._latest: tuple[tuple[str, ...], list[int] | slice] = ((), [])
 
     def positions(self, names: tuple[str, ...]) -> list[int] | slice:
         """Where the sums of `names` are; a slice, which is cheaper, where they lie side by side."""
+        if names == self._latest[0]:  # one image after another has the same values
+            return self._latest[1]
         new = [name for name in names if name not in self.names]
         if new:
             self.names.update({name: len(self.names) + i for i, name in enumerate(new)})
@@ -81,9 +85,10 @@ class _Means:
             self.squares = np.append(self.squares, np.zeros(len(new)))
             room = np.zeros((len(new), self.totals.shape[1]))
             self.totals, self.weights = np.append(self.totals, room, axis=0), np.append(self.weights, room, axis=0)
-        where = [self.names[name] for name in names]
-        if where and where == list(range(where[0], where[0] + len(where))):
-            return slice(where[0], where[0] + len(where))
+        listed = [self.names[name] for name in names]
+        beside = bool(listed) and listed == list(range(listed[0], listed[0] + len(listed)))
+        where = slice(listed[0], listed[0] + len(listed)) if beside else listed
+        self._latest = names, where
         return where
 
     def add(self, values: Mapping[str, float], weights: Floats) -> None:
@@ -147,17 +152,22 @@ class MetricState:
             curves: name -> values at equal steps from 0 to 1; one with a NaN is left out.
         """
         self.images += 1
-        drawn = intervals.poisson_weights(image_id, self.replicates)
-        weights = np.concatenate([[1.0], drawn])
+        weights = _weights(image_id, self.replicates)
         self._means.add({name: value for name, value in evidence.values.items() if math.isfinite(value)}, weights)
-        if math.isfinite(evidence.values.get("pointing_hit", math.nan)):
-            tally = self._classes.setdefault(evidence.class_id, np.zeros((2, 1 + self.replicates), np.int64))
-            tally += np.outer([evidence.values["pointing_hit"], 1], weights).astype(np.int64)
+        hit = evidence.values.get("pointing_hit", math.nan)
+        if math.isfinite(hit):
+            tally = self._classes.get(evidence.class_id)
+            if tally is None:
+                tally = self._classes[evidence.class_id] = np.zeros((2, 1 + self.replicates), np.int64)
+            whole = weights.astype(np.int64)
+            tally[1] += whole
+            if hit:
+                tally[0] += whole
         if evidence.box_hits is not None:
             self.boxes += 1
             self._box_hits = _added(self._box_hits, evidence.box_hits, self.boxes)
         if evidence.pixels is not None:
-            self._add_pixels(evidence.pixels, drawn)
+            self._add_pixels(evidence.pixels, intervals.poisson_weights(image_id, self.replicates))
         for name, values in (curves or {}).items():
             if np.isfinite(values).all():
                 self._add_curve(name, 1, values)
@@ -319,6 +329,14 @@ _PIXEL_NUMBERS: dict[str, Callable[[npt.NDArray[np.integer]], Floats]] = {
     "best_mask_f1": lambda counts: pixel_precision_recall.iou_f1(counts)[1].max(axis=-1),
 }
 """Numbers of histograms ``(..., 2, bins)``; NaN without object pixels."""
+
+
+@functools.lru_cache(maxsize=64)
+def _weights(image_id: str, replicates: int) -> Floats:
+    """1, and the weight of an image in each replicate; float64 ``(1 + replicates,)``, read-only."""
+    weights = np.concatenate([[1.0], intervals.poisson_weights(image_id, replicates)])
+    weights.setflags(write=False)
+    return weights
 
 
 def _coarse(pixels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
