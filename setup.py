@@ -31,7 +31,11 @@ REQUIRES = [
 ]
 
 TEST = [
+    "boto3>=1.28",  # Beam's S3 file system; 1.28 is the first to heed AWS_ENDPOINT_URL
+    "flask>=3.0",  # moto's server; its extra "server" asks for 40 packages of other services
+    "flask-cors>=4.0",
     "hypothesis>=6.100",  # any split and merge order
+    "moto[s3]>=5.0",  # an S3 server on loopback
     "mypy>=1.10",
     "pandas>=2.1",  # a reader of the tables
     "polars>=1.0",  # a reader of the tables
@@ -56,7 +60,7 @@ setuptools.setup(
         "test": TEST,
         "bench": ["tf-keras-vis>=0.8.7"],  # a library to compare speed with
         "gcp": ["apache-beam[gcp]>=2.77"],  # Google Cloud Storage and Dataflow
-        "aws": ["apache-beam[aws]>=2.77"],  # S3
+        "aws": ["apache-beam[aws]>=2.77", "boto3>=1.28"],  # S3
     },
     entry_points={
         "console_scripts": [

@@ -1,17 +1,14 @@
 from __future__ import annotations
 
-import importlib.util
 import os
 import pathlib
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 
+import boto3
 import pytest
 
-from tests import counted_files
+from tests import counted_files, s3_server
 from transforms import model_files
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -93,46 +90,18 @@ def test_missing_file_is_named(tmp_path, machine):
         model_files.local_copy(f"counted://{tmp_path / 'none.keras'}")
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("moto") is None or importlib.util.find_spec("boto3") is None,
-    reason="needs an S3 emulator: pip install 'moto[server]' '.[aws]'",
-)
 def test_model_on_s3_is_fetched_once_per_machine(tmp_path, machine):
     """Against moto's server on loopback, through Beam's own S3 file system."""
-    import boto3
-
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
-    url = f"http://localhost:{port}"
-    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
     log = tmp_path / "server.log"
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-p", str(port)], stdout=log.open("wb"), stderr=subprocess.STDOUT
-    )
-    try:
-        _wait_for(url)
+    with s3_server.running(log) as url:
         client = boto3.client(
             "s3", endpoint_url=url, aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1"
         )
         client.create_bucket(Bucket="models")
         content = os.urandom(2_000_000)
         client.put_object(Bucket="models", Key="audit/model.keras", Body=content)
-        copies = _copies("s3://models/audit/model.keras", f"--s3_endpoint_url={url}", **keys)
-    finally:
-        server.terminate()
-        server.wait(timeout=10)
+        copies = _copies("s3://models/audit/model.keras", f"--s3_endpoint_url={url}", **s3_server.KEYS)
     assert len(set(copies)) == 1 and pathlib.Path(copies[0]).read_bytes() == content
     # Every process looks at the object (HEAD, list); its bytes travel once, however many ranges they are read in.
     ranges = [line for line in log.read_text().splitlines() if "GET /models/audit/model.keras" in line]
     assert 1 <= len(ranges) < PROCESSES
-
-
-def _wait_for(url: str) -> None:
-    for _ in range(100):
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.2)
-    raise AssertionError(f"nothing answers at {url}")
