@@ -70,7 +70,7 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
         findings.problems.append(f"none of the first {len(examples) + len(letters)} records can be explained")
     else:
         seconds, results = _explain(engine, good)
-        _write_methods(spec, engine.description, stream)
+        _write_methods(spec, engine, stream)
         _write_records(good, results, names, stream)
         _judge_maps(spec, {str(target) for target in planned.engine_spec.targets}, results, findings, stream)
         _write_estimate(planned, engine.description, shards, good, seconds / len(good), stream)
@@ -174,10 +174,11 @@ def _explain(
     return time.monotonic() - started, results
 
 
-def _write_methods(spec: engines.EngineSpec, about: exposure.ModelDescription, stream: TextIO) -> None:
+def _write_methods(spec: engines.EngineSpec, engine: engines.Engine, stream: TextIO) -> None:
+    about = engine.description
     channels, classes = about.layer.shape[-1] or 0, about.classes
     for method in spec.methods:
-        cost = _cost(method, channels, classes)
+        cost = _cost(method, channels, classes, engine.model.head_is_affine)
         options = ", ".join(f"{k}={v}" for k, v in method.options)
         stream.write(
             f"method   {method.label}: {cost.forward:g} forward passes and {cost.head:g} passes of the head beyond the "
@@ -185,8 +186,11 @@ def _write_methods(spec: engines.EngineSpec, about: exposure.ModelDescription, s
         )
 
 
-def _cost(method: engines.MethodSpec, channels: int, classes: int) -> registry.Cost:
-    own = registry.get(method.method).cost(channels, classes, dict(method.options))
+def _cost(method: engines.MethodSpec, channels: int, classes: int, affine: bool) -> registry.Cost:
+    known = registry.get(method.method)
+    own = known.cost(channels, classes, dict(method.options))
+    if affine and known.affine_cost is not None:
+        own = known.affine_cost
     if method.wrapper is None:
         return own
     times = registry.get_wrapper(method.wrapper).cost(channels, classes, dict(method.wrapper_options)).forward
@@ -255,7 +259,7 @@ def _write_estimate(
     records_total = _record_count(planned, shards)
     layer = about.layer
     spec = planned.engine_spec
-    cost = [_cost(m, layer.shape[-1] or 0, about.classes) for m in spec.methods]
+    cost = [_cost(m, layer.shape[-1] or 0, about.classes, affine=False) for m in spec.methods]
     passes = 1 + sum(c.forward * m.sample for c, m in zip(cost, spec.methods, strict=True))
     targets = len(spec.targets)
     cell_bytes = 2 if planned.settings.output.heatmap_dtype == "int16" else 4

@@ -39,6 +39,15 @@ def test_says_what_a_run_would_do(pattern, tmp_path):
     assert not (tmp_path / "run").exists()  # a check writes nothing
 
 
+@pytest.mark.parametrize(("layer", "passes"), [("last_act", 3), ("act2", 12)])
+def test_ablation_cam_is_one_pass_and_a_gradient_where_the_head_is_linear(pattern, tmp_path, layer, passes):
+    settings = small_runs.settings(pattern, tmp_path / "run").as_dict()
+    settings["explain"]["methods"], settings["model"]["target_layer"] = ["ablation_cam"], layer
+    good, text = said_of(config.RunConfig.model_validate(settings))
+    assert good
+    assert f"method   ablation_cam: 0 forward passes and {passes} passes of the head beyond the shared one" in text
+
+
 def test_a_blank_layer_is_found_before_the_run(pattern, tmp_path):
     """Behind a ReLU of values that are never positive every map is blank."""
     settings = small_runs.settings(pattern, tmp_path / "run").as_dict()

@@ -74,21 +74,23 @@ def _ablation_cam(name: str, source: engine.loading.ModelSource, layer: str, rou
     activations = tf.function(lambda x: ours.model.expose(x)[1][0], autograph=False)(inputs)
     head = tf.function(ours.model.head, autograph=False)
     passes = int(np.any(activations.numpy() != 0, axis=(1, 2)).sum())
-    inputs_of_head = tf.concat([inputs] * (_HEAD_BATCH // count), axis=0)
-    ablated = tf.concat([activations] * (_HEAD_BATCH // count), axis=0)
+    steps = -(-passes // _HEAD_BATCH)
+    rows = -(-passes // steps)  # batches as equal as ours
+    inputs_of_head = tf.concat([inputs] * rows, axis=0)[:rows]
+    ablated = tf.concat([activations] * rows, axis=0)[:rows]
     bypass = tf.function(ours.model.bypass, autograph=False)(inputs_of_head)
 
     def reference() -> None:
         forward(inputs).numpy()
-        for _ in range(-(-passes // _HEAD_BATCH)):
+        for _ in range(steps):
             head(inputs_of_head, ablated, bypass).numpy()
 
     return figures.cost(
         f"Ablation-CAM over a pass for each channel, {name}, {ours.model.layer}",
         figures.alternate(lambda: ours.explain(images, [()] * count, {}), reference, rounds),
         PASSES_GOAL,
-        f"{count} images, {passes} channels and the shared pass, over as many bare passes of the head in batches of "
-        f"{_HEAD_BATCH}; ours {'by arithmetic' if ours.model.head_is_affine else 'as many'}; {models.device()}",
+        f"{count} images, {passes} channels and the shared pass, over as many bare passes of the head in {steps} "
+        f"batches of {rows}; ours {'by arithmetic' if ours.model.head_is_affine else 'as many'}; {models.device()}",
         work=passes,
         unit="head_passes",
     )

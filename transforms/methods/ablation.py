@@ -80,26 +80,36 @@ def ablated_logits(
 ) -> tf.Tensor:
     """float32 (B, K, L): the logit of each explained class with channel k of the target layer set to 0.
 
-    What by-passes the target layer (a skip connection, a class token) is computed once for each image.
+    What by-passes the target layer (a skip connection, a class token) is computed once for each image. A batch of the
+    head has channels of one image: its activations are copied once, and not gathered first.
     """
-    batch, channels = tf.shape(activations)[0], activations.shape[-1]
-    alive = tf.reduce_any(activations != 0.0, axis=(1, 2))
-    bypass = model.bypass(inputs)
-    pairs = tf.cast(tf.where(alive), tf.int32)
-    needed = tf.shape(pairs)[0]
-    # At least one pair is run; a list that is exactly full takes no batch more.
-    pairs = tf.concat((pairs, tf.zeros((1, 2), tf.int32)), axis=0)
+    channels, bypass = activations.shape[-1], model.bypass(inputs)
+    row_shape = (class_ids.shape[1],)
 
-    def chunk(numbers: tf.Tensor) -> tf.Tensor:
-        pair = tf.gather(pairs, numbers)
-        image, channel = pair[:, 0], pair[:, 1]
-        kept = 1.0 - tf.one_hot(channel, channels)
-        ablated = tf.gather(activations, image) * kept[:, None, None, :]
-        aside = None if bypass is None else tf.gather(bypass, image)
-        outputs = model.head(tf.gather(inputs, image), ablated, aside)
-        return tf.gather(outputs, tf.gather(class_ids, image), batch_dims=1)
+    def of_image(number: tf.Tensor) -> tf.Tensor:
+        image, maps, classes = (tf.gather(t, number) for t in (inputs, activations, class_ids))
+        aside = None if bypass is None else tf.gather(bypass, number)
+        unchanged = tf.gather(tf.gather(logits, number), classes, batch_dims=1)
+        alive = tf.where(tf.reduce_any(maps != 0.0, axis=(0, 1, 2)))[:, 0]
+        needed = tf.size(alive, tf.int32)
+        # At least one channel is run; what it gives is dropped.
+        listed = tf.concat((alive, [0]), axis=0)
 
-    found = tensor_maps.in_chunks(chunk, tf.maximum(needed, 1), batch_size, (class_ids.shape[1],))
-    table = tf.scatter_nd(pairs[:needed], found[:needed], (batch, channels, class_ids.shape[1]))
-    unchanged = tf.gather(logits, class_ids, batch_dims=1)[:, None, :]
-    return tf.where(alive[..., None], table, unchanged)
+        def chunk(places: tf.Tensor) -> tf.Tensor:
+            copies = tf.zeros_like(places)
+            kept = 1.0 - tf.one_hot(tf.gather(listed, places), channels)
+            outputs = model.head(
+                tf.gather(image, copies),
+                maps * kept[:, None, None, :],
+                None if aside is None else tf.gather(aside, copies),
+            )
+            return tf.gather(outputs, classes[0], axis=1)
+
+        total = tf.maximum(needed, 1)
+        # Batches as equal as they can be: those of a loop have one size.
+        steps = (total + batch_size - 1) // batch_size
+        found = tensor_maps.in_chunks(chunk, total, (total + steps - 1) // steps, row_shape)
+        table = tf.tile(unchanged, (channels, 1))
+        return tf.tensor_scatter_nd_update(table, alive[:, None], found[:needed])[None]
+
+    return tensor_maps.in_chunks(of_image, tf.shape(activations)[0], 1, (channels, *row_shape))

@@ -228,6 +228,7 @@ _MANY_PASS = (
         summary="Channels weighted by the relative drop of the score without them.",
         paper="Desai and Ramaswamy, WACV 2020",
         needs=("head",),
+        affine_cost=method.Cost(0.0, 3.0),
     ),
 )
 

@@ -127,6 +127,7 @@ class Method:
         paper: where the formula comes from.
         options: its options by name.
         needs: keys of `NEEDS`.
+        affine_cost: of one image where the head is an affine function of the target layer, if that is less.
     """
 
     name: str
@@ -139,6 +140,7 @@ class Method:
     paper: str
     options: collections.abc.Mapping[str, Option] = dataclasses.field(default_factory=dict)
     needs: tuple[str, ...] = ()
+    affine_cost: Cost | None = None
 
     @property
     def function(self) -> collections.abc.Callable[..., Any]:

@@ -93,7 +93,7 @@ def classes_last(maps: tf.Tensor) -> tf.Tensor:
 def in_chunks(
     function: collections.abc.Callable[[tf.Tensor], tf.Tensor],
     total: int | tf.Tensor,
-    chunk: int,
+    chunk: int | tf.Tensor,
     row_shape: collections.abc.Sequence[int | None],
 ) -> tf.Tensor:
     """Rows ``function(0..total-1)``, at most `chunk` rows at a time, by one traced body run strictly in sequence.
