@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -9,6 +10,7 @@ import pathlib
 import boto3
 import botocore.loaders
 import botocore.session
+import numpy as np
 import pytest
 import yaml
 from apache_beam.io import filesystems
@@ -16,8 +18,8 @@ from apache_beam.options import pipeline_options
 from pyarrow import parquet as pq
 
 from pipeline import cli, remote_files, run_directory, runners
-from tests import keras_models, s3_server, small_runs
-from transforms import read
+from tests import engine_specs, keras_models, s3_server, small_runs
+from transforms import explain, read
 
 BUCKET = "audit"
 
@@ -198,6 +200,20 @@ def test_run_whose_workers_would_write_elsewhere_is_refused(s3, tmp_path, capsys
     assert cli.main(["run", path]) == cli.USAGE
     assert "Beam cannot write there: it sees nothing there" in capsys.readouterr().err
     assert run_directory.RunDirectory("s3://audit/runs/x").read_manifest(finished=False)["status"] == "failed"
+
+
+def test_weights_on_s3_are_read_as_what_they_are(s3, tmp_path):
+    """Keras reads ``.weights.h5`` and ``.h5`` by two formats, so the local copy must keep the whole ending."""
+    model = keras_models.small_factory()
+    model.set_weights([weights + 1 for weights in model.get_weights()])
+    model.save_weights(tmp_path / "a.weights.h5")
+    s3.upload_file(str(tmp_path / "a.weights.h5"), BUCKET, "models/a.weights.h5")
+    filesystems.FileSystems.set_options(pipeline_options.PipelineOptions([]))
+    spec = engine_specs.spec(engine_specs.factory("small_factory"), engine_specs.method("grad_cam"))
+    source = dataclasses.replace(spec.model, weights="s3://audit/models/a.weights.h5")
+    engine, _ = explain.acquire_engine(dataclasses.replace(spec, model=source))
+    for mine, yours in zip(engine.model.keras_model.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, yours)
 
 
 def test_sizes_of_many_shards_are_one_question(s3, monkeypatch):

@@ -37,7 +37,8 @@ def local_copy(path: str) -> str:
     metadata = matched.metadata_list[0]
     version = f"{path}\n{metadata.size_in_bytes}\n{metadata.last_updated_in_seconds}"
     folder = _cache_folder()
-    name = hashlib.sha256(version.encode()).hexdigest()[:32] + pathlib.PurePosixPath(path).suffix
+    # With the name's whole end: Keras reads x.weights.h5 otherwise than x.h5.
+    name = f"{hashlib.sha256(version.encode()).hexdigest()[:32]}-{pathlib.PurePosixPath(path).name[-100:]}"
     target = folder / name
     with _locked(folder / f"{name}.lock"):
         if not target.exists():
