@@ -25,7 +25,15 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from transforms.metrics import box_accuracy, intervals, localization, pixel_precision_recall, protocols, registry
+from transforms.metrics import (
+    box_accuracy,
+    compiled,
+    intervals,
+    localization,
+    pixel_precision_recall,
+    protocols,
+    registry,
+)
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.unsignedinteger]
@@ -72,10 +80,10 @@ class _Means:
         self.squares = np.zeros(0)
         self.totals = np.zeros((0, 1 + replicates))
         self.weights = np.zeros((0, 1 + replicates))
-        self._latest: tuple[tuple[str, ...], list[int] | slice] = ((), [])
+        self._latest: tuple[tuple[str, ...], npt.NDArray[np.int64]] = ((), np.zeros(0, np.int64))
 
-    def positions(self, names: tuple[str, ...]) -> list[int] | slice:
-        """Where the sums of `names` are; a slice, which is cheaper, where they lie side by side."""
+    def positions(self, names: tuple[str, ...]) -> npt.NDArray[np.int64]:
+        """Where the sums of `names` are."""
         if names == self._latest[0]:  # one image after another has the same values
             return self._latest[1]
         new = [name for name in names if name not in self.names]
@@ -85,19 +93,14 @@ class _Means:
             self.squares = np.append(self.squares, np.zeros(len(new)))
             room = np.zeros((len(new), self.totals.shape[1]))
             self.totals, self.weights = np.append(self.totals, room, axis=0), np.append(self.weights, room, axis=0)
-        listed = [self.names[name] for name in names]
-        beside = bool(listed) and listed == list(range(listed[0], listed[0] + len(listed)))
-        where = slice(listed[0], listed[0] + len(listed)) if beside else listed
+        where = np.array([self.names[name] for name in names], np.int64)
         self._latest = names, where
         return where
 
     def add(self, values: Mapping[str, float], weights: Floats) -> None:
         where = self.positions(tuple(values))
         numbers = np.fromiter(values.values(), np.float64, len(values))
-        self.n[where] += 1
-        self.squares[where] += numbers * numbers
-        self.totals[where] += numbers[:, None] * weights
-        self.weights[where] += weights
+        _add_weighted(self.n, self.squares, self.totals, self.weights, where, numbers, weights)
 
     def absorb(self, other: _Means) -> None:
         where = self.positions(tuple(other.names))
@@ -117,6 +120,41 @@ class _Means:
             else:
                 bounds = intervals.student(total, float(self.squares[i]), n)
             yield SummaryRow(registry.dataset_name(name), total / n, n, *bounds)
+
+
+@compiled.function
+def _add_weighted(
+    n: npt.NDArray[np.int64],
+    squares: Floats,
+    totals: Floats,
+    weights: Floats,
+    where: npt.NDArray[np.int64],
+    numbers: Floats,
+    drawn: Floats,
+) -> None:
+    """Add `numbers` to the rows `where` of the sums of `_Means`, with the weights `drawn` of one image."""
+    for i in range(len(where)):
+        row, number = where[i], numbers[i]
+        n[row] += 1
+        squares[row] += number * number
+        total, weight = totals[row], weights[row]
+        for j in range(len(drawn)):
+            total[j] += number * drawn[j]
+            weight[j] += drawn[j]
+
+
+@compiled.function
+def _add_replicates(
+    replicates: npt.NDArray[np.int64], drawn: npt.NDArray[np.uint8], counts: npt.NDArray[np.int64]
+) -> None:
+    """Add `counts` ``(bins,)`` to each of `replicates` ``(R, bins)``, as often as `drawn` ``(R,)`` says."""
+    for i in range(len(drawn)):
+        times = np.int64(drawn[i])
+        if times == 0:
+            continue
+        one = replicates[i]
+        for j in range(len(counts)):
+            one[j] += times * counts[j]
 
 
 class MetricState:
@@ -179,7 +217,7 @@ class MetricState:
             coarse = _coarse(pixels)
             if self._pixel_replicates is None:
                 self._pixel_replicates = np.zeros((self.replicates, *coarse.shape), np.int64)
-            self._pixel_replicates += drawn[:, None, None] * coarse
+            _add_replicates(self._pixel_replicates.reshape(self.replicates, -1), drawn, coarse.ravel())
 
     def _add_curve(self, name: str, n: int, total: Floats) -> None:
         before, values = self._curves.get(name, (0, np.zeros(len(total))))
@@ -341,6 +379,10 @@ def _weights(image_id: str, replicates: int) -> Floats:
 
 def _coarse(pixels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The histogram in `COARSE_BINS` bins and the one of score 1."""
-    bins = pixels.shape[1] - 1
+    return np.add.reduceat(pixels, _coarse_starts(pixels.shape[1] - 1), axis=1)
+
+
+@functools.lru_cache(maxsize=8)
+def _coarse_starts(bins: int) -> npt.NDArray[np.int64]:
     starts = np.unique((np.arange(COARSE_BINS) * bins) // COARSE_BINS)
-    return np.add.reduceat(pixels, np.append(starts, bins), axis=1)
+    return np.append(starts, bins)
