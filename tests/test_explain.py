@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import threading
 
 import numpy as np
@@ -35,6 +36,7 @@ class _Choosy(engines.Engine):
 
 def run_with(engine: engines.Engine, monkeypatch, examples: list[records.Example]):
     monkeypatch.setattr(explain, "acquire_engine", lambda spec: (engine, True))
+    monkeypatch.setattr(explain, "_THREADS", itertools.count())  # the first thread of a process has whole batches
     return beam_runs.collect(explain.Explain(engine.spec, 0, False, None), examples)
 
 
@@ -46,6 +48,21 @@ def test_memory_halves_the_batches_and_only_the_bad_image_is_lost(monkeypatch):
     assert [(d.image_id, d.stage, d.error_type) for d in lost] == [("i3", "explain", "model_failed")]
     assert engine.batches[:2] == [8, 4] and max(engine.batches[2:]) <= 2  # 8 and 4 do not fit, 2 does
     assert counters["images_explained"] == 7
+
+
+def test_threads_that_start_together_do_not_stay_together(monkeypatch):
+    """Their first batches are unlike: of 32, shares of 1 - 0.618 n modulo 1."""
+    assert [explain.first_batch(32, number) for number in range(5)] == [32, 12, 24, 5, 17]
+    assert [explain.first_batch(1, number) for number in range(5)] == [1] * 5
+    monkeypatch.setattr(explain, "_THREADS", itertools.count(1))
+    batching = explain._BatchFn(8)
+    batching.setup()
+    sizes = []
+    for bundle in (10, 8):
+        batching.start_bundle()
+        sizes += [len(batch) for i in range(bundle) for batch in batching.process(example(i))]
+        sizes += [len(rest.value) for rest in batching.finish_bundle()]
+    assert sizes == [3, 7, 8]
 
 
 def test_one_image_that_does_not_fit_stops_the_run(monkeypatch):

@@ -11,6 +11,8 @@ shared pass is run and only the other methods are computed.
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -100,13 +102,33 @@ class Explain(beam.PTransform):
         )
 
 
+_GOLDEN = (math.sqrt(5) - 1) / 2
+_THREADS = itertools.count()
+
+
+def first_batch(size: int, number: int) -> int:
+    """Size of the first batch of thread `number` of a process: `size` for thread 0, another share of it for each.
+
+    Threads that start together would decode together, wait for one another's Python together and leave the device idle
+    together. After first batches of unlike size one decodes while another computes. Multiples of the golden ratio keep
+    any few of them apart.
+    """
+    return max(1, round(size * (1 - number * _GOLDEN % 1)))
+
+
 @beam.typehints.with_output_types(list[records.Example])
 class _BatchFn(beam.DoFn):
-    """Examples to batches of `size`, the last of a bundle smaller; an example that needs no model is let by alone."""
+    """Examples to batches of `size`, the last of a bundle and the first of a thread (`first_batch`) smaller.
+
+    An example that needs no model is let by alone.
+    """
 
     def __init__(self, size: int) -> None:
-        self._size = size
+        self._size = self._next = size
         self._waiting: list[records.Example] = []
+
+    def setup(self) -> None:
+        self._next = first_batch(self._size, next(_THREADS))
 
     def start_bundle(self) -> None:
         self._waiting = []
@@ -116,9 +138,10 @@ class _BatchFn(beam.DoFn):
             yield [example]
             return
         self._waiting.append(example)
-        if len(self._waiting) == self._size:
+        if len(self._waiting) == self._next:
             yield self._waiting
             self._waiting = []
+            self._next = self._size
 
     def finish_bundle(self) -> Iterator[windowed_value.WindowedValue]:
         if self._waiting:
