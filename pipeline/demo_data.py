@@ -26,6 +26,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import logging
 import os
 import pathlib
 from collections.abc import Iterable, Iterator
@@ -245,13 +246,18 @@ def _write_tfds(folder: pathlib.Path, scenes: Iterable[demo_scenes.Scene], shard
 
 @contextlib.contextmanager
 def _quiet_tfds() -> Iterator[None]:
-    """Without progress bars, and without the words that a dataset is downloaded: nothing is."""
+    """Without progress bars, without the words that a dataset is downloaded: nothing is, and without warnings that the
+    folder that is about to be written is empty."""
     # TFDS has no getter for this setting; bars are shown unless somebody switched them off.
     tfds.display_progress_bar(enable=False)
+    logger = logging.getLogger("absl")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
+        logger.setLevel(before)
         tfds.display_progress_bar(enable=True)
 
 
