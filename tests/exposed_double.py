@@ -19,6 +19,7 @@ class ExposedDouble:
     """The interface the methods need, for a functional model without branches around its target layer."""
 
     head_is_affine = False
+    bypass_is_added = False
 
     def __init__(self, model: keras.Model, layer: str):
         self.keras_model = model

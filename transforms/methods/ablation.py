@@ -96,13 +96,15 @@ def ablated_logits(
         listed = tf.concat((alive, [0]), axis=0)
 
         def chunk(places: tf.Tensor) -> tf.Tensor:
-            copies = tf.zeros_like(places)
             kept = 1.0 - tf.one_hot(tf.gather(listed, places), channels)
-            outputs = model.head(
-                tf.gather(image, copies),
-                maps * kept[:, None, None, :],
-                None if aside is None else tf.gather(aside, copies),
-            )
+            ablated = maps * kept[:, None, None, :]
+            if model.bypass_is_added:  # one row of it serves all
+                outputs = model.head(image, ablated, aside)
+            else:
+                copies = tf.zeros_like(places)
+                outputs = model.head(
+                    tf.gather(image, copies), ablated, None if aside is None else tf.gather(aside, copies)
+                )
             return tf.gather(outputs, classes[0], axis=1)
 
         total = tf.maximum(needed, 1)

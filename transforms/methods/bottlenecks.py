@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+_BROADCASTING = {"Add", "AddV2", "Mul", "Sub"}
+
 
 def ancestors(tensor: tf.Tensor) -> set[tf.Operation]:
     """Every operation that `tensor` is computed from, its own included."""
@@ -37,3 +39,27 @@ def bottlenecks(source: tf.Tensor, target: tf.Tensor) -> dict[tf.Operation, bool
         found[op] = furthest <= place and not any(other.consumers() for other in op.outputs[1:])
         furthest = max(furthest, last_use.get(op, place))
     return found
+
+
+def meet_in_sums(aside: tf.Tensor, layer: tf.Tensor, target: tf.Tensor) -> bool:
+    """Whether what follows from `aside` meets what follows from `layer` only in sums, differences and products.
+
+    Then one row of `aside` serves any number of rows of `layer`: such operations repeat it without a copy. What is used
+    of `aside` on its way to `layer` does not count. True is certain.
+    """
+    needed = ancestors(target)
+    from_layer, from_aside = {layer.ref()}, {aside.ref()}
+    if aside is layer:
+        return False
+    for op in aside.graph.get_operations():
+        if op not in needed or op is layer.op or op is aside.op:
+            continue
+        after_layer = any(i.ref() in from_layer for i in op.inputs)
+        if any(i.ref() in from_aside for i in op.inputs):
+            if after_layer and op.type not in _BROADCASTING:
+                return False
+            if not after_layer:
+                from_aside.update(output.ref() for output in op.outputs)
+        if after_layer:
+            from_layer.update(output.ref() for output in op.outputs)
+    return True

@@ -86,6 +86,7 @@ class ExposedModel:
         keras_model: the loaded copy.
         lock: held while a layer's ``call`` is changed, that is, while a graph is traced.
         layer: path of the target layer.
+        bypass_is_added: whether one row of `bypass` serves any number of rows of the activations, in `head`.
         description: what was exposed.
     """
 
@@ -119,6 +120,7 @@ class ExposedModel:
         self._affine_after = probe.affine_after
         chosen = _resolve_layer(probe, layer)
         self.layer = chosen.name
+        self.bypass_is_added = _bypass_is_added(probe, chosen.name)
         self._binary = probe.classes == 1
         self.description = ModelDescription(
             layer=chosen,
@@ -289,6 +291,7 @@ class ExposedModel:
             found["spatial"] = spatial
             found["affine"] = _affine_after(spatial, calls, stripped, ancestors)
             found["bypassed_at"] = _bypassed_at(calls, bottlenecks.bottlenecks(inputs, stripped))
+            found["scores"] = stripped
             tokens = [c for c in spatial if c.output.shape.rank == 3][-_MAX_TOKEN_CANDIDATES:]
             found["gridless"] = _gridless(calls, ancestors, size)
             found["attention"] = [c for c in calls if isinstance(c.layer, _OPAQUE) and c.path in found["gridless"]]  # type: ignore[operator]
@@ -332,6 +335,8 @@ class ExposedModel:
             gridless=found["gridless"],  # type: ignore[arg-type]
             attention={c.path: c.output.shape[1] for c in found["attention"]},  # type: ignore[attr-defined]
             values=values.numpy(),
+            scores=found["scores"],  # type: ignore[arg-type]
+            calls=calls,
         )
 
 
@@ -358,6 +363,8 @@ class _Probe:
     gridless: dict[str, str]
     attention: dict[str, int]
     values: np.ndarray
+    scores: tf.Tensor
+    calls: list[_Call]
 
 
 def tokens_to_grid(tokens: tf.Tensor, height: int, width: int, prefix_tokens: int) -> tf.Tensor:
@@ -518,6 +525,15 @@ def _affine_after(spatial: list[_Call], calls: list[_Call], scores: tf.Tensor, n
     return {
         c.path for c in spatial if layers.count(id(c.layer)) == 1 and affine_heads.is_affine(c.output, scores, needed)
     }
+
+
+def _bypass_is_added(probe: _Probe, layer: str) -> bool:
+    """Whether one row of a layer's bypass serves any number of rows of its grid."""
+    bypass = probe.bypassed_at.get(layer)
+    grids, asides = ([c.output for c in probe.calls if c.path == path] for path in (layer, bypass))
+    if len(grids) != 1 or len(asides) != 1 or grids[0].shape.rank != 4:
+        return False
+    return bottlenecks.meet_in_sums(asides[0], grids[0], probe.scores)
 
 
 def _resolve_layer(probe: _Probe, layer: str) -> LayerOutput:
