@@ -226,11 +226,13 @@ class RunDirectory:
         return self.write_manifest({**manifest, "tables": tables}, "succeeded")
 
     def fail(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
-        """Remove temporary files and mark the run ``failed``; the manifest written.
+        """Remove temporary files and counts that nobody will take, and mark the run ``failed``; the manifest written.
 
         What it has explained stays in `UNFINISHED`, for a run that resumes it.
         """
         self.remove_temporary_files()
+        if self._exists(COUNTS):  # records were counted before a write failed
+            self._fs.delete_file(self._join(COUNTS))
         self._remove_incomplete()
         return self.write_manifest(manifest, "failed")
 

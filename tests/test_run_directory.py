@@ -107,9 +107,12 @@ def test_an_unfinished_run_is_not_read(run, end, why):
 
 
 def test_a_failed_run_keeps_what_is_known_of_it(run):
+    counts = pathlib.Path(run.path) / "counts.json"
+    counts.write_text("{}")  # made before a write failed; `heatbeam finish` would take them for a job that is done
     run.fail({"error": "boom"})
     assert run.read_manifest(finished=False)["error"] == "boom"
     assert "explanations/part-00000-of-00002.parquet" in tree(run.path)
+    assert not counts.exists()
 
 
 def test_a_run_whose_files_cannot_be_counted_does_not_finish(run):
