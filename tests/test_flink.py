@@ -156,6 +156,12 @@ def _when_half_done(journal: pathlib.Path, calls: int, action: Callable[[], None
     return watcher
 
 
+def _explaining(journal: pathlib.Path, cluster: flink_cluster.Cluster) -> list[int]:
+    """The workers that call the model. Others may be of a stage that is over: nobody misses those."""
+    callers = {int(pid) for word, pid, *_ in cluster_models.read_journal(journal) if word == "call"}
+    return [process for process in cluster.workers() if process in callers]
+
+
 def _restarts(cluster: flink_cluster.Cluster) -> int:
     """How often the newest job went back to its start."""
     newest = max(cluster.rest("jobs/overview")["jobs"], key=lambda job: job["start-time"])
@@ -167,7 +173,7 @@ def _run_disturbed(
 ) -> run_directory.RunDirectory:
     journal = tmp_path / "journal"
     configured = settings(data, tmp_path / "run", journal, 0.6, "flink")
-    watcher = _when_half_done(journal, 6, lambda: action(cluster.workers()))
+    watcher = _when_half_done(journal, 6, lambda: action(_explaining(journal, cluster)))
     finished = run.run(configured, [*cluster.options, "--parallelism=2"], io.StringIO()).directory
     watcher.join(timeout=5)
     assert not watcher.is_alive(), "the job ended before it could be disturbed"
