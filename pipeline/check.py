@@ -73,7 +73,7 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
         _write_methods(spec, engine, stream)
         _write_records(good, results, names, stream)
         _judge_maps(spec, {str(target) for target in planned.engine_spec.targets}, results, findings, stream)
-        _write_estimate(planned, engine.description, shards, good, seconds / len(good), stream)
+        _write_estimate(planned, engine, shards, good, seconds / len(good), stream)
     for warning in findings.warnings:
         stream.write(f"warning  {warning}\n")
     for problem in findings.problems:
@@ -175,10 +175,8 @@ def _explain(
 
 
 def _write_methods(spec: engines.EngineSpec, engine: engines.Engine, stream: TextIO) -> None:
-    about = engine.description
-    channels, classes = about.layer.shape[-1] or 0, about.classes
     for method in spec.methods:
-        cost = _cost(method, channels, classes, engine.model.head_is_affine)
+        cost = _cost(method, engine)
         options = ", ".join(f"{k}={v}" for k, v in method.options)
         stream.write(
             f"method   {method.label}: {cost.forward:g} forward passes and {cost.head:g} passes of the head beyond the "
@@ -186,10 +184,11 @@ def _write_methods(spec: engines.EngineSpec, engine: engines.Engine, stream: Tex
         )
 
 
-def _cost(method: engines.MethodSpec, channels: int, classes: int, affine: bool) -> registry.Cost:
+def _cost(method: engines.MethodSpec, engine: engines.Engine) -> registry.Cost:
     known = registry.get(method.method)
+    channels, classes = engine.description.layer.shape[-1] or 0, engine.description.classes
     own = known.cost(channels, classes, dict(method.options))
-    if affine and known.affine_cost is not None:
+    if engine.model.head_is_affine and known.affine_cost is not None:
         own = known.affine_cost
     if method.wrapper is None:
         return own
@@ -249,7 +248,7 @@ def _judge_maps(
 
 def _write_estimate(
     planned: plan.Plan,
-    about: exposure.ModelDescription,
+    engine: engines.Engine,
     shards: Sequence[read.Shard],
     examples: Sequence[records.Example],
     seconds_per_image: float,
@@ -257,9 +256,9 @@ def _write_estimate(
 ) -> None:
     """Passes, time and bytes of the full run, as far as a few records can tell."""
     records_total = _record_count(planned, shards)
-    layer = about.layer
+    layer = engine.description.layer
     spec = planned.engine_spec
-    cost = [_cost(m, layer.shape[-1] or 0, about.classes, affine=False) for m in spec.methods]
+    cost = [_cost(m, engine) for m in spec.methods]
     passes = 1 + sum(c.forward * m.sample for c, m in zip(cost, spec.methods, strict=True))
     targets = len(spec.targets)
     cell_bytes = 2 if planned.settings.output.heatmap_dtype == "int16" else 4

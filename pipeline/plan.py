@@ -9,7 +9,7 @@ from typing import Any
 
 from apache_beam.io import filesystems
 
-from pipeline import config
+from pipeline import config, remote_files
 from transforms import features, read, tfds_source
 from transforms.methods import batch_tuning, engine, exposure, loading, registry
 
@@ -129,7 +129,7 @@ def engine_spec(settings: config.RunConfig) -> engine.EngineSpec:
 
 def _absolute(path: str | None) -> str | None:
     """A local path from the root: workers have current folders of their own."""
-    return path if path is None or "://" in path else os.path.abspath(path)
+    return path if path is None or remote_files.is_remote(path) else os.path.abspath(path)
 
 
 def _method_spec(method: config.MethodConfig, seed: int) -> engine.MethodSpec:

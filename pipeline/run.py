@@ -129,6 +129,7 @@ def launch(settings: config.RunConfig, beam_options: Sequence[str]) -> run_direc
     return directory
 
 
+@runners.connected(())
 def finish(path: str) -> Result:
     """End a run that `launch` started and whose job is done: check its counts and mark it ``succeeded``.
 
@@ -138,12 +139,6 @@ def finish(path: str) -> Result:
     """
     directory = run_directory.RunDirectory(path)
     manifest = directory.read_manifest(finished=False)
-    with runners.connected(()):
-        return _finish(directory, manifest)
-
-
-def _finish(directory: run_directory.RunDirectory, manifest: dict[str, Any]) -> Result:
-    path = directory.path
     if manifest["status"] != "running":
         raise run_directory.RunDirectoryError(f"{path} has {manifest['status']}; only a running one can be finished")
     if not filesystems.FileSystems.exists(directory.path_of(run_directory.COUNTS)):

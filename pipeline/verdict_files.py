@@ -18,7 +18,7 @@ _SUITE = "heatbeam gate"
 def write_json(verdict: gate.Verdict, path: str | os.PathLike[str]) -> None:
     """The verdict as JSON."""
     text = json.dumps(gate.as_dict(verdict), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    _write(path, text.encode("utf-8", "replace"))
+    remote_files.write(path, text.encode("utf-8", "replace"))
 
 
 def write_junit(verdict: gate.Verdict, path: str | os.PathLike[str]) -> None:
@@ -45,7 +45,7 @@ def write_junit(verdict: gate.Verdict, path: str | os.PathLike[str]) -> None:
         else:
             ElementTree.SubElement(case, "system-out").text = _clean(check.message)
     ElementTree.indent(root)
-    _write(path, ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n")
+    remote_files.write(path, ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n")
 
 
 def grouped(verdict: gate.Verdict) -> list[tuple[str, bool, int, str]]:
@@ -89,7 +89,3 @@ def print_verdict(verdict: gate.Verdict, stream: TextIO) -> None:
 def _clean(text: str) -> str:
     """`text` without what XML 1.0 cannot hold."""
     return _NOT_XML.sub("\ufffd", text)
-
-
-def _write(path: str | os.PathLike[str], content: bytes) -> None:
-    remote_files.write(path, content)

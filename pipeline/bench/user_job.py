@@ -11,6 +11,7 @@ from pipeline import config, plan, runners
 from pipeline.bench import figures, models, settings, stages
 
 
+@runners.connected(())
 def measure(configured: config.RunConfig, options: settings.Options) -> list[figures.Figure]:
     """Each step over a bare forward pass of the model, per image.
 
@@ -22,11 +23,6 @@ def measure(configured: config.RunConfig, options: settings.Options) -> list[fig
         loading.ModelError: the model is not what the configuration says.
         ValueError: none of the first records can be explained.
     """
-    with runners.connected(()):
-        return _measure(configured, options)
-
-
-def _measure(configured: config.RunConfig, options: settings.Options) -> list[figures.Figure]:
     planned = plan.make(configured)
     rounds = 2 if options.quick else 5
     with tempfile.TemporaryDirectory(prefix="heatbeam-bench-") as folder:

@@ -107,10 +107,7 @@ def ablated_logits(
                 )
             return tf.gather(outputs, classes[0], axis=1)
 
-        total = tf.maximum(needed, 1)
-        # Batches as equal as they can be: those of a loop have one size.
-        steps = (total + batch_size - 1) // batch_size
-        found = tensor_maps.in_chunks(chunk, total, (total + steps - 1) // steps, row_shape)
+        found = tensor_maps.in_chunks(chunk, tf.maximum(needed, 1), batch_size, row_shape)
         table = tf.tile(unchanged, (channels, 1))
         return tf.tensor_scatter_nd_update(table, alive[:, None], found[:needed])[None]
 

@@ -47,19 +47,19 @@ def meet_in_sums(aside: tf.Tensor, layer: tf.Tensor, target: tf.Tensor) -> bool:
     Then one row of `aside` serves any number of rows of `layer`: such operations repeat it without a copy. What is used
     of `aside` on its way to `layer` does not count. True is certain.
     """
-    needed = ancestors(target)
-    from_layer, from_aside = {layer.ref()}, {aside.ref()}
     if aside is layer:
         return False
+    needed = ancestors(target)
+    from_layer, from_aside = {layer.ref()}, {aside.ref()}
     for op in aside.graph.get_operations():
         if op not in needed or op is layer.op or op is aside.op:
             continue
         after_layer = any(i.ref() in from_layer for i in op.inputs)
-        if any(i.ref() in from_aside for i in op.inputs):
-            if after_layer and op.type not in _BROADCASTING:
-                return False
-            if not after_layer:
-                from_aside.update(output.ref() for output in op.outputs)
+        after_aside = any(i.ref() in from_aside for i in op.inputs)
+        if after_layer and after_aside and op.type not in _BROADCASTING:
+            return False
         if after_layer:
             from_layer.update(output.ref() for output in op.outputs)
+        elif after_aside:
+            from_aside.update(output.ref() for output in op.outputs)
     return True

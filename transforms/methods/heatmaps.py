@@ -228,17 +228,32 @@ def heatmap(
     Returns:
         float ``size`` in [0, 1]; zeros for a constant map or one with a NaN.
     """
-    rectified = positive(raw) if rectify else raw
     if view is None or image_size is None:
-        return min_max(resize(rectified, size, interpolation))
-    if not np.isfinite(rectified).all():
-        return np.zeros(size, dtype=raw.dtype)
-    return of_placed(place(rectified, size, view, image_size, interpolation))
+        return min_max(resize(positive(raw) if rectify else raw, size, interpolation))
+    return placed_and_scaled(raw, size, view, image_size, rectify=rectify, interpolation=interpolation)[1]
 
 
-def of_placed(placed: Floats) -> Floats:
-    """The last step of `heatmap`: `min_max` of a map that `place` gave, where what the model did not see is 0."""
+def placed_and_scaled(
+    raw: Floats,
+    size: tuple[int, int],
+    view: View,
+    image_size: tuple[int, int],
+    *,
+    rectify: bool,
+    interpolation: Interpolation,
+) -> tuple[Floats, Floats]:
+    """A map on its own scale, as `place` gives it, and its `heatmap`, resized once for both.
+
+    Args:
+        raw, size, view, image_size, interpolation: as of `place`.
+        rectify: whether negative evidence is dropped first, for both.
+    """
+    shown = positive(raw) if rectify else raw
+    placed = place(shown, size, view, image_size, interpolation)
+    if not np.isfinite(shown).all():
+        return placed, np.zeros(size, dtype=raw.dtype)
+    seen = placed
     if np.isnan(placed.sum()):
         unseen = np.isnan(placed)
-        placed = np.where(unseen, placed[~unseen].min(initial=np.inf), placed)
-    return min_max(placed)
+        seen = np.where(unseen, placed[~unseen].min(initial=np.inf), placed)
+    return placed, min_max(seen)

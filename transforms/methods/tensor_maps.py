@@ -93,7 +93,7 @@ def classes_last(maps: tf.Tensor) -> tf.Tensor:
 def in_chunks(
     function: collections.abc.Callable[[tf.Tensor], tf.Tensor],
     total: int | tf.Tensor,
-    chunk: int | tf.Tensor,
+    chunk: int,
     row_shape: collections.abc.Sequence[int | None],
 ) -> tf.Tensor:
     """Rows ``function(0..total-1)``, at most `chunk` rows at a time, by one traced body run strictly in sequence.
@@ -109,9 +109,9 @@ def in_chunks(
         float32 (total, ...).
     """
     total = tf.convert_to_tensor(total, tf.int32)
-    # All calls of a loop have one size, so that convolutions are prepared once.
-    rows = tf.minimum(total, chunk)
-    steps = (total + rows - 1) // rows
+    # All calls of a loop have one size, so that convolutions are prepared once, and fill up as little as they can.
+    steps = (total + chunk - 1) // chunk
+    rows = (total + steps - 1) // steps
     results = tf.TensorArray(tf.float32, size=steps, element_shape=(None, *row_shape))
 
     def body(step: tf.Tensor, results: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:

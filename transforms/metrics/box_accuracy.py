@@ -180,15 +180,12 @@ def iou_at(ious: LevelIous, threshold: float) -> Floats:
 
 def box_hits(ious: LevelIous, values: Floats, limits: tuple[float, ...]) -> npt.NDArray[np.bool_]:
     """Whether the image is right: bool ``(2, limits, thresholds)``, first axis `SINGLE` and `MULTI`."""
-    hits: npt.NDArray[np.bool_] = _spread(ious.best, ious.peak, values, np.array(limits))
+    hits: npt.NDArray[np.bool_] = _spread(ious.best, levels(ious.peak, values), np.array(limits))
     return hits
 
 
 @compiled.function
-def _spread(best: Floats, peak: int, values: Floats, limits: Floats) -> npt.NDArray[np.bool_]:
-    at = np.empty(len(values), np.int64)
-    for i in range(len(values)):
-        at[i] = np.int64(values[i] * peak)  # `levels`
+def _spread(best: Floats, at: npt.NDArray[np.int64], limits: Floats) -> npt.NDArray[np.bool_]:
     hits = np.empty((len(best), len(limits), len(at)), np.bool_)
     right = np.empty(component_trees.LEVELS, np.bool_)
     for mode in range(len(best)):

@@ -233,8 +233,6 @@ def components_at(
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """Every 8-connected component of ``image > t`` for a few t: cheaper than all `components` for a handful.
 
-    Row by row, the runs of foreground pixels join those that they touch in the row above.
-
     Args:
         image: uint8 ``(H, W)``.
         levels: values of t, rising, each once.
@@ -244,64 +242,61 @@ def components_at(
         boxes as of `components`.
     """
     height, width = image.shape
-    most = (width + 1) // 2  # runs of a row
-    parent, boxes = np.empty(most * height, np.int32), np.empty((most * height, 5), np.int32)
-    runs, before = np.empty((most, 3), np.int32), np.empty((most, 3), np.int32)
     found_spans, found_boxes = np.empty((0, 2), np.int32), np.empty((0, 5), np.int32)
     left, top, right, bottom = 0, 0, width, height
     for level in levels:
-        count, above = 0, 0
-        for y in range(top, bottom):
-            row, here, near, x = image[y], 0, 0, left
-            while x < right:
-                if row[x] <= level:
-                    x += 1
-                    continue
-                start = x
-                while x < right and row[x] > level:
-                    x += 1
-                root = -1
-                while near < above and before[near, 1] < start:
-                    near += 1
-                other = near
-                while other < above and before[other, 0] <= x:
-                    root = _united(parent, boxes, root, _root(parent, before[other, 2]))
-                    other += 1
-                if root < 0:
-                    root = count
-                    parent[root] = root
-                    boxes[root, 0], boxes[root, 1], boxes[root, 2], boxes[root, 3] = start, y, x - 1, y
-                    boxes[root, 4] = y * width + start
-                    count += 1
-                else:
-                    boxes[root, 0], boxes[root, 2] = min(boxes[root, 0], start), max(boxes[root, 2], x - 1)
-                    boxes[root, 3] = y
-                runs[here, 0], runs[here, 1], runs[here, 2] = start, x, root
-                here += 1
-            runs, before, above = before, runs, here
-        whole = np.flatnonzero(parent[:count] == np.arange(count))
-        mine = boxes[whole]
-        if len(mine) == 0:
+        boxes = _boxes(_extents_above(image, level, left, top, right, bottom), width + 2)
+        if len(boxes) == 0:
             break  # and so is every higher level
-        left, top, right, bottom = mine[:, 0].min(), mine[:, 1].min(), mine[:, 2].max() + 1, mine[:, 3].max() + 1
-        spans = np.empty((len(mine), 2), np.int32)
+        left, top, right, bottom = boxes[:, 0].min(), boxes[:, 1].min(), boxes[:, 2].max() + 1, boxes[:, 3].max() + 1
+        spans = np.empty((len(boxes), 2), np.int32)
         spans[:, 0], spans[:, 1] = level, level + 1
-        found_spans, found_boxes = np.concatenate((found_spans, spans)), np.concatenate((found_boxes, mine))
+        found_spans, found_boxes = np.concatenate((found_spans, spans)), np.concatenate((found_boxes, boxes))
     return found_spans, found_boxes
 
 
 @compiled.function
-def _united(parent: npt.NDArray[np.int32], boxes: npt.NDArray[np.int32], root: int, other: int) -> int:
-    """The root of two components that touch; `root` may be -1, for none yet."""
-    if root < 0 or root == other:
-        return other
-    parent[other] = root
-    for i in (0, 1):
-        boxes[root, i] = min(boxes[root, i], boxes[other, i])
-    for i in (2, 3):
-        boxes[root, i] = max(boxes[root, i], boxes[other, i])
-    boxes[root, 4] = min(boxes[root, 4], boxes[other, 4])
-    return root
+def _extents_above(
+    image: npt.NDArray[np.uint8], level: int, left: int, top: int, right: int, bottom: int
+) -> npt.NDArray[np.int32]:
+    """Extents in the frame, as of `_grow`, of the components of ``image > level``; all lie in the given part of it.
+
+    Row by row, the runs of foreground pixels join the components that they touch in the row above.
+    """
+    width = image.shape[1] + 2
+    most = (image.shape[1] + 1) // 2  # runs of a row
+    parent, extent = np.empty(most * image.shape[0], np.int32), np.empty((most * image.shape[0], 4), np.int32)
+    runs, before = np.empty((most, 3), np.int32), np.empty((most, 3), np.int32)
+    count, above = 0, 0
+    for y in range(top, bottom):
+        row, here, near, x = image[y], 0, 0, left
+        while x < right:
+            if row[x] <= level:
+                x += 1
+                continue
+            start = x
+            while x < right and row[x] > level:
+                x += 1
+            root = count  # a component of its own, until it touches another
+            first = (y + 1) * width + start + 1
+            parent[root], extent[root, 0], extent[root, 1] = root, start + 1, x
+            extent[root, 2], extent[root, 3] = first, first + x - start - 1
+            count += 1
+            while near < above and before[near, 1] < start:
+                near += 1
+            other = near
+            while other < above and before[other, 0] <= x:
+                joined = _root(parent, before[other, 2])
+                if joined != root:
+                    parent[root] = joined
+                    _absorb(extent, joined, root)
+                    root = joined
+                other += 1
+            runs[here, 0], runs[here, 1], runs[here, 2] = start, x, root
+            here += 1
+        runs, before, above = before, runs, here
+    whole: npt.NDArray[np.int32] = extent[:count][parent[:count] == np.arange(count)]
+    return whole
 
 
 @compiled.function

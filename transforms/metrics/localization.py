@@ -31,10 +31,7 @@ Bools = npt.NDArray[np.bool_]
 GT_KNOWN_IOU = 0.5
 """A box at the fixed threshold is right at or above this IoU."""
 
-STATISTICS = (
-    "entropy", "area", "centroid_x", "centroid_y", "peak_x", "peak_y", "peak", "positive_share", "border_share",
-    "corner_share",
-)  # fmt: skip
+STATISTICS = map_statistics.NAMES
 BOX_COLUMNS = ("box_iou", "box_hit")
 POINT_COLUMNS = ("pointing_hit",)
 ENERGY_COLUMNS = ("energy_share", "energy_area", "energy_gain")
@@ -185,29 +182,28 @@ def framed(
     if "boxes" in groups:
         found = box_accuracy.level_boxes(box_accuracy.to_bytes(heatmap), hole_boxes=protocol.hole_boxes)
     if "energy" in groups:
-        positive = placed if protocol.rectify else _placed(heatmaps.positive(raw), source, protocol)
+        if not protocol.rectify:
+            image_size = (source.width, source.height)
+            placed = heatmaps.place(
+                heatmaps.positive(raw), heatmap.shape, source.view, image_size, protocol.interpolation
+            )
         # Bicubic resizing overshoots below 0; what the model did not see (NaN) has no energy.
-        evidence = np.fmax(positive, 0)
+        evidence = np.fmax(placed, 0)
     return Framed(heatmap, found, evidence)
-
-
-def _placed(
-    raw: npt.NDArray[np.floating], source: records.Source, protocol: protocols.Protocol
-) -> npt.NDArray[np.floating]:
-    size, image_size = (protocol.frame_px, protocol.frame_px), (source.width, source.height)
-    return heatmaps.place(raw, size, source.view, image_size, protocol.interpolation)
 
 
 def _heatmap(
     raw: npt.NDArray[np.floating], source: records.Source, protocol: protocols.Protocol
 ) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]:
-    """A map in the frame of a protocol: on its own scale, NaN where the model did not see, and as `heatmaps.heatmap`.
-
-    The first is resized once for both.
-    """
-    shown = heatmaps.positive(raw) if protocol.rectify else raw
-    placed = _placed(shown, source, protocol)
-    return placed, heatmaps.of_placed(placed) if np.isfinite(shown).all() else np.zeros(placed.shape, placed.dtype)
+    """`heatmaps.placed_and_scaled` in the frame of a protocol."""
+    return heatmaps.placed_and_scaled(
+        raw,
+        (protocol.frame_px, protocol.frame_px),
+        source.view,
+        (source.width, source.height),
+        rectify=protocol.rectify,
+        interpolation=protocol.interpolation,
+    )
 
 
 def localize(

@@ -18,6 +18,11 @@ SATURATED_SHARE = 0.5
 SINGLE_CELL_SHARE = 0.95
 LOCKED_DENSITY = 0.1
 
+NAMES = (
+    "entropy", "area", "centroid_x", "centroid_y", "peak_x", "peak_y", "peak", "positive_share", "border_share",
+    "corner_share",
+)  # fmt: skip
+
 HEALTH_FLAGS = {
     "nan": "a value is NaN or infinite",
     "constant": "all cells are equal",
@@ -51,18 +56,12 @@ def statistics(maps: Maps) -> dict[str, Floats]:
         only need a finite map, not all zeros for the latter).
     """
     found = _statistics(maps.astype(np.float64))
-    return dict(zip(_NAMES, found.T, strict=True))
-
-
-_NAMES = (
-    "entropy", "area", "centroid_x", "centroid_y", "peak_x", "peak_y", "peak", "positive_share", "border_share",
-    "corner_share",
-)  # fmt: skip
+    return dict(zip(NAMES, found.T, strict=True))
 
 
 @compiled.function
 def _statistics(maps: Floats) -> Floats:
-    """`_NAMES` of each map, float64 ``(L, 10)``."""
+    """`NAMES` of each map, float64 ``(L, 10)``."""
     count, height, width = maps.shape
     found = np.full((count, 10), np.nan)
     block_rows, block_columns = max(1, height // 4), max(1, width // 4)

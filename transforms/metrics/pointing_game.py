@@ -9,12 +9,12 @@ Zhang et al., IJCV 2018, arXiv:1608.00507; disc, ties and the rule for difficult
 from __future__ import annotations
 
 import functools
-import math
 
 import numpy as np
 import numpy.typing as npt
 
 from transforms.methods import heatmaps
+from transforms.metrics import boxes
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -61,8 +61,7 @@ def _seen(
 
 def hits_boxes(x: int, y: int, truths: Floats, tolerance_px: float) -> bool:
     """Whether a pixel of any filled box is nearer than the tolerance to pixel ``(x, y)``."""
-    for corners in truths.tolist():
-        x0, y0, x1, y1 = (math.ceil(edge - 0.5) for edge in corners)  # `boxes.pixel_ranges`
+    for x0, y0, x1, y1 in boxes.pixel_ranges(truths).tolist():
         if x1 > x0 and y1 > y0:
             dx, dy = x - min(max(x, x0), x1 - 1), y - min(max(y, y0), y1 - 1)
             if dx * dx + dy * dy < tolerance_px**2:
