@@ -264,6 +264,11 @@ class ExplainConfig(_Section):
     )
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     xla: bool = False
+    constant_weights: bool | Literal["auto"] = pydantic.Field(
+        "auto",
+        description="compile the weights into the graph: faster, for several times their memory; auto: on CPUs without "
+        "XLA, weights up to 40 MiB",
+    )
     seed: int = 0
 
     @pydantic.field_validator("batch_size", mode="before")

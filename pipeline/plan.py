@@ -123,6 +123,7 @@ def engine_spec(settings: config.RunConfig) -> engine.EngineSpec:
         xla=explain.xla,
         seed=explain.seed,
         intra_op_threads=threads,
+        constant_weights=None if explain.constant_weights == "auto" else explain.constant_weights,
         tune_batch=explain.batch_size == "auto",
     )
 

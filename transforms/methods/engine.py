@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from transforms import records
-from transforms.methods import batch_tuning, cam, explained, exposure, loading, registry, targets
+from transforms.methods import batch_tuning, cam, explained, exposure, loading, registry, targets, weight_constants
 from transforms.metrics import stability
 
 Pairs = tuple[tuple[str, Any], ...]
@@ -70,6 +70,8 @@ class EngineSpec:
         precision: Keras dtype policy the model computes in.
         xla: compile the shared pass with XLA; batches are padded to `batch_size`.
         batch_size: largest batch that will come.
+        constant_weights: compile the weights into the graphs; None does so where it pays off
+            (`weight_constants.pays_off`).
         tune_batch: measure how many images to explain at once (`Engine.batch_size`).
         seed: of every random choice.
         intra_op_threads: threads inside a TensorFlow operation; None is TensorFlow's choice.
@@ -89,6 +91,7 @@ class EngineSpec:
     xla: bool
     seed: int
     intra_op_threads: int | None
+    constant_weights: bool | None = None
     tune_batch: bool = False
 
 
@@ -168,8 +171,14 @@ class Engine:
         keras_model = loading.load_keras_model(spec.model)
         if spec.precision != "float32":
             loading.set_precision(keras_model, spec.precision)
+        constant = spec.constant_weights
         self.model = exposure.ExposedModel(
-            keras_model, layer=spec.target_layer, scores=spec.scores, output=spec.output, size=spec.input_size
+            keras_model,
+            layer=spec.target_layer,
+            scores=spec.scores,
+            output=spec.output,
+            size=spec.input_size,
+            constant_weights=weight_constants.pays_off(keras_model, spec.xla) if constant is None else constant,
         )
         self.description = self.model.description
         self._preprocess = loading.preprocessing_function(spec.preprocessing, spec.model.application)

@@ -20,7 +20,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from transforms.methods import affine_heads, bottlenecks, loading, token_grids
+from transforms.methods import affine_heads, bottlenecks, loading, token_grids, weight_constants
 
 _PASS_THROUGH = {"Identity", "Reshape", "Squeeze", "Cast", "StopGradient", "ExpandDims"}
 _MAX_TOKEN_CANDIDATES = 24
@@ -91,7 +91,14 @@ class ExposedModel:
     """
 
     def __init__(
-        self, model: keras.Model, *, layer: str, scores: str, output: str | None, size: Sequence[int] | None
+        self,
+        model: keras.Model,
+        *,
+        layer: str,
+        scores: str,
+        output: str | None,
+        size: Sequence[int] | None,
+        constant_weights: bool = False,
     ) -> None:
         """Expose `model`.
 
@@ -102,6 +109,7 @@ class ExposedModel:
                 ``sigmoid`` say how probabilities follow from the logits; ``as_is`` explains what the model returns.
             output: name or index of the output to explain, for a model of several.
             size: height, width and channels where the model leaves them open.
+            constant_weights: graphs hold the weights of the moment they are traced, as constants.
 
         Raises:
             loading.ModelError: no such layer, no spatial layer, not a classifier, or probabilities that cannot be
@@ -109,6 +117,7 @@ class ExposedModel:
         """
         self.keras_model = model
         self._output = output
+        self._weights = weight_constants.as_constants if constant_weights else contextlib.nullcontext
         self.lock = threading.RLock()
         self._strip = scores != "as_is"
         input_size = loading.input_size(model, size)
@@ -260,7 +269,8 @@ class ExposedModel:
         return grid, back
 
     def _run(self, inputs: tf.Tensor, edits: dict[str, Edit]) -> tf.Tensor:
-        with self.lock, _edited({self._layers[name]: edit for name, edit in edits.items()}):
+        layers = {self._layers[name]: edit for name, edit in edits.items()}
+        with self.lock, _edited(layers), self._weights(self.keras_model):
             output = _select_output(self.keras_model(inputs, training=False), self._output)
         if self._strip:
             output, _ = _before_activation(output)
