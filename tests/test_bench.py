@@ -130,7 +130,7 @@ def _round(job: float, loop: float, threads: float) -> dict[str, dict]:
         "job": {"seconds": [0, 1, 1 + job], **facts},
         "loop": {"seconds": [0, 1, 1 + loop], "first_image_s": 2.0},
         "threads": {"seconds": [0, 1, 1 + threads], "first_image_s": 8.0},
-        "coarse": {"seconds": [0, 1, 1 + threads / 2], "first_image_s": 8.0},
+        "defaults": {"seconds": [0, 1, 1 + threads / 2], "first_image_s": 8.0},
     }
 
 
@@ -138,10 +138,10 @@ def test_the_job_is_compared_with_the_loop_that_is_faster_in_the_median_round() 
     # Of each round the luckier one would give 8, 5 and 12; the medians are 12 and 9, so it is the second.
     rounds = [_round(10, 8, 9), _round(10, 20, 5), _round(10, 12, 30)]
     assert whole_job.faster_loop(rounds) == "threads"
-    throughput, coarse, start, busy, size = whole_job._figures("ResNet50V2", rounds, (0, 40, 140))
+    throughput, defaults, start, busy, size = whole_job._figures("ResNet50V2", rounds, (0, 40, 140))
     assert (throughput.ratio, throughput.spread, throughput.met) == (0.9, (0.5, 3.0), False)
     assert throughput.measured["ours_images_per_s"] == 10
-    assert (coarse.ratio, coarse.spread, coarse.goal) == (0.45, (0.25, 1.5), None)
+    assert (defaults.ratio, defaults.spread, defaults.goal) == (0.45, (0.25, 1.5), None)
     assert (start.ratio, start.measured["ours_s"], start.measured["reference_s"]) == (2.0, 4.0, 2.0)
     assert (busy.ratio, busy.met, busy.measured["explain"]) == (0.5, False, 0.75)
     assert (size.ratio, size.measured["bytes_per_row"]) == (0.5, 2 * 224 * 224)

@@ -177,6 +177,22 @@ def test_a_method_that_explains_a_sample_leaves_the_others_out():
     np.testing.assert_allclose(some[2].maps[1][2], every[2].maps[1][2], rtol=1e-4, atol=1e-6)
 
 
+def test_where_each_core_has_a_batch_of_its_own_a_pass_takes_few_images(monkeypatch):
+    model, ids = engine_specs.file(keras_models.GAP), [(i % 3,) for i in range(20)]
+    images = np.random.default_rng(4).integers(0, 256, (20, 64, 64, 3), dtype=np.uint8)
+    methods = (M("grad_cam"), M("score_cam"))
+    whole = engine.Engine(engine_specs.spec(model, *methods, batch_size=20))
+    split = engine.Engine(engine_specs.spec(model, *methods, batch_size=20, intra_op_threads=1))
+    assert (whole.pass_size, split.pass_size) == (20, 8)
+    passed, shared = [], split._shared
+    monkeypatch.setattr(split, "_shared", lambda images, given: passed.append(len(images)) or shared(images, given))
+    for one, other in zip(split.explain(images, ids, {}), whole.explain(images, ids, {}), strict=True):
+        np.testing.assert_array_equal(one.class_ids, other.class_ids)
+        for (_, _, found), (_, _, expected) in zip(one.maps, other.maps, strict=True):
+            np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+    assert passed == [8, 8, 4]
+
+
 def test_xla_gives_the_same_maps():
     ids = labels("tiny_gap")
     model = engine_specs.file(keras_models.GAP)

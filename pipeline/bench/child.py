@@ -123,7 +123,7 @@ class _FirstImage:
 def _loop(task: Mapping[str, Any]) -> dict[str, Any]:
     from pipeline.bench import hand_written
 
-    loop = hand_written.Loop(task["application"], task["batch_size"], task["threads"], task["antialias"])
+    loop = hand_written.Loop(task["application"], task["batch_size"], task["threads"], task["as_job"])
     seconds, first = [], 0.0
     for pattern in task["patterns"]:
         started = time.perf_counter()

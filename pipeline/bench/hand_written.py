@@ -17,13 +17,14 @@ class Loop:
 
     Args:
         application: name of the Keras application.
-        batch_size: images per call.
+        batch_size: images per call, at most.
         threads: Python threads that take batches and call the function. One leaves TensorFlow its own threads; more
             have one TensorFlow thread each, as the job has.
-        antialias: resize as the job does; without, the loop is faster and its model sees other pixels.
+        as_job: the job's pixels, its weights as constants and its number of images to a pass. Otherwise what one gets
+            without asking: resizing that does not antialias, weights as variables and whole batches.
     """
 
-    def __init__(self, application: str, batch_size: int, threads: int, antialias: bool = True) -> None:
+    def __init__(self, application: str, batch_size: int, threads: int, as_job: bool = True) -> None:
         method = models.method("grad_cam")
         spec = models.engine_spec(
             models.application(application),
@@ -31,11 +32,12 @@ class Loop:
             settings.TARGETS,
             batch_size=batch_size,
             intra_op_threads=None if threads == 1 else 1,
+            constant_weights=None if as_job else False,
         )
         self._engine = engine.Engine(spec)
-        self._batch_size = batch_size
+        self._batch_size = min(batch_size, self._engine.pass_size) if as_job else batch_size
         self._threads = threads
-        self._antialias = antialias
+        self._antialias = as_job
         self.first_batch_at = 0.0
 
     def run(self, pattern: str) -> int:

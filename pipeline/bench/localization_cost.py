@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from pipeline.bench import figures, models, settings
 from transforms import best_boxes, localize, records, rows, schemas
-from transforms.methods import heatmaps, loading
+from transforms.methods import heatmaps, loading, weight_constants
 from transforms.metrics import box_accuracy, boxes, localization, protocols, summary
 
 PLAIN_GOAL = figures.Goal(low=10.0)
@@ -126,7 +126,7 @@ def _over_forward(rounds: int) -> list[figures.Figure]:
     And what the second pass over the rows does for one, once the best thresholds of the run are known.
     """
     model = loading.load_keras_model(models.application("ResNet50V2"))
-    forward = models.bare_forward(model)
+    forward = models.bare_forward(model, weight_constants.pays_off(model, xla=False))
     inputs = tf.random.stateless_uniform((_FORWARD_BATCH, _SIDE, _SIDE, 3), (0, 0), -1, 1)
     explained = [explanation(number) for number in range(_FORWARD_BATCH)]
     groups = tuple(localization.GROUPS)

@@ -44,7 +44,7 @@ def _score_cam(name: str, source: engine.loading.ModelSource, rounds: int) -> fi
     method = models.method("faster_score_cam", channels=_CHANNELS)
     ours = engine.Engine(models.engine_spec(source, (method,), ("predicted",), pass_batch_size=_PASS_BATCH))
     images, inputs = _images(ours.description.input_size, _BATCH)
-    forward = models.bare_forward(ours.model.keras_model)
+    forward = models.bare_forward(ours.model.keras_model, ours.model.constant_weights)
     masked = tf.concat([inputs] * (_PASS_BATCH // _BATCH), axis=0)
 
     def reference() -> None:
@@ -70,7 +70,7 @@ def _ablation_cam(name: str, source: engine.loading.ModelSource, layer: str, rou
     ours = engine.Engine(spec)
     count = _HEAD_IMAGES if layer == "auto" else 1
     images, inputs = _images(ours.description.input_size, count)
-    forward = models.bare_forward(ours.model.keras_model)
+    forward = models.bare_forward(ours.model.keras_model, ours.model.constant_weights)
     activations = tf.function(lambda x: ours.model.expose(x)[1][0], autograph=False)(inputs)
     head = tf.function(ours.model.head, autograph=False)
     passes = int(np.any(activations.numpy() != 0, axis=(1, 2)).sum())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from transforms.methods import engine, loading, registry
+from transforms.methods import engine, loading, registry, weight_constants
 
 APPLICATIONS = ("ResNet50V2", "MobileNetV2")
 """A model whose forward pass is the cost, and one so cheap that everything around it shows."""
@@ -57,9 +58,19 @@ def engine_spec(
     return engine.EngineSpec(model=model, methods=methods, targets=targets, **(fields | changes))
 
 
-def bare_forward(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
-    """The model alone, as one ``tf.function`` of preprocessed inputs: the limit of everything."""
-    return tf.function(lambda inputs: model(inputs, training=False), autograph=False, reduce_retracing=True)
+def bare_forward(model: keras.Model, constant_weights: bool) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The model alone, as one ``tf.function`` of preprocessed inputs: the limit of everything.
+
+    Args:
+        model: to run.
+        constant_weights: as the engine that it is compared with has them.
+    """
+
+    def forward(inputs: tf.Tensor) -> tf.Tensor:
+        with weight_constants.as_constants(model) if constant_weights else contextlib.nullcontext():
+            return model(inputs, training=False)
+
+    return tf.function(forward, autograph=False, reduce_retracing=True)
 
 
 def device() -> str:

@@ -36,7 +36,7 @@ def _measure(name: str, rounds: int) -> list[figures.Figure]:
     images = np.random.default_rng(0).integers(0, 256, (_BATCH, height, width, channels), dtype=np.uint8)
     inputs = tf.constant(images / 127.5 - 1, tf.float32)
     model = one.model.keras_model
-    forward = models.bare_forward(model)
+    forward = models.bare_forward(model, one.model.constant_weights)
     labels = [()] * _BATCH
 
     def explain(which: engine.Engine) -> None:
@@ -45,7 +45,20 @@ def _measure(name: str, rounds: int) -> list[figures.Figure]:
     bare = figures.alternate(lambda: explain(one), lambda: forward(inputs).numpy(), rounds)
     more = figures.alternate(lambda: explain(five), lambda: explain(one), rounds)
     work = f"{_BATCH} images of {width} px, {models.device()}"
+    variable, constant = (
+        engine.Engine(models.engine_spec(source, (models.method("grad_cam"),), ("predicted",), constant_weights=chosen))
+        for chosen in (False, True)
+    )
+    weights = figures.alternate(lambda: explain(constant), lambda: explain(variable), rounds)
     return [
+        figures.speedup(
+            f"constant weights, {name}",
+            weights,
+            None,
+            f"time of Grad-CAM with weights as variables over weights as constants of the graph; {work}; by default "
+            + ("constants" if one.model.constant_weights else "variables"),
+            work=_BATCH,
+        ),
         figures.cost(
             f"one-pass methods, {name}",
             bare,

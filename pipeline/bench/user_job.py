@@ -46,7 +46,7 @@ def _forward(steps: stages.Stages) -> Callable[[], object]:
     engine = steps.engine
     images = tf.stack([example.image for example in steps.examples])
     inputs = tf.function(engine._preprocess)(images)
-    forward = models.bare_forward(engine.model.keras_model)
+    forward = models.bare_forward(engine.model.keras_model, engine.model.constant_weights)
     forward(inputs)
     return lambda: tf.nest.map_structure(lambda output: output.numpy(), forward(inputs))
 

@@ -88,6 +88,7 @@ class ExposedModel:
         layer: path of the target layer.
         bypass_is_added: whether one row of `bypass` serves any number of rows of the activations, in `head`.
         description: what was exposed.
+        constant_weights: whether graphs hold the weights as constants.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class ExposedModel:
         """
         self.keras_model = model
         self._output = output
+        self.constant_weights = constant_weights
         self._weights = weight_constants.as_constants if constant_weights else contextlib.nullcontext
         self.lock = threading.RLock()
         self._strip = scores != "as_is"
