@@ -256,7 +256,9 @@ class ExplainConfig(_Section):
     methods: Annotated[tuple[MethodConfig, ...], pydantic.Field(min_length=1)] = (MethodConfig(method="grad_cam"),)
     targets: Annotated[tuple[str | int, ...], pydantic.Field(min_length=1)] = ("label", "predicted")
     batch_size: int | Literal["auto"] = pydantic.Field(
-        32, description="images explained at once; auto: each worker measures which size is fastest"
+        32,
+        description="images explained at once, in several passes where each core has a batch of its own; auto: each "
+        "worker measures which size is fastest",
     )
     pass_batch_size: Positive | None = pydantic.Field(
         None,

@@ -193,6 +193,24 @@ def test_where_each_core_has_a_batch_of_its_own_a_pass_takes_few_images(monkeypa
     assert passed == [8, 8, 4]
 
 
+def test_passes_of_whole_images_are_small_on_a_core_and_passes_of_the_head_are_not(monkeypatch):
+    seen = {}
+
+    def noting(name, function):
+        def run(*arguments, batch_size, **options):
+            seen[name] = batch_size
+            return function(*arguments, batch_size=batch_size, **options)
+
+        return run
+
+    names, changes = ("score_cam", "ablation_cam"), {"pass_batch_size": 32, "intra_op_threads": 1}
+    explainer = engine.Engine(engine_specs.spec(engine_specs.file(keras_models.GAP), *map(M, names), **changes))
+    for planned in explainer._plan:
+        object.__setattr__(planned, "function", noting(planned.label, planned.function))
+    explainer.explain(np.zeros((2, 64, 64, 3), np.uint8), [(0,), (1,)], {})
+    assert seen == {"score_cam": 8, "ablation_cam": 32}
+
+
 def test_xla_gives_the_same_maps():
     ids = labels("tiny_gap")
     model = engine_specs.file(keras_models.GAP)

@@ -36,13 +36,15 @@ def _measure(name: str, rounds: int) -> list[figures.Figure]:
     images = np.random.default_rng(0).integers(0, 256, (_BATCH, height, width, channels), dtype=np.uint8)
     inputs = tf.constant(images / 127.5 - 1, tf.float32)
     model = one.model.keras_model
-    forward = models.bare_forward(model, one.model.constant_weights)
+    forward = models.bare_forward(model, constant_weights=False)
+    alike = models.bare_forward(model, one.model.constant_weights)
     labels = [()] * _BATCH
 
     def explain(which: engine.Engine) -> None:
         which.explain(images, labels, {})
 
     bare = figures.alternate(lambda: explain(one), lambda: forward(inputs).numpy(), rounds)
+    same = figures.alternate(lambda: explain(one), lambda: alike(inputs).numpy(), rounds)
     more = figures.alternate(lambda: explain(five), lambda: explain(one), rounds)
     work = f"{_BATCH} images of {width} px, {models.device()}"
     variable, constant = (
@@ -64,6 +66,14 @@ def _measure(name: str, rounds: int) -> list[figures.Figure]:
             bare,
             METHODS_GOAL,
             f"time of {len(methods)} methods for one target, NumPy in and out, over a bare tf.function forward; {work}",
+            work=_BATCH,
+        ),
+        figures.cost(
+            f"one-pass methods over a forward with their weights, {name}",
+            same,
+            None,
+            "the same, where the bare forward has its weights as the methods' pass has them: "
+            + ("constants" if one.model.constant_weights else "variables"),
             work=_BATCH,
         ),
         figures.cost(

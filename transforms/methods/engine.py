@@ -69,7 +69,7 @@ class EngineSpec:
         target_layer, scores, output, input_size: as in `exposure.ExposedModel`.
         methods: the configured methods.
         targets: ``label``, ``labels``, ``predicted``, ``runner_up``, ``top_N`` or class ids.
-        pass_batch_size: images per forward pass of many-pass methods.
+        pass_batch_size: images per forward pass of many-pass methods, at most.
         precision: Keras dtype policy the model computes in.
         xla: compile the shared pass with XLA; batches are padded to `batch_size`.
         batch_size: largest batch that will come.
@@ -111,6 +111,7 @@ class _Planned:
     wrapper: Callable[..., tf.Tensor] | None
     wrapper_options: dict[str, Any]
     needs_linear_gap_head: bool
+    runs_head: bool
 
     @property
     def is_one_pass(self) -> bool:
@@ -145,6 +146,7 @@ def _resolved(spec: MethodSpec, model: exposure.ExposedModel) -> _Planned:
         wrapper=wrapper.function if wrapper is not None else None,
         wrapper_options=dict(spec.wrapper_options),
         needs_linear_gap_head="linear_gap_head" in method.needs,
+        runs_head="head" in method.needs,
     )
 
 
@@ -174,6 +176,8 @@ class Engine:
         self.trials: list[batch_tuning.Trial] = []
         on_core = spec.intra_op_threads == 1 and not spec.xla and not tf.config.list_physical_devices("GPU")
         self.pass_size = min(_CORE_BATCH, spec.batch_size) if on_core else spec.batch_size
+        # Whole images to a pass of a many-pass method.
+        self._image_rows = min(_CORE_BATCH, spec.pass_batch_size) if on_core else spec.pass_batch_size
         keras_model = loading.load_keras_model(spec.model)
         if spec.precision != "float32":
             loading.set_precision(keras_model, spec.precision)
@@ -265,8 +269,8 @@ class Engine:
         return [explained.joined([part[i] for part in parts], self.spec.targets) for i in range(len(images))]
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
-        """Probabilities float32 ``(N, classes)`` of preprocessed inputs, `pass_batch_size` at a time."""
-        size = self.spec.pass_batch_size
+        """Probabilities float32 ``(N, classes)`` of preprocessed inputs, at most `pass_batch_size` at a time."""
+        size = self._image_rows
         chunks = [self._predict(tf.constant(inputs[i : i + size])).numpy() for i in range(0, len(inputs), size)]
         return np.concatenate(chunks) if chunks else np.zeros((0, self.description.classes), np.float32)
 
@@ -283,9 +287,9 @@ class Engine:
             class_ids: int ``(N,)``.
 
         Returns:
-            float32 ``(N, h, w)``, raw and signed; `pass_batch_size` inputs at a time.
+            float32 ``(N, h, w)``, raw and signed; at most `pass_batch_size` inputs at a time.
         """
-        size = self.spec.pass_batch_size
+        size = self._image_rows
         with self._tracing:
             if label not in self._direct:
                 self._direct[label] = self._build_direct(next(m for m in self._plan if m.label == label))
@@ -456,7 +460,7 @@ class Engine:
     def _build_many_pass(self, method: _Planned) -> Callable[..., tf.Tensor]:
         """The traced passes of a method that cannot share the common one."""
         model = self.model.at(method.layers[0])
-        size = self.spec.pass_batch_size
+        size = self._rows(method)
 
         def run(inputs: tf.Tensor, class_ids: tf.Tensor, activations: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
             if method.wrapper is not None:
@@ -476,6 +480,10 @@ class Engine:
             ],
         )
 
+    def _rows(self, method: _Planned) -> int:
+        """Rows of one pass of a many-pass method: a head alone is so small that more of them are better."""
+        return self.spec.pass_batch_size if method.runs_head else self._image_rows
+
     def _build_direct(self, method: _Planned) -> Callable[..., tf.Tensor]:
         """A method by itself: preprocessed inputs and one class each to maps."""
         return tf.function(
@@ -494,7 +502,7 @@ class Engine:
         def explain(changed: tf.Tensor) -> tf.Tensor:
             logits, exposed = self.model.expose(changed, method.layers)
             if not method.is_one_pass:
-                size = self.spec.pass_batch_size
+                size = self._rows(method)
                 return method.function(model, changed, class_ids, exposed[0], logits, batch_size=size, **method.options)
             scores = targets.target_scores(logits, class_ids, method.target)
             return method.one_pass_maps(list(exposed), [targets.score_gradients(scores, a) for a in exposed])
