@@ -140,6 +140,7 @@ class _ExplainImages(beam.PTransform):
             settings.explain.seed,
             settings.output.heatmap_dtype == "float32",
             assessment(settings),
+            self._description.digest,
         )
         localized = explained[explain.MAIN_TAG] | "Localize" >> localize.Localize(
             protocols.get(settings.evaluate.protocol), metric_groups(settings), settings.evaluate.baselines

@@ -38,9 +38,12 @@ class Journal(keras.layers.Layer):
 
 
 def journalled(journal: str, seconds: float = 0.0) -> keras.Model:
-    """A seeded classifier of ten classes, 16 x 16; notes ``load PID`` in `journal`."""
+    """A classifier of ten classes, 16 x 16, the same in every process; notes ``load PID`` in `journal`."""
     _write(journal, f"load {os.getpid()}")
     model = keras_models.classifier(classes=10)
+    # Other threads of a worker may draw from the seeded generators that are global, between two layers.
+    own = np.random.default_rng(1)
+    model.set_weights([own.normal(0, 0.3, weight.shape).astype(np.float32) for weight in model.get_weights()])
     inputs = keras.Input((16, 16, 3))
     return keras.Model(inputs, model(Journal(journal, seconds, name="journal")(inputs)))
 

@@ -10,6 +10,7 @@ import pytest
 from tests import beam_runs, engine_specs, keras_models
 from transforms import explain, records
 from transforms.methods import engine as engines
+from transforms.methods import loading
 
 SPEC = engine_specs.spec(engine_specs.file(keras_models.GAP), targets=("label",), batch_size=8)
 
@@ -48,6 +49,15 @@ def test_memory_halves_the_batches_and_only_the_bad_image_is_lost(monkeypatch):
     assert [(d.image_id, d.stage, d.error_type) for d in lost] == [("i3", "explain", "model_failed")]
     assert engine.batches[:2] == [8, 4] and max(engine.batches[2:]) <= 2  # 8 and 4 do not fit, 2 does
     assert counters["images_explained"] == 7
+
+
+def test_a_worker_whose_model_has_other_weights_than_the_runs_refuses_to_explain(monkeypatch):
+    own = engines.Engine(SPEC)
+    monkeypatch.setattr(explain, "acquire_engine", lambda spec: (own, True))
+    explain._ExplainFn(explain.Explain(SPEC, 0, False, None, own.description.digest)).setup()
+    other = explain._ExplainFn(explain.Explain(SPEC, 0, False, None, "0123456789ab" * 5))
+    with pytest.raises(loading.ModelError, match=f"digest {own.description.digest[:12]}, the run's has 0123456789ab"):
+        other.setup()
 
 
 def test_threads_that_start_together_do_not_stay_together(monkeypatch):

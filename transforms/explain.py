@@ -28,7 +28,7 @@ from apache_beam.utils import shared, windowed_value
 
 from transforms import assess, model_files, progress, records
 from transforms.methods import engine as engines
-from transforms.methods import explained, heatmaps
+from transforms.methods import explained, heatmaps, loading
 from transforms.metrics import sampling
 
 STAGE = "explain"
@@ -79,6 +79,7 @@ class Explain(beam.PTransform):
         exact_maps: keep maps as float32; otherwise they are what 16-bit storage gives back, so that the metrics see
             the maps that the tables hold.
         assessment: faithfulness, stability and sanity to measure, or None.
+        model_digest: of the weights that every worker must have (`exposure.ModelDescription.digest`); None for any.
 
     Outputs: `MAIN_TAG` (`records.Explanation`), `SKIPPED_TAG` (ids of images without a target) and
     `records.DEAD_LETTER_TAG` (`records.DeadLetter`). Of images that could have been taken from an earlier run, the ids:
@@ -92,6 +93,7 @@ class Explain(beam.PTransform):
     sample_seed: int
     exact_maps: bool
     assessment: assess.Assessment | None
+    model_digest: str | None = None
 
     def expand(self, examples: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
         tags = (records.DEAD_LETTER_TAG, SKIPPED_TAG, REUSED_TAG, COMPUTED_TAG)
@@ -157,6 +159,7 @@ class _ExplainFn(beam.DoFn):
         self._sample_seed = settings.sample_seed
         self._exact_maps = settings.exact_maps
         self._assessment = settings.assessment
+        self._model_digest = settings.model_digest
         self._explained = metrics.Metrics.counter("heatbeam", "images_explained")
         self._reused = metrics.Metrics.counter("heatbeam", "images_reused")
         self._skipped = metrics.Metrics.counter("heatbeam", "images_skipped")
@@ -167,7 +170,17 @@ class _ExplainFn(beam.DoFn):
 
     def setup(self) -> None:
         self._engine, self._loaded_here = acquire_engine(self._spec)
+        self._check_weights(self._engine.description.digest)
         self._limit = self._engine.batch_size
+
+    def _check_weights(self, digest: str) -> None:
+        """Refuse to explain with another model than the run's: its rows would stand among the others, unnoticed."""
+        if self._model_digest is not None and self._model_digest != digest:
+            raise loading.ModelError(
+                f"this worker's model has weights of digest {digest[:12]}, the run's has {self._model_digest[:12]}: a "
+                "model file must not change during a run, and a factory must give the same weights each time it is "
+                "called; load them from a file, or seed every initializer by itself"
+            )
 
     def process(self, examples: Sequence[records.Example]) -> Iterator[Any]:
         if all(e.earlier is not None and e.earlier.complete for e in examples):
