@@ -6,6 +6,7 @@ import json
 import math
 import pathlib
 import time
+from typing import ClassVar
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ import tensorflow as tf
 
 from pipeline import cli, config, plan
 from pipeline.bench import (
+    child,
     command,
     figures,
     hand_written,
@@ -127,10 +129,10 @@ def test_steady_time_is_the_long_run_less_the_short_one() -> None:
 def _round(job: float, loop: float, threads: float) -> dict[str, dict]:
     facts = {"first_image_s": 4.0, "utilisation": 0.5, "shares": {"explain": 0.75}, "bytes": 4 * 224 * 224, "rows": 2}
     return {
-        "job": {"seconds": [0, 1, 1 + job], **facts},
-        "loop": {"seconds": [0, 1, 1 + loop], "first_image_s": 2.0},
-        "threads": {"seconds": [0, 1, 1 + threads], "first_image_s": 8.0},
-        "defaults": {"seconds": [0, 1, 1 + threads / 2], "first_image_s": 8.0},
+        "job": {"seconds": (1, 1 + job), **facts},
+        "loop": {"seconds": (1, 1 + loop), "first_image_s": 2.0},
+        "threads": {"seconds": (1, 1 + threads), "first_image_s": 8.0},
+        "defaults": {"seconds": (1, 1 + threads / 2), "first_image_s": 8.0},
     }
 
 
@@ -138,7 +140,7 @@ def test_the_job_is_compared_with_the_loop_that_is_faster_in_the_median_round() 
     # Of each round the luckier one would give 8, 5 and 12; the medians are 12 and 9, so it is the second.
     rounds = [_round(10, 8, 9), _round(10, 20, 5), _round(10, 12, 30)]
     assert whole_job.faster_loop(rounds) == "threads"
-    throughput, defaults, start, busy, size = whole_job._figures("ResNet50V2", rounds, (0, 40, 140))
+    throughput, defaults, start, busy, size = whole_job._figures("ResNet50V2", [rounds[:1], rounds[1:]], (0, 40, 140))
     assert (throughput.ratio, throughput.spread, throughput.met) == (0.9, (0.5, 3.0), False)
     assert throughput.measured["ours_images_per_s"] == 10
     assert (defaults.ratio, defaults.spread, defaults.goal) == (0.45, (0.25, 1.5), None)
@@ -157,6 +159,56 @@ def test_sizes_fill_whole_batches_in_every_shard() -> None:
             _, short, long = whole_job._sizes(name, quick)
             assert long > short and short % whole_job.BATCH == long % whole_job.BATCH == 0
     assert whole_job._sizes("ResNet50V2", False)[1] % (whole_job.BATCH * whole_job._SHARDS) == 0
+
+
+def test_a_child_works_when_it_is_told_to_and_says_what_it_measured(tmp_path: pathlib.Path) -> None:
+    patterns = [samples.write_shards(tmp_path / str(n), samples.tiny(n), 1, classes=10) for n in (2, 5)]
+    chosen = {**_costless(), "explain": {"methods": ["grad_cam"], "targets": ["label"]}}
+    task = {"kind": "job", "patterns": patterns, "directory": str(tmp_path / "runs"), "settings": chosen}
+    with child.Child(task) as process:
+        told = [process.work(1), process.work(0), process.work(1)]
+        result = process.finish()
+    assert result["seconds"] == told and min(told) > 0
+    assert result["rows"] == 5 and len(result["recorded"]) == 3
+
+
+def test_a_child_that_fails_says_why() -> None:
+    with pytest.raises(child.ChildFailed, match=r"(?s)nonsense failed with status 1:.*KeyError: 'nonsense'"):
+        child.spawn({"kind": "nonsense", "patterns": ["one"]})
+
+
+class _Turns:
+    """Stands in for a `child.Child`: notes whose turn it was; the n-th piece of work takes n seconds."""
+
+    log: ClassVar[list[tuple[str, int]]] = []
+
+    def __init__(self, task: dict) -> None:
+        self._name, self._done = task["name"], 0
+
+    def __enter__(self) -> _Turns:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def work(self, number: int) -> float:
+        self.log.append((self._name, number))
+        self._done += 1
+        return float(self._done)
+
+    def finish(self) -> dict:
+        return {"recorded": [{"utilisation": n / 10} for n in range(self._done)]} if self._name == "job" else {}
+
+
+def test_in_a_sitting_every_other_round_goes_backwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "Child", _Turns)
+    _Turns.log.clear()
+    rounds = whole_job.sitting({name: {"name": name} for name in ("job", "loop", "threads", "defaults")}, turns=2)
+    order = ["loop", "job", "threads", "defaults"]
+    turns = [(name, number) for name in (*order, *reversed(order)) for number in (1, 2)]
+    assert _Turns.log == [*((name, 0) for name in order), *turns]
+    assert [r["threads"]["seconds"] for r in rounds] == [(2.0, 3.0), (4.0, 5.0)]
+    assert [r["job"]["utilisation"] for r in rounds] == [0.2, 0.4]  # of the long runs
 
 
 SPANS = [

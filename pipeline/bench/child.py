@@ -1,11 +1,13 @@
 """One measurement in a process of its own: ``python -m pipeline.bench.child TASK.json RESULT.json``.
 
 A process has one set of TensorFlow threads and one peak of memory, so what is compared runs in processes of its own, in
-turn. `spawn` starts one and gives back what it wrote.
+turn. A `Child` lasts: it works on a pattern of files when it is told to, so that processes which take long to start can
+take short turns. `spawn` works on all the patterns of a task and ends.
 """
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import logging
@@ -17,19 +19,85 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 
 class ChildFailed(RuntimeError):
     """The process ended without a result; the message is the end of what it said."""
 
 
-def spawn(task: Mapping[str, Any]) -> dict[str, Any]:
-    """Do `task` in a new process.
+class Child:
+    """A process that works on one of its task's patterns each time it is told to, and waits in between.
 
     Args:
-        task: ``kind`` (``job``, ``loop`` or ``straight``) and its arguments; JSON values.
+        task: ``kind`` (a key of `KINDS`), ``patterns`` and the other arguments of the kind; JSON values.
+    """
+
+    def __init__(self, task: Mapping[str, Any]) -> None:
+        self._kind = task["kind"]
+        self._folder = tempfile.TemporaryDirectory(prefix="heatbeam-bench-")
+        self._result = pathlib.Path(self._folder.name, "result.json")
+        self._said = pathlib.Path(self._folder.name, "stderr.txt")
+        given = pathlib.Path(self._folder.name, "task.json")
+        given.write_text(json.dumps({**task, "spawned": time.time()}), encoding="utf-8")
+        with self._said.open("wb") as said:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "pipeline.bench.child", str(given), str(self._result)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                text=True,
+                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+            )
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.communicate()
+        self._folder.cleanup()
+
+    def work(self, number: int) -> float:
+        """Work on the pattern of that number; the seconds that it took.
+
+        Raises:
+            ChildFailed: the process ended.
+        """
+        assert self._process.stdin is not None and self._process.stdout is not None
+        try:
+            print(number, file=self._process.stdin, flush=True)
+        except BrokenPipeError:
+            raise self._failure() from None
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise self._failure()
+        return float(answer)
+
+    def finish(self) -> dict[str, Any]:
+        """What the process measured, with the ``seconds`` of each piece of work; it ends.
+
+        Raises:
+            ChildFailed: the process failed.
+        """
+        self._process.communicate()
+        if self._process.returncode or not self._result.exists():
+            raise self._failure()
+        return json.loads(self._result.read_text(encoding="utf-8"))
+
+    def _failure(self) -> ChildFailed:
+        status = self._process.wait()
+        said = self._said.read_text(encoding="utf-8", errors="replace")
+        return ChildFailed(f"{self._kind} failed with status {status}:\n{said[-2000:]}")
+
+
+def spawn(task: Mapping[str, Any]) -> dict[str, Any]:
+    """Work on each pattern of `task` once, in order, in a new process.
+
+    Args:
+        task: as of `Child`.
 
     Returns:
         What the kind of task measures.
@@ -37,14 +105,10 @@ def spawn(task: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ChildFailed: the process failed.
     """
-    with tempfile.TemporaryDirectory(prefix="heatbeam-bench-") as folder:
-        given, result = pathlib.Path(folder, "task.json"), pathlib.Path(folder, "result.json")
-        given.write_text(json.dumps({**task, "spawned": time.time()}), encoding="utf-8")
-        command = [sys.executable, "-m", "pipeline.bench.child", str(given), str(result)]
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"})
-        if done.returncode or not result.exists():
-            raise ChildFailed(f"{task['kind']} failed with status {done.returncode}:\n{done.stderr[-2000:]}")
-        return json.loads(result.read_text(encoding="utf-8"))
+    with Child(task) as child:
+        for number in range(len(task["patterns"])):
+            child.work(number)
+        return child.finish()
 
 
 def peak_bytes() -> int:
@@ -56,13 +120,36 @@ def peak_bytes() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _job(task: Mapping[str, Any]) -> dict[str, Any]:
-    """Whole jobs over each of ``patterns``, the first one a warm-up; seconds of each, and a trace of the last one."""
-    from pipeline import config, plan, run
-    from pipeline.bench import trace
-    from transforms import explain
+class _Worker(Protocol):
+    def work(self, number: int) -> float:
+        """Work on the pattern of that number; the seconds that it took."""
 
-    def settings(number: int) -> config.RunConfig:
+    def result(self) -> dict[str, Any]:
+        """What else was measured, as JSON values."""
+
+
+class _Job:
+    """Whole jobs, each recorded; the last one's trace is kept."""
+
+    def __init__(self, task: Mapping[str, Any]) -> None:
+        from transforms import explain
+
+        self._task = task
+        self._first = _FirstImage(task["spawned"])
+        # Held here, so that every run but the first finds the model loaded.
+        self._engine, _ = explain.acquire_engine(self._planned(0).engine_spec)
+        self._recorded: list[dict[str, Any]] = []
+        self._table: Mapping[str, Any] = {}
+
+    def _planned(self, number: int) -> Any:
+        from pipeline import plan
+
+        return plan.make(self._settings(number))
+
+    def _settings(self, number: int) -> Any:
+        from pipeline import config
+
+        task = self._task
         text = {
             **task["settings"],
             "input": {**task["settings"].get("input", {}), "tfrecord": task["patterns"][number]},
@@ -70,30 +157,30 @@ def _job(task: Mapping[str, Any]) -> dict[str, Any]:
         }
         return config.RunConfig.model_validate(text)
 
-    first = _FirstImage(task["spawned"])
-    # Held here, so that the second run finds the model loaded.
-    engine, _ = explain.acquire_engine(plan.make(settings(0)).engine_spec)
-    seconds = []
-    for number in range(len(task["patterns"])):
-        last = number == len(task["patterns"]) - 1
+    def work(self, number: int) -> float:
+        from pipeline import run
+        from pipeline.bench import trace
+
         with trace.recording() as recorder:
             started = time.perf_counter()
-            finished = run.run(settings(number), (), io.StringIO())
-            seconds.append(time.perf_counter() - started)
-        first.stop()
-        if last and task.get("trace"):
-            trace.write_timeline(recorder.spans, task["trace"])
-    del engine
-    table = finished.manifest["tables"]["explanations"]
-    return {
-        "seconds": seconds,
-        "first_image_s": first.seconds,
-        "utilisation": trace.utilisation(recorder.spans),
-        "shares": trace.shares(recorder.spans),
-        "rows": table["rows"],
-        "bytes": table["bytes"],
-        "peak_bytes": peak_bytes(),
-    }
+            finished = run.run(self._settings(number), (), io.StringIO())
+            seconds = time.perf_counter() - started
+        self._first.stop()
+        self._recorded.append(
+            {"utilisation": trace.utilisation(recorder.spans), "shares": trace.shares(recorder.spans)}
+        )
+        self._table = finished.manifest["tables"]["explanations"]
+        if self._task.get("trace"):
+            trace.write_timeline(recorder.spans, self._task["trace"])
+        return seconds
+
+    def result(self) -> dict[str, Any]:
+        return {
+            "first_image_s": self._first.seconds,
+            "recorded": self._recorded,
+            "rows": self._table["rows"],
+            "bytes": self._table["bytes"],
+        }
 
 
 class _FirstImage:
@@ -120,42 +207,66 @@ class _FirstImage:
         self._thread.join()
 
 
-def _loop(task: Mapping[str, Any]) -> dict[str, Any]:
-    from pipeline.bench import hand_written
+class _Loop:
+    """The loop written by hand."""
 
-    loop = hand_written.Loop(task["application"], task["batch_size"], task["threads"], task["as_job"])
-    seconds, first = [], 0.0
-    for pattern in task["patterns"]:
+    def __init__(self, task: Mapping[str, Any]) -> None:
+        from pipeline.bench import hand_written
+
+        self._task = task
+        self._loop = hand_written.Loop(task["application"], task["batch_size"], task["threads"], task["as_job"])
+
+    def work(self, number: int) -> float:
         started = time.perf_counter()
-        loop.run(pattern)
-        seconds.append(time.perf_counter() - started)
-        first = first or loop.first_batch_at - task["spawned"]
-    return {"seconds": seconds, "first_image_s": first, "peak_bytes": peak_bytes()}
+        self._loop.run(self._task["patterns"][number])
+        return time.perf_counter() - started
+
+    def result(self) -> dict[str, Any]:
+        return {"first_image_s": self._loop.first_batch_at - self._task["spawned"]}
 
 
-def _straight(task: Mapping[str, Any]) -> dict[str, Any]:
-    """The steps of the job one after another, without Beam, over each of ``patterns``."""
-    from pipeline import config, plan
-    from pipeline.bench import stages
+class _Straight:
+    """The steps of the job one after another, without Beam."""
 
-    seconds = []
-    for pattern in task["patterns"]:
-        text = {**task["settings"], "input": {"tfrecord": pattern}, "output": {"directory": task["directory"]}}
+    def __init__(self, task: Mapping[str, Any]) -> None:
+        self._task = task
+
+    def work(self, number: int) -> float:
+        from pipeline import config, plan
+        from pipeline.bench import stages
+
+        task = self._task
+        text = {
+            **task["settings"],
+            "input": {"tfrecord": task["patterns"][number]},
+            "output": {"directory": task["directory"]},
+        }
         steps = stages.Stages(plan.make(config.RunConfig.model_validate(text)), task["directory"])
         started = time.perf_counter()
         steps.run()
-        seconds.append(time.perf_counter() - started)
-    return {"seconds": seconds, "peak_bytes": peak_bytes()}
+        return time.perf_counter() - started
+
+    def result(self) -> dict[str, Any]:
+        return {}
 
 
-KINDS = {"job": _job, "loop": _loop, "straight": _straight}
+KINDS: dict[str, Callable[[Mapping[str, Any]], _Worker]] = {"job": _Job, "loop": _Loop, "straight": _Straight}
 
 
 def main(given: str, result: str) -> None:
-    """Do the task in the file `given` and write what it measures to `result`."""
+    """Work as asked on standard input on the task in the file `given`; write what it measures to `result`.
+
+    Each line asked is the number of a pattern; each line answered, the seconds that it took.
+    """
     logging.basicConfig(level=logging.ERROR, force=True)
     task = json.loads(pathlib.Path(given).read_text(encoding="utf-8"))
-    measured = KINDS[task["kind"]](task)
+    answers, sys.stdout = sys.stdout, sys.stderr  # what libraries print is no answer
+    worker, seconds = KINDS[task["kind"]](task), []
+    for line in sys.stdin:
+        gc.collect()
+        seconds.append(worker.work(int(line)))
+        print(seconds[-1], file=answers, flush=True)
+    measured = {"seconds": seconds, "peak_bytes": peak_bytes(), **worker.result()}
     pathlib.Path(result).write_text(json.dumps(measured), encoding="utf-8")
 
 

@@ -1,7 +1,12 @@
-"""The whole job, from TFRecord shards of photos to Parquet, against the best loop that one could write by hand."""
+"""The whole job, from TFRecord shards of photos to Parquet, against the best loop that one could write by hand.
+
+In a *sitting* the job and the loops are loaded side by side, each in a process of its own, and take short turns: what
+else the machine does meanwhile then meets all of them alike. Every other round goes backwards.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import pathlib
 import statistics
@@ -18,8 +23,10 @@ BATCH = 32
 _SHARDS = 8
 _PLAIN_MAP_BYTES = 4 * 224 * 224
 
-Rounds = Sequence[Mapping[str, Mapping[str, Any]]]
-"""For each round the results of the child processes, by name."""
+_ORDER = ("loop", "job", "threads", "defaults")
+
+Round = Mapping[str, Mapping[str, Any]]
+"""What each process measured in one turn, by name: ``seconds`` of the short and the long run, and its other results."""
 
 
 def measure(options: settings.Options) -> list[figures.Figure]:
@@ -29,13 +36,10 @@ def measure(options: settings.Options) -> list[figures.Figure]:
         for name in GOALS:
             sizes = _sizes(name, options.quick)
             patterns = _write(pathlib.Path(folder, name), sizes)
-            rounds = [_round(name, patterns, f"{folder}/{name}-{i}", options) for i in range(_rounds(options))]
-            found += _figures(name, rounds, sizes)
+            sittings, turns = (1, 1) if options.quick else (2, 4)
+            tasks = _tasks(name, patterns, f"{folder}/{name}-runs", options)
+            found += _figures(name, [sitting(tasks, turns) for _ in range(sittings)], sizes)
     return found
-
-
-def _rounds(options: settings.Options) -> int:
-    return 1 if options.quick else 5
 
 
 def _sizes(name: str, quick: bool) -> tuple[int, int, int]:
@@ -43,7 +47,7 @@ def _sizes(name: str, quick: bool) -> tuple[int, int, int]:
     unit = BATCH * _SHARDS
     if quick:
         return BATCH, BATCH * 2, BATCH * 4
-    return BATCH, unit, unit * (3 if name == "ResNet50V2" else 7)
+    return BATCH, unit, unit * (3 if name == "ResNet50V2" else 5)
 
 
 def _write(folder: pathlib.Path, sizes: Sequence[int]) -> list[str]:
@@ -54,7 +58,7 @@ def _write(folder: pathlib.Path, sizes: Sequence[int]) -> list[str]:
     ]
 
 
-def _round(name: str, patterns: list[str], directory: str, options: settings.Options) -> dict[str, dict[str, Any]]:
+def _tasks(name: str, patterns: list[str], directory: str, options: settings.Options) -> dict[str, dict[str, Any]]:
     """The job, the loop with TensorFlow's own threads and with two Python threads, and one of defaults."""
     job = {
         "kind": "job",
@@ -68,11 +72,46 @@ def _round(name: str, patterns: list[str], directory: str, options: settings.Opt
     }
     loop = {"kind": "loop", "patterns": patterns, "application": name, "batch_size": BATCH}
     return {
-        "job": child.spawn(job),
-        "loop": child.spawn({**loop, "threads": 1, "as_job": True}),
-        "threads": child.spawn({**loop, "threads": 2, "as_job": True}),
-        "defaults": child.spawn({**loop, "threads": 2, "as_job": False}),
+        "job": job,
+        "loop": {**loop, "threads": 1, "as_job": True},
+        "threads": {**loop, "threads": 2, "as_job": True},
+        "defaults": {**loop, "threads": 2, "as_job": False},
     }
+
+
+def sitting(tasks: Mapping[str, Mapping[str, Any]], turns: int) -> list[Round]:
+    """Start a process for each task, one after another, and let each work on its short and long pattern in turn.
+
+    Args:
+        tasks: by a name of `_ORDER`; patterns are those of the warm-up, the short and the long run.
+        turns: of each process.
+
+    Returns:
+        One for each turn.
+
+    Raises:
+        child.ChildFailed: a process failed.
+    """
+    with contextlib.ExitStack() as stack:
+        children = {}
+        for name in _ORDER:
+            children[name] = stack.enter_context(child.Child(tasks[name]))
+            children[name].work(0)
+        seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in _ORDER}
+        for turn in range(turns):
+            for name in reversed(_ORDER) if turn % 2 else _ORDER:
+                seconds[name].append((children[name].work(1), children[name].work(2)))
+        results = {name: process.finish() for name, process in children.items()}
+    # The job's records: of the warm-up, then of a short and a long run in each turn.
+    recorded = results["job"].pop("recorded")[2::2]
+    rounds: list[Round] = []
+    for turn in range(turns):
+        measured: dict[str, dict[str, Any]] = {
+            name: {**result, "seconds": seconds[name][turn]} for name, result in results.items()
+        }
+        measured["job"].update(recorded[turn])
+        rounds.append(measured)
+    return rounds
 
 
 def steady_seconds(result: Mapping[str, Any]) -> float:
@@ -84,7 +123,7 @@ def steady_seconds(result: Mapping[str, Any]) -> float:
     return float(steady) if steady > 0 else math.nan
 
 
-def faster_loop(rounds: Rounds) -> str:
+def faster_loop(rounds: Sequence[Round]) -> str:
     """Which loop takes less time in the median round: the smaller of each round would be the luckier one."""
 
     def median(kind: str) -> float:
@@ -94,13 +133,15 @@ def faster_loop(rounds: Rounds) -> str:
     return min(("loop", "threads"), key=median)
 
 
-def _figures(name: str, rounds: Rounds, sizes: tuple[int, int, int]) -> list[figures.Figure]:
+def _figures(name: str, sittings: Sequence[Sequence[Round]], sizes: tuple[int, int, int]) -> list[figures.Figure]:
     images = sizes[2] - sizes[1]
+    rounds = [r for rounds in sittings for r in rounds]
     best = faster_loop(rounds)
     starts = [
-        (r["job"]["first_image_s"], min(r["loop"]["first_image_s"], r["threads"]["first_image_s"])) for r in rounds
+        (first["job"]["first_image_s"], min(first["loop"]["first_image_s"], first["threads"]["first_image_s"]))
+        for first, *_ in sittings
     ]
-    work = f"{sizes[2]} less {sizes[1]} JPEGs of 500x375, batches of {BATCH}, processes of their own in turn"
+    work = f"{sizes[2]} less {sizes[1]} JPEGs of 500x375, batches of {BATCH}, processes of their own in turns"
     throughput = figures.speedup(
         f"whole job over the best tf.data loop, {name}",
         [(steady_seconds(r["job"]), steady_seconds(r[best])) for r in rounds],
@@ -132,7 +173,7 @@ def _figures(name: str, rounds: Rounds, sizes: tuple[int, int, int]) -> list[fig
     return [throughput, defaults, start, _busy(name, rounds), _row_bytes(name, rounds)]
 
 
-def _busy(name: str, rounds: Rounds) -> figures.Figure:
+def _busy(name: str, rounds: Sequence[Round]) -> figures.Figure:
     shares = rounds[-1]["job"]["shares"]
     values = [r["job"]["utilisation"] for r in rounds]
     return figures.Figure(
@@ -146,7 +187,7 @@ def _busy(name: str, rounds: Rounds) -> figures.Figure:
     )
 
 
-def _row_bytes(name: str, rounds: Rounds) -> figures.Figure:
+def _row_bytes(name: str, rounds: Sequence[Round]) -> figures.Figure:
     job = rounds[-1]["job"]
     per_row = job["bytes"] / job["rows"]
     return figures.single(
