@@ -124,15 +124,20 @@ def test_the_table_says_what_is_not_met() -> None:
 def test_steady_time_is_the_long_run_less_the_short_one() -> None:
     assert whole_job.steady_seconds({"seconds": [9.0, 3.0, 10.0]}) == 7.0
     assert math.isnan(whole_job.steady_seconds({"seconds": [9.0, 3.0, 2.5]}))
+    assert whole_job.steady_seconds({"cpu_seconds": [1.0, 3.0]}, "cpu_seconds") == 2.0
 
 
 def _round(job: float, loop: float, threads: float) -> dict[str, dict]:
     facts = {"first_image_s": 4.0, "utilisation": 0.5, "shares": {"explain": 0.75}, "bytes": 4 * 224 * 224, "rows": 2}
+
+    def took(seconds: float) -> dict:
+        return {"seconds": [1, 1 + seconds], "cpu_seconds": [3, 3.5 + seconds]}
+
     return {
-        "job": {"seconds": (1, 1 + job), **facts},
-        "loop": {"seconds": (1, 1 + loop), "first_image_s": 2.0},
-        "threads": {"seconds": (1, 1 + threads), "first_image_s": 8.0},
-        "defaults": {"seconds": (1, 1 + threads / 2), "first_image_s": 8.0},
+        "job": {**took(job), **facts},
+        "loop": {**took(loop), "first_image_s": 2.0},
+        "threads": {**took(threads), "first_image_s": 8.0},
+        "defaults": {**took(threads / 2), "first_image_s": 8.0},
     }
 
 
@@ -140,10 +145,14 @@ def test_the_job_is_compared_with_the_loop_that_is_faster_in_the_median_round() 
     # Of each round the luckier one would give 8, 5 and 12; the medians are 12 and 9, so it is the second.
     rounds = [_round(10, 8, 9), _round(10, 20, 5), _round(10, 12, 30)]
     assert whole_job.faster_loop(rounds) == "threads"
-    throughput, defaults, start, busy, size = whole_job._figures("ResNet50V2", [rounds[:1], rounds[1:]], (0, 40, 140))
+    throughput, defaults, cpu, start, busy, size = whole_job._figures(
+        "ResNet50V2", [rounds[:1], rounds[1:]], (0, 40, 140)
+    )
     assert (throughput.ratio, throughput.spread, throughput.met) == (0.9, (0.5, 3.0), False)
     assert throughput.measured["ours_images_per_s"] == 10
     assert (defaults.ratio, defaults.spread, defaults.goal) == (0.45, (0.25, 1.5), None)
+    assert (cpu.ratio, cpu.spread, cpu.goal) == (10.5 / 9.5, (10.5 / 30.5, 10.5 / 5.5), None)
+    assert cpu.measured == {"ours_ms_per_image": 105.0, "reference_ms_per_image": 95.0}
     assert (start.ratio, start.measured["ours_s"], start.measured["reference_s"]) == (2.0, 4.0, 2.0)
     assert (busy.ratio, busy.met, busy.measured["explain"]) == (0.5, False, 0.75)
     assert (size.ratio, size.measured["bytes_per_row"]) == (0.5, 2 * 224 * 224)
@@ -168,7 +177,7 @@ def test_a_child_works_when_it_is_told_to_and_says_what_it_measured(tmp_path: pa
     with child.Child(task) as process:
         told = [process.work(1), process.work(0), process.work(1)]
         result = process.finish()
-    assert result["seconds"] == told and min(told) > 0
+    assert result["seconds"] == told and min(told) > 0 and min(result["cpu_seconds"]) > 0
     assert result["rows"] == 5 and len(result["recorded"]) == 3
 
 
@@ -178,7 +187,7 @@ def test_a_child_that_fails_says_why() -> None:
 
 
 class _Turns:
-    """Stands in for a `child.Child`: notes whose turn it was; the n-th piece of work takes n seconds."""
+    """Stands in for a `child.Child`: notes whose turn it was; piece of work n takes n seconds, 0 is the warm-up."""
 
     log: ClassVar[list[tuple[str, int]]] = []
 
@@ -191,13 +200,14 @@ class _Turns:
     def __exit__(self, *error: object) -> None:
         pass
 
-    def work(self, number: int) -> float:
+    def work(self, number: int) -> None:
         self.log.append((self._name, number))
         self._done += 1
-        return float(self._done)
 
     def finish(self) -> dict:
-        return {"recorded": [{"utilisation": n / 10} for n in range(self._done)]} if self._name == "job" else {}
+        done = range(self._done)
+        taken = {"seconds": [float(n) for n in done], "cpu_seconds": [2.0 * n for n in done]}
+        return taken | ({"recorded": [{"utilisation": n / 10} for n in done]} if self._name == "job" else {})
 
 
 def test_in_a_sitting_every_other_round_goes_backwards(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +217,8 @@ def test_in_a_sitting_every_other_round_goes_backwards(monkeypatch: pytest.Monke
     order = ["loop", "job", "threads", "defaults"]
     turns = [(name, number) for name in (*order, *reversed(order)) for number in (1, 2)]
     assert _Turns.log == [*((name, 0) for name in order), *turns]
-    assert [r["threads"]["seconds"] for r in rounds] == [(2.0, 3.0), (4.0, 5.0)]
+    assert [r["threads"]["seconds"] for r in rounds] == [[1.0, 2.0], [3.0, 4.0]]
+    assert [r["defaults"]["cpu_seconds"] for r in rounds] == [[2.0, 4.0], [6.0, 8.0]]
     assert [r["job"]["utilisation"] for r in rounds] == [0.2, 0.4]  # of the long runs
 
 

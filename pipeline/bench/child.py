@@ -77,7 +77,7 @@ class Child:
         return float(answer)
 
     def finish(self) -> dict[str, Any]:
-        """What the process measured, with the ``seconds`` of each piece of work; it ends.
+        """What the process measured, with the ``seconds`` and ``cpu_seconds`` of each piece of work; it ends.
 
         Raises:
             ChildFailed: the process failed.
@@ -261,12 +261,15 @@ def main(given: str, result: str) -> None:
     logging.basicConfig(level=logging.ERROR, force=True)
     task = json.loads(pathlib.Path(given).read_text(encoding="utf-8"))
     answers, sys.stdout = sys.stdout, sys.stderr  # what libraries print is no answer
-    worker, seconds = KINDS[task["kind"]](task), []
+    worker = KINDS[task["kind"]](task)
+    seconds, cpu_seconds = [], []
     for line in sys.stdin:
         gc.collect()
+        before = time.process_time()
         seconds.append(worker.work(int(line)))
+        cpu_seconds.append(time.process_time() - before)
         print(seconds[-1], file=answers, flush=True)
-    measured = {"seconds": seconds, "peak_bytes": peak_bytes(), **worker.result()}
+    measured = {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_bytes": peak_bytes(), **worker.result()}
     pathlib.Path(result).write_text(json.dumps(measured), encoding="utf-8")
 
 

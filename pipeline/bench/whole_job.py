@@ -26,7 +26,8 @@ _PLAIN_MAP_BYTES = 4 * 224 * 224
 _ORDER = ("loop", "job", "threads", "defaults")
 
 Round = Mapping[str, Mapping[str, Any]]
-"""What each process measured in one turn, by name: ``seconds`` of the short and the long run, and its other results."""
+"""What each process measured in one turn, by name: ``seconds`` and ``cpu_seconds`` of the short and the long run, and
+its other results."""
 
 
 def measure(options: settings.Options) -> list[figures.Figure]:
@@ -36,7 +37,7 @@ def measure(options: settings.Options) -> list[figures.Figure]:
         for name in GOALS:
             sizes = _sizes(name, options.quick)
             patterns = _write(pathlib.Path(folder, name), sizes)
-            sittings, turns = (1, 1) if options.quick else (2, 4)
+            sittings, turns = (1, 1) if options.quick else (2, 3)
             tasks = _tasks(name, patterns, f"{folder}/{name}-runs", options)
             found += _figures(name, [sitting(tasks, turns) for _ in range(sittings)], sizes)
     return found
@@ -97,29 +98,34 @@ def sitting(tasks: Mapping[str, Mapping[str, Any]], turns: int) -> list[Round]:
         for name in _ORDER:
             children[name] = stack.enter_context(child.Child(tasks[name]))
             children[name].work(0)
-        seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in _ORDER}
         for turn in range(turns):
             for name in reversed(_ORDER) if turn % 2 else _ORDER:
-                seconds[name].append((children[name].work(1), children[name].work(2)))
+                children[name].work(1)
+                children[name].work(2)
         results = {name: process.finish() for name, process in children.items()}
-    # The job's records: of the warm-up, then of a short and a long run in each turn.
-    recorded = results["job"].pop("recorded")[2::2]
+    recorded = results["job"].pop("recorded")
     rounds: list[Round] = []
     for turn in range(turns):
+        mine = slice(1 + 2 * turn, 3 + 2 * turn)  # after the warm-up
         measured: dict[str, dict[str, Any]] = {
-            name: {**result, "seconds": seconds[name][turn]} for name, result in results.items()
+            name: {**result, **{kind: result[kind][mine] for kind in ("seconds", "cpu_seconds")}}
+            for name, result in results.items()
         }
-        measured["job"].update(recorded[turn])
+        measured["job"].update(recorded[mine][-1])
         rounds.append(measured)
     return rounds
 
 
-def steady_seconds(result: Mapping[str, Any]) -> float:
+def steady_seconds(result: Mapping[str, Any], kind: str = "seconds") -> float:
     """The long run's seconds less the short one's: what starting and ending a run takes is in both.
 
     Not a number where the difference is not positive: then the machine did something else in between.
+
+    Args:
+        result: of a child process.
+        kind: ``seconds`` of the clock, or ``cpu_seconds`` of all threads.
     """
-    steady = result["seconds"][-1] - result["seconds"][-2]
+    steady = result[kind][-1] - result[kind][-2]
     return float(steady) if steady > 0 else math.nan
 
 
@@ -159,6 +165,17 @@ def _figures(name: str, sittings: Sequence[Sequence[Round]], sizes: tuple[int, i
         f"batches, tf.data's default resizing; {work}",
         work=images,
     )
+    cpu = figures.cost(
+        f"CPU time of the whole job over the loop's, {name}",
+        [(steady_seconds(r["job"], "cpu_seconds"), steady_seconds(r[best], "cpu_seconds")) for r in rounds],
+        None,
+        f"of all threads, for the same work as the throughput, and less at the mercy of what else runs; {work}",
+    )
+    each = {
+        f"{side}_ms_per_image": _ms_per_image(rounds, kind, images)
+        for side, kind in (("ours", "job"), ("reference", best))
+    }
+    cpu = figures.with_measured(cpu, **each)
     start = figures.cost(
         f"start-up over the loop's, {name}",
         starts,
@@ -170,7 +187,12 @@ def _figures(name: str, sittings: Sequence[Sequence[Round]], sizes: tuple[int, i
         "reference_s": statistics.median(b for _, b in starts),
     }
     start = figures.with_measured(start, **seconds)
-    return [throughput, defaults, start, _busy(name, rounds), _row_bytes(name, rounds)]
+    return [throughput, defaults, cpu, start, _busy(name, rounds), _row_bytes(name, rounds)]
+
+
+def _ms_per_image(rounds: Sequence[Round], kind: str, images: int) -> float:
+    found = [s for r in rounds if math.isfinite(s := steady_seconds(r[kind], "cpu_seconds"))]
+    return 1e3 * statistics.median(found) / images if found else math.nan
 
 
 def _busy(name: str, rounds: Sequence[Round]) -> figures.Figure:
