@@ -131,12 +131,14 @@ def steady_seconds(result: Mapping[str, Any], kind: str = "seconds") -> float:
 
 def faster_loop(rounds: Sequence[Round]) -> str:
     """Which loop takes less time in the median round: the smaller of each round would be the luckier one."""
+    medians = {name: _median_seconds(rounds, name, "seconds") for name in ("loop", "threads")}
+    return min(medians, key=lambda name: (math.isnan(medians[name]), medians[name]))
 
-    def median(kind: str) -> float:
-        found = [s for r in rounds if math.isfinite(s := steady_seconds(r[kind]))]
-        return statistics.median(found) if found else math.inf
 
-    return min(("loop", "threads"), key=median)
+def _median_seconds(rounds: Sequence[Round], name: str, kind: str) -> float:
+    """`steady_seconds` of a process in the median of the rounds that have them; not a number where none has."""
+    found = [s for r in rounds if math.isfinite(s := steady_seconds(r[name], kind))]
+    return statistics.median(found) if found else math.nan
 
 
 def _figures(name: str, sittings: Sequence[Sequence[Round]], sizes: tuple[int, int, int]) -> list[figures.Figure]:
@@ -172,8 +174,8 @@ def _figures(name: str, sittings: Sequence[Sequence[Round]], sizes: tuple[int, i
         f"of all threads, for the same work as the throughput, and less at the mercy of what else runs; {work}",
     )
     each = {
-        f"{side}_ms_per_image": _ms_per_image(rounds, kind, images)
-        for side, kind in (("ours", "job"), ("reference", best))
+        f"{side}_ms_per_image": 1e3 * _median_seconds(rounds, process, "cpu_seconds") / images
+        for side, process in (("ours", "job"), ("reference", best))
     }
     cpu = figures.with_measured(cpu, **each)
     start = figures.cost(
@@ -188,11 +190,6 @@ def _figures(name: str, sittings: Sequence[Sequence[Round]], sizes: tuple[int, i
     }
     start = figures.with_measured(start, **seconds)
     return [throughput, defaults, cpu, start, _busy(name, rounds), _row_bytes(name, rounds)]
-
-
-def _ms_per_image(rounds: Sequence[Round], kind: str, images: int) -> float:
-    found = [s for r in rounds if math.isfinite(s := steady_seconds(r[kind], "cpu_seconds"))]
-    return 1e3 * statistics.median(found) / images if found else math.nan
 
 
 def _busy(name: str, rounds: Sequence[Round]) -> figures.Figure:
