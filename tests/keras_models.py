@@ -199,3 +199,15 @@ def blank_factory() -> keras.Model:
     kernel, bias = model.get_layer("features").get_weights()
     model.get_layer("features").set_weights([kernel * 0, bias - 1])
     return model
+
+
+def wide() -> keras.Model:
+    """A convolution whose output for 16 images takes 64 MiB."""
+    return keras.Sequential(
+        [
+            keras.Input((128, 128, 3)),
+            keras.layers.Conv2D(64, 1, padding="same", activation="relu"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(3),
+        ]
+    )

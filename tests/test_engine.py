@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import pathlib
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -335,3 +339,35 @@ def test_h5_files_and_applications_with_weights_load(tmp_path):
     assert loading.model_digest(loading.load_keras_model(source)) == loading.model_digest(made)
     with pytest.raises(loading.ModelError, match="do not load into"):
         loading.load_keras_model(dataclasses.replace(source, weights=path))
+
+
+_COUNT_FAULTS = """
+import resource
+import numpy as np
+from tests import engine_specs
+from transforms.methods import engine
+
+which = engine.Engine(engine_specs.spec(engine_specs.factory("wide"), targets=("predicted",), batch_size=16))
+images = np.zeros((16, 128, 128, 3), np.uint8)
+for _ in range(3):
+    which.explain(images, [()] * 16, {})
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(4):
+    which.explain(images, [()] * 16, {})
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) * resource.getpagesize() // 4)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts page faults as Linux does")
+def test_the_memory_of_a_pass_serves_the_next():
+    """A pass fills 64 MiB; were they asked of the system each time, it would make that many bytes of pages anew."""
+    environment = {key: value for key, value in os.environ.items() if key != "TF_CPU_ALLOCATOR_USE_BFC"}
+    done = subprocess.run(
+        [sys.executable, "-c", _COUNT_FAULTS],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=pathlib.Path(__file__).parent.parent,
+        check=True,
+    )
+    assert int(done.stdout.split()[-1]) < 16 * 2**20

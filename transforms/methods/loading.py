@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import importlib
 import inspect
+import os
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -197,6 +198,7 @@ def configure_devices(intra_op_threads: int | None, memory_growth: bool) -> None
     TensorFlow cannot change these once it has started; then the settings in force stay, and they are what the
     manifest records.
     """
+    _keep_freed_memory()
     try:
         if intra_op_threads is not None:
             tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
@@ -204,6 +206,16 @@ def configure_devices(intra_op_threads: int | None, memory_growth: bool) -> None
             tf.config.experimental.set_memory_growth(gpu, memory_growth)
     except RuntimeError:
         return
+
+
+def _keep_freed_memory() -> None:
+    """Where there is no GPU, let TensorFlow keep the memory of one pass for the next.
+
+    By default every large tensor is asked of the system and given back, and the pages of each are made anew at their
+    first use: a fourth of MobileNetV2's time. What the user has set in the environment stays.
+    """
+    if not tf.config.list_physical_devices("GPU"):
+        os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
 
 
 def input_size(model: keras.Model, configured: Sequence[int] | None) -> tuple[int, int, int]:
