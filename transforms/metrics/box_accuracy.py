@@ -167,14 +167,16 @@ def _best_per_level(
     return best
 
 
-def box_at(found: LevelBoxes, threshold: float) -> Floats:
-    """The box of the largest contour at one threshold, ``(4,)``, end exclusive, not clipped; NaN if there is none."""
-    node = found.largest[levels(found.peak, threshold)]
-    return found.all[node] if node >= 0 else np.full(4, np.nan)
+def box_at(found: LevelBoxes, threshold: npt.ArrayLike) -> Floats:
+    """The box of the largest contour at each threshold, ``(..., 4)``, end exclusive, not clipped; NaN if none."""
+    nodes = found.largest[levels(found.peak, threshold)]
+    if not len(found.all):
+        return np.full((*nodes.shape, 4), np.nan)
+    return np.where((nodes >= 0)[..., None], found.all[nodes], np.nan)
 
 
-def iou_at(ious: LevelIous, threshold: float) -> Floats:
-    """Best IoU at one threshold, ``(2,)``: of the largest contour and of all. For the run's best threshold."""
+def iou_at(ious: LevelIous, threshold: npt.ArrayLike) -> Floats:
+    """Best IoU at each threshold, ``(2, ...)``: of the largest contour and of all. For the run's best thresholds."""
     return ious.best[:, levels(ious.peak, threshold)]
 
 

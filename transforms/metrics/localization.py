@@ -386,6 +386,5 @@ def boxes_at(
     found = box_accuracy.level_boxes(image, hole_boxes=protocol.hole_boxes, at=levels)
     scaled = boxes.to_frame(true_boxes, source.width, source.height, protocol)
     ious = box_accuracy.level_ious(found, scaled, protocol)
-    stated = np.stack([box_accuracy.box_at(found, threshold) for threshold in thresholds])
-    best = np.stack([box_accuracy.iou_at(ious, threshold) for threshold in thresholds], axis=1)
-    return best, boxes.from_frame(stated, source.width, source.height, protocol)
+    stated = box_accuracy.box_at(found, thresholds)
+    return box_accuracy.iou_at(ious, thresholds), boxes.from_frame(stated, source.width, source.height, protocol)
