@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import pathlib
+import signal
+import sys
 import time
 from typing import ClassVar
 
@@ -174,16 +177,116 @@ def test_a_child_works_when_it_is_told_to_and_says_what_it_measured(tmp_path: pa
     patterns = [samples.write_shards(tmp_path / str(n), samples.tiny(n), 1, classes=10) for n in (2, 5)]
     chosen = {**_costless(), "explain": {"methods": ["grad_cam"], "targets": ["label"]}}
     task = {"kind": "job", "patterns": patterns, "directory": str(tmp_path / "runs"), "settings": chosen}
+    task["record"] = True
     with child.Child(task) as process:
         told = [process.work(1), process.work(0), process.work(1)]
         result = process.finish()
     assert result["seconds"] == told and min(told) > 0 and min(result["cpu_seconds"]) > 0
-    assert result["rows"] == 5 and len(result["recorded"]) == 3
+    assert result["rows"] == 5 and [len(spans) > 0 for spans in result["spans"]] == [True] * 3
 
 
 def test_a_child_that_fails_says_why() -> None:
     with pytest.raises(child.ChildFailed, match=r"(?s)nonsense failed with status 1:.*KeyError: 'nonsense'"):
         child.spawn({"kind": "nonsense", "patterns": ["one"]})
+
+
+class _Slices:
+    """Stands in for a `child.Child` that answers in its n-th slice; notes who is told what."""
+
+    def __init__(self, name: str, slices: int, log: list[str]) -> None:
+        self._name, self._left, self._log = name, slices, log
+
+    def begin(self, number: int) -> None:
+        self._log.append(f"{self._name}{number}")
+
+    def pause(self) -> None:
+        self._log.append(f"{self._name}-")
+
+    def go_on(self) -> None:
+        self._log.append(f"{self._name}+")
+
+    def answers_within(self, seconds: float) -> bool:
+        assert seconds == 0.5
+        self._left -= 1
+        return self._left == 0
+
+
+@pytest.mark.parametrize(("order", "turns"), [("abc", "abcbcb"), ("cba", "cbacbb")])
+def test_slices_go_round_until_all_have_answered(order: str, turns: str) -> None:
+    log: list[str] = []
+    slices = {"a": 1, "b": 3, "c": 2}
+    ran = child.in_slices({name: _Slices(name, slices[name], log) for name in order}, 7, slice_s=0.5)
+    told = [told for name in order for told in (f"{name}-", f"{name}7")]
+    took = [took for name in turns for took in (f"{name}+", f"{name}-")]
+    assert log == [*told, *took, *(f"{name}+" for name in order)]
+    assert {name: len(stretches) for name, stretches in ran.items()} == slices
+
+
+_SPINNING = """
+import sys, time
+from pipeline.bench import child
+
+class Spinning:
+    def __init__(self, task):
+        self.times = []
+
+    def work(self, number):  # tenths of a second of CPU time; 99 fails
+        if number == 99:
+            sys.exit(7)
+        begun, until = time.perf_counter(), time.process_time() + number / 10
+        while time.process_time() < until:
+            sum(range(10_000))
+            self.times.append(time.perf_counter())
+        return time.perf_counter() - begun
+
+    def result(self):
+        return {"times": self.times}
+
+child.KINDS["spinning"] = Spinning
+child.main(*sys.argv[1:])
+"""
+
+
+@pytest.fixture
+def spinning(monkeypatch: pytest.MonkeyPatch) -> dict:
+    """A task whose children spin; see `_SPINNING`."""
+    monkeypatch.setattr(child, "_COMMAND", (sys.executable, "-c", _SPINNING))
+    return {"kind": "spinning"}
+
+
+def test_what_runs_in_slices_runs_alone_and_its_time_stopped_does_not_count(spinning: dict) -> None:
+    with child.Child(spinning) as one, child.Child(spinning) as other:
+        one.work(0), other.work(0)  # both are loaded
+        ran = child.in_slices({"one": one, "other": other}, 5, slice_s=0.02)
+        results = {"one": one.finish(), "other": other.finish()}
+    stretches = sorted(ran["one"] + ran["other"])
+    assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(stretches))
+    for name, result in results.items():
+        assert len(ran[name]) > 2  # half a second in slices of 20 ms, however late their ends
+        assert sum(end - begin for begin, end in ran[name]) < result["seconds"][-1]
+        inside = [any(begin <= at <= end for begin, end in ran[name]) for at in result["times"]]
+        assert np.mean(inside) > 0.9  # a stop takes a moment to arrive
+
+
+def test_a_process_that_ends_in_its_slice_says_why_and_the_others_are_ended(spinning: dict) -> None:
+    with pytest.raises(child.ChildFailed, match="spinning failed with status 7"):
+        with child.Child(spinning) as one, child.Child(spinning) as other:
+            one.work(0)
+            other.begin(50)
+            other.pause()
+            child.in_slices({"one": one}, 99, slice_s=0.02)
+    assert other._process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_process_that_was_killed_is_no_endless_wait(spinning: dict, paused: bool) -> None:
+    with child.Child(spinning) as one:
+        one.work(0)
+        if paused:
+            one.pause()
+        one._process.kill()
+        with pytest.raises(child.ChildFailed, match="spinning failed with status -9"):
+            child.in_slices({"one": one}, 1)
 
 
 class _Turns:
@@ -206,20 +309,36 @@ class _Turns:
 
     def finish(self) -> dict:
         done = range(self._done)
-        taken = {"seconds": [float(n) for n in done], "cpu_seconds": [2.0 * n for n in done]}
-        return taken | ({"recorded": [{"utilisation": n / 10} for n in done]} if self._name == "job" else {})
+        taken = {"seconds": [99.0 for _ in done], "cpu_seconds": [2.0 * n for n in done]}
+        return taken | ({"spans": [self._spans(float(n)) for n in done]} if self._name == "job" else {})
+
+    @staticmethod
+    def _spans(n: float) -> list[list]:
+        """In running time from 1 to 1 + n and from 2 + n to 3 + n, as `_in_slices` stops it."""
+        return [["explain", 1, 1.0, 1.0 + n], ["explain", 2, 6.0 + n, 7.0 + n]]
+
+
+def _in_slices(children: dict[str, _Turns], number: int) -> dict[str, list[child.Stretch]]:
+    """In piece of work n all run from 0 to ``n + 1`` and from ``n + 5`` to ``n + 15``."""
+    for process in children.values():
+        process.work(number)
+    return {name: [(0.0, p._done), (p._done + 4.0, p._done + 14.0)] for name, p in children.items()}
 
 
 def test_in_a_sitting_every_other_round_goes_backwards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child, "Child", _Turns)
+    monkeypatch.setattr(child, "in_slices", _in_slices)
     _Turns.log.clear()
-    rounds = whole_job.sitting({name: {"name": name} for name in ("job", "loop", "threads", "defaults")}, turns=2)
+    rounds = whole_job.sitting({name: {"name": name} for name in ("job", "loop", "threads", "defaults")}, rounds=2)
     order = ["loop", "job", "threads", "defaults"]
-    turns = [(name, number) for name in (*order, *reversed(order)) for number in (1, 2)]
+    turns = [(name, number) for names in (order, order[::-1]) for number in (1, 2) for name in names]
     assert _Turns.log == [*((name, 0) for name in order), *turns]
-    assert [r["threads"]["seconds"] for r in rounds] == [[1.0, 2.0], [3.0, 4.0]]
+    # Running time, whatever the process' own clock says; the job's spans are of the long runs, pieces of work 2 and 4.
+    assert [r["threads"]["seconds"] for r in rounds] == [[12.0, 13.0], [14.0, 15.0]]
     assert [r["defaults"]["cpu_seconds"] for r in rounds] == [[2.0, 4.0], [6.0, 8.0]]
-    assert [r["job"]["utilisation"] for r in rounds] == [0.2, 0.4]  # of the long runs
+    assert [[(s.begin, s.end) for s in r["job"]["spans"]] for r in rounds] == [[(1, 3), (4, 5)], [(1, 5), (6, 7)]]
+    assert [r["job"]["utilisation"] for r in rounds] == [3 / 4, 5 / 6]
+    assert rounds[0]["job"]["shares"] == {"explain": 3 / 8, trace.OTHER: 5 / 8}
 
 
 SPANS = [
@@ -241,6 +360,15 @@ def test_shares_are_of_the_time_from_the_first_batch_to_the_last() -> None:
     more = [trace.Span("decode", 2, 0.5, 3.0), trace.Span("write", 3, 2.0, 3.0)]
     assert trace.shares([*SPANS, *more]) == pytest.approx({"explain": 7 / 16, "decode": 2 / 16, trace.OTHER: 7 / 16})
     assert trace.shares([]) == {}
+
+
+def test_running_time_stands_still_while_the_process_is_stopped() -> None:
+    stretches = [(10.0, 12.0), (15.0, 16.0), (20.0, 30.0)]  # begin at 0, 2 and 3 of the running time
+    clock = [(9.5, 10.5), (11.0, 15.5), (12.5, 14.0), (16.0, 20.0), (15.25, 24.0), (29.0, 31.0)]
+    running = [(0.0, 0.5), (1.0, 2.5), (2.0, 2.0), (3.0, 3.0), (2.25, 7.0), (12.0, 13.0)]
+    found = trace.in_running_time([trace.Span("write", 3, *times) for times in clock], stretches)
+    assert found == [trace.Span("write", 3, *times) for times in running]
+    assert trace.in_running_time([], stretches) == []
 
 
 def test_timeline_is_in_microseconds_from_the_first_span(tmp_path: pathlib.Path) -> None:

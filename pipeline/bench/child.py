@@ -2,11 +2,13 @@
 
 A process has one set of TensorFlow threads and one peak of memory, so what is compared runs in processes of its own, in
 turn. A `Child` lasts: it works on a pattern of files when it is told to, so that processes which take long to start can
-take short turns. `spawn` works on all the patterns of a task and ends.
+be compared often. `in_slices` lets several work at once, one running at a time. `spawn` works on all the patterns of a
+task and ends.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import io
 import json
@@ -14,6 +16,8 @@ import logging
 import os
 import pathlib
 import resource
+import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,6 +25,16 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
+
+from pipeline.bench import trace
+
+SLICE_S = 1.0
+"""Of a turn in `in_slices`: several batches, so that stopping costs nothing, yet short beside a machine's moods."""
+
+Stretch = tuple[float, float]
+"""Begin and end of a time in which a process ran, in seconds of `time.perf_counter`, which processes share."""
+
+_COMMAND = (sys.executable, "-m", "pipeline.bench.child")
 
 
 class ChildFailed(RuntimeError):
@@ -43,11 +57,11 @@ class Child:
         given.write_text(json.dumps({**task, "spawned": time.time()}), encoding="utf-8")
         with self._said.open("wb") as said:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pipeline.bench.child", str(given), str(self._result)],
+                [*_COMMAND, str(given), str(self._result)],
+                bufsize=0,  # `answers_within` looks at the pipe, not at what was read ahead from it
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=said,
-                text=True,
                 env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
             )
 
@@ -66,18 +80,52 @@ class Child:
         Raises:
             ChildFailed: the process ended.
         """
-        assert self._process.stdin is not None and self._process.stdout is not None
+        self.begin(number)
+        return self._answer()
+
+    def begin(self, number: int) -> None:
+        """Tell the process to work on the pattern of that number, without waiting for it.
+
+        Raises:
+            ChildFailed: the process ended.
+        """
+        assert self._process.stdin is not None
         try:
-            print(number, file=self._process.stdin, flush=True)
+            self._process.stdin.write(f"{number}\n".encode("ascii"))
         except BrokenPipeError:
             raise self._failure() from None
+
+    def answers_within(self, seconds: float) -> bool:
+        """Wait that long, or less, for the end of the work that was begun; whether it came.
+
+        Raises:
+            ChildFailed: the process ended.
+        """
+        assert self._process.stdout is not None
+        if not select.select([self._process.stdout], [], [], seconds)[0]:
+            return False
+        self._answer()
+        return True
+
+    def _answer(self) -> float:
+        assert self._process.stdout is not None
         answer = self._process.stdout.readline()
         if not answer:
             raise self._failure()
         return float(answer)
 
+    def pause(self) -> None:
+        """Stop the process, whatever it is at, until `go_on`; nothing if it has ended."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let the process run after `pause`; nothing if it runs or has ended."""
+        self._process.send_signal(signal.SIGCONT)
+
     def finish(self) -> dict[str, Any]:
         """What the process measured, with the ``seconds`` and ``cpu_seconds`` of each piece of work; it ends.
+
+        The seconds are of its clock, which goes on while it is stopped.
 
         Raises:
             ChildFailed: the process failed.
@@ -91,6 +139,40 @@ class Child:
         status = self._process.wait()
         said = self._said.read_text(encoding="utf-8", errors="replace")
         return ChildFailed(f"{self._kind} failed with status {status}:\n{said[-2000:]}")
+
+
+def in_slices(children: Mapping[str, Child], number: int, slice_s: float = SLICE_S) -> dict[str, list[Stretch]]:
+    """Let all work on the pattern of that number, one running at a time: each in turn for a slice, until it answers.
+
+    What is compared is then done within the same seconds, so that what else the machine does meets all of them alike.
+
+    Args:
+        children: by name, in the order of their turns.
+        number: of the pattern.
+        slice_s: seconds of a turn.
+
+    Returns:
+        The stretches in which each ran, in order.
+
+    Raises:
+        ChildFailed: a process ended. The others are left where they were.
+    """
+    ran: dict[str, list[Stretch]] = {name: [] for name in children}
+    for process in children.values():
+        process.pause()
+        process.begin(number)
+    waiting = dict(children)
+    while waiting:
+        for name, process in list(waiting.items()):
+            begin = time.perf_counter()
+            process.go_on()
+            if process.answers_within(slice_s):
+                del waiting[name]
+            process.pause()
+            ran[name].append((begin, time.perf_counter()))
+    for process in children.values():
+        process.go_on()
+    return ran
 
 
 def spawn(task: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,7 +211,7 @@ class _Worker(Protocol):
 
 
 class _Job:
-    """Whole jobs, each recorded; the last one's trace is kept."""
+    """Whole jobs. A task that says ``record`` gets the spans of each; others have no use for the memory they take."""
 
     def __init__(self, task: Mapping[str, Any]) -> None:
         from transforms import explain
@@ -138,7 +220,7 @@ class _Job:
         self._first = _FirstImage(task["spawned"])
         # Held here, so that every run but the first finds the model loaded.
         self._engine, _ = explain.acquire_engine(self._planned(0).engine_spec)
-        self._recorded: list[dict[str, Any]] = []
+        self._recorded: list[list[trace.Span]] = []
         self._table: Mapping[str, Any] = {}
 
     def _planned(self, number: int) -> Any:
@@ -159,25 +241,21 @@ class _Job:
 
     def work(self, number: int) -> float:
         from pipeline import run
-        from pipeline.bench import trace
 
-        with trace.recording() as recorder:
+        with contextlib.ExitStack() as stack:
+            if self._task.get("record"):
+                self._recorded.append(stack.enter_context(trace.recording()).spans)
             started = time.perf_counter()
             finished = run.run(self._settings(number), (), io.StringIO())
             seconds = time.perf_counter() - started
         self._first.stop()
-        self._recorded.append(
-            {"utilisation": trace.utilisation(recorder.spans), "shares": trace.shares(recorder.spans)}
-        )
         self._table = finished.manifest["tables"]["explanations"]
-        if self._task.get("trace"):
-            trace.write_timeline(recorder.spans, self._task["trace"])
         return seconds
 
     def result(self) -> dict[str, Any]:
         return {
             "first_image_s": self._first.seconds,
-            "recorded": self._recorded,
+            "spans": self._recorded,
             "rows": self._table["rows"],
             "bytes": self._table["bytes"],
         }

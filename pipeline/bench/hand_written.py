@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from typing import Any
@@ -10,6 +11,9 @@ import tensorflow as tf
 
 from pipeline.bench import models, settings
 from transforms.methods import engine, loading
+
+_BATCHES_AHEAD = 2
+"""Batches to prefetch, for each core."""
 
 
 class Loop:
@@ -20,11 +24,14 @@ class Loop:
         batch_size: images per call, at most.
         threads: Python threads that take batches and call the function. One leaves TensorFlow its own threads; more
             have one TensorFlow thread each, as the job has.
-        as_job: the job's pixels, its weights as constants and its number of images to a pass. Otherwise what one gets
-            without asking: resizing that does not antialias, weights as variables and whole batches.
+        as_job: the job's pixels, its weights as constants, its number of images to a pass and its way with memory.
+            Otherwise what one gets without asking: resizing that does not antialias, weights as variables, whole
+            batches, and memory that goes back to the system after each use.
     """
 
     def __init__(self, application: str, batch_size: int, threads: int, as_job: bool = True) -> None:
+        if not as_job:  # the engine would switch it on
+            os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "false")
         method = models.method("grad_cam")
         spec = models.engine_spec(
             models.application(application),
@@ -71,7 +78,7 @@ class Loop:
 
 
 def dataset(pattern: str, size: tuple[int, int, int], batch_size: int, antialias: bool) -> tf.data.Dataset:
-    """Batches of uint8 images and int32 labels, read, decoded and resized in parallel.
+    """Batches of uint8 images and int32 labels, read, decoded and resized in parallel, a thread for each core.
 
     Args:
         pattern: of TFRecord files.
@@ -79,7 +86,7 @@ def dataset(pattern: str, size: tuple[int, int, int], batch_size: int, antialias
         batch_size: images of a batch; the last one is smaller.
         antialias: whether to resize as `transforms.images` does; then pixels are the job's but for rounding.
     """
-    automatic = tf.data.AUTOTUNE
+    cores = os.cpu_count() or 1
     # The decoder's own default on CPUs is coarser than what the job's decoder does, and no faster.
     dct = "INTEGER_ACCURATE" if antialias else ""
 
@@ -94,9 +101,21 @@ def dataset(pattern: str, size: tuple[int, int, int], batch_size: int, antialias
         return tf.cast(tf.round(pixels), tf.uint8), tf.cast(example["image/class/label"], tf.int32)
 
     files = tf.data.Dataset.list_files(pattern, shuffle=False)
-    read = files.interleave(tf.data.TFRecordDataset, num_parallel_calls=automatic, deterministic=False)
-    decoded = read.map(parse, num_parallel_calls=automatic, deterministic=False)
-    return decoded.batch(batch_size, num_parallel_calls=automatic).prefetch(automatic)
+    read = files.interleave(tf.data.TFRecordDataset, num_parallel_calls=cores, deterministic=False)
+    decoded = read.map(parse, num_parallel_calls=cores, deterministic=False)
+    batches = decoded.batch(batch_size, num_parallel_calls=cores).prefetch(_BATCHES_AHEAD * cores)
+    return batches.with_options(_options(cores))
+
+
+def _options(cores: int) -> tf.data.Options:
+    options = tf.data.Options()
+    # An iterator ends only when its autotuning thread wakes up. That one sleeps twice as long each time, so that a run
+    # can last many seconds longer than its last batch. A number of threads for each core is as fast as what it finds.
+    options.autotune.enabled = False
+    # Otherwise tf.data decodes in the pool that TensorFlow runs operations in, a thread for each core, where it waits
+    # behind calls of the model.
+    options.threading.private_threadpool_size = cores
+    return options
 
 
 def grad_cam_by_tape(model: Any) -> Any:

@@ -11,9 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from transforms import decode, features, localize, rows, write
-from transforms.methods import engine as engines
-from transforms.metrics import summary
+import numpy as np
 
 COMPUTE = "explain"
 OTHER = "other"
@@ -49,30 +47,50 @@ class Recorder:
         return noted
 
 
-_STEPS = (
-    ("parse", features, "parse_example"),
-    ("decode", decode, "decode_example"),
-    (COMPUTE, engines.Engine, "explain"),
-    ("localize", localize, "localize"),
-    ("aggregate", summary.MetricState, "add"),
-    ("rows", rows, "explanation_table"),
-    ("write", write._TableFile, "write"),
-)
-"""The step, and the function that does its work."""
+def _steps() -> tuple[tuple[str, Any, str], ...]:
+    """The steps, and the place and name of the function that does the work of each."""
+    # Imported here, because a process that only counts with spans should not load TensorFlow.
+    from transforms import decode, features, localize, rows, write
+    from transforms.methods import engine
+    from transforms.metrics import summary
+
+    return (
+        ("parse", features, "parse_example"),
+        ("decode", decode, "decode_example"),
+        (COMPUTE, engine.Engine, "explain"),
+        ("localize", localize, "localize"),
+        ("aggregate", summary.MetricState, "add"),
+        ("rows", rows, "explanation_table"),
+        ("write", write._TableFile, "write"),
+    )
 
 
 @contextlib.contextmanager
 def recording() -> Iterator[Recorder]:
     """Note every step of jobs that run in this process while the context is open."""
     recorder = Recorder()
-    originals = [(place, name, getattr(place, name)) for _, place, name in _STEPS]
-    for (step, place, name), (_, _, function) in zip(_STEPS, originals, strict=True):
+    originals = [(step, place, name, getattr(place, name)) for step, place, name in _steps()]
+    for step, place, name, function in originals:
         setattr(place, name, recorder.wrap(step, function))
     try:
         yield recorder
     finally:
-        for place, name, function in originals:
+        for _, place, name, function in originals:
             setattr(place, name, function)
+
+
+def in_running_time(spans: Sequence[Span], stretches: Sequence[tuple[float, float]]) -> list[Span]:
+    """The spans in seconds for which their process had been running, instead of those of the clock.
+
+    Args:
+        spans: of a process that was stopped now and then.
+        stretches: begin and end of each time in which it ran, in order and by the clock of the spans. The first one
+            begins at 0 of the running time; between them it stands still.
+    """
+    passed = np.cumsum([0.0, *(end - begin for begin, end in stretches)])
+    at_bounds = np.repeat(passed, 2)[1:-1]  # a stretch begins where the one before it ended
+    moved = np.interp([(s.begin, s.end) for s in spans], np.ravel(stretches), at_bounds).tolist()
+    return [span._replace(begin=begin, end=end) for span, (begin, end) in zip(spans, moved, strict=True)]
 
 
 def utilisation(spans: Sequence[Span], step: str = COMPUTE) -> float:

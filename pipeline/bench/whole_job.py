@@ -1,7 +1,8 @@
 """The whole job, from TFRecord shards of photos to Parquet, against the best loop that one could write by hand.
 
-In a *sitting* the job and the loops are loaded side by side, each in a process of its own, and take short turns: what
-else the machine does meanwhile then meets all of them alike. Every other round goes backwards.
+In a *sitting* the job and the loops are loaded side by side, each in a process of its own. In a *round* all work on the
+same files, one process running at a time, in turns of a second: what else the machine does meanwhile then meets all of
+them alike. Every other round goes backwards.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.bench import child, figures, samples, settings
+from pipeline.bench import child, figures, samples, settings, trace
 
 GOALS = {"ResNet50V2": figures.Goal(low=0.95), "MobileNetV2": figures.Goal(low=0.9)}
 UTILISATION_GOAL = figures.Goal(low=0.95)
+TRACED = "ResNet50V2"
+"""Whose job the timeline shows."""
 
 BATCH = 32
 _SHARDS = 8
@@ -26,8 +29,8 @@ _PLAIN_MAP_BYTES = 4 * 224 * 224
 _ORDER = ("loop", "job", "threads", "defaults")
 
 Round = Mapping[str, Mapping[str, Any]]
-"""What each process measured in one turn, by name: ``seconds`` and ``cpu_seconds`` of the short and the long run, and
-its other results."""
+"""What each process measured in one round, by name: ``seconds`` in which it ran and ``cpu_seconds``, of the short and
+the long run, and its other results. The job's ``spans`` are those of the long run, in running time."""
 
 
 def measure(options: settings.Options) -> list[figures.Figure]:
@@ -37,9 +40,12 @@ def measure(options: settings.Options) -> list[figures.Figure]:
         for name in GOALS:
             sizes = _sizes(name, options.quick)
             patterns = _write(pathlib.Path(folder, name), sizes)
-            sittings, turns = (1, 1) if options.quick else (2, 3)
-            tasks = _tasks(name, patterns, f"{folder}/{name}-runs", options)
-            found += _figures(name, [sitting(tasks, turns) for _ in range(sittings)], sizes)
+            sittings, rounds = (1, 1) if options.quick else (2, 3)
+            tasks = _tasks(name, patterns, f"{folder}/{name}-runs")
+            measured = [sitting(tasks, rounds) for _ in range(sittings)]
+            found += _figures(name, measured, sizes)
+            if options.trace and name == TRACED:
+                trace.write_timeline(measured[-1][-1]["job"]["spans"], options.trace)
     return found
 
 
@@ -59,13 +65,13 @@ def _write(folder: pathlib.Path, sizes: Sequence[int]) -> list[str]:
     ]
 
 
-def _tasks(name: str, patterns: list[str], directory: str, options: settings.Options) -> dict[str, dict[str, Any]]:
+def _tasks(name: str, patterns: list[str], directory: str) -> dict[str, dict[str, Any]]:
     """The job, the loop with TensorFlow's own threads and with two Python threads, and one of defaults."""
     job = {
         "kind": "job",
         "patterns": patterns,
         "directory": directory,
-        "trace": options.trace if name == "ResNet50V2" else None,
+        "record": True,
         "settings": {
             "model": {"application": name},
             "explain": {"methods": ["grad_cam"], "targets": list(settings.TARGETS), "batch_size": BATCH},
@@ -80,15 +86,12 @@ def _tasks(name: str, patterns: list[str], directory: str, options: settings.Opt
     }
 
 
-def sitting(tasks: Mapping[str, Mapping[str, Any]], turns: int) -> list[Round]:
-    """Start a process for each task, one after another, and let each work on its short and long pattern in turn.
+def sitting(tasks: Mapping[str, Mapping[str, Any]], rounds: int) -> list[Round]:
+    """Start a process for each task, one after another; then let all work on the short pattern and on the long one.
 
     Args:
         tasks: by a name of `_ORDER`; patterns are those of the warm-up, the short and the long run.
-        turns: of each process.
-
-    Returns:
-        One for each turn.
+        rounds: how often all work on both patterns.
 
     Raises:
         child.ChildFailed: a process failed.
@@ -98,22 +101,29 @@ def sitting(tasks: Mapping[str, Mapping[str, Any]], turns: int) -> list[Round]:
         for name in _ORDER:
             children[name] = stack.enter_context(child.Child(tasks[name]))
             children[name].work(0)
-        for turn in range(turns):
-            for name in reversed(_ORDER) if turn % 2 else _ORDER:
-                children[name].work(1)
-                children[name].work(2)
+        ran = []
+        for i in range(rounds):
+            ordered = {name: children[name] for name in (reversed(_ORDER) if i % 2 else _ORDER)}
+            ran.append([child.in_slices(ordered, number) for number in (1, 2)])
         results = {name: process.finish() for name, process in children.items()}
-    recorded = results["job"].pop("recorded")
-    rounds: list[Round] = []
-    for turn in range(turns):
-        mine = slice(1 + 2 * turn, 3 + 2 * turn)  # after the warm-up
-        measured: dict[str, dict[str, Any]] = {
-            name: {**result, **{kind: result[kind][mine] for kind in ("seconds", "cpu_seconds")}}
-            for name, result in results.items()
+    return [_round(i, stretches, results) for i, stretches in enumerate(ran)]
+
+
+def _round(i: int, ran: Sequence[Mapping[str, list[child.Stretch]]], results: Mapping[str, Mapping[str, Any]]) -> Round:
+    """Of round `i`: when each process ran in it, for both patterns, and what each measured in the whole sitting."""
+    short, long = 1 + 2 * i, 2 + 2 * i  # piece of work 0 is the warm-up
+    measured = {
+        name: {
+            **result,
+            "seconds": [sum(end - begin for begin, end in stretches[name]) for stretches in ran],
+            "cpu_seconds": [result["cpu_seconds"][piece] for piece in (short, long)],
         }
-        measured["job"].update(recorded[mine][-1])
-        rounds.append(measured)
-    return rounds
+        for name, result in results.items()
+    }
+    recorded = [trace.Span(*span) for span in results["job"]["spans"][long]]
+    spans = trace.in_running_time(recorded, ran[-1]["job"])
+    measured["job"].update(spans=spans, utilisation=trace.utilisation(spans), shares=trace.shares(spans))
+    return measured
 
 
 def steady_seconds(result: Mapping[str, Any], kind: str = "seconds") -> float:
@@ -149,7 +159,10 @@ def _figures(name: str, sittings: Sequence[Sequence[Round]], sizes: tuple[int, i
         (first["job"]["first_image_s"], min(first["loop"]["first_image_s"], first["threads"]["first_image_s"]))
         for first, *_ in sittings
     ]
-    work = f"{sizes[2]} less {sizes[1]} JPEGs of 500x375, batches of {BATCH}, processes of their own in turns"
+    work = (
+        f"{sizes[2]} less {sizes[1]} JPEGs of 500x375, batches of {BATCH}; processes of their own that work at the "
+        f"same time in turns of {child.SLICE_S:g} s, seconds in which each was running"
+    )
     throughput = figures.speedup(
         f"whole job over the best tf.data loop, {name}",
         [(steady_seconds(r["job"]), steady_seconds(r[best])) for r in rounds],
@@ -164,7 +177,7 @@ def _figures(name: str, sittings: Sequence[Sequence[Round]], sizes: tuple[int, i
         [(steady_seconds(r["job"]), steady_seconds(r["defaults"])) for r in rounds],
         None,
         "the same over two threads without what the job does for speed and for its pixels: weights as variables, whole "
-        f"batches, tf.data's default resizing; {work}",
+        f"batches, TensorFlow's default memory, tf.data's default resizing; {work}",
         work=images,
     )
     cpu = figures.cost(
@@ -200,7 +213,7 @@ def _busy(name: str, rounds: Sequence[Round]) -> figures.Figure:
         statistics.median(values),
         (min(values), max(values)),
         UTILISATION_GOAL,
-        "share of the time between the first and the last batch in which at least one thread was in the model; "
+        "share of the running time between the first and the last batch in which at least one thread was in the model; "
         "below, the share of the worker threads' time in each step meanwhile",
         {step: float(share) for step, share in shares.items()},
     )
