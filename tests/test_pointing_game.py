@@ -91,6 +91,11 @@ def test_a_large_image_gives_the_same_point_as_the_whole_resize() -> None:
             assert full[y, x] == pytest.approx(full.max(), abs=1e-6)
 
 
+def test_a_view_outside_the_image_has_no_point() -> None:
+    with pytest.raises(ValueError, match="shows nothing of the image of 50 x 40 pixels"):
+        pointing_game.point(np.eye(3), (60, 0, 80, 40), 50, 40)
+
+
 def test_point_of_a_constant_map_is_the_first_pixel_the_model_saw() -> None:
     assert pointing_game.point(np.ones((7, 7)), (0, 0, 50, 40), 50, 40) == (0, 0)
     assert pointing_game.point(np.ones((7, 7)), (10, 0, 50, 40), 60, 40) == (10, 0)

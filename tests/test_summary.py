@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import pickle
 
@@ -82,6 +83,33 @@ def test_counts_outgrow_their_type_without_loss() -> None:
     assert state._box_hits is not None and state._box_hits.dtype == np.uint16
     for one, count in ((state, 300), (doubled, 900)):
         assert (one._box_hits == count).all() and (one._pixels == 40 * count).all()
+
+
+def test_counts_grow_when_they_must_and_not_before() -> None:
+    state = summary.MetricState(PROTOCOL, 0)
+    for number in range(1, 258):
+        state.add(localization.Evidence(0, {}, np.ones(SHAPE, dtype=bool)), str(number))
+        assert state._box_hits is not None and (state._box_hits == number).all()
+        assert state._box_hits.dtype == (np.uint8 if number < 256 else np.uint16)
+
+
+@pytest.mark.parametrize("hit", [0.0, 1.0, math.nan, math.inf])
+def test_a_heatmap_counts_in_several_states_as_it_does_in_one(hit: float) -> None:
+    def evidence(seed: int) -> localization.Evidence:
+        return dataclasses.replace(_evidence(seed), values={"area": -math.inf, "pointing_hit": hit, "entropy": seed})
+
+    several = [summary.MetricState(PROTOCOL, replicates) for replicates in (7, 0, 5)]
+    for seed in range(1, 9):
+        one = evidence(seed)
+        for state in several:
+            state.add(one, f"image-{seed}")
+    for state in several:
+        alone = summary.MetricState(PROTOCOL, state.replicates)
+        for seed in range(1, 9):
+            alone.add(evidence(seed), f"image-{seed}")
+        _same(state, alone)
+        assert _rows(state).keys().isdisjoint({"area"} if math.isfinite(hit) else {"area", "pointing_game"})
+        assert state.nbytes == alone.nbytes
 
 
 def _rows(state: summary.MetricState, **options: dict[str, float]) -> dict[str, summary.SummaryRow]:

@@ -93,25 +93,26 @@ class _PreAggregateFn(beam.DoFn):
 
     def process(self, image: localize.ImageEvidence) -> Iterator[tuple[Key, summary.MetricState]]:
         for one in image.maps:
+            curves = dict(one.curves)
             for slice_name, value in self._slices(image, one):
-                # A class has few images and there are many classes: no replicates there (see `summary`).
-                replicates = 0 if slice_name == CLASS else self._replicates
                 key = (one.method, slice_name, value)
-                if key not in self._states:
-                    self._states[key] = summary.MetricState(self._protocol, replicates)
-                self._add(key, one, image.image_id)
+                state = self._states.get(key)
+                if state is None:
+                    # A class has few images and there are many classes: no replicates there (see `summary`).
+                    replicates = 0 if slice_name == CLASS else self._replicates
+                    state = self._states[key] = summary.MetricState(self._protocol, replicates)
+                state.add(one.evidence, image.image_id, curves)
+                # A state grows with its classes and the size of its counts: to look at every doubling is enough.
+                if state.images & (state.images - 1) == 0:
+                    self._measure(key, state)
         if self._bytes > _MAX_BYTES:
             yield from self._states.items()
             self._clear()
 
-    def _add(self, key: Key, one: localize.MapEvidence, image_id: str) -> None:
-        state = self._states[key]
-        state.add(one.evidence, image_id, dict(one.curves))
-        # A state grows with its classes and the size of its counts: to look at every doubling is enough, and cheaper.
-        if state.images & (state.images - 1) == 0:
-            size = state.nbytes
-            self._bytes += size - self._sizes.get(key, 0)
-            self._sizes[key] = size
+    def _measure(self, key: Key, state: summary.MetricState) -> None:
+        size = state.nbytes
+        self._bytes += size - self._sizes.get(key, 0)
+        self._sizes[key] = size
 
     def _slices(self, image: localize.ImageEvidence, one: localize.MapEvidence) -> Iterator[tuple[str, str]]:
         if self._primary in one.targets:

@@ -55,15 +55,14 @@ def evidence(
         truths: of `localization.truths`, one per class.
         cells: of a side of the baseline maps, which cover the whole original image; odd numbers have a centre cell.
     """
-    whole = dataclasses.replace(source, view=(0.0, 0.0, float(source.width), float(source.height)))
     explained = list(zip(np.asarray(class_ids).tolist(), np.asarray(ranks).tolist(), strict=True))
     measured = tuple(sorted(set(groups) - {"statistics"}))
     found = {}
     for name, raw in baseline_maps(cells, cells).items():
-        point = _point(name, cells, source.width, source.height) if "pointing" in measured else None
-        frame = dataclasses.replace(_framed(name, cells, protocol, measured), point=point)
+        frame = _pointed(name, cells, protocol, measured, source.width, source.height)
+        # The source's view is only asked for a point, which is known.
         found[name] = [
-            localization.evidence_of(raw, frame, whole, truth, one, protocol, measured, {})
+            localization.evidence_of(raw, frame, source, truth, one, protocol, measured, {})
             for truth, one in zip(truths, explained, strict=True)
         ]
     return found
@@ -77,7 +76,13 @@ def _framed(name: str, cells: int, protocol: protocols.Protocol, groups: tuple[s
 
 
 @functools.lru_cache(maxsize=4096)
-def _point(name: str, cells: int, width: int, height: int) -> tuple[int, int]:
-    """Where a baseline is strongest in images of one size."""
+def _pointed(
+    name: str, cells: int, protocol: protocols.Protocol, groups: tuple[str, ...], width: int, height: int
+) -> localization.Framed:
+    """`_framed`, and where the baseline is strongest in images of one size, if the groups ask for it."""
+    frame = _framed(name, cells, protocol, groups)
+    if "pointing" not in groups:
+        return frame
     raw = baseline_maps(cells, cells)[name]
-    return pointing_game.point(raw, (0.0, 0.0, float(width), float(height)), width, height)
+    point = pointing_game.point(raw, (0.0, 0.0, float(width), float(height)), width, height)
+    return dataclasses.replace(frame, point=point)

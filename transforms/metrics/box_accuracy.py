@@ -21,7 +21,7 @@ import functools
 import numpy as np
 import numpy.typing as npt
 
-from transforms.metrics import boxes, compiled, component_trees, outlines, protocols
+from transforms.metrics import compiled, component_trees, outlines, protocols
 
 Floats = npt.NDArray[np.float64]
 
@@ -118,12 +118,26 @@ def level_ious(found: LevelBoxes, truths: Floats, protocol: protocols.Protocol) 
         found: the boxes, in the frame of `protocol`.
         truths: ``(M, 4)``, M >= 1, in the frame (`boxes.to_frame`).
     """
-    inclusive = protocol.inclusive_iou
-    origin = boxes.iou(np.zeros((1, 4)), truths, inclusive=inclusive).max() if protocol.origin_box else 0.0
     end = protocol.frame_px - 1.0 if protocol.clip_box_end else np.inf
-    extra = 1.0 if inclusive else 0.0
-    best = _best_per_level(found.spans, found.all, found.largest, np.asarray(truths, np.float64), extra, end, origin)
+    extra = 1.0 if protocol.inclusive_iou else 0.0
+    true = np.asarray(truths, np.float64)
+    best = _best_per_level(found.spans, found.all, found.largest, true, extra, end, protocol.origin_box)
     return LevelIous(found.peak, best)
+
+
+@compiled.function
+def _highest_iou(x0: float, y0: float, x1: float, y1: float, truths: Floats, extra: float) -> float:
+    """The best IoU of one box with any true box, by the arithmetic of `boxes.iou`."""
+    area = max(x1 - x0 + extra, 0.0) * max(y1 - y0 + extra, 0.0)
+    highest = 0.0
+    for truth in range(len(truths)):
+        tx0, ty0, tx1, ty1 = truths[truth, 0], truths[truth, 1], truths[truth, 2], truths[truth, 3]
+        width = max(min(x1, tx1) - max(x0, tx0) + extra, 0.0)
+        common = width * max(min(y1, ty1) - max(y0, ty0) + extra, 0.0)
+        union = area + max(tx1 - tx0 + extra, 0.0) * max(ty1 - ty0 + extra, 0.0) - common
+        if union > 0:
+            highest = max(highest, common / union)
+    return highest
 
 
 @compiled.function
@@ -134,29 +148,22 @@ def _best_per_level(
     truths: Floats,
     extra: float,
     end: float,
-    origin: float,
+    origin_box: bool,
 ) -> Floats:
-    """`LevelIous.best`, by the arithmetic of `boxes.iou`.
+    """`LevelIous.best`.
 
     Args:
         spans, found, largest: of `LevelBoxes`.
         truths: ``(M, 4)``.
         extra: what an inclusive end adds to a side.
         end: the greatest end that a box may have.
-        origin: IoU at levels without foreground.
+        origin_box: whether levels without foreground have the box 0 0 0 0.
     """
     best = np.zeros((2, component_trees.LEVELS))
+    origin = _highest_iou(0.0, 0.0, 0.0, 0.0, truths, extra) if origin_box else 0.0
     for node in range(len(found)):
-        x0, y0, x1, y1 = found[node, 0], found[node, 1], min(found[node, 2], end), min(found[node, 3], end)
-        area = max(x1 - x0 + extra, 0.0) * max(y1 - y0 + extra, 0.0)
-        highest = 0.0
-        for truth in range(len(truths)):
-            tx0, ty0, tx1, ty1 = truths[truth, 0], truths[truth, 1], truths[truth, 2], truths[truth, 3]
-            width = max(min(x1, tx1) - max(x0, tx0) + extra, 0.0)
-            common = width * max(min(y1, ty1) - max(y0, ty0) + extra, 0.0)
-            union = area + max(tx1 - tx0 + extra, 0.0) * max(ty1 - ty0 + extra, 0.0) - common
-            if union > 0:
-                highest = max(highest, common / union)
+        x1, y1 = min(found[node, 2], end), min(found[node, 3], end)
+        highest = _highest_iou(found[node, 0], found[node, 1], x1, y1, truths, extra)
         for level in range(spans[node, 0], spans[node, 1]):
             best[MULTI, level] = max(best[MULTI, level], highest)
             if largest[level] == node:
@@ -184,6 +191,33 @@ def box_hits(ious: LevelIous, values: Floats, limits: tuple[float, ...]) -> npt.
     """Whether the image is right: bool ``(2, limits, thresholds)``, first axis `SINGLE` and `MULTI`."""
     hits: npt.NDArray[np.bool_] = _spread(ious.best, levels(ious.peak, values), np.array(limits))
     return hits
+
+
+def protocol_hits(ious: LevelIous, protocol: protocols.Protocol) -> npt.NDArray[np.bool_]:
+    """`box_hits` at every threshold of a protocol."""
+    at = _protocol_levels(ious.peak, protocol.threshold_step)
+    hits: npt.NDArray[np.bool_] = _spread(ious.best, at, _protocol_limits(protocol.iou_limits))
+    return hits
+
+
+def iou_at_fixed(ious: LevelIous, threshold: float) -> float:
+    """`iou_at` one threshold, of the largest contour."""
+    return float(ious.best[SINGLE, int(threshold * ious.peak)])
+
+
+@functools.lru_cache(maxsize=1024)  # a peak is one of 256
+def _protocol_levels(peak: int, step: float) -> npt.NDArray[np.int64]:
+    """`levels` of all thresholds of that step, read-only."""
+    found = levels(peak, thresholds(step))
+    found.setflags(write=False)
+    return found
+
+
+@functools.cache
+def _protocol_limits(limits: tuple[float, ...]) -> Floats:
+    found = np.array(limits)
+    found.setflags(write=False)
+    return found
 
 
 @compiled.function

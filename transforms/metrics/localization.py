@@ -93,6 +93,8 @@ class Truth:
         masks: bool ``(H, W)`` masks of the class at the size of the original image; None if it has none.
         inside, scored: bool ``(frame, frame)`` of the masks; None without masks.
         region: bool ``(frame, frame)``, the object: masks where there are any, filled boxes otherwise; or None.
+
+    What else is asked of the truth for every map is found once, when it is first asked.
     """
 
     boxes: Floats | None = None
@@ -102,6 +104,17 @@ class Truth:
     inside: Bools | None = None
     scored: Bools | None = None
     region: Bools | None = None
+
+    @functools.cached_property
+    def area(self) -> float:
+        """Share of the frame that the region covers; NaN without one."""
+        return math.nan if self.region is None else int(np.count_nonzero(self.region)) / self.region.size
+
+    @functools.cached_property
+    def pixel_ranges(self) -> list[list[int]]:
+        """`boxes.pixel_ranges` of the boxes, as lists."""
+        found: list[list[int]] = [] if self.boxes is None else boxes.pixel_ranges(self.boxes).tolist()
+        return found
 
 
 def columns(groups: Collection[str]) -> tuple[str, ...]:
@@ -164,12 +177,14 @@ class Framed:
         heatmap: ``(frame, frame)`` in [0, 1].
         found: its boxes at every level, or None if boxes are not asked for.
         evidence: ``(frame, frame)``, the positive part on its own scale, or None if energy is not asked for.
+        finite: whether all cells of the raw map are.
         point: pixel ``(x, y)`` of the original image where the map is strongest, if it is known already.
     """
 
     heatmap: npt.NDArray[np.floating]
     found: box_accuracy.LevelBoxes | None
     evidence: npt.NDArray[np.floating] | None
+    finite: bool
     point: tuple[int, int] | None = None
 
 
@@ -189,7 +204,7 @@ def framed(
             )
         # Bicubic resizing overshoots below 0; what the model did not see (NaN) has no energy.
         evidence = np.fmax(placed, 0)
-    return Framed(heatmap, found, evidence)
+    return Framed(heatmap, found, evidence, bool(np.isfinite(raw).all()))
 
 
 def _heatmap(
@@ -249,7 +264,6 @@ def measure(
         got = f"maps {maps.shape}, {len(frames)} frames, {len(found)} truths, {len(ids)} class ids, {len(places)} ranks"
         raise ValueError(f"{got}; expected (L, h, w) and L of each")
     names = columns(groups)
-    table = dict(zip(names, np.full((len(names), len(maps)), np.nan), strict=True))
     statistics = map_statistics.statistics(maps) if "statistics" in groups else {}
     estimated = np.full((len(maps), 4), np.nan)
     evidence = []
@@ -259,10 +273,8 @@ def measure(
             estimated[number] = boxes.from_frame(box, source.width, source.height, protocol)
         known = {name: float(column[number]) for name, column in statistics.items()}
         one = evidence_of(raw, frame, source, truth, (ids[number], places[number]), protocol, groups, known)
-        for name in names:
-            table[name][number] = one.values.get(name, math.nan)
         evidence.append(one)
-    values_of = tuple((name, table[name]) for name in names)
+    values_of = tuple((name, np.array([one.values.get(name, math.nan) for one in evidence])) for name in names)
     health = map_statistics.health(maps) if "statistics" in groups else ((),) * len(maps)
     return Scores(estimated, values_of, health, tuple(evidence))
 
@@ -306,8 +318,8 @@ def _against(
     hits, pixels = None, None
     if frame.found is not None and truth.frame_boxes is not None:
         ious = box_accuracy.level_ious(frame.found, truth.frame_boxes, protocol)
-        hits = box_accuracy.box_hits(ious, _thresholds(protocol), protocol.iou_limits)
-        values["box_iou"] = float(box_accuracy.iou_at(ious, protocol.box_threshold)[box_accuracy.SINGLE])
+        hits = box_accuracy.protocol_hits(ious, protocol)
+        values["box_iou"] = box_accuracy.iou_at_fixed(ious, protocol.box_threshold)
         values["box_hit"] = float(values["box_iou"] >= GT_KNOWN_IOU)
     if "masks" in groups and truth.inside is not None and truth.scored is not None:
         scored = truth.inside, truth.scored
@@ -315,17 +327,11 @@ def _against(
         values["mask_iou"] = pixel_precision_recall.mask_iou(frame.heatmap, *scored, protocol.mask_threshold)
     if frame.evidence is not None and truth.region is not None:
         share = energy.energy_share(frame.evidence, truth.region)
-        area = np.count_nonzero(truth.region) / truth.region.size
-        gain = energy.energy_gain(share, area)
-        values.update({"energy_share": share, "energy_area": area, "energy_gain": gain})
+        gain = energy.energy_gain(share, truth.area)
+        values.update({"energy_share": share, "energy_area": truth.area, "energy_gain": gain})
     if "pointing" in groups and truth.region is not None and not truth.difficult:
         values["pointing_hit"] = _pointing(raw, frame, source, truth, protocol)
     return values, hits, pixels
-
-
-@functools.lru_cache(maxsize=8)
-def _thresholds(protocol: protocols.Protocol) -> Floats:
-    return box_accuracy.thresholds(protocol.threshold_step)
 
 
 @functools.lru_cache(maxsize=8)
@@ -336,14 +342,14 @@ def _edges(protocol: protocols.Protocol) -> Floats:
 def _pointing(
     raw: npt.NDArray[np.floating], frame: Framed, source: records.Source, truth: Truth, protocol: protocols.Protocol
 ) -> float:
-    if not np.isfinite(raw).all():
+    if not frame.finite:
         return 0.0
     x, y = frame.point or pointing_game.point(raw, source.view, source.width, source.height)
     if truth.masks is not None:
         return float(pointing_game.hits_masks(x, y, truth.masks, protocol.point_tolerance_px))
     if truth.boxes is None:
         return math.nan
-    return float(pointing_game.hits_boxes(x, y, truth.boxes, protocol.point_tolerance_px))
+    return float(pointing_game.hits_ranges(x, y, truth.pixel_ranges, protocol.point_tolerance_px))
 
 
 def _top_k(values: Mapping[str, float], rank: int) -> dict[str, float]:

@@ -8,7 +8,9 @@ Zhang et al., IJCV 2018, arXiv:1608.00507; disc, ties and the rule for difficult
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -33,35 +35,65 @@ def point(raw: npt.NDArray[np.floating], view: heatmaps.View, width: int, height
         view: part of the original image that the map covers.
         width, height: of the original image.
     """
-    (down, rows), (across, columns) = _seen(raw.shape, view, width, height)
-    if not len(rows) or not len(columns):
+    down, across = _seen(raw.shape, view, width, height)
+    if not down.count or not across.count:
         raise ValueError(f"view {view} shows nothing of the image of {width} x {height} pixels")
-    if raw.max() == raw.min():
-        return int(columns[0]), int(rows[0])
-    peak_row, peak_column = divmod(int(np.argmax(raw)), raw.shape[1])
-    known = down[np.argmax(down[:, peak_row])] @ raw @ across[np.argmax(across[:, peak_column])]
-    cells = raw >= known - _ROUNDING * np.abs(raw).max()
-    near_rows = np.flatnonzero(down[:, cells.any(axis=1)].any(axis=1))
-    near_columns = np.flatnonzero(across[:, cells.any(axis=0)].any(axis=1))
-    values = down[near_rows] @ raw @ across[near_columns].T
+    place, high, low = int(raw.argmax()), raw.max(), raw.min()
+    if high == low:
+        return across.first, down.first
+    peak_row, peak_column = divmod(place, raw.shape[1])
+    known = down.weights[down.strongest[peak_row]] @ raw @ across.weights[across.strongest[peak_column]]
+    cells = raw >= known - _ROUNDING * max(high, -low)
+    near_rows = np.flatnonzero(down.reached[cells.any(axis=1)].any(axis=0))
+    near_columns = np.flatnonzero(across.reached[cells.any(axis=0)].any(axis=0))
+    values = down.weights[near_rows] @ raw @ across.weights[near_columns].T
     # Sums that differ only by rounding are ties: they are equal in float32.
-    y, x = divmod(int(np.argmax(values.astype(np.float32))), values.shape[1])
-    return int(columns[near_columns[x]]), int(rows[near_rows[y]])
+    y, x = divmod(int(values.astype(np.float32).argmax()), values.shape[1])
+    return across.first + int(near_columns[x]), down.first + int(near_rows[y])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Side:
+    """The rows, or the columns, of an image that a map covers.
+
+    Attributes:
+        first, count: which pixels those are; they follow one another.
+        weights: of `heatmaps.bilinear_weights`, of those pixels alone.
+        strongest: for each cell, the first pixel in which it weighs most.
+        reached: bool ``(cells, count)``, the pixels in which a cell weighs anything.
+    """
+
+    first: int
+    count: int
+    weights: heatmaps.Floats
+    strongest: list[int]
+    reached: Bools
 
 
 @functools.lru_cache(maxsize=64)
-def _seen(
-    cells: tuple[int, ...], view: heatmaps.View, width: int, height: int
-) -> tuple[tuple[heatmaps.Floats, npt.NDArray[np.intp]], ...]:
-    """`heatmaps.bilinear_weights` of the rows, and of the columns, that the map covers, and which those are."""
-    sides = heatmaps.bilinear_weights(cells, view, width, height)
-    seen = [np.flatnonzero(~np.isnan(side[:, 0])) for side in sides]
-    return tuple((side[which], which) for side, which in zip(sides, seen, strict=True))
+def _seen(cells: tuple[int, ...], view: heatmaps.View, width: int, height: int) -> tuple[_Side, _Side]:
+    """What a map covers of the rows, and of the columns, of an image."""
+    down, across = heatmaps.bilinear_weights(cells, view, width, height)
+    return _side(down), _side(across)
+
+
+def _side(weights: heatmaps.Floats) -> _Side:
+    covered = np.flatnonzero(~np.isnan(weights[:, 0]))
+    if not len(covered):
+        return _Side(0, 0, weights[:0], [], np.zeros((weights.shape[1], 0), np.bool_))
+    first, count = int(covered[0]), len(covered)
+    mine = weights[first : first + count]
+    return _Side(first, count, mine, mine.argmax(axis=0).tolist(), np.ascontiguousarray(mine.T != 0))
 
 
 def hits_boxes(x: int, y: int, truths: Floats, tolerance_px: float) -> bool:
     """Whether a pixel of any filled box is nearer than the tolerance to pixel ``(x, y)``."""
-    for x0, y0, x1, y1 in boxes.pixel_ranges(truths).tolist():
+    return hits_ranges(x, y, boxes.pixel_ranges(truths).tolist(), tolerance_px)
+
+
+def hits_ranges(x: int, y: int, ranges: Sequence[Sequence[int]], tolerance_px: float) -> bool:
+    """`hits_boxes` with the `boxes.pixel_ranges` of the boxes, as lists."""
+    for x0, y0, x1, y1 in ranges:
         if x1 > x0 and y1 > y0:
             dx, dy = x - min(max(x, x0), x1 - 1), y - min(max(y, y0), y1 - 1)
             if dx * dx + dy * dy < tolerance_px**2:

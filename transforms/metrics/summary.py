@@ -62,12 +62,11 @@ class Curve(NamedTuple):
 
 def _added(total: Counts | None, more: npt.NDArray[np.integer | np.bool_], bound: int) -> Counts:
     """`total` + `more` in the smallest unsigned type that holds `bound`; `total` itself where it fits."""
-    dtype = np.min_scalar_type(bound)
     if total is None:
-        return more.astype(dtype)
-    if total.dtype.itemsize < dtype.itemsize:
-        total = total.astype(dtype)
-    np.add(total, more, out=total, casting="unsafe")
+        return more.astype(np.min_scalar_type(bound))
+    if bound >> (8 * total.itemsize):  # it no longer fits
+        total = total.astype(np.min_scalar_type(bound))
+    total += more.astype(total.dtype, copy=False)  # twice as fast as an addition that converts
     return total
 
 
@@ -97,9 +96,8 @@ class _Means:
         self._latest = names, where
         return where
 
-    def add(self, values: Mapping[str, float], weights: Floats) -> None:
-        where = self.positions(tuple(values))
-        numbers = np.fromiter(values.values(), np.float64, len(values))
+    def add(self, names: tuple[str, ...], numbers: Floats, weights: Floats) -> None:
+        where = self.positions(names)
         _add_weighted(self.n, self.squares, self.totals, self.weights, where, numbers, weights)
 
     def absorb(self, other: _Means) -> None:
@@ -145,11 +143,11 @@ def _add_weighted(
 
 @compiled.function
 def _add_replicates(
-    replicates: npt.NDArray[np.int64], drawn: npt.NDArray[np.uint8], counts: npt.NDArray[np.int64]
+    replicates: npt.NDArray[np.int64], drawn: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]
 ) -> None:
     """Add `counts` ``(bins,)`` to each of `replicates` ``(R, bins)``, as often as `drawn` ``(R,)`` says."""
     for i in range(len(drawn)):
-        times = np.int64(drawn[i])
+        times = drawn[i]
         if times == 0:
             continue
         one = replicates[i]
@@ -185,32 +183,31 @@ class MetricState:
         """Count one heatmap.
 
         Args:
-            evidence: what was measured; values that are not finite are left out.
+            evidence: what was measured; values that are not finite are left out. They are read once for all the states
+                that count them, so they must not change afterwards.
             image_id: of its image; the weights of the bootstrap follow from it.
             curves: name -> values at equal steps from 0 to 1; one with a NaN is left out.
         """
         self.images += 1
-        weights = _weights(image_id, self.replicates)
-        self._means.add({name: value for name, value in evidence.values.items() if math.isfinite(value)}, weights)
-        hit = evidence.values.get("pointing_hit", math.nan)
-        if math.isfinite(hit):
+        weights, times = _weights(image_id if self.replicates else "", self.replicates)
+        names, numbers, hit = _finite(evidence)
+        self._means.add(names, numbers, weights)
+        if hit is not None:
             tally = self._classes.get(evidence.class_id)
             if tally is None:
                 tally = self._classes[evidence.class_id] = np.zeros((2, 1 + self.replicates), np.int64)
-            whole = weights.astype(np.int64)
-            tally[1] += whole
-            if hit:
-                tally[0] += whole
+            rows = tally if hit else tally[1:]  # hits and examples, or examples alone
+            rows += times
         if evidence.box_hits is not None:
             self.boxes += 1
             self._box_hits = _added(self._box_hits, evidence.box_hits, self.boxes)
         if evidence.pixels is not None:
-            self._add_pixels(evidence.pixels, intervals.poisson_weights(image_id, self.replicates))
+            self._add_pixels(evidence.pixels, times[1:])
         for name, values in (curves or {}).items():
             if np.isfinite(values).all():
                 self._add_curve(name, 1, values)
 
-    def _add_pixels(self, pixels: npt.NDArray[np.int64], drawn: npt.NDArray[np.uint8]) -> None:
+    def _add_pixels(self, pixels: npt.NDArray[np.int64], drawn: npt.NDArray[np.int64]) -> None:
         self.masks += 1
         self._pixels = _added(self._pixels, pixels, self.masks * self.protocol.frame_px**2)
         if self.replicates:
@@ -369,12 +366,25 @@ _PIXEL_NUMBERS: dict[str, Callable[[npt.NDArray[np.integer]], Floats]] = {
 """Numbers of histograms ``(..., 2, bins)``; NaN without object pixels."""
 
 
-@functools.lru_cache(maxsize=64)
-def _weights(image_id: str, replicates: int) -> Floats:
-    """1, and the weight of an image in each replicate; float64 ``(1 + replicates,)``, read-only."""
+@functools.lru_cache(maxsize=64)  # one map after another is of the same image
+def _weights(image_id: str, replicates: int) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """1, and the weight of an image in each replicate, in both types; ``(1 + replicates,)``, read-only."""
     weights = np.concatenate([[1.0], intervals.poisson_weights(image_id, replicates)])
-    weights.setflags(write=False)
-    return weights
+    times = weights.astype(np.int64)
+    for one in (weights, times):
+        one.setflags(write=False)
+    return weights, times
+
+
+@functools.lru_cache(maxsize=64)  # one map is counted in several slices, one after another
+def _finite(evidence: localization.Evidence) -> tuple[tuple[str, ...], Floats, float | None]:
+    """Names and numbers of the values that are finite, and whether the pointing game hit; None if that is not known."""
+    values = evidence.values
+    if not all(map(math.isfinite, values.values())):
+        values = {name: value for name, value in values.items() if math.isfinite(value)}
+    numbers = np.fromiter(values.values(), np.float64, len(values))
+    numbers.setflags(write=False)
+    return tuple(values), numbers, values.get("pointing_hit")
 
 
 def _coarse(pixels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
