@@ -40,7 +40,7 @@ def measure(options: settings.Options) -> list[figures.Figure]:
         for name in GOALS:
             sizes = _sizes(name, options.quick)
             patterns = _write(pathlib.Path(folder, name), sizes)
-            sittings, rounds = (1, 1) if options.quick else (2, 3)
+            sittings, rounds = (1, 1) if options.quick else (2, 2)
             tasks = _tasks(name, patterns, f"{folder}/{name}-runs")
             measured = [sitting(tasks, rounds) for _ in range(sittings)]
             found += _figures(name, measured, sizes)
