@@ -1,4 +1,4 @@
-"""Images per second against the other libraries that explain Keras models, where they are installed.
+"""Images per second against other libraries, where they are installed.
 
 Each does what its documentation shows for a batch, image loading included, in the same process on the same files.
 """
@@ -9,6 +9,7 @@ import functools
 import importlib
 import os
 import pathlib
+import sys
 import tempfile
 from collections.abc import Callable
 from concurrent import futures
@@ -40,6 +41,13 @@ _SCORE_LAYER = "Conv_1"
 _SCORE_CLASS = 7
 _SCORE_PASS = 8  # small enough for the caches of a core that has a batch of its own
 
+# torchvision's counterpart of an application, for pytorch-grad-cam: its name, the part whose last layer that library's
+# README explains, and what it has in common with the application.
+_TORCHVISION = {
+    "MobileNetV2": ("mobilenet_v2", "features", "the same architecture"),
+    "ResNet50V2": ("resnet50", "layer4", "version 1, which has 1.17 times the multiplications of ResNet50V2"),
+}
+
 NOT_INSTALLED = "{} cannot be imported, so its figures are left out; {}"
 
 Explain = Callable[[np.ndarray, list[int]], object]
@@ -67,11 +75,19 @@ def missing() -> list[str]:
 
 _PEERS = {
     "tf-keras-vis": ("tf_keras_vis.gradcam", "pip install 'heatbeam[bench]'"),
-    "Xplique": ("xplique.attributions", "its releases ask for TensorFlow 2.20 or older, so it has no extra"),
+    "Xplique": (
+        "xplique.attributions",
+        "pip install xplique 'tensorflow==2.20.*'; its releases ask for TensorFlow 2.20 or older, so it has no extra",
+    ),
+    "pytorch-grad-cam": ("pytorch_grad_cam", "pip install torch torchvision grad-cam"),
 }
 
 
 def _imported(module: str) -> Any:
+    """The module, or None if it cannot be imported."""
+    # torch imports Triton where it finds it, for models that it compiles; none is compiled here. Triton and TensorFlow
+    # each bring an LLVM, and where Triton's is loaded second it ends the process.
+    sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
     try:
         return importlib.import_module(module)
     except ImportError:
@@ -130,10 +146,12 @@ def _grad_cam(name: str, paths: list[pathlib.Path], rounds: int) -> list[figures
     def plain(inputs: np.ndarray, class_ids: list[int]) -> np.ndarray:
         return tf.image.resize(compiled(tf.constant(inputs), tf.constant(class_ids)[:, None]), size).numpy()
 
-    peers: dict[str, tuple[Explain | None, figures.Goal | None]] = {
-        "tf-keras-vis": (_tf_keras_vis(model, "gradcam", "Gradcam"), GRAD_CAM_GOAL),
-        "Xplique": (_xplique(model), GRAD_CAM_GOAL),
-        "keras-explainable's code": (plain, None),
+    other, _, likeness = _TORCHVISION[name]
+    peers: dict[str, tuple[Explain | None, figures.Goal | None, str]] = {
+        "tf-keras-vis": (_tf_keras_vis(model, "gradcam", "Gradcam"), GRAD_CAM_GOAL, ""),
+        "Xplique": (_xplique(model), GRAD_CAM_GOAL, ""),
+        "keras-explainable's code": (plain, None, ""),
+        f"pytorch-grad-cam on torchvision's {other}": (_pytorch_grad_cam(name), None, f"; {other} is {likeness}"),
     }
     ids = [_SCORE_CLASS] * len(paths)
     ours_once = functools.partial(_ours, ours, paths)
@@ -143,10 +161,10 @@ def _grad_cam(name: str, paths: list[pathlib.Path], rounds: int) -> list[figures
             figures.alternate(ours_once, functools.partial(_theirs, explain, paths, ids), rounds),
             goal,
             f"images per second over the peer's, {len(paths)} JPEG files of 500x375, loading included, one thread of "
-            f"Python; {models.device()}",
+            f"Python; {models.device()}{note}",
             work=len(paths),
         )
-        for peer, (explain, goal) in peers.items()
+        for peer, (explain, goal, note) in peers.items()
         if explain is not None
     ]
 
@@ -197,6 +215,33 @@ def _xplique(model: Any) -> Explain | None:
     explainer = found.GradCAM(model, batch_size=_BATCH)
     classes = model.output_shape[-1]
     return lambda x, ids: explainer(x, tf.one_hot(ids, classes))
+
+
+def _pytorch_grad_cam(name: str) -> Explain | None:
+    """Grad-CAM over the counterpart of an application, with random weights and torch's own choice of threads.
+
+    None too where TensorFlow has a GPU and torch cannot use it: the two would not be on the same device.
+    """
+    found = _imported("pytorch_grad_cam")
+    if found is None:
+        return None
+    import torch
+    import torchvision
+    from pytorch_grad_cam.utils import model_targets
+
+    gpu = models.device() != "CPU"
+    if gpu and not torch.cuda.is_available():
+        return None
+    architecture, layer, _ = _TORCHVISION[name]
+    model = getattr(torchvision.models, architecture)(weights=None).to("cuda" if gpu else "cpu").eval()
+    explainer = found.GradCAM(model=model, target_layers=[getattr(model, layer)[-1]])
+
+    def explain(inputs: np.ndarray, class_ids: list[int]) -> np.ndarray:
+        channels_first = np.ascontiguousarray(inputs.transpose(0, 3, 1, 2))
+        targets = [model_targets.ClassifierOutputTarget(class_id) for class_id in class_ids]
+        return explainer(input_tensor=torch.from_numpy(channels_first), targets=targets)
+
+    return explain
 
 
 def _score_cam(path: pathlib.Path, rounds: int) -> list[figures.Figure]:
