@@ -76,7 +76,7 @@ def fast_hits(heatmap: npt.NDArray[np.floating], truth: npt.NDArray[np.float64])
     """The same by heatbeam."""
     found = box_accuracy.level_boxes(box_accuracy.to_bytes(heatmap), hole_boxes=WSOL.hole_boxes)
     ious = box_accuracy.level_ious(found, truth, WSOL)
-    return box_accuracy.box_hits(ious, box_accuracy.thresholds(WSOL.threshold_step), WSOL.iou_limits)
+    return box_accuracy.protocol_hits(ious, WSOL)
 
 
 def _against_plain(cells: int, rounds: int) -> figures.Figure:
