@@ -19,8 +19,9 @@ $(STAMP): setup.py pyproject.toml
 demo: $(STAMP)
 	$(BIN)/heatbeam demo --directory runs/demo
 
+# Files of tests side by side: most tests keep one core busy, and some only wait.
 test: $(STAMP) lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # The whole job on a real Flink, also while parts of it die. Needs Java 11 or 17 and Maven; downloads go to build/flink.
 test-flink: $(STAMP)

@@ -41,6 +41,7 @@ TEST = [
     "polars>=1.0",  # a reader of the tables
     "pytest>=8.0",
     "pytest-timeout>=2.3",  # a hung runner fails its test
+    "pytest-xdist>=3.5",  # two thirds of the time on two cores
     "ruff>=0.6",
     "selenium>=4.11",  # drives Chromium over the report; without Chromium those tests are skipped
     "types-PyYAML>=6.0",

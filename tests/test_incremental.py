@@ -52,9 +52,13 @@ def lost(directory: run_directory.RunDirectory) -> list[dict]:
 
 
 def assert_same_tables(
-    one: run_directory.RunDirectory, other: run_directory.RunDirectory, rtol: float = 1e-6, atol: float = 1e-7
+    one: run_directory.RunDirectory, other: run_directory.RunDirectory, same_batches: bool = True
 ) -> None:
-    """Equal tables: explanations and dead letters row by row, summary and curves number by number."""
+    """Equal tables: explanations and dead letters row by row, summary and curves number by number.
+
+    In other batches (`same_batches` false) the last bits of a map differ, and with them on which side of a threshold a
+    pixel lies: a mean of IoUs may then move by a pixel, and the interval of two images by some times as much.
+    """
     small_runs.assert_same_rows(small_runs.rows(one), small_runs.rows(other))
     assert lost(one) == lost(other)
     for name, keys in (("localizations", 3), ("summary", 4), ("curves", 5)):
@@ -62,11 +66,14 @@ def assert_same_tables(
         order = [(column, "ascending") for column in tables[0].column_names[:keys]]
         mine, yours = (table.sort_by(order) for table in tables)
         assert mine.select(range(keys)).equals(yours.select(range(keys)))
+        moves = np.zeros(len(mine), bool)
+        if name == "summary" and not same_batches:
+            moves = np.array([metric == "mask_iou" for metric in mine["metric"].to_pylist()])
         for column in mine.column_names[keys:]:
-            np.testing.assert_allclose(
-                np.array(mine[column].to_pylist(), float), np.array(yours[column].to_pylist(), float),
-                rtol=rtol, atol=atol, err_msg=f"{name}.{column}",
-            )  # fmt: skip
+            a, b = (np.array(table[column].to_pylist(), float) for table in (mine, yours))
+            rtol, atol = (1e-6, 1e-7) if same_batches else (1e-3, 1e-4)
+            np.testing.assert_allclose(a[~moves], b[~moves], rtol=rtol, atol=atol, err_msg=f"{name}.{column}")
+            np.testing.assert_allclose(a[moves], b[moves], atol=5e-3, err_msg=f"{name}.{column} of mask_iou")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -152,7 +159,7 @@ def test_a_new_and_a_changed_method_recompute_only_themselves(before, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engines.Engine, "explain", noted)
         result, said = run_with(before[0], tmp_path / "run", reusing(before), methods, "explain.batch_size=7")
-    assert_same_tables(result.directory, full.directory, rtol=1e-3, atol=1e-4)
+    assert_same_tables(result.directory, full.directory, same_batches=False)
     assert counts(result) == (COUNT, 0) and result.manifest["metrics"]["maps_reused"] == COUNT
     # Only the renamed method is known, so it alone is not asked of the model (the first call warms up).
     assert all(set(s) == {"old"} and not any(s["old"]) for s in engine_methods if s)
