@@ -111,8 +111,9 @@ def resize(raw: Floats, size: tuple[int, int], interpolation: Interpolation = "b
     """
     if raw.ndim != 2 or min(raw.shape) < 1 or min(size) < 1:
         raise ValueError(f"cannot resize a map of shape {raw.shape} to {size}; expected (h, w) and (height, width) > 0")
-    resized: Floats = cv2.resize(raw, (size[1], size[0]), interpolation=_OPENCV[interpolation]).astype(raw.dtype)
-    return resized
+    resized = cv2.resize(raw, (size[1], size[0]), interpolation=_OPENCV[interpolation])
+    same: Floats = resized.astype(raw.dtype, copy=False)
+    return same
 
 
 @functools.lru_cache(maxsize=64)

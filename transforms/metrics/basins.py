@@ -54,32 +54,38 @@ def _label(
     basin = np.full(len(values), -1, np.int16)
     path = np.empty(len(values), np.int32)
     count = 0
-    for start in range(width, len(values) - width):
-        value = values[start]
-        if value == 0 or basin[start] >= 0:
-            continue
-        # No walk, and no peak for each plateau.
-        if values[start - 1] >= value:
-            basin[start] = basin[start - 1]
-            continue
-        if values[start - width] >= value:
-            basin[start] = basin[start - width]
-            continue
-        pixel, length = np.int64(start), 0
-        while basin[pixel] < 0:
-            following = np.int64(greatest[pixel])
-            if following == pixel:
-                if count == MAX_BASINS:
-                    return basin, -1
-                basin[pixel] = count
-                count += 1
-                break
-            path[length] = pixel
-            length += 1
-            pixel = following
-        found = basin[pixel]
-        for i in range(length):
-            basin[path[i]] = found
+    for start in range(width, len(values) - width, width):
+        here, above = values[start : start + width], values[start - width : start]
+        mine, theirs = basin[start : start + width], basin[start - width : start]
+        value_before, before = np.uint8(0), np.int16(-1)
+        for x in range(1, width - 1):
+            value, found = here[x], mine[x]
+            if value == 0:
+                value_before = value
+                continue
+            if found < 0:
+                # No walk, and no peak for each plateau.
+                if value_before >= value:
+                    found = mine[x] = before
+                elif above[x] >= value:
+                    found = mine[x] = theirs[x]
+                else:
+                    pixel, length = np.int64(start + x), 0
+                    while basin[pixel] < 0:
+                        following = np.int64(greatest[pixel])
+                        if following == pixel:
+                            if count == MAX_BASINS:
+                                return basin, -1
+                            basin[pixel] = count
+                            count += 1
+                            break
+                        path[length] = pixel
+                        length += 1
+                        pixel = following
+                    found = basin[pixel]
+                    for i in range(length):
+                        basin[path[i]] = found
+            value_before, before = value, found
     return basin, count
 
 

@@ -9,8 +9,11 @@ import numba
 
 
 def function(python: Callable[..., Any]) -> Any:
-    """`python` compiled on first use, cached beside its file; uncached where nothing can be written."""
+    """`python` compiled on first use, cached beside its file; uncached where nothing can be written.
+
+    Division by zero gives what NumPy gives: with an error to raise, a division is a branch, and no loop a vector's.
+    """
     try:
-        return numba.njit(python, cache=True, nogil=True)
+        return numba.njit(python, cache=True, nogil=True, error_model="numpy")
     except RuntimeError:  # numba finds no writable cache directory
-        return numba.njit(python, nogil=True)
+        return numba.njit(python, nogil=True, error_model="numpy")

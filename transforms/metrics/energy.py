@@ -16,24 +16,24 @@ import numpy.typing as npt
 from transforms.metrics import compiled
 
 
-def energy_share(evidence: npt.NDArray[np.floating], inside: npt.NDArray[np.bool_]) -> float:
-    """Share of the energy of a non-negative map that lies inside; NaN for a map without energy.
+def energy_share(placed: npt.NDArray[np.floating], inside: npt.NDArray[np.bool_]) -> float:
+    """Share of the energy of a map that lies inside; NaN for a map without energy.
 
     Args:
-        evidence: ``(H, W)``, non-negative.
+        placed: ``(H, W)``; what is not above 0, NaN too, has no energy.
         inside: bool ``(H, W)``.
     """
-    total, on_object = _sums(evidence, inside)
+    total, on_object = _sums(placed, inside)
     return float(on_object / total) if total > 0 else float("nan")
 
 
 @compiled.function
-def _sums(evidence: npt.NDArray[np.floating], inside: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    """Sum of `evidence` over everything and inside, in one pass: columns first, so that the loop is a vector's."""
-    total, on_object = np.zeros(evidence.shape[1]), np.zeros(evidence.shape[1])
-    for y in range(evidence.shape[0]):
-        for x in range(evidence.shape[1]):
-            value = np.float64(evidence[y, x])
+def _sums(placed: npt.NDArray[np.floating], inside: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """The energy over everything and inside, in one pass: columns first, so that the loop is a vector's."""
+    total, on_object = np.zeros(placed.shape[1]), np.zeros(placed.shape[1])
+    for y in range(placed.shape[0]):
+        for x in range(placed.shape[1]):
+            value = np.float64(placed[y, x]) if placed[y, x] > 0 else 0.0
             total[x] += value
             on_object[x] += value if inside[y, x] else 0.0
     return total.sum(), on_object.sum()

@@ -19,6 +19,7 @@ from transforms.metrics import (
     box_accuracy,
     boxes,
     energy,
+    frames,
     map_statistics,
     pixel_precision_recall,
     pointing_game,
@@ -176,7 +177,8 @@ class Framed:
     Attributes:
         heatmap: ``(frame, frame)`` in [0, 1].
         found: its boxes at every level, or None if boxes are not asked for.
-        evidence: ``(frame, frame)``, the positive part on its own scale, or None if energy is not asked for.
+        evidence: ``(frame, frame)`` on its own scale, or None if energy is not asked for. Only what is above 0 counts:
+            bicubic resizing overshoots below 0, and what the model did not see is NaN.
         finite: whether all cells of the raw map are.
         point: pixel ``(x, y)`` of the original image where the map is strongest, if it is known already.
     """
@@ -192,33 +194,20 @@ def framed(
     raw: npt.NDArray[np.floating], source: records.Source, protocol: protocols.Protocol, groups: Collection[str]
 ) -> Framed:
     """Bring one raw map ``(h, w)`` into the frame."""
-    placed, heatmap = _heatmap(raw, source, protocol)
-    found, evidence = None, None
-    if "boxes" in groups:
-        found = box_accuracy.level_boxes(box_accuracy.to_bytes(heatmap), hole_boxes=protocol.hole_boxes)
+    frame = frames.frame(raw, source, protocol)
+    found = box_accuracy.level_boxes(frame.image, hole_boxes=protocol.hole_boxes) if "boxes" in groups else None
+    evidence = None
     if "energy" in groups:
+        evidence = frame.placed
         if not protocol.rectify:
-            image_size = (source.width, source.height)
-            placed = heatmaps.place(
-                heatmaps.positive(raw), heatmap.shape, source.view, image_size, protocol.interpolation
+            evidence = heatmaps.place(
+                heatmaps.positive(raw),
+                frame.heatmap.shape,
+                source.view,
+                (source.width, source.height),
+                protocol.interpolation,
             )
-        # Bicubic resizing overshoots below 0; what the model did not see (NaN) has no energy.
-        evidence = np.fmax(placed, 0)
-    return Framed(heatmap, found, evidence, bool(np.isfinite(raw).all()))
-
-
-def _heatmap(
-    raw: npt.NDArray[np.floating], source: records.Source, protocol: protocols.Protocol
-) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]:
-    """`heatmaps.placed_and_scaled` in the frame of a protocol."""
-    return heatmaps.placed_and_scaled(
-        raw,
-        (protocol.frame_px, protocol.frame_px),
-        source.view,
-        (source.width, source.height),
-        rectify=protocol.rectify,
-        interpolation=protocol.interpolation,
-    )
+    return Framed(frame.heatmap, found, evidence, bool(np.isfinite(raw).all()))
 
 
 def localize(
@@ -387,7 +376,7 @@ def boxes_at(
         best IoU float64 ``(2, thresholds)``: of the largest contour, and of all contours; and the box of the largest
         contour, float64 ``(thresholds, 4)``, as `Scores.boxes`.
     """
-    image = box_accuracy.to_bytes(_heatmap(raw, source, protocol)[1])
+    image = frames.frame(raw, source, protocol).image
     levels = box_accuracy.levels(int(image.max()), thresholds)
     found = box_accuracy.level_boxes(image, hole_boxes=protocol.hole_boxes, at=levels)
     scaled = boxes.to_frame(true_boxes, source.width, source.height, protocol)

@@ -16,6 +16,9 @@ from transforms.metrics import compiled, component_trees
 _DX = np.array([1, 1, 0, -1, -1, -1, 0, 1])
 _DY = np.array([0, 1, 1, 1, 0, -1, -1, -1])
 
+_COARSEST = 32
+"""Every so-many-th level is settled first."""
+
 
 @compiled.function
 def _area(framed: npt.NDArray[np.uint8], width: int, level: int, first: int) -> float:
@@ -90,7 +93,8 @@ def largest(
     """For each level, which component has the outer contour of largest polygon area.
 
     Contours are followed only where bounds leave it open: a polygon lies in the rectangle through the centres of the
-    outermost pixels, and holds the polygons of the components that it grew from.
+    outermost pixels and in the polygon of what the component grows into, and holds the polygons of what it grew from.
+    So a few levels are settled first, and most of those between follow.
 
     Args:
         image: uint8 ``(H, W)``.
@@ -105,26 +109,46 @@ def largest(
     most = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).astype(np.float64)
     least, known = np.zeros(len(spans)), np.zeros(len(spans), np.bool_)
     nodes, starts = _alive(spans)
-    for level in range(component_trees.LEVELS - 1, -1, -1):
-        alive = nodes[starts[level] : starts[level + 1]]
-        if len(alive) == 0:
-            continue
-        leader = alive[0]
-        for node in alive:
-            if least[node] > least[leader] or (least[node] == least[leader] and most[node] > most[leader]):
-                leader = node
-        for node in alive:
-            if node == leader or most[node] < least[leader]:
-                continue
-            for one in (leader, node):
-                if not known[one] and most[node] >= least[leader]:
-                    first = (boxes[one, 1] + 1) * (width + 2) + boxes[one, 4] - boxes[one, 1] * width + 1
-                    least[one] = most[one] = _area(framed, width + 2, level, first)
-                    known[one] = True
-            if least[node] > least[leader] or (least[node] == most[leader] and boxes[node, 4] > boxes[leader, 4]):
-                leader = node
-        best[level] = leader
-        for node in alive:
-            if spans[node, 0] == level and parents[node] >= 0:
+    step = _COARSEST
+    while step:
+        for level in range(0, component_trees.LEVELS, step):
+            alive = nodes[starts[level] : starts[level + 1]]
+            if len(alive) and (step == _COARSEST or level % (2 * step)):  # not settled before
+                best[level] = _leader(framed, width, level, alive, boxes, least, most, known)
+        for node in range(len(parents)):  # what a component grows into comes after it
+            if parents[node] >= 0:
                 least[parents[node]] = max(least[parents[node]], least[node])
+        for node in range(len(parents) - 1, -1, -1):
+            if parents[node] >= 0:
+                most[node] = min(most[node], most[parents[node]])
+        step //= 2
     return best
+
+
+@compiled.function
+def _leader(
+    framed: npt.NDArray[np.uint8],
+    width: int,
+    level: int,
+    alive: npt.NDArray[np.int32],
+    boxes: npt.NDArray[np.int32],
+    least: npt.NDArray[np.float64],
+    most: npt.NDArray[np.float64],
+    known: npt.NDArray[np.bool_],
+) -> np.int32:
+    """Which of the components of a level is the largest; where areas had to be found, the bounds are narrowed."""
+    leader: np.int32 = alive[0]
+    for node in alive:
+        if least[node] > least[leader] or (least[node] == least[leader] and most[node] > most[leader]):
+            leader = node
+    for node in alive:
+        if node == leader or most[node] < least[leader]:
+            continue
+        for one in (leader, node):
+            if not known[one] and most[node] >= least[leader]:
+                first = (boxes[one, 1] + 1) * (width + 2) + boxes[one, 4] - boxes[one, 1] * width + 1
+                least[one] = most[one] = _area(framed, width + 2, level, first)
+                known[one] = True
+        if least[node] > least[leader] or (least[node] == most[leader] and boxes[node, 4] > boxes[leader, 4]):
+            leader = node
+    return leader

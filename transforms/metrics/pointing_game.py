@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.methods import heatmaps
-from transforms.metrics import boxes
+from transforms.metrics import boxes, compiled
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -38,18 +38,62 @@ def point(raw: npt.NDArray[np.floating], view: heatmaps.View, width: int, height
     down, across = _seen(raw.shape, view, width, height)
     if not down.count or not across.count:
         raise ValueError(f"view {view} shows nothing of the image of {width} x {height} pixels")
-    place, high, low = int(raw.argmax()), raw.max(), raw.min()
-    if high == low:
+    if raw.max() == raw.min():
         return across.first, down.first
-    peak_row, peak_column = divmod(place, raw.shape[1])
-    known = down.weights[down.strongest[peak_row]] @ raw @ across.weights[across.strongest[peak_column]]
-    cells = raw >= known - _ROUNDING * max(high, -low)
-    near_rows = np.flatnonzero(down.reached[cells.any(axis=1)].any(axis=0))
-    near_columns = np.flatnonzero(across.reached[cells.any(axis=0)].any(axis=0))
-    values = down.weights[near_rows] @ raw @ across.weights[near_columns].T
-    # Sums that differ only by rounding are ties: they are equal in float32.
-    y, x = divmod(int(values.astype(np.float32).argmax()), values.shape[1])
-    return across.first + int(near_columns[x]), down.first + int(near_rows[y])
+    cells = np.ascontiguousarray(raw, np.float64)
+    x, y = _strongest(
+        cells, down.weights, across.of_cells, down.strongest, across.strongest, down.reached, across.reached
+    )
+    return across.first + int(x), down.first + int(y)
+
+
+@compiled.function
+def _strongest(
+    cells: Floats,
+    down: Floats,
+    across: Floats,
+    strongest_row: npt.NDArray[np.int64],
+    strongest_column: npt.NDArray[np.int64],
+    rows_reached: Bools,
+    columns_reached: Bools,
+) -> tuple[np.int64, np.int64]:
+    """The first maximum ``(x, y)`` of ``down @ cells @ across`` in float32: sums that differ only by rounding are ties.
+
+    Args:
+        cells: ``(h, w)``.
+        down, across: ``(rows, h)`` and ``(w, columns)``.
+        strongest_row, strongest_column, rows_reached, columns_reached: of `_Side`.
+    """
+    peak = int(cells.argmax())
+    row, column = strongest_row[peak // cells.shape[1]], strongest_column[peak % cells.shape[1]]
+    known = 0.0
+    for i in range(cells.shape[0]):
+        for j in range(cells.shape[1]):
+            known += down[row, i] * cells[i, j] * across[j, column]
+    least = known - _ROUNDING * max(cells.max(), -cells.min())
+    near_rows, near_columns = np.zeros(len(down), np.bool_), np.zeros(across.shape[1], np.bool_)
+    for i in range(cells.shape[0]):
+        for j in range(cells.shape[1]):
+            if cells[i, j] >= least:
+                near_rows |= rows_reached[i]
+                near_columns |= columns_reached[j]
+    best, x, y = np.float32(-np.inf), np.int64(0), np.int64(0)
+    columns = np.flatnonzero(near_columns)
+    first, end = columns[0], columns[-1] + 1
+    values = np.empty(end - first)
+    for one in np.flatnonzero(near_rows):
+        values[:] = 0.0
+        for j in range(cells.shape[1]):
+            mixed = 0.0
+            for i in range(cells.shape[0]):
+                mixed += down[one, i] * cells[i, j]
+            of_cell = across[j, first:end]
+            for k in range(len(values)):
+                values[k] += mixed * of_cell[k]
+        for k in range(len(values)):
+            if np.float32(values[k]) > best:
+                best, x, y = np.float32(values[k]), np.int64(first + k), np.int64(one)
+    return x, y
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,14 +103,16 @@ class _Side:
     Attributes:
         first, count: which pixels those are; they follow one another.
         weights: of `heatmaps.bilinear_weights`, of those pixels alone.
-        strongest: for each cell, the first pixel in which it weighs most.
+        of_cells: the same, ``(cells, count)``.
+        strongest: int ``(cells,)``, the first pixel in which a cell weighs most.
         reached: bool ``(cells, count)``, the pixels in which a cell weighs anything.
     """
 
     first: int
     count: int
-    weights: heatmaps.Floats
-    strongest: list[int]
+    weights: Floats
+    of_cells: Floats
+    strongest: npt.NDArray[np.int64]
     reached: Bools
 
 
@@ -80,10 +126,12 @@ def _seen(cells: tuple[int, ...], view: heatmaps.View, width: int, height: int) 
 def _side(weights: heatmaps.Floats) -> _Side:
     covered = np.flatnonzero(~np.isnan(weights[:, 0]))
     if not len(covered):
-        return _Side(0, 0, weights[:0], [], np.zeros((weights.shape[1], 0), np.bool_))
+        nothing = np.zeros((weights.shape[1], 0))
+        return _Side(0, 0, nothing.T, nothing, np.zeros(0, np.int64), nothing.astype(np.bool_))
     first, count = int(covered[0]), len(covered)
-    mine = weights[first : first + count]
-    return _Side(first, count, mine, mine.argmax(axis=0).tolist(), np.ascontiguousarray(mine.T != 0))
+    mine = np.array(weights[first : first + count], np.float64)
+    of_cells = np.ascontiguousarray(mine.T)
+    return _Side(first, count, mine, of_cells, mine.argmax(axis=0).astype(np.int64), of_cells != 0)
 
 
 def hits_boxes(x: int, y: int, truths: Floats, tolerance_px: float) -> bool:
