@@ -45,7 +45,8 @@ class Child:
     """A process that works on one of its task's patterns each time it is told to, and waits in between.
 
     Args:
-        task: ``kind`` (a key of `KINDS`), ``patterns`` and the other arguments of the kind; JSON values.
+        task: ``kind`` (a key of `KINDS`), ``patterns`` and the other arguments of the kind; JSON values. Variables of
+            its ``environment``, if it has one, are set in the process.
     """
 
     def __init__(self, task: Mapping[str, Any]) -> None:
@@ -62,7 +63,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=said,
-                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", **task.get("environment", {})},
             )
 
     def __enter__(self) -> Child:
@@ -328,7 +329,26 @@ class _Straight:
         return {}
 
 
-KINDS: dict[str, Callable[[Mapping[str, Any]], _Worker]] = {"job": _Job, "loop": _Loop, "straight": _Straight}
+class _Engine:
+    """The engine alone; a pattern is a number of batches."""
+
+    def __init__(self, task: Mapping[str, Any]) -> None:
+        from pipeline.bench import choices
+
+        self._explaining = choices.Explaining(task)
+
+    def work(self, number: int) -> float:
+        started = time.perf_counter()
+        self._explaining.run(number)
+        return time.perf_counter() - started
+
+    def result(self) -> dict[str, Any]:
+        return {}
+
+
+KINDS: dict[str, Callable[[Mapping[str, Any]], _Worker]] = {
+    "engine": _Engine, "job": _Job, "loop": _Loop, "straight": _Straight,
+}  # fmt: skip
 
 
 def main(given: str, result: str) -> None:

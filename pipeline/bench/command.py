@@ -19,6 +19,7 @@ GROUPS = {
     "localization_cost": "localization over the plain procedure and over a forward pass",
     "whole_job": "the whole job over the best hand-written loop",
     "scaling": "Beam's overhead; memory and time against size",
+    "choices": "threads, oneDNN, XLA, memory and images to a pass",
     "peers": "images per second over other libraries",
 }
 """The groups, each a module of this package with a function ``measure``, and what they measure."""
