@@ -57,3 +57,15 @@ def test_fill_takes_pixels_by_their_centre() -> None:
     mask = boxes.fill(np.array([[0.6, 1, 2.5, 2.4], [3, 0, 4, 1]]), 3, 4)
     assert mask.astype(int).tolist() == [[0, 0, 0, 1], [0, 1, 0, 0], [0, 0, 0, 0]]
     assert boxes.fill(np.array([[-5.0, -5, 99, 99]]), 2, 2).all()
+
+
+@pytest.mark.parametrize("protocol", [protocols.DEFAULT, protocols.WSOLEVALUATION], ids=lambda p: p.name)
+def test_the_boxes_of_a_class_are_those_that_belong_in_the_frame_and_filled(protocol: protocols.Protocol) -> None:
+    found = np.array([[10.0004, 20, 80, 100], [0, 0, 155, 272], [30.6, 40.5, 77.7, 90.1]], np.float32)
+    source = records.Source("", "", 0, "", 155, 272, (0.0, 0.0, 155.0, 272.0), (3,))
+    for ids in (np.array([3, 5, records.NO_CLASS]), None, np.array([7, 7, 7])):
+        mine, own, scaled, region = boxes.of_class(found, ids, 3, source, protocol)
+        assert mine.tolist() == boxes.belongs(ids, 3, 3, (3,)).tolist()
+        assert (own == found[mine].astype(np.float64)).all() and len(own) == mine.sum()
+        assert (scaled == boxes.to_frame(own, 155, 272, protocol)).all()
+        assert (region == boxes.fill(own * np.array([224 / 155, 224 / 272] * 2), 224, 224)).all()

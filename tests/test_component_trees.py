@@ -96,27 +96,18 @@ def test_components_at_one_threshold_by_hand() -> None:
     assert boxes.tolist() == [[0, 0, 4, 2, 0], [6, 0, 6, 0, 6], [6, 0, 6, 0, 6]]
 
 
-def _by_pixels(image: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
-    """What `components` would give if the image were too large for basins, sorted."""
-    monkeypatch.setattr(basins, "MAX_PIXELS", 0)
-    spans, extents, parents = component_trees.components(image)
-    monkeypatch.undo()
-    assert (parents == -1).all()
-    return _sorted(spans, extents)
-
-
 def _sorted(spans: np.ndarray, extents: np.ndarray) -> list[list[int]]:
     return sorted(np.hstack([spans, extents]).tolist())
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_basins_and_pixels_give_the_same_components(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_basins_and_pixels_give_the_same_components(seed: int) -> None:
     rng = np.random.default_rng(seed)
     smooth = cv2.resize(rng.normal(size=(5, 6)), (60, 50), interpolation=cv2.INTER_LINEAR)
     image = np.clip(40 * smooth + 50, 0, 255).astype(np.uint8)  # with a flat bottom, and a flat top where it clips
     spans, extents, parents = component_trees.components(image)
     assert (parents >= 0).any()
-    assert _sorted(spans, extents) == _by_pixels(image, monkeypatch)
+    assert _sorted(spans, extents) == _sorted(*component_trees.by_pixels(image))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -132,6 +123,11 @@ def test_a_parent_is_the_component_at_the_next_lower_threshold(seed: int) -> Non
         _, below = cv2.connectedComponents((image > low - 1).astype(np.uint8), connectivity=8)
         assert low < high and spans[parent, 1] == low
         assert labels.ravel()[first] and below.ravel()[first] == below.ravel()[extents[parent, 4]]
+
+
+def test_basins_are_not_for_an_image_whose_pixels_they_cannot_number() -> None:
+    few, *found = component_trees.by_basins(np.zeros((4094, 4094), np.uint8))
+    assert 4096 * 4096 == basins.MAX_PIXELS and not few and not any(map(len, found))
 
 
 def test_more_peaks_than_basins_are_counted_pixel_by_pixel() -> None:

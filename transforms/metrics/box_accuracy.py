@@ -96,6 +96,10 @@ def level_boxes(
         at: the few levels that will be asked for; there may be no boxes at others. None for all.
     """
     image = np.ascontiguousarray(image)
+    if at is None and not hole_boxes:
+        few, peak, spans, found, largest = _without_holes(image)
+        if few:
+            return LevelBoxes(peak, spans, found, largest)
     if at is None:
         spans, extents, parents = component_trees.components(image)
     else:
@@ -111,6 +115,19 @@ def level_boxes(
     return LevelBoxes(int(image.max()), spans, found.astype(np.float64), largest)
 
 
+@compiled.function
+def _without_holes(
+    image: npt.NDArray[np.uint8],
+) -> tuple[bool, int, npt.NDArray[np.int32], Floats, npt.NDArray[np.int64]]:
+    """`level_boxes` at all levels in one call: whether `component_trees.by_basins` could, and the fields."""
+    few, spans, extents, parents = component_trees.by_basins(image)
+    found = np.empty((len(spans), 4))
+    for node in range(len(spans)):
+        found[node, 0], found[node, 1] = extents[node, 0], extents[node, 1]
+        found[node, 2], found[node, 3] = extents[node, 2] + 1, extents[node, 3] + 1
+    return few, image.max(), spans, found, outlines.largest(image, spans, extents, parents)
+
+
 def level_ious(found: LevelBoxes, truths: Floats, protocol: protocols.Protocol) -> LevelIous:
     """Best IoU of the estimated boxes with any true box, at every level.
 
@@ -118,11 +135,16 @@ def level_ious(found: LevelBoxes, truths: Floats, protocol: protocols.Protocol) 
         found: the boxes, in the frame of `protocol`.
         truths: ``(M, 4)``, M >= 1, in the frame (`boxes.to_frame`).
     """
-    end = protocol.frame_px - 1.0 if protocol.clip_box_end else np.inf
-    extra = 1.0 if protocol.inclusive_iou else 0.0
-    true = np.asarray(truths, np.float64)
-    best = _best_per_level(found.spans, found.all, found.largest, true, extra, end, protocol.origin_box)
+    best = best_per_level(
+        found.spans, found.all, found.largest, np.asarray(truths, np.float64), *box_conventions(protocol)
+    )
     return LevelIous(found.peak, best)
+
+
+def box_conventions(protocol: protocols.Protocol) -> tuple[float, float, bool]:
+    """The last arguments of `best_per_level`."""
+    end = protocol.frame_px - 1.0 if protocol.clip_box_end else np.inf
+    return (1.0 if protocol.inclusive_iou else 0.0), end, protocol.origin_box
 
 
 @compiled.function
@@ -141,7 +163,7 @@ def _highest_iou(x0: float, y0: float, x1: float, y1: float, truths: Floats, ext
 
 
 @compiled.function
-def _best_per_level(
+def best_per_level(
     spans: npt.NDArray[np.int32],
     found: Floats,
     largest: npt.NDArray[np.int64],
@@ -189,14 +211,14 @@ def iou_at(ious: LevelIous, threshold: npt.ArrayLike) -> Floats:
 
 def box_hits(ious: LevelIous, values: Floats, limits: tuple[float, ...]) -> npt.NDArray[np.bool_]:
     """Whether the image is right: bool ``(2, limits, thresholds)``, first axis `SINGLE` and `MULTI`."""
-    hits: npt.NDArray[np.bool_] = _spread(ious.best, levels(ious.peak, values), np.array(limits))
+    hits: npt.NDArray[np.bool_] = spread(ious.best, levels(ious.peak, values), np.array(limits))
     return hits
 
 
 def protocol_hits(ious: LevelIous, protocol: protocols.Protocol) -> npt.NDArray[np.bool_]:
     """`box_hits` at every threshold of a protocol."""
-    at = _protocol_levels(ious.peak, protocol.threshold_step)
-    hits: npt.NDArray[np.bool_] = _spread(ious.best, at, _protocol_limits(protocol.iou_limits))
+    at = protocol_levels(ious.peak, protocol.threshold_step)
+    hits: npt.NDArray[np.bool_] = spread(ious.best, at, protocol_limits(protocol.iou_limits))
     return hits
 
 
@@ -206,7 +228,7 @@ def iou_at_fixed(ious: LevelIous, threshold: float) -> float:
 
 
 @functools.lru_cache(maxsize=1024)  # a peak is one of 256
-def _protocol_levels(peak: int, step: float) -> npt.NDArray[np.int64]:
+def protocol_levels(peak: int, step: float) -> npt.NDArray[np.int64]:
     """`levels` of all thresholds of that step, read-only."""
     found = levels(peak, thresholds(step))
     found.setflags(write=False)
@@ -214,14 +236,16 @@ def _protocol_levels(peak: int, step: float) -> npt.NDArray[np.int64]:
 
 
 @functools.cache
-def _protocol_limits(limits: tuple[float, ...]) -> Floats:
+def protocol_limits(limits: tuple[float, ...]) -> Floats:
+    """The IoU limits as a read-only array."""
     found = np.array(limits)
     found.setflags(write=False)
     return found
 
 
 @compiled.function
-def _spread(best: Floats, at: npt.NDArray[np.int64], limits: Floats) -> npt.NDArray[np.bool_]:
+def spread(best: Floats, at: npt.NDArray[np.int64], limits: Floats) -> npt.NDArray[np.bool_]:
+    """`box_hits` of `LevelIous.best`, from the `levels` of the thresholds."""
     hits = np.empty((len(best), len(limits), len(at)), np.bool_)
     right = np.empty(component_trees.LEVELS, np.bool_)
     for mode in range(len(best)):

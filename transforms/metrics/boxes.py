@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms import records
-from transforms.metrics import protocols
+from transforms.metrics import compiled, protocols
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -79,9 +79,75 @@ def pixel_ranges(boxes: Floats) -> npt.NDArray[np.int64]:
     return np.ceil(boxes - 0.5).astype(np.int64)
 
 
+@compiled.function
 def fill(boxes: Floats, height: int, width: int) -> Bools:
-    """Mask ``(height, width)`` of the pixels whose centre lies in any of `boxes`."""
-    mask = np.zeros((height, width), dtype=bool)
-    for x0, y0, x1, y1 in np.maximum(pixel_ranges(boxes), 0):
-        mask[y0:y1, x0:x1] = True
+    """Mask ``(height, width)`` of the pixels whose centre lies in any of `boxes`; see `pixel_ranges`."""
+    mask = np.zeros((height, width), np.bool_)
+    for box in range(len(boxes)):
+        x0, y0 = max(int(np.ceil(boxes[box, 0] - 0.5)), 0), max(int(np.ceil(boxes[box, 1] - 0.5)), 0)
+        x1, y1 = min(int(np.ceil(boxes[box, 2] - 0.5)), width), min(int(np.ceil(boxes[box, 3] - 0.5)), height)
+        for y in range(y0, y1):
+            for x in range(x0, x1):
+                mask[y, x] = True
     return mask
+
+
+def of_class(
+    boxes: npt.NDArray[np.floating],
+    class_ids: npt.NDArray[np.int64] | None,
+    class_id: int,
+    source: records.Source,
+    protocol: protocols.Protocol,
+) -> tuple[Bools, Floats, Floats, Bools]:
+    """Of the true boxes of an image those of one class: `belongs`, `to_frame` and `fill` in one call.
+
+    Args:
+        boxes: ``(N, 4)`` in pixels of the original image.
+        class_ids: ``(N,)`` or None, as of `belongs`.
+        class_id: of the class.
+        source: of the image.
+        protocol: of the frame.
+
+    Returns:
+        bool ``(N,)``, which boxes those are; float64 ``(M, 4)``, they themselves, and in the frame; bool ``(frame,
+        frame)``, the pixels of the frame whose centre lies in any of them before they are truncated.
+    """
+    ids = np.full(len(boxes), records.NO_CLASS) if class_ids is None else class_ids
+    found: tuple[Bools, Floats, Floats, Bools] = _of_class(
+        np.asarray(boxes, np.float64),
+        ids,
+        class_id,
+        class_id in source.label_ids,
+        float(source.width),
+        float(source.height),
+        protocol.frame_px,
+        protocol.truncate_truth,
+    )
+    return found
+
+
+@compiled.function
+def _of_class(
+    boxes: Floats,
+    ids: npt.NDArray[np.int64],
+    class_id: int,
+    labelled: bool,
+    width: float,
+    height: float,
+    frame: int,
+    truncate: bool,
+) -> tuple[Bools, Floats, Floats, Bools]:
+    """`of_class`, by the arithmetic of the functions it replaces; `labelled` says that the class is a label."""
+    mine = (ids == class_id) | ((ids == records.NO_CLASS) & labelled)
+    own = boxes[mine]
+    scaled, untruncated = np.empty_like(own), np.empty_like(own)
+    for box in range(len(own)):
+        for edge in range(4):
+            value, side = own[box, edge], height if edge % 2 else width
+            nearest = np.rint(value)
+            snapped = nearest if abs(value - nearest) < _SNAP_PX else value
+            scaled[box, edge] = snapped * float(frame) / side
+            if truncate:
+                scaled[box, edge] = np.trunc(scaled[box, edge])
+            untruncated[box, edge] = value * (frame / side)
+    return mine, own, scaled, fill(untruncated, frame, frame)

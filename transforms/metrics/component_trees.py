@@ -188,19 +188,36 @@ def components(
             row by row.
         parents int32 ``(N,)``: the component that this one is part of at the next lower t; -1 if that is not known.
     """
+    few, spans, boxes, parents = by_basins(image)
+    if few:
+        return spans, boxes, parents
+    spans, boxes = by_pixels(image)
+    return spans, boxes, np.full(len(spans), -1, np.int32)
+
+
+@compiled.function
+def by_basins(
+    image: npt.NDArray[np.uint8],
+) -> tuple[bool, npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """`components` where there are few enough peaks and pixels for `basins`: whether there are, and what was found."""
     width = image.shape[1] + 2
-    values = framed(image)
-    if len(values) < basins.MAX_PIXELS:
-        few, spans, extents, parents = basins.grow(values, width)
-        if few:
-            return spans[:, ::-1].copy(), _boxes(extents, width), parents
-    spans, extents = _grow_bright(values, width)
-    return spans[:, ::-1].copy(), _boxes(extents, width), np.full(len(spans), -1, np.int32)
+    if (image.shape[0] + 2) * width >= basins.MAX_PIXELS:
+        return False, np.empty((0, 2), np.int32), np.empty((0, 5), np.int32), np.empty(0, np.int32)
+    few, spans, extents, parents = basins.grow(framed(image), width)
+    return few, spans[:, ::-1].copy(), _boxes(extents, width), parents
+
+
+@compiled.function
+def by_pixels(image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """`components` of any image, without parents; compiled only when an image has too many peaks for basins."""
+    width = image.shape[1] + 2
+    spans, extents = _grow_bright(framed(image), width)
+    return spans[:, ::-1].copy(), _boxes(extents, width)
 
 
 @compiled.function
 def _grow_bright(values: npt.NDArray[np.uint8], width: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """`_grow`, brightest first, without what is 0; compiled only when an image has too many peaks for basins."""
+    """`_grow`, brightest first, without what is 0."""
     order = _by_value(values, width)
     zeros = 0
     while zeros < len(order) and values[order[zeros]] == 0:

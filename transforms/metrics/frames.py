@@ -38,10 +38,9 @@ def frame(raw: Floats, source: records.Source, protocol: protocols.Protocol) -> 
     if raw.dtype == np.float32 and np.isfinite(raw).all():
         shown = heatmaps.positive(raw) if protocol.rectify else raw
         placed = heatmaps.place(shown, size, source.view, image_size, protocol.interpolation)
-        low, high = placed.min(), placed.max()  # a NaN, where the model did not see the image, is both
-        span = high - low
-        if np.isfinite(span) and span > 0:
-            return Frame(placed, *_scaled(placed, low, span))
+        usable, heatmap, image = _scaled(placed)
+        if usable:
+            return Frame(placed, heatmap, image)
     placed, heatmap = heatmaps.placed_and_scaled(
         raw, size, source.view, image_size, rectify=protocol.rectify, interpolation=protocol.interpolation
     )
@@ -49,15 +48,25 @@ def frame(raw: Floats, source: records.Source, protocol: protocols.Protocol) -> 
 
 
 @compiled.function
-def _scaled(
-    placed: npt.NDArray[np.float32], low: np.float32, span: np.float32
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
-    """`Frame.heatmap` and `Frame.image`."""
+def _scaled(placed: npt.NDArray[np.float32]) -> tuple[bool, npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+    """Whether the map is neither constant nor NaN anywhere, and if so `Frame.heatmap` and `Frame.image`."""
     heatmap, image = np.empty(placed.shape, np.float32), np.empty(placed.shape, np.uint8)
+    # As integers that have the floats' order, a vector finds the least and the greatest: no NaN has to be looked for.
+    bits = placed.view(np.int32).reshape(-1)
+    least, most = np.int32(2**31 - 1), np.int32(-(2**31))
+    for i in range(len(bits)):
+        order = bits[i] ^ ((bits[i] >> np.int32(31)) & np.int32(2**31 - 1))
+        least, most = min(least, order), max(most, order)
+    ends = np.array([least, most], np.int32)
+    ends ^= (ends >> np.int32(31)) & np.int32(2**31 - 1)
+    low, high = ends.view(np.float32)
+    span = high - low
+    if not (np.isfinite(low) and np.isfinite(span) and span > 0):
+        return False, heatmap, image
     for y in range(placed.shape[0]):
         row, shares, steps = placed[y], heatmap[y], image[y]
         for x in range(placed.shape[1]):
             share = (row[x] - low) / span
             shares[x] = share
             steps[x] = np.uint8(np.int32(share * np.float32(255)))  # by way of 32 bits: vectors convert to no others
-    return heatmap, image
+    return True, heatmap, image
