@@ -178,6 +178,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--only", action="append", default=[], metavar="GROUP", help="one group; may be repeated")
     command.add_argument("--json", default="build/bench.json", metavar="FILE", help="default: build/bench.json")
     command.add_argument("--trace", metavar="FILE", help="also write a timeline of the whole job, for Perfetto")
+    command.add_argument(
+        "--export-stablehlo",
+        metavar="DIRECTORY",
+        help="measure nothing: write the compiled pass of the bench's models, or of CONFIG's, as StableHLO, to run and "
+        "measure where there is a GPU with JAX and no TensorFlow; weights are not written",
+    )
     command.set_defaults(function=_bench)
 
     for name, function, what in (
@@ -333,14 +339,20 @@ def _demo(options: argparse.Namespace, _: list[str]) -> int:
 def _bench(options: argparse.Namespace, _: list[str]) -> int:
     from pipeline.bench import command, settings
 
-    wanted = settings.Options(quick=options.quick, trace=options.trace)
-    if options.config is not None:
-        if options.only:
-            raise config.ConfigError(["--only names a group of the standing bench; leave out CONFIG.yaml"], "bench")
-        command.bench_configured(config.load(options.config, options.set), wanted, options.json, sys.stdout)
-        return OK
-    if options.set:
+    if options.set and options.config is None:
         raise config.ConfigError(["--set changes a configuration; give CONFIG.yaml"], "bench")
+    if options.only and (options.config is not None or options.export_stablehlo is not None):
+        raise config.ConfigError(
+            ["--only names a group of the standing bench; leave out CONFIG.yaml and --export-stablehlo"], "bench"
+        )
+    configured = config.load(options.config, options.set) if options.config is not None else None
+    if options.export_stablehlo is not None:
+        command.export_stablehlo(configured, options.quick, options.export_stablehlo, sys.stdout)
+        return OK
+    wanted = settings.Options(quick=options.quick, trace=options.trace)
+    if configured is not None:
+        command.bench_configured(configured, wanted, options.json, sys.stdout)
+        return OK
     unknown = [name for name in options.only if name not in command.GROUPS]
     if unknown:
         raise config.ConfigError([f"--only {name}: expected {', '.join(command.GROUPS)}" for name in unknown], "bench")

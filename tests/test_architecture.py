@@ -23,6 +23,8 @@ HELD_BACK = {
 }
 PURE = (
     "pipeline.config",
+    "pipeline.bench.host_work",
+    "pipeline.bench.seeded_weights",
     "transforms.records",
     "transforms.schemas",
     "transforms.rows",

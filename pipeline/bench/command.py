@@ -58,6 +58,31 @@ def bench_configured(configured: config.RunConfig, options: settings.Options, pa
     _write(found, path, stream)
 
 
+def export_stablehlo(configured: config.RunConfig | None, quick: bool, folder: str, stream: TextIO) -> None:
+    """Write the compiled pass of the bench's models, or of a user's own, for a machine without TensorFlow.
+
+    Args:
+        configured: the user's job; None for the bench's models.
+        quick: of the bench's models, only a small part.
+        folder: where to.
+        stream: for the names of the files, and how to run them.
+    """
+    from pipeline.bench import stablehlo
+
+    to = pathlib.Path(folder)
+    made = (
+        stablehlo.export_applications(to, quick) if configured is None else stablehlo.export_configured(configured, to)
+    )
+    for file in made:
+        stream.write(f"{file}\n")
+        stream.flush()
+    stream.write(
+        "where JAX is, with this source tree and without TensorFlow:\n"
+        f"  python -m pipeline.bench.run_stablehlo {folder} --json {to / 'measured' / 'device.json'}\n"
+        f"  python -m pipeline.bench.host_work {folder} --json {to / 'measured' / 'host.json'}\n"
+    )
+
+
 def _write(found: list[figures.Figure], path: str, stream: TextIO) -> None:
     pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
     figures.write_json(found, path)

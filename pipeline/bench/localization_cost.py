@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import tensorflow as tf
 
-from pipeline.bench import figures, models, settings
+from pipeline.bench import figures, host_work, models, settings
 from transforms import best_boxes, localize, records, rows, schemas
-from transforms.methods import heatmaps, loading, weight_constants
+from transforms.methods import loading, weight_constants
 from transforms.metrics import box_accuracy, boxes, localization, protocols, summary
 
 PLAIN_GOAL = figures.Goal(low=10.0)
@@ -99,25 +99,7 @@ def _against_plain(cells: int, rounds: int) -> figures.Figure:
 
 def explanation(number: int = 0) -> records.Explanation:
     """One image of 500x375 with two boxes of its class, explained by one 7x7 map."""
-    source = records.Source(f"image{number}", "shard", number, "", 500, 375, (0.0, 0.0, 500.0, 375.0), (3,))
-    truth = records.GroundTruth(
-        boxes=np.array([[60.0, 50, 300, 260], [350, 200, 480, 370]]),
-        box_class_ids=np.full(2, records.NO_CLASS, np.int64),
-        box_difficult=np.zeros(2, bool),
-    )
-    raw = np.random.default_rng(number).normal(size=(1, 7, 7)).astype(np.float32)
-    steps, scale = heatmaps.quantize(raw)
-    return records.Explanation(
-        source=source,
-        ground_truth=truth,
-        class_ids=np.array([3], np.int64),
-        targets=(("label",),),
-        logits=np.zeros(1, np.float32),
-        probabilities=np.full(1, 0.5, np.float32),
-        ranks=np.ones(1, np.int64),
-        predicted_class_id=3,
-        methods=(records.MethodMaps("grad_cam", "layer", heatmaps.dequantize(steps, scale)),),
-    )
+    return host_work.explanation(number, np.random.default_rng(number).normal(size=(1, 7, 7)).astype(np.float32))
 
 
 def _over_forward(rounds: int) -> list[figures.Figure]:
