@@ -79,7 +79,7 @@ def test_arguments_are_images_class_ids_and_every_weight_in_order(exported: path
 
 def test_what_the_preprocessing_holds_is_a_constant_with_its_value(exported: pathlib.Path) -> None:
     constants = [one["value"] for one in description(exported)["arguments"] if one["role"] == "constant"]
-    assert constants in ([], [list(SCALED.scale or ()), list(SCALED.offset or ())])
+    assert constants == [list(SCALED.scale or ()), list(SCALED.offset or ())]
 
 
 def test_results_are_those_of_the_shared_pass_and_only_methods_that_share_it(exported: pathlib.Path) -> None:
