@@ -171,10 +171,8 @@ def test_hits_of_a_protocol_are_those_at_its_thresholds(peak: int) -> None:
     ious = box_accuracy.LevelIous(peak, np.random.default_rng(peak).random((2, 256)))
     want = box_accuracy.box_hits(ious, box_accuracy.thresholds(WSOL.threshold_step), WSOL.iou_limits)
     for _ in range(2):
-        assert (box_accuracy.protocol_hits(ious, WSOL) == want).all()
-    for threshold in (0.0, 0.2, 0.29, 0.999):
-        want_iou = box_accuracy.iou_at(ious, threshold)[box_accuracy.SINGLE]
-        assert box_accuracy.iou_at_fixed(ious, threshold) == want_iou
+        at = box_accuracy.protocol_levels(peak, WSOL.threshold_step)
+        assert (box_accuracy.spread(ious.best, at, box_accuracy.protocol_limits(WSOL.iou_limits)) == want).all()
 
 
 @pytest.mark.parametrize("value", [1.5, -0.1, np.nan])

@@ -76,7 +76,8 @@ def fast_hits(heatmap: npt.NDArray[np.floating], truth: npt.NDArray[np.float64])
     """The same by heatbeam."""
     found = box_accuracy.level_boxes(box_accuracy.to_bytes(heatmap), hole_boxes=WSOL.hole_boxes)
     ious = box_accuracy.level_ious(found, truth, WSOL)
-    return box_accuracy.protocol_hits(ious, WSOL)
+    at = box_accuracy.protocol_levels(ious.peak, WSOL.threshold_step)
+    return box_accuracy.spread(ious.best, at, box_accuracy.protocol_limits(WSOL.iou_limits))
 
 
 def _against_plain(cells: int, rounds: int) -> figures.Figure:

@@ -215,18 +215,6 @@ def box_hits(ious: LevelIous, values: Floats, limits: tuple[float, ...]) -> npt.
     return hits
 
 
-def protocol_hits(ious: LevelIous, protocol: protocols.Protocol) -> npt.NDArray[np.bool_]:
-    """`box_hits` at every threshold of a protocol."""
-    at = protocol_levels(ious.peak, protocol.threshold_step)
-    hits: npt.NDArray[np.bool_] = spread(ious.best, at, protocol_limits(protocol.iou_limits))
-    return hits
-
-
-def iou_at_fixed(ious: LevelIous, threshold: float) -> float:
-    """`iou_at` one threshold, of the largest contour."""
-    return float(ious.best[SINGLE, int(threshold * ious.peak)])
-
-
 @functools.lru_cache(maxsize=1024)  # a peak is one of 256
 def protocol_levels(peak: int, step: float) -> npt.NDArray[np.int64]:
     """`levels` of all thresholds of that step, read-only."""
