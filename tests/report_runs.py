@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from pipeline import config, run_directory
 from tests import sample_shards
-from transforms import aggregate, localize, records, rows, schemas, tfexample
+from transforms import aggregate, image_evidence, records, rows, schemas, tfexample
 from transforms.metrics import localization, protocols, registry, summary
 
 WIDTH, HEIGHT, CELLS = 48, 40, 8
@@ -54,7 +54,7 @@ def write(folder: pathlib.Path, plan: Plan, dead_letters: tuple[records.DeadLett
     drawn = [_image(plan, number) for number in range(len(plan.classes) * plan.images)]
     if plan.shard:
         (folder / SHARD).write_bytes(sample_shards.shard_bytes([record for _, record in drawn]))
-    localized = [localize.localize(e, PROTOCOL, GROUPS, plan.truth) for e, _ in drawn]
+    localized = [image_evidence.localize(e, PROTOCOL, GROUPS, plan.truth) for e, _ in drawn]
     numbers, curves = _numbers(plan, [evidence for _, evidence in localized])
     known = {column.name: column for column in registry.COLUMNS}
     values = [schemas.ValueColumn(known[name].name, known[name].description) for name in localization.columns(GROUPS)]
@@ -119,7 +119,7 @@ def _spot(x: float, y: float) -> np.ndarray:
     return np.exp(-((cells[None, :] - x) ** 2 + (cells[:, None] - y) ** 2) / (2 * 0.12**2))
 
 
-def _numbers(plan: Plan, images: list[localize.ImageEvidence]) -> tuple[pa.Table, pa.Table]:
+def _numbers(plan: Plan, images: list[image_evidence.ImageEvidence]) -> tuple[pa.Table, pa.Table]:
     states: dict[aggregate.Key, summary.MetricState] = {}
     for image in images:
         for one in image.maps:

@@ -167,12 +167,21 @@ def test_hits_are_inclusive_at_the_limit() -> None:
 
 
 @pytest.mark.parametrize("peak", [0, 1, 200, 255])
-def test_hits_of_a_protocol_are_those_at_its_thresholds(peak: int) -> None:
-    ious = box_accuracy.LevelIous(peak, np.random.default_rng(peak).random((2, 256)))
-    want = box_accuracy.box_hits(ious, box_accuracy.thresholds(WSOL.threshold_step), WSOL.iou_limits)
-    for _ in range(2):
-        at = box_accuracy.protocol_levels(peak, WSOL.threshold_step)
-        assert (box_accuracy.spread(ious.best, at, box_accuracy.protocol_limits(WSOL.iou_limits)) == want).all()
+@pytest.mark.parametrize("fixed", [0.0, 0.2, 0.29, 0.999])
+def test_scores_of_a_protocol_are_those_at_its_thresholds(peak: int, fixed: float) -> None:
+    smooth = cv2.resize(np.random.default_rng(peak).random((5, 5)), (224, 224))
+    image = (peak * (smooth - smooth.min()) / np.ptp(smooth)).astype(np.uint8)
+    truth = np.array([[0.0, 0, 224, 224], [40, 50, 150, 180]])
+    for protocol in (WSOL, protocols.DEFAULT):
+        protocol = dataclasses.replace(protocol, box_threshold=fixed)
+        found = box_accuracy.level_boxes(image, hole_boxes=protocol.hole_boxes)
+        ious = box_accuracy.level_ious(found, truth, protocol)
+        for _ in range(2):
+            iou, hits = box_accuracy.protocol_scores(found, truth, protocol)
+            assert iou == box_accuracy.iou_at(ious, fixed)[box_accuracy.SINGLE]
+            thresholds = box_accuracy.thresholds(protocol.threshold_step)
+            assert (hits == box_accuracy.box_hits(ious, thresholds, protocol.iou_limits)).all()
+            assert hits.any() or peak < 200
 
 
 @pytest.mark.parametrize("value", [1.5, -0.1, np.nan])

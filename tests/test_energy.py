@@ -19,6 +19,13 @@ def test_energy_share_by_hand() -> None:
     assert math.isnan(energy.energy_share(np.zeros((2, 3)), inside))
 
 
+def test_only_what_is_above_0_has_energy() -> None:
+    placed = np.array([[-5.0, 1.0, np.nan], [np.nan, 3.0, -2.0]], np.float32)
+    inside = np.array([[True, False, False], [True, True, True]])
+    assert energy.energy_share(placed, inside) == 3 / 4
+    assert math.isnan(energy.energy_share(-np.abs(placed), inside))
+
+
 @pytest.mark.parametrize(("share", "area", "gain"), [(0.25, 0.25, 0), (1, 0.25, 1), (0, 0.5, -1), (0.7, 0.4, 0.5)])
 def test_energy_gain(share: float, area: float, gain: float) -> None:
     assert energy.energy_gain(share, area) == pytest.approx(gain)

@@ -39,9 +39,9 @@ def test_as_the_plain_functions(kind, view, rectify):
     raw, source = odd_maps()[kind], records.Source("", "", 0, "", 90, 60, VIEWS[view])
     protocol = dataclasses.replace(protocols.DEFAULT, rectify=rectify, frame_px=32)
     got = frames.frame(raw, source, protocol)
-    placed, heatmap = heatmaps.placed_and_scaled(
-        raw, (32, 32), VIEWS[view], (90, 60), rectify=rectify, interpolation="bilinear"
-    )
+    where = {"view": VIEWS[view], "image_size": (90, 60)}
+    placed = heatmaps.place(heatmaps.positive(raw) if rectify else raw, (32, 32), **where)
+    heatmap = heatmaps.heatmap(raw, (32, 32), rectify=rectify, **where)
     for mine, plain in ((got.placed, placed), (got.heatmap, heatmap), (got.image, box_accuracy.to_bytes(heatmap))):
         assert mine.dtype == plain.dtype
         np.testing.assert_array_equal(mine, plain)

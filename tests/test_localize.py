@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests import beam_runs
-from transforms import aggregate, localize, records
+from transforms import aggregate, image_evidence, records
 from transforms.metrics import localization, protocols
 
 PROTOCOL = protocols.get("default")
@@ -34,7 +34,7 @@ def explanation(number: int, hit: bool, label: int = 1, predicted: int = 1) -> r
 
 def test_a_hit_and_a_miss_are_told_apart():
     for hit in (True, False):
-        row, evidence = localize.localize(explanation(0, hit), PROTOCOL, GROUPS, with_baselines=True)
+        row, evidence = image_evidence.localize(explanation(0, hit), PROTOCOL, GROUPS, with_baselines=True)
         values = dict(row.scores[0].values)
         assert values["pointing_hit"].tolist() == [float(hit)]
         # bilinear enlargement spreads a little energy over the edge of the box
@@ -46,7 +46,7 @@ def test_a_hit_and_a_miss_are_told_apart():
 
 
 def test_another_class_has_no_ground_truth_and_no_row_is_lost():
-    row, evidence = localize.localize(explanation(0, True, label=1, predicted=2), PROTOCOL, GROUPS, False)
+    row, evidence = image_evidence.localize(explanation(0, True, label=1, predicted=2), PROTOCOL, GROUPS, False)
     assert np.isnan(dict(row.scores[0].values)["pointing_hit"]).tolist() == [False, True]
     assert [one.targets for one in evidence.maps if one.method == "grad_cam"] == [("label",), ("predicted",)]
 
@@ -55,7 +55,7 @@ def summarise(
     explanations: list[records.Explanation], split: int
 ) -> dict[tuple[str, str, str, str], tuple[float, int]]:
     """The summary of explanations that come in `split` parts."""
-    parts = [localize.localize(one, PROTOCOL, GROUPS, True)[1] for one in explanations]
+    parts = [image_evidence.localize(one, PROTOCOL, GROUPS, True)[1] for one in explanations]
     transform = aggregate.Aggregate(PROTOCOL, "label", ("zero", "one", "two"), True, 10)
     main, _, _ = beam_runs.collect(_Tables(transform), [parts[i::split] for i in range(split)])
     found = {}
@@ -73,7 +73,11 @@ class _Tables(beam_runs.beam.PTransform):
         self._transform = transform
 
     def expand(self, lists):
-        out = lists | beam_runs.beam.FlatMap(lambda x: x).with_output_types(localize.ImageEvidence) | self._transform
+        out = (
+            lists
+            | beam_runs.beam.FlatMap(lambda x: x).with_output_types(image_evidence.ImageEvidence)
+            | self._transform
+        )
         return {"main": out[aggregate.SUMMARY_TAG], records.DEAD_LETTER_TAG: out[aggregate.CURVES_TAG]}
 
 
@@ -94,14 +98,14 @@ def test_numbers_are_those_of_arithmetic_whatever_the_split():
         np.testing.assert_allclose(split[key][0], value, rtol=1e-12, err_msg=str(key))
 
 
-def _narrow(image_id: str, start: int, stop: int) -> localize.ImageEvidence:
+def _narrow(image_id: str, start: int, stop: int) -> image_evidence.ImageEvidence:
     """An image of class 1 that is right at thresholds number `start` to `stop` alone."""
     hits = np.zeros((2, 3, 1000), bool)
     hits[:, :, start:stop] = True
     pixels = np.zeros((2, 1001), np.int64)
     pixels[0, 507], pixels[1, 506] = 10, 90
     evidence = localization.Evidence(1, {}, hits, pixels)
-    return localize.ImageEvidence(image_id, (), (localize.MapEvidence("cam", ("label",), evidence),))
+    return image_evidence.ImageEvidence(image_id, (), (image_evidence.MapEvidence("cam", ("label",), evidence),))
 
 
 def test_the_best_over_thresholds_is_of_all_of_them_though_a_class_keeps_every_20th_point_of_its_curve():

@@ -15,7 +15,7 @@ import pytest
 
 from pipeline import cli, config
 from pipeline.bench import command, host_work, models, samples, seeded_weights, stablehlo
-from transforms import localize
+from transforms import image_evidence
 from transforms.methods import engine, loading
 from transforms.metrics import protocols
 
@@ -180,9 +180,9 @@ def test_a_module_that_lacks_an_argument_is_refused() -> None:
 
 def test_the_host_localizes_as_the_step_does() -> None:
     explained = host_work.explanation(0, np.random.default_rng(0).normal(size=(1, 7, 7)).astype(np.float32))
-    ours = host_work.localize(explained)
-    _, theirs = localize.localize(explained, protocols.DEFAULT, host_work._GROUPS, True)
-    expected = [one.evidence for one in theirs.maps if one.method != localize.MODEL]
+    ours = [one.evidence for one in host_work.localize(explained).maps if one.method != image_evidence.MODEL]
+    _, theirs = image_evidence.localize(explained, protocols.DEFAULT, host_work._GROUPS, True)
+    expected = [one.evidence for one in theirs.maps if one.method != image_evidence.MODEL]
     assert len(ours) == len(expected) == 4
     for one, other in zip(ours, expected, strict=True):
         assert (one.class_id, one.values) == (other.class_id, other.values)

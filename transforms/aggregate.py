@@ -17,7 +17,7 @@ import pyarrow as pa
 from apache_beam.transforms import window
 from apache_beam.utils import windowed_value
 
-from transforms import localize, schemas
+from transforms import image_evidence, schemas
 from transforms.metrics import protocols, summary
 
 SUMMARY_TAG = "summary"
@@ -42,7 +42,7 @@ Key = tuple[str, str, str]
 
 @dataclasses.dataclass
 class Aggregate(beam.PTransform):
-    """`localize.ImageEvidence` to tables of `schemas.SUMMARY` (`SUMMARY_TAG`) and `schemas.CURVES` (`CURVES_TAG`).
+    """`image_evidence.ImageEvidence` to tables: `schemas.SUMMARY` (`SUMMARY_TAG`) and `schemas.CURVES` (`CURVES_TAG`).
 
     `THRESHOLDS_TAG` carries, for each method that has boxes to be scored against, its name and the best thresholds of
     the whole run (`summary.MetricState.best_thresholds`).
@@ -91,7 +91,7 @@ class _PreAggregateFn(beam.DoFn):
     def start_bundle(self) -> None:
         self._clear()
 
-    def process(self, image: localize.ImageEvidence) -> Iterator[tuple[Key, summary.MetricState]]:
+    def process(self, image: image_evidence.ImageEvidence) -> Iterator[tuple[Key, summary.MetricState]]:
         for one in image.maps:
             curves = dict(one.curves)
             for slice_name, value in self._slices(image, one):
@@ -114,7 +114,9 @@ class _PreAggregateFn(beam.DoFn):
         self._bytes += size - self._sizes.get(key, 0)
         self._sizes[key] = size
 
-    def _slices(self, image: localize.ImageEvidence, one: localize.MapEvidence) -> Iterator[tuple[str, str]]:
+    def _slices(
+        self, image: image_evidence.ImageEvidence, one: image_evidence.MapEvidence
+    ) -> Iterator[tuple[str, str]]:
         if self._primary in one.targets:
             yield ALL, ALL
             if self._per_class:

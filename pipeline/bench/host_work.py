@@ -27,15 +27,12 @@ from typing import Any, TextIO
 import cv2
 import numpy as np
 
-from transforms import images, records
+from transforms import image_evidence, images, records
 from transforms.methods import heatmaps
-from transforms.metrics import baselines, localization, protocols
+from transforms.metrics import localization, protocols
 
 COUNTS = (1, 2, 4, 8, 16)
 """How many threads or processes."""
-
-BASELINE_CELLS = 15
-"""As `transforms.localize` has them."""
 
 _GROUPS = tuple(localization.GROUPS)
 _LABEL = 3
@@ -80,23 +77,9 @@ def explanation(number: int, raw: np.ndarray) -> records.Explanation:
     )
 
 
-def localize(explained: records.Explanation) -> list[localization.Evidence]:
-    """What `transforms.localize.localize` measures, every metric and baseline, without its module, which needs Beam.
-
-    Returns:
-        The evidence of the method's maps, then of each baseline's.
-    """
-    ids, ranks, source = explained.class_ids, explained.ranks, explained.source
-    protocol = protocols.DEFAULT
-    truths = localization.truths(explained.ground_truth, source, ids, protocol)
-    found: list[localization.Evidence] = []
-    for method in explained.methods:
-        frames = [localization.framed(raw, source, protocol, _GROUPS) for raw in method.maps]
-        measured = localization.measure(method.maps, frames, source, truths, ids, ranks, protocol, _GROUPS)
-        found += measured.evidence
-    for evidence in baselines.evidence(source, truths, ids, ranks, protocol, _GROUPS, BASELINE_CELLS).values():
-        found += evidence
-    return found
+def localize(explained: records.Explanation) -> image_evidence.ImageEvidence:
+    """What the localize step measures, every metric and baseline."""
+    return image_evidence.localize(explained, protocols.DEFAULT, _GROUPS, with_baselines=True)[1]
 
 
 def works(photos: Sequence[bytes], side: int) -> dict[str, Callable[[int], object]]:

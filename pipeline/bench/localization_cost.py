@@ -12,7 +12,7 @@ import pyarrow as pa
 import tensorflow as tf
 
 from pipeline.bench import figures, host_work, models, settings
-from transforms import best_boxes, localize, records, rows, schemas
+from transforms import best_boxes, image_evidence, records, rows, schemas
 from transforms.methods import loading, weight_constants
 from transforms.metrics import box_accuracy, boxes, localization, protocols, summary
 
@@ -75,9 +75,7 @@ def plain_hits(heatmap: npt.NDArray[np.floating], truth: npt.NDArray[np.float64]
 def fast_hits(heatmap: npt.NDArray[np.floating], truth: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     """The same by heatbeam."""
     found = box_accuracy.level_boxes(box_accuracy.to_bytes(heatmap), hole_boxes=WSOL.hole_boxes)
-    ious = box_accuracy.level_ious(found, truth, WSOL)
-    at = box_accuracy.protocol_levels(ious.peak, WSOL.threshold_step)
-    return box_accuracy.spread(ious.best, at, box_accuracy.protocol_limits(WSOL.iou_limits))
+    return box_accuracy.protocol_scores(found, truth, WSOL)[1]
 
 
 def _against_plain(cells: int, rounds: int) -> figures.Figure:
@@ -116,7 +114,7 @@ def _over_forward(rounds: int) -> list[figures.Figure]:
 
     def ours() -> None:
         for row in explained:
-            localize.localize(row, protocols.DEFAULT, groups, True)
+            image_evidence.localize(row, protocols.DEFAULT, groups, True)
 
     table = _table(explained)
     best = {"grad_cam": dict.fromkeys(best_boxes.names(protocols.DEFAULT), 0.3)}
@@ -143,7 +141,7 @@ def _over_forward(rounds: int) -> list[figures.Figure]:
 
 def _table(explanations: list[records.Explanation]) -> pa.Table:
     """Rows of ``explanations`` without values."""
-    localized = [localize.localize(one, protocols.DEFAULT, ("boxes",), False)[0] for one in explanations]
+    localized = [image_evidence.localize(one, protocols.DEFAULT, ("boxes",), False)[0] for one in explanations]
     values = [schemas.ValueColumn(name) for name in localization.columns(["boxes"])]
     schema = schemas.explanations(values, [], heatmap_dtype="int16")
     return rows.explanation_table(localized, schema, [f"class {number}" for number in range(_CLASSES)])
@@ -156,7 +154,7 @@ def accumulators(classes: int, doublings: int) -> dict[int, summary.MetricState]
     masks[0, 50:260, 60:300] = True
     truth = dataclasses.replace(found.ground_truth, masks=masks, mask_class_ids=np.array([records.NO_CLASS]))
     row = dataclasses.replace(found, ground_truth=truth)
-    _, evidence = localize.localize(row, protocols.DEFAULT, tuple(localization.GROUPS), False)
+    _, evidence = image_evidence.localize(row, protocols.DEFAULT, tuple(localization.GROUPS), False)
     state = summary.MetricState(protocols.DEFAULT, 0)
     state.add(next(one for one in evidence.maps if one.method == "grad_cam").evidence, "image")
     for _ in range(doublings):

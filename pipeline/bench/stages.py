@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import apache_beam as beam
 
 from pipeline import graph, plan
-from transforms import aggregate, decode, explain, features, localize, read, records, write
+from transforms import aggregate, decode, explain, features, image_evidence, read, records, write
 from transforms.metrics import protocols
 
 Element = TypeVar("Element")
@@ -101,7 +101,7 @@ class Stages:
         self.images += 1
 
     def _localize(self, explanation: records.Explanation) -> Any:
-        return localize.localize(explanation, *self._localizing)
+        return image_evidence.localize(explanation, *self._localizing)
 
     def _timed(self, step: str, work: Iterable[Element]) -> list[Element]:
         """All of a lazy `work`, its time added to `step`."""

@@ -50,7 +50,7 @@ class Recorder:
 def _steps() -> tuple[tuple[str, Any, str], ...]:
     """The steps, and the place and name of the function that does the work of each."""
     # Imported here, because a process that only counts with spans should not load TensorFlow.
-    from transforms import decode, features, localize, rows, write
+    from transforms import decode, features, image_evidence, rows, write
     from transforms.methods import engine
     from transforms.metrics import summary
 
@@ -58,7 +58,7 @@ def _steps() -> tuple[tuple[str, Any, str], ...]:
         ("parse", features, "parse_example"),
         ("decode", decode, "decode_example"),
         (COMPUTE, engine.Engine, "explain"),
-        ("localize", localize, "localize"),
+        ("localize", image_evidence, "localize"),
         ("aggregate", summary.MetricState, "add"),
         ("rows", rows, "explanation_table"),
         ("write", write._TableFile, "write"),

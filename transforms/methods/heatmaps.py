@@ -229,32 +229,22 @@ def heatmap(
     Returns:
         float ``size`` in [0, 1]; zeros for a constant map or one with a NaN.
     """
+    shown = positive(raw) if rectify else raw
     if view is None or image_size is None:
-        return min_max(resize(positive(raw) if rectify else raw, size, interpolation))
-    return placed_and_scaled(raw, size, view, image_size, rectify=rectify, interpolation=interpolation)[1]
+        return min_max(resize(shown, size, interpolation))
+    return scaled(place(shown, size, view, image_size, interpolation), bool(np.isfinite(shown).all()))
 
 
-def placed_and_scaled(
-    raw: Floats,
-    size: tuple[int, int],
-    view: View,
-    image_size: tuple[int, int],
-    *,
-    rectify: bool,
-    interpolation: Interpolation,
-) -> tuple[Floats, Floats]:
-    """A map on its own scale, as `place` gives it, and its `heatmap`, resized once for both.
+def scaled(placed: Floats, finite: bool) -> Floats:
+    """The last step of `heatmap` with a view: a map as `place` gives it, in [0, 1]; what the model did not see is 0.
 
     Args:
-        raw, size, view, image_size, interpolation: as of `place`.
-        rectify: whether negative evidence is dropped first, for both.
+        placed: float ``(height, width)``, NaN where the model did not see the image.
+        finite: whether all cells of the map were; if not, all is 0.
     """
-    shown = positive(raw) if rectify else raw
-    placed = place(shown, size, view, image_size, interpolation)
-    if not np.isfinite(shown).all():
-        return placed, np.zeros(size, dtype=raw.dtype)
-    seen = placed
+    if not finite:
+        return np.zeros_like(placed)
     if np.isnan(placed.sum()):
         unseen = np.isnan(placed)
-        seen = np.where(unseen, placed[~unseen].min(initial=np.inf), placed)
-    return placed, min_max(seen)
+        placed = np.where(unseen, placed[~unseen].min(initial=np.inf), placed)
+    return min_max(placed)

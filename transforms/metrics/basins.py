@@ -70,23 +70,49 @@ def _label(
                 elif above[x] >= value:
                     found = mine[x] = theirs[x]
                 else:
-                    pixel, length = np.int64(start + x), 0
-                    while basin[pixel] < 0:
-                        following = np.int64(greatest[pixel])
-                        if following == pixel:
-                            if count == MAX_BASINS:
-                                return basin, -1
-                            basin[pixel] = count
-                            count += 1
-                            break
-                        path[length] = pixel
-                        length += 1
-                        pixel = following
-                    found = basin[pixel]
-                    for i in range(length):
-                        basin[path[i]] = found
+                    count = _walk(start + x, count, basin, greatest, path)
+                    if count < 0:
+                        return basin, -1
+                    found = mine[x]
             value_before, before = value, found
     return basin, count
+
+
+@compiled.function
+def _walk(
+    start: int,
+    count: int,
+    basin: npt.NDArray[np.int16],
+    greatest: npt.NDArray[np.uint32],
+    path: npt.NDArray[np.int32],
+) -> int:
+    """Put the pixels on the way up from `start` into the basin where the way ends; how many basins there are then.
+
+    Args:
+        start: a pixel without a basin.
+        count: basins so far.
+        basin: of each pixel.
+        greatest: of `_greatest_neighbours`.
+        path: room for the pixels of a way.
+
+    Returns:
+        One more than `count` at a new peak; -1 if that is more than `MAX_BASINS`.
+    """
+    pixel, length = np.int64(start), 0
+    while basin[pixel] < 0:
+        following = np.int64(greatest[pixel])
+        if following == pixel:
+            if count == MAX_BASINS:
+                return -1
+            basin[pixel] = count
+            count += 1
+            break
+        path[length] = pixel
+        length += 1
+        pixel = following
+    for i in range(length):
+        basin[path[i]] = basin[pixel]
+    return count
 
 
 @compiled.function

@@ -96,36 +96,29 @@ def level_boxes(
         at: the few levels that will be asked for; there may be no boxes at others. None for all.
     """
     image = np.ascontiguousarray(image)
-    if at is None and not hole_boxes:
-        few, peak, spans, found, largest = _without_holes(image)
-        if few:
-            return LevelBoxes(peak, spans, found, largest)
     if at is None:
         spans, extents, parents = component_trees.components(image)
     else:
         spans, extents = component_trees.components_at(image, np.unique(at))
         parents = np.full(len(spans), -1, np.int32)
-    largest = outlines.largest(image, spans, extents, parents)
-    found = extents[:, :4] + np.array([0, 0, 1, 1])
+    found, largest = _boxed(image, spans, extents, parents)
     if hole_boxes:
         hole_spans, hole_extents = component_trees.holes(image)
         spans = np.concatenate([spans, hole_spans])
         # A hole's contour runs through the foreground around it.
-        found = np.concatenate([found, hole_extents[:, :4] + np.array([-1, -1, 2, 2])])
-    return LevelBoxes(int(image.max()), spans, found.astype(np.float64), largest)
+        found = np.concatenate([found, hole_extents[:, :4] + np.array([-1.0, -1, 2, 2])])
+    return LevelBoxes(int(image.max()), spans, found, largest)
 
 
 @compiled.function
-def _without_holes(
+def _boxed(
     image: npt.NDArray[np.uint8],
-) -> tuple[bool, int, npt.NDArray[np.int32], Floats, npt.NDArray[np.int64]]:
-    """`level_boxes` at all levels in one call: whether `component_trees.by_basins` could, and the fields."""
-    few, spans, extents, parents = component_trees.by_basins(image)
-    found = np.empty((len(spans), 4))
-    for node in range(len(spans)):
-        found[node, 0], found[node, 1] = extents[node, 0], extents[node, 1]
-        found[node, 2], found[node, 3] = extents[node, 2] + 1, extents[node, 3] + 1
-    return few, image.max(), spans, found, outlines.largest(image, spans, extents, parents)
+    spans: npt.NDArray[np.int32],
+    extents: npt.NDArray[np.int32],
+    parents: npt.NDArray[np.int32],
+) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """`LevelBoxes.all` without holes and `LevelBoxes.largest`, from `component_trees.components`."""
+    return extents[:, :4] + np.array([0.0, 0, 1, 1]), outlines.largest(image, spans, extents, parents)
 
 
 def level_ious(found: LevelBoxes, truths: Floats, protocol: protocols.Protocol) -> LevelIous:
@@ -135,16 +128,54 @@ def level_ious(found: LevelBoxes, truths: Floats, protocol: protocols.Protocol) 
         found: the boxes, in the frame of `protocol`.
         truths: ``(M, 4)``, M >= 1, in the frame (`boxes.to_frame`).
     """
-    best = best_per_level(
-        found.spans, found.all, found.largest, np.asarray(truths, np.float64), *box_conventions(protocol)
-    )
+    best = _best_per_level(_arrays(found), np.asarray(truths, np.float64), _box_conventions(protocol))
     return LevelIous(found.peak, best)
 
 
-def box_conventions(protocol: protocols.Protocol) -> tuple[float, float, bool]:
-    """The last arguments of `best_per_level`."""
+def protocol_scores(
+    found: LevelBoxes, truths: Floats, protocol: protocols.Protocol
+) -> tuple[float, npt.NDArray[np.bool_]]:
+    """What a protocol asks of `level_ious`: `iou_at` its box threshold, `SINGLE`, and `box_hits` at all its thresholds.
+
+    Args:
+        found, truths: as of `level_ious`.
+    """
+    scores: tuple[float, npt.NDArray[np.bool_]] = _protocol_scores(
+        _arrays(found),
+        truths,
+        _box_conventions(protocol),
+        int(protocol.box_threshold * found.peak),
+        _protocol_levels(found.peak, protocol.threshold_step),
+        _protocol_limits(protocol.iou_limits),
+    )
+    return scores
+
+
+_Arrays = tuple[npt.NDArray[np.int32], Floats, npt.NDArray[np.int64]]
+
+
+def _arrays(found: LevelBoxes) -> _Arrays:
+    return found.spans, found.all, found.largest
+
+
+def _box_conventions(protocol: protocols.Protocol) -> tuple[float, float, bool]:
+    """What an inclusive end adds to a side, the greatest end of a box, and whether no foreground is the box 0 0 0 0."""
     end = protocol.frame_px - 1.0 if protocol.clip_box_end else np.inf
     return (1.0 if protocol.inclusive_iou else 0.0), end, protocol.origin_box
+
+
+@compiled.function
+def _protocol_scores(
+    arrays: _Arrays,
+    truths: Floats,
+    conventions: tuple[float, float, bool],
+    fixed: int,
+    at: npt.NDArray[np.int64],
+    limits: Floats,
+) -> tuple[float, npt.NDArray[np.bool_]]:
+    # One call: between two a thread waits for Python's lock.
+    best = _best_per_level(arrays, truths, conventions)
+    return best[SINGLE, fixed], _spread(best, at, limits)
 
 
 @compiled.function
@@ -163,24 +194,15 @@ def _highest_iou(x0: float, y0: float, x1: float, y1: float, truths: Floats, ext
 
 
 @compiled.function
-def best_per_level(
-    spans: npt.NDArray[np.int32],
-    found: Floats,
-    largest: npt.NDArray[np.int64],
-    truths: Floats,
-    extra: float,
-    end: float,
-    origin_box: bool,
-) -> Floats:
+def _best_per_level(arrays: _Arrays, truths: Floats, conventions: tuple[float, float, bool]) -> Floats:
     """`LevelIous.best`.
 
     Args:
-        spans, found, largest: of `LevelBoxes`.
+        arrays: of `_arrays`.
         truths: ``(M, 4)``.
-        extra: what an inclusive end adds to a side.
-        end: the greatest end that a box may have.
-        origin_box: whether levels without foreground have the box 0 0 0 0.
+        conventions: of `_box_conventions`.
     """
+    (spans, found, largest), (extra, end, origin_box) = arrays, conventions
     best = np.zeros((2, component_trees.LEVELS))
     origin = _highest_iou(0.0, 0.0, 0.0, 0.0, truths, extra) if origin_box else 0.0
     for node in range(len(found)):
@@ -211,12 +233,12 @@ def iou_at(ious: LevelIous, threshold: npt.ArrayLike) -> Floats:
 
 def box_hits(ious: LevelIous, values: Floats, limits: tuple[float, ...]) -> npt.NDArray[np.bool_]:
     """Whether the image is right: bool ``(2, limits, thresholds)``, first axis `SINGLE` and `MULTI`."""
-    hits: npt.NDArray[np.bool_] = spread(ious.best, levels(ious.peak, values), np.array(limits))
+    hits: npt.NDArray[np.bool_] = _spread(ious.best, levels(ious.peak, values), np.array(limits))
     return hits
 
 
 @functools.lru_cache(maxsize=1024)  # a peak is one of 256
-def protocol_levels(peak: int, step: float) -> npt.NDArray[np.int64]:
+def _protocol_levels(peak: int, step: float) -> npt.NDArray[np.int64]:
     """`levels` of all thresholds of that step, read-only."""
     found = levels(peak, thresholds(step))
     found.setflags(write=False)
@@ -224,7 +246,7 @@ def protocol_levels(peak: int, step: float) -> npt.NDArray[np.int64]:
 
 
 @functools.cache
-def protocol_limits(limits: tuple[float, ...]) -> Floats:
+def _protocol_limits(limits: tuple[float, ...]) -> Floats:
     """The IoU limits as a read-only array."""
     found = np.array(limits)
     found.setflags(write=False)
@@ -232,7 +254,7 @@ def protocol_limits(limits: tuple[float, ...]) -> Floats:
 
 
 @compiled.function
-def spread(best: Floats, at: npt.NDArray[np.int64], limits: Floats) -> npt.NDArray[np.bool_]:
+def _spread(best: Floats, at: npt.NDArray[np.int64], limits: Floats) -> npt.NDArray[np.bool_]:
     """`box_hits` of `LevelIous.best`, from the `levels` of the thresholds."""
     hits = np.empty((len(best), len(limits), len(at)), np.bool_)
     right = np.empty(component_trees.LEVELS, np.bool_)

@@ -48,10 +48,19 @@ def to_frame(boxes: Floats, width: int, height: int, protocol: protocols.Protoco
         boxes: ``(N, 4)`` in pixels of the original image.
         width, height: of the original image.
     """
+    scaled: Floats = _to_frame(
+        np.asarray(boxes, np.float64), float(width), float(height), protocol.frame_px, protocol.truncate_truth
+    )
+    return scaled
+
+
+@compiled.function
+def _to_frame(boxes: Floats, width: float, height: float, frame: int, truncate: bool) -> Floats:
     nearest = np.rint(boxes)
     snapped = np.where(np.abs(boxes - nearest) < _SNAP_PX, nearest, boxes)
-    scaled = snapped * float(protocol.frame_px) / np.array([width, height, width, height], np.float64)
-    return np.trunc(scaled) if protocol.truncate_truth else scaled
+    scaled = snapped * float(frame) / np.array([width, height, width, height])
+    found: Floats = np.trunc(scaled) if truncate else scaled
+    return found
 
 
 def from_frame(boxes: Floats, width: int, height: int, protocol: protocols.Protocol) -> Floats:
@@ -66,11 +75,17 @@ def belongs(class_ids: npt.NDArray[np.int64] | None, count: int, class_id: int, 
     """
     if class_ids is None:
         class_ids = np.full(count, records.NO_CLASS)
-    unnamed = (class_ids == records.NO_CLASS) & (class_id in label_ids)
-    chosen: Bools = (class_ids == class_id) | unnamed
+    chosen: Bools = _belongs(class_ids, class_id, class_id in label_ids)
     return chosen
 
 
+@compiled.function
+def _belongs(class_ids: npt.NDArray[np.int64], class_id: int, is_label: bool) -> Bools:
+    chosen: Bools = (class_ids == class_id) | ((class_ids == records.NO_CLASS) & is_label)
+    return chosen
+
+
+@compiled.function
 def pixel_ranges(boxes: Floats) -> npt.NDArray[np.int64]:
     """``(N, 4)`` first column, first row, one past the last column and row of the pixels whose centre is in the box.
 
@@ -81,14 +96,10 @@ def pixel_ranges(boxes: Floats) -> npt.NDArray[np.int64]:
 
 @compiled.function
 def fill(boxes: Floats, height: int, width: int) -> Bools:
-    """Mask ``(height, width)`` of the pixels whose centre lies in any of `boxes`; see `pixel_ranges`."""
+    """Mask ``(height, width)`` of the pixels whose centre lies in any of `boxes`."""
     mask = np.zeros((height, width), np.bool_)
-    for box in range(len(boxes)):
-        x0, y0 = max(int(np.ceil(boxes[box, 0] - 0.5)), 0), max(int(np.ceil(boxes[box, 1] - 0.5)), 0)
-        x1, y1 = min(int(np.ceil(boxes[box, 2] - 0.5)), width), min(int(np.ceil(boxes[box, 3] - 0.5)), height)
-        for y in range(y0, y1):
-            for x in range(x0, x1):
-                mask[y, x] = True
+    for box in np.maximum(pixel_ranges(boxes), 0):
+        mask[box[1] : box[3], box[0] : box[2]] = True
     return mask
 
 
@@ -131,23 +142,14 @@ def _of_class(
     boxes: Floats,
     ids: npt.NDArray[np.int64],
     class_id: int,
-    labelled: bool,
+    is_label: bool,
     width: float,
     height: float,
     frame: int,
     truncate: bool,
 ) -> tuple[Bools, Floats, Floats, Bools]:
-    """`of_class`, by the arithmetic of the functions it replaces; `labelled` says that the class is a label."""
-    mine = (ids == class_id) | ((ids == records.NO_CLASS) & labelled)
+    """`of_class`; `is_label` says whether the class is a label of the image."""
+    mine = _belongs(ids, class_id, is_label)
     own = boxes[mine]
-    scaled, untruncated = np.empty_like(own), np.empty_like(own)
-    for box in range(len(own)):
-        for edge in range(4):
-            value, side = own[box, edge], height if edge % 2 else width
-            nearest = np.rint(value)
-            snapped = nearest if abs(value - nearest) < _SNAP_PX else value
-            scaled[box, edge] = snapped * float(frame) / side
-            if truncate:
-                scaled[box, edge] = np.trunc(scaled[box, edge])
-            untruncated[box, edge] = value * (frame / side)
-    return mine, own, scaled, fill(untruncated, frame, frame)
+    untruncated = own * np.array([frame / width, frame / height, frame / width, frame / height])
+    return mine, own, _to_frame(own, width, height, frame, truncate), fill(untruncated, frame, frame)

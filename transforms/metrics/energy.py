@@ -23,16 +23,12 @@ def energy_share(placed: npt.NDArray[np.floating], inside: npt.NDArray[np.bool_]
         placed: ``(H, W)``; what is not above 0, NaN too, has no energy.
         inside: bool ``(H, W)``.
     """
-    return share_of(*sums(placed, inside))
-
-
-def share_of(total: float, on_object: float) -> float:
-    """The share that `sums` make; NaN without energy."""
+    total, on_object = _sums(placed, inside)
     return float(on_object / total) if total > 0 else float("nan")
 
 
 @compiled.function
-def sums(placed: npt.NDArray[np.floating], inside: npt.NDArray[np.bool_]) -> tuple[float, float]:
+def _sums(placed: npt.NDArray[np.floating], inside: npt.NDArray[np.bool_]) -> tuple[float, float]:
     """The energy over everything and inside, in one pass: columns first, so that the loop is a vector's."""
     total, on_object = np.zeros(placed.shape[1]), np.zeros(placed.shape[1])
     for y in range(placed.shape[0]):

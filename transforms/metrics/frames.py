@@ -1,6 +1,6 @@
 """A map in the frame of a protocol: on its own scale, as a heatmap in [0, 1], and in 8 bits.
 
-The same as `heatmaps.placed_and_scaled` and `box_accuracy.to_bytes`, to the bit, in fewer passes over the pixels.
+The same as `heatmaps.heatmap` and `box_accuracy.to_bytes`, to the bit, in fewer passes over the pixels.
 """
 
 from __future__ import annotations
@@ -35,15 +35,14 @@ class Frame:
 def frame(raw: Floats, source: records.Source, protocol: protocols.Protocol) -> Frame:
     """Bring one raw map ``(h, w)``, signed, over `source`'s view, into the frame of a protocol."""
     size, image_size = (protocol.frame_px, protocol.frame_px), (source.width, source.height)
-    if raw.dtype == np.float32 and np.isfinite(raw).all():
-        shown = heatmaps.positive(raw) if protocol.rectify else raw
-        placed = heatmaps.place(shown, size, source.view, image_size, protocol.interpolation)
+    shown = heatmaps.positive(raw) if protocol.rectify else raw
+    placed = heatmaps.place(shown, size, source.view, image_size, protocol.interpolation)
+    finite = bool(np.isfinite(shown).all())
+    if finite and placed.dtype == np.float32:
         usable, heatmap, image = _scaled(placed)
         if usable:
             return Frame(placed, heatmap, image)
-    placed, heatmap = heatmaps.placed_and_scaled(
-        raw, size, source.view, image_size, rectify=protocol.rectify, interpolation=protocol.interpolation
-    )
+    heatmap = heatmaps.scaled(placed, finite)
     return Frame(placed, heatmap, box_accuracy.to_bytes(heatmap))
 
 

@@ -18,7 +18,6 @@ from transforms.methods import heatmaps
 from transforms.metrics import (
     box_accuracy,
     boxes,
-    compiled,
     energy,
     frames,
     map_statistics,
@@ -301,67 +300,20 @@ def _against(
     """Columns, box hits and pixel histogram of one map against the ground truth of its class."""
     values: dict[str, float] = {}
     hits, pixels = None, None
-    share = math.nan
     if frame.found is not None and truth.frame_boxes is not None:
-        values["box_iou"], hits, share = _boxes_and_energy(frame, frame.found, truth, truth.frame_boxes, protocol)
+        values["box_iou"], hits = box_accuracy.protocol_scores(frame.found, truth.frame_boxes, protocol)
         values["box_hit"] = float(values["box_iou"] >= GT_KNOWN_IOU)
-    elif frame.evidence is not None and truth.region is not None:
-        share = energy.energy_share(frame.evidence, truth.region)
     if "masks" in groups and truth.inside is not None and truth.scored is not None:
         scored = truth.inside, truth.scored
         pixels = pixel_precision_recall.histogram(frame.heatmap, *scored, _edges(protocol))
         values["mask_iou"] = pixel_precision_recall.mask_iou(frame.heatmap, *scored, protocol.mask_threshold)
     if frame.evidence is not None and truth.region is not None:
+        share = energy.energy_share(frame.evidence, truth.region)
         gain = energy.energy_gain(share, truth.area)
         values.update({"energy_share": share, "energy_area": truth.area, "energy_gain": gain})
     if "pointing" in groups and truth.region is not None and not truth.difficult:
         values["pointing_hit"] = _pointing(raw, frame, source, truth, protocol)
     return values, hits, pixels
-
-
-_NO_EVIDENCE, _NOWHERE = np.zeros((0, 0), np.float32), np.zeros((0, 0), np.bool_)
-
-
-def _boxes_and_energy(
-    frame: Framed, found: box_accuracy.LevelBoxes, truth: Truth, frame_boxes: Floats, protocol: protocols.Protocol
-) -> tuple[float, Bools, float]:
-    """IoU at the fixed threshold, box hits, and the share of energy on the object; NaN if energy is not asked for."""
-    evidence, region = frame.evidence, truth.region
-    iou, hits, total, on_object = _boxes_and_sums(
-        found.spans,
-        found.all,
-        found.largest,
-        frame_boxes,
-        *box_accuracy.box_conventions(protocol),
-        box_accuracy.protocol_levels(found.peak, protocol.threshold_step),
-        box_accuracy.protocol_limits(protocol.iou_limits),
-        int(protocol.box_threshold * found.peak),
-        _NO_EVIDENCE if evidence is None or region is None else evidence,
-        _NOWHERE if region is None else region,
-    )
-    return iou, hits, energy.share_of(total, on_object)
-
-
-@compiled.function
-def _boxes_and_sums(
-    spans: npt.NDArray[np.int32],
-    found: Floats,
-    largest: npt.NDArray[np.int64],
-    truths: Floats,
-    extra: float,
-    end: float,
-    origin_box: bool,
-    at: npt.NDArray[np.int64],
-    limits: Floats,
-    fixed: int,
-    placed: npt.NDArray[np.floating],
-    region: Bools,
-) -> tuple[float, Bools, float, float]:
-    """`box_accuracy.level_ious`, what is asked of them, and `energy.sums`: one call, since between two calls a thread
-    has to wait for Python's lock."""
-    best = box_accuracy.best_per_level(spans, found, largest, truths, extra, end, origin_box)
-    total, on_object = energy.sums(placed, region)
-    return best[box_accuracy.SINGLE, fixed], box_accuracy.spread(best, at, limits), total, on_object
 
 
 @functools.lru_cache(maxsize=8)
