@@ -413,9 +413,11 @@ class RunnerConfig(_Section):
     """Where the pipeline runs. Further Beam options go after ``--`` on the command line or in `options`."""
 
     name: Literal["direct", "flink", "dataflow", "spark", "prism", "portable"] = "direct"
-    workers: Positive | None = pydantic.Field(None, description="direct runner: worker threads (default: cores)")
-    processes: bool = pydantic.Field(
-        False, description="direct runner: processes instead of threads; can hang on failure"
+    workers: Positive | None = pydantic.Field(
+        None, description="direct runner: worker threads, of all processes (default: cores)"
+    )
+    processes: Annotated[int, pydantic.Field(ge=1, strict=True)] = pydantic.Field(
+        1, description="direct runner: processes that share the worker threads, each with its own model"
     )
     intra_op_threads: Annotated[int, pydantic.Field(ge=0)] | None = pydantic.Field(
         None, description="TensorFlow threads inside an operation; 0 is TensorFlow's choice (default: 1 on a CPU)"
@@ -425,8 +427,19 @@ class RunnerConfig(_Section):
 
     @property
     def worker_count(self) -> int:
-        """Worker threads or processes of the direct runner."""
-        return self.workers if self.workers is not None else max(1, len(os.sched_getaffinity(0)))
+        """Worker threads of the direct runner, in all processes."""
+        return self.workers if self.workers is not None else max(self.processes, len(os.sched_getaffinity(0)))
+
+    @pydantic.model_validator(mode="after")
+    def _a_worker_for_each_process(self) -> RunnerConfig:
+        if self.processes > self.worker_count:
+            raise ValueError(f"{self.processes} processes cannot share {self.workers} workers; each needs one")
+        if self.processes > 1 and self.name != "direct":
+            raise ValueError(
+                f"processes is for the direct runner; how many {self.name} has, its own options say, such as "
+                "--sdk_worker_parallelism"
+            )
+        return self
 
 
 class RunConfig(_Section):

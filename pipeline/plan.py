@@ -97,7 +97,7 @@ def engine_spec(settings: config.RunConfig) -> engine.EngineSpec:
     """Model, methods and targets of a configuration."""
     model, explain, runner = settings.model, settings.explain, settings.runner
     threads = runner.intra_op_threads
-    if threads is None and runner.name == "direct" and not runner.processes and runner.worker_count > 1:
+    if threads is None and runner.name == "direct" and runner.worker_count > 1:
         # One batch per worker thread and core wastes less than threads inside each operation.
         threads = 1
     preprocessing = model.preprocessing

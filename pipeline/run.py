@@ -18,7 +18,18 @@ from apache_beam.io import filesystems
 from apache_beam.options import pipeline_options
 from apache_beam.runners import runner as beam_runner
 
-from pipeline import config, graph, history, incremental, plan, progress, remote_files, run_directory, runners
+from pipeline import (
+    config,
+    graph,
+    history,
+    incremental,
+    plan,
+    progress,
+    remote_files,
+    run_directory,
+    runners,
+    worker_processes,
+)
 from transforms import account, explain, read
 from transforms import progress as tally
 from transforms.methods import exposure
@@ -221,8 +232,11 @@ def _run(
     loaded = time.monotonic()
     tally.TALLY.clear()
     with progress.shown(stream, _input_bytes(planned)):
-        result = pipeline.run()
-        state = result.wait_until_finish()
+        try:
+            result = pipeline.run()
+            state = result.wait_until_finish()
+        except worker_processes.ProcessEnded as error:
+            raise RunFailed(f"{error}") from error
     if state not in (beam_runner.PipelineState.DONE, None):
         raise RunFailed(f"the runner ended the job as {state}; see its log")
     counts = _take_counts(directory)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from apache_beam.io import filesystems
 from apache_beam.options import pipeline_options
 
-from pipeline import config
+from pipeline import config, direct_runner
 
 RUNNERS = {
     # Never the bare DirectRunner: it may try to download another engine without a time-out.
@@ -71,8 +71,10 @@ def beam_arguments(runner: config.RunnerConfig, extra: Sequence[str]) -> list[st
     """
     arguments = [f"--runner={RUNNERS[runner.name]}"]
     if runner.name == "direct":
-        mode = "multi_processing" if runner.processes else "multi_threading"
+        mode = "multi_processing" if runner.processes > 1 else "multi_threading"
         arguments += [f"--direct_running_mode={mode}", f"--direct_num_workers={runner.worker_count}"]
+        if runner.processes > 1:
+            arguments += [f"--experiments={direct_runner.PROCESSES}={runner.processes}"]
     else:
         # Nothing of ours is defined in __main__, and pickling it drags the command line along.
         arguments += ["--no_save_main_session"] if runner.name == "dataflow" else []

@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+import logging
+import os
+import pathlib
+import signal
+import threading
 import time
 
 import apache_beam as beam
+import pytest
 from apache_beam.options import pipeline_options
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
+from apache_beam.runners.worker import sdk_worker_main
 
-from pipeline import runners
+from pipeline import config, runners, worker_processes
 
 _BEAMS_LIMIT_MS = worker_handlers.DATA_BUFFER_TIME_LIMIT_MS
 
@@ -62,3 +69,101 @@ def test_beam_still_flushes_by_the_timer_that_is_switched_off():
     """Should Beam rename or drop the setting, `direct_runner` has to be looked at again."""
     assert hasattr(worker_handlers, "DATA_BUFFER_TIME_LIMIT_MS")
     assert _BEAMS_LIMIT_MS in (0, 1000)
+
+
+def _run_in_processes(folder: pathlib.Path, work, count: int, workers: int, processes: int, *extra: str) -> None:
+    """`work` on the folder and each number below `count`, as many at once as there are workers."""
+    arguments = [
+        f"--runner={runners.RUNNERS['direct']}",
+        *runners.beam_arguments(config.RunnerConfig(workers=workers, processes=processes), extra)[1:],
+    ]
+    with beam.Pipeline(options=pipeline_options.PipelineOptions(arguments)) as pipeline:
+        _ = pipeline | beam.Create(range(count)) | beam.Reshuffle() | beam.Map(_work, str(folder), work)
+
+
+def _work(number: int, folder: str, work) -> None:
+    work(number, pathlib.Path(folder))
+
+
+def _tells_its_options(number: int, folder: pathlib.Path) -> None:
+    (folder / f"{number}").write_text(os.environ["PIPELINE_OPTIONS"])
+
+
+def test_processes_have_the_options_of_the_run(tmp_path):
+    _run_in_processes(tmp_path, _tells_its_options, 1, 2, 2, "--s3_endpoint_url=http://localhost:1")
+    told = sdk_worker_main._load_pipeline_options((tmp_path / "0").read_text())
+    options = pipeline_options.PipelineOptions.from_dictionary(told)
+    assert options.view_as(pipeline_options.S3Options).s3_endpoint_url == "http://localhost:1"
+    assert logging.getLevelName(sdk_worker_main._get_log_level_from_options_dict(told)) == "WARNING"
+
+
+_PAIR = threading.Barrier(2)
+
+
+def _meet(number: int, folder: pathlib.Path) -> None:
+    """Returns when two threads of this process are here at once."""
+    _PAIR.wait(60)
+    (folder / f"{number}").write_text(f"{os.getpid()}")
+
+
+@pytest.mark.timeout(120)
+def test_processes_work_on_several_bundles_at_once(tmp_path):
+    _run_in_processes(tmp_path, _meet, count=4, workers=4, processes=2)
+    processes = [path.read_text() for path in sorted(tmp_path.iterdir())]
+    assert sorted(processes.count(process) for process in set(processes)) == [2, 2]
+
+
+def _waits_for(number: int, folder: pathlib.Path, fail) -> None:
+    """The first process to come fails once the other is at work, which would take an hour."""
+    mine = folder / f"{os.getpid()}"
+    mine.touch()
+    while len(list(folder.iterdir())) < 2:
+        time.sleep(0.05)
+    if mine == min(folder.iterdir()):
+        fail()
+    time.sleep(3600)
+
+
+def _raise() -> None:
+    raise ArithmeticError("not this one")
+
+
+def _raises(number: int, folder: pathlib.Path) -> None:
+    _waits_for(number, folder, _raise)
+
+
+def _is_killed(number: int, folder: pathlib.Path) -> None:
+    _waits_for(number, folder, lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+
+def _exits(number: int, folder: pathlib.Path) -> None:
+    _waits_for(number, folder, lambda: os._exit(3))
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    "work, error, said",
+    [
+        (_raises, RuntimeError, "ArithmeticError: not this one"),
+        (
+            _is_killed,
+            worker_processes.ProcessEnded,
+            r"worker process [12] of 2 was killed by SIGKILL, as the system does when memory runs out: have fewer",
+        ),
+        (_exits, worker_processes.ProcessEnded, r"worker process [12] of 2 ended with status 3 in the middle of"),
+    ],
+)
+def test_a_failing_process_ends_the_run_and_the_others(tmp_path, work, error, said):
+    with pytest.raises(error, match=said):
+        _run_in_processes(tmp_path, work, count=2, workers=2, processes=2)
+    assert len(list(tmp_path.iterdir())) == 2
+    for path in tmp_path.iterdir():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(path.name), 0)
+
+
+@pytest.mark.timeout(120)
+def test_a_process_that_cannot_start_ends_the_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONHOME", str(tmp_path / "nothing"))
+    with pytest.raises(worker_processes.ProcessEnded, match=r"worker process [12] of 2 ended with status 1"):
+        _run_in_processes(tmp_path, _meet, count=4, workers=2, processes=2)

@@ -40,3 +40,20 @@ def test_a_tally_adds_and_forgets():
     assert counts.snapshot() == {"a": 5}
     counts.clear()
     assert counts.snapshot() == {}
+
+
+def test_a_tally_counts_what_other_processes_show(tmp_path):
+    counts, paths = tally.Tally(), [tmp_path / "0", tmp_path / "1"]
+    counts.add("images_read", 2)
+    for path in paths:
+        counts.watch(path)
+    others = [tally.Tally(str(path)) for path in paths]
+    others[0].add("images_read", 3)
+    others[1].add("read_bytes", 1 << 40)
+    others[1].add("images_read", 4)
+    others[1].add("images_read", 5)
+    assert counts.snapshot() == {"images_read": 14, "read_bytes": 1 << 40}
+    paths[1].unlink()
+    assert counts.snapshot() == {"images_read": 5}
+    counts.clear()
+    assert counts.snapshot() == {}

@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pathlib
+import signal
+import threading
+import time
 
 import numpy as np
 import pyarrow.compute as pc
@@ -10,7 +14,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from pipeline import config, run, run_directory
-from tests import keras_models, sample_shards, small_runs
+from tests import cluster_models, keras_models, sample_shards, small_runs
 from transforms import rows, tfexample
 from transforms.metrics import localization, protocols
 
@@ -182,9 +186,9 @@ def test_rows_and_numbers_do_not_depend_on_shards_workers_or_batches(reference, 
 
 @pytest.mark.runner
 @pytest.mark.timeout(200)
-def test_two_worker_processes_give_the_same_rows(reference, tmp_path):
+def test_two_worker_processes_of_two_threads_give_the_same_rows(reference, tmp_path):
     pattern = small_runs.write(tmp_path / "data", [small_runs.record(i) for i in range(COUNT)], 4)
-    configured = small_runs.settings(pattern, tmp_path / "run", "runner.processes=true", "runner.workers=2")
+    configured = small_runs.settings(pattern, tmp_path / "run", "runner.processes=2", "runner.workers=4")
     other = small_runs.run_quietly(configured)
     small_runs.assert_same_rows(small_runs.rows(reference), small_runs.rows(other))
     assert 1 <= other.read_manifest()["metrics"]["model_loads"] <= 2
@@ -358,3 +362,44 @@ def test_exact_maps_are_stored_on_request(reference, tmp_path):
     stored = rows.decode_heatmaps(table.filter(pc.field("image_id").isin(list(ids))))
     for one, other in zip(exact, stored, strict=True):
         assert np.abs(one - other).max() <= np.abs(one).max() * (0.5 / 32767 + 1e-5)
+
+
+@pytest.mark.runner
+@pytest.mark.timeout(300)
+def test_a_run_whose_worker_process_is_killed_fails_and_goes_on_when_resumed(tmp_path):
+    journal = tmp_path / "journal"
+    pattern = small_runs.write(tmp_path / "data", [small_runs.record(i) for i in range(40)], 4)
+    text = {
+        "input": {"tfrecord": pattern},
+        "model": {
+            "factory": "tests.cluster_models:journalled",
+            "arguments": {"journal": str(journal), "seconds": 0.5},
+            "preprocessing": "tf",
+        },
+        "explain": {"methods": ["grad_cam"], "batch_size": 2},
+        "output": {"directory": str(tmp_path / "run")},
+        "runner": {"processes": 2, "workers": 2},
+    }
+    killed = []
+
+    def kill() -> None:
+        while not killed:
+            time.sleep(0.1)
+            called = [int(words[1]) for words in cluster_models.read_journal(journal) if words[0] == "call"]
+            for pid in (p for p in called if p != os.getpid() and called.count(p) >= 3):
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+                return
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    with pytest.raises(run.RunFailed, match="worker process [12] of 2 was killed by SIGKILL"):
+        small_runs.run_quietly(config.RunConfig.model_validate(text))
+    killer.join()
+    directory = run_directory.RunDirectory(str(tmp_path / "run"))
+    assert directory.read_manifest(finished=False)["status"] == "failed"
+    text |= {"runner": {"workers": 2}, "output": {"directory": str(tmp_path / "run"), "resume": True}}
+    text["model"]["arguments"]["seconds"] = 0.0
+    manifest = small_runs.run_quietly(config.RunConfig.model_validate(text)).read_manifest()
+    assert manifest["counts"]["images_explained"] == 40
+    assert len(directory.open_table("explanations").to_table()["image_id"].unique()) == 40

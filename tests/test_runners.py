@@ -22,8 +22,32 @@ def test_direct_is_the_in_process_runner_with_threads():
     ]
 
 
-def test_processes_are_opted_into():
-    assert "--direct_running_mode=multi_processing" in runners.beam_arguments(section(processes=True), [])
+def test_processes_share_the_workers():
+    assert runners.beam_arguments(section(processes=4, workers=16), []) == [
+        "--runner=pipeline.direct_runner.DirectRunner",
+        "--direct_running_mode=multi_processing",
+        "--direct_num_workers=16",
+        "--experiments=direct_num_processes=4",
+    ]
+
+
+def test_there_is_a_worker_for_each_process_where_none_are_named(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    assert (section().worker_count, section(processes=2).worker_count, section(processes=5).worker_count) == (2, 2, 5)
+
+
+@pytest.mark.parametrize(
+    "values, said",
+    [
+        ({"processes": 4, "workers": 3}, "4 processes cannot share 3 workers; each needs one"),
+        ({"processes": 2, "name": "flink"}, "processes is for the direct runner; how many flink has, its own options"),
+        ({"processes": True}, "valid integer"),
+        ({"processes": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_processes_that_cannot_be(values, said):
+    with pytest.raises(ValueError, match=said):
+        section(**values)
 
 
 def test_no_runner_is_beams_default():

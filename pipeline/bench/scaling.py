@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import pathlib
 import statistics
 import tempfile
@@ -37,7 +38,8 @@ def measure(options: settings.Options) -> list[figures.Figure]:
             for size in sizes
         ]
         overhead = _overhead(patterns, sizes, folder, rounds=1 if options.quick else 5)
-        return [overhead, *_growth(patterns, sizes, folder)]
+        processes = _processes(patterns, sizes, folder, rounds=1 if options.quick else 3)
+        return [overhead, processes, *_growth(patterns, sizes, folder)]
 
 
 def _overhead(patterns: list[str], sizes: tuple[int, ...], folder: str, rounds: int) -> figures.Figure:
@@ -60,6 +62,32 @@ def _overhead(patterns: list[str], sizes: tuple[int, ...], folder: str, rounds: 
     extra = [1e6 * (ours - plain) for ours, plain in pairs if math.isfinite(ours - plain)]
     overhead = statistics.median(extra) if extra else math.nan
     return figures.with_measured(found, overhead_us_per_image=overhead, rounds=len(extra))
+
+
+def _processes(patterns: list[str], sizes: tuple[int, ...], folder: str, rounds: int) -> figures.Figure:
+    """As many processes as cores, over as many threads of one: what waiting for Python's lock costs."""
+    cores = os.cpu_count() or 1
+    images = sizes[1] - sizes[0]
+    pairs = []
+    for number in range(rounds):
+        seconds = []
+        for name, runner in (("processes", {"processes": cores}), ("threads", {})):
+            task = {
+                "kind": "job",
+                "patterns": [patterns[0], patterns[0], patterns[1]],
+                "settings": {**SETTINGS, "runner": {"workers": cores, **runner}},
+                "directory": f"{folder}/{name}{number}",
+            }
+            seconds.append(steady_seconds(child.spawn(task)))
+        pairs.append((seconds[0], seconds[1]))
+    return figures.speedup(
+        "worker processes over threads, model that costs nothing",
+        pairs,
+        None,
+        f"throughput of the job with {cores} worker processes over {cores} worker threads of one process; {images} "
+        f"images of {samples.TINY_PX} px",
+        work=images,
+    )
 
 
 def _growth(patterns: list[str], sizes: tuple[int, ...], folder: str) -> list[figures.Figure]:
