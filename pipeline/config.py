@@ -430,15 +430,19 @@ class RunnerConfig(_Section):
         """Worker threads of the direct runner, in all processes."""
         return self.workers if self.workers is not None else max(self.processes, len(os.sched_getaffinity(0)))
 
+    @pydantic.field_validator("processes", mode="before")
+    @classmethod
+    def _a_number(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError(f"got {str(value).lower()}; give the number of processes, 1 for threads of one process")
+        return value
+
     @pydantic.model_validator(mode="after")
     def _a_worker_for_each_process(self) -> RunnerConfig:
         if self.processes > self.worker_count:
             raise ValueError(f"{self.processes} processes cannot share {self.workers} workers; each needs one")
         if self.processes > 1 and self.name != "direct":
-            raise ValueError(
-                f"processes is for the direct runner; how many {self.name} has, its own options say, such as "
-                "--sdk_worker_parallelism"
-            )
+            raise ValueError(f"processes is for the direct runner; how many {self.name} has, its own options say")
         return self
 
 

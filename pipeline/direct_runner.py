@@ -13,7 +13,6 @@ With worker processes it waits for ever where one of them dies; see `worker_proc
 from __future__ import annotations
 
 from apache_beam.options import pipeline_options
-from apache_beam.portability import python_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners import runner
 from apache_beam.runners.portability import fn_api_runner
@@ -33,15 +32,8 @@ class DirectRunner(fn_api_runner.FnApiRunner):
     ) -> runner.PipelineResult:
         # The default of both ends of the data channel; 0 is "by size alone".
         worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
-        count = options.view_as(pipeline_options.DebugOptions).lookup_experiment(PROCESSES)
-        pool = worker_processes.Pool(int(count or self._num_workers), options)
-        # Where Beam keeps who makes the workers of a kind; a run that starts no processes does not ask for any.
-        worker_handlers.WorkerHandler.register_environment(python_urns.SUBPROCESS_SDK, bytes)(pool.worker)
-        try:
+        if options.view_as(pipeline_options.DirectOptions).direct_running_mode != "multi_processing":
             return super().run_via_runner_api(pipeline_proto, options)
-        except Exception:
-            if pool.failure is None:
-                raise
-            raise pool.failure from None  # it came first; what is raised here only follows from it
-        finally:
-            pool.close()
+        count = options.view_as(pipeline_options.DebugOptions).lookup_experiment(PROCESSES)
+        with worker_processes.started(int(count or self._num_workers), options):
+            return super().run_via_runner_api(pipeline_proto, options)

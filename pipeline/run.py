@@ -201,7 +201,7 @@ def _prepare(
     stream: TextIO | None = None,
 ) -> beam.Pipeline:
     """The pipeline, after the model was loaded and described in `manifest`."""
-    # Loaded here too: a wrong model fails before the first record, and on the direct runner the workers share it.
+    # Loaded here too: a wrong model fails before the first record, and the direct runner's worker threads share it.
     engine, _ = explain.acquire_engine(planned.engine_spec)
     names = plan.class_names(planned, engine.description)
     taken = incremental.prepare(planned, engine, directory)

@@ -1,8 +1,8 @@
 """Worker processes of the direct runner, which all end when one of them fails.
 
 Beam's own ones do not: a process that dies, of memory say, leaves the runner waiting for its answer for ever, and one
-that raises at times leaves the others waiting for one another. Here the first failure of any kind stops every process
-and answers whatever the runner still waits for.
+that raises at times leaves the others waiting for one another. Here the first failure of any kind stops every process,
+answers what the runner still waits for, and throws away what it still has to send.
 
 A process works on several bundles at once, in threads that share its model.
 """
@@ -11,31 +11,38 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import pathlib
+import queue
 import shlex
 import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import grpc
 from apache_beam.options import pipeline_options
+from apache_beam.portability import python_urns
 from apache_beam.portability.api import beam_fn_api_pb2
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from google.protobuf import text_format
 
 from transforms import progress
 
+_LOGGER = logging.getLogger(__name__)
+
 _Message = TypeVar("_Message")
 
 _WATCH_S = 0.1
-_LAST_WORDS_S = 10.0  # to end by itself, when the run is over
+_EXIT_TIMEOUT_S = 10.0  # for all processes together to end by themselves, when the run is over
+_VERDICT_S = 1.0  # for a process whose connections are gone to be seen dead
 
-# Otherwise a process reports every step of its own, and that no main session was pickled for it.
-_QUIET = {"default_sdk_harness_log_level": "WARNING", "sdk_harness_log_level_overrides": {"__main__": "ERROR"}}
+# What the process is told by its environment about another worker, if this one was started by one.
+_OF_ANOTHER = ("LOGGING_API_SERVICE_DESCRIPTOR", "STATUS_API_SERVICE_DESCRIPTOR", "PIPELINE_OPTIONS_FILE")
 
 _ADVICE = {
     int(signal.SIGKILL): "as the system does when memory runs out: have fewer runner.processes or a smaller "
@@ -43,9 +50,38 @@ _ADVICE = {
     int(signal.SIGSEGV): "a fault in compiled code, of a device's driver perhaps",
 }
 
+# Beam knows one maker of workers of a kind for the whole interpreter.
+_ONE_POOL = threading.Lock()
+
 
 class ProcessEnded(RuntimeError):
     """A worker process ended before the run did; the message says which and how."""
+
+
+@contextlib.contextmanager
+def started(count: int, options: pipeline_options.PipelineOptions) -> Iterator[None]:
+    """Have Beam's `FnApiRunner` take its worker processes from a new `Pool` while the context is open.
+
+    Args:
+        count: of processes.
+        options: of the run.
+
+    Raises:
+        ProcessEnded: instead of whatever followed from it.
+    """
+    makers = worker_handlers.WorkerHandler._registered_environments
+    with _ONE_POOL:
+        pool, before = Pool(count, options), makers[python_urns.SUBPROCESS_SDK]
+        makers[python_urns.SUBPROCESS_SDK] = pool.worker, bytes
+        try:
+            yield
+        except Exception as error:
+            if pool.failure is None or str(pool.failure) == str(error) and type(error) is type(pool.failure):
+                raise
+            raise pool.failure from error
+        finally:
+            makers[python_urns.SUBPROCESS_SDK] = before
+            pool.close()
 
 
 class Pool:
@@ -60,11 +96,18 @@ class Pool:
 
     def __init__(self, count: int, options: pipeline_options.PipelineOptions) -> None:
         self._count = count
-        self._options = json.dumps({"options": _QUIET | options.get_all_options(drop_default=True)}, default=str)
+        given = {
+            # As much as the launcher logs; that no main session was pickled is no news.
+            "default_sdk_harness_log_level": str(logging.getLogger().getEffectiveLevel()),
+            "sdk_harness_log_level_overrides": {"__main__": "ERROR"},
+            **options.get_all_options(drop_default=True),
+        }
+        self._options = json.dumps({"options": given}, default=str)
         self._asked = 0
         self._made: list[_Process] = []
         self._tallies = tempfile.TemporaryDirectory(prefix="heatbeam-tally-")
         self._lock = threading.Lock()
+        self._ending = False
         self.failure: Exception | None = None
         """Why the run has failed: of the first process that did."""
 
@@ -96,8 +139,23 @@ class Pool:
         for process in self._made:
             process.kill()
 
+    def end(self) -> None:
+        """Tell every process that the run is over; one that has work left, or takes long to end, is killed."""
+        with self._lock:
+            if self._ending:
+                return
+            self._ending = True
+        # Where a connection was lost, say whose process died before all are stopped.
+        until = time.monotonic() + _VERDICT_S
+        while self.failure is None and any(p.has_work for p in self._made) and time.monotonic() < until:
+            time.sleep(_WATCH_S)
+        for process in self._made:
+            process.tell_end()
+
     def close(self) -> None:
-        """Forget what the processes counted; they have ended."""
+        """Make sure that no process is left, whatever happened."""
+        for process in self._made:
+            process.stop_worker()
         self._tallies.cleanup()
 
 
@@ -159,7 +217,11 @@ class _Process(worker_handlers.GrpcWorkerHandler):
         take = self.data_conn.set_inputs
         self.data_conn.set_inputs = lambda elements: take(_until_gone(elements))
         self._process: subprocess.Popen[bytes] | None = None
-        self._closing = threading.Event()
+        self._told_end = False
+        self._killed = False
+        self._late = threading.Timer(_EXIT_TIMEOUT_S, self._kill_late)
+        self._late.daemon = True
+        self._over = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name=self._name, daemon=True)
 
     def start_worker(self) -> None:
@@ -167,7 +229,7 @@ class _Process(worker_handlers.GrpcWorkerHandler):
         if self._process is not None:
             return
         environment = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name not in _OF_ANOTHER},
             # No descriptor for logging: what it has to say is written where the runner's own log is.
             "CONTROL_API_SERVICE_DESCRIPTOR": text_format.MessageToString(self.control_api_service_descriptor()),
             "RUNNER_CAPABILITIES": " ".join(worker_handlers.FNAPI_RUNNER_CAPABILITIES),
@@ -183,35 +245,62 @@ class _Process(worker_handlers.GrpcWorkerHandler):
     def _watch(self) -> None:
         assert self._process is not None
         status = self._process.wait()
-        if self._closing.is_set():
-            return
-        self._pool.fail(ProcessEnded(f"{self._name} {_end(status)}"))
-        # The runner may be about to ask for more.
-        while not self._closing.wait(_WATCH_S):
-            self.control_conn.give_up(f"{self._pool.failure}")
+        if not self._killed and (status or not self._told_end):
+            self._pool.fail(ProcessEnded(f"{self._name} {_end(status)}"))
+        # The runner may still be about to ask and to send: nobody else would answer and take it.
+        while not self._over.wait(_WATCH_S):
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self.control_conn.give_up(f"{self._pool.failure or 'the run is over'}")
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self.data_conn._to_send.get_nowait()
+
+    @property
+    def has_work(self) -> bool:
+        """Whether the runner waits for an answer of it."""
+        return bool(self.control_conn.waited_for)
 
     def kill(self) -> None:
         """End the process now, if it runs."""
         if self._process is not None and self._process.poll() is None:
+            self._killed = True
             self._process.kill()
 
-    def close(self) -> None:
-        """End the process: by itself if nothing is asked of it any more, otherwise at once."""
-        self._closing.set()
-        if self.control_conn.waited_for:
+    def _kill_late(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            _LOGGER.warning("%s did not end in the %g s after the run; it is killed", self._name, _EXIT_TIMEOUT_S)
             self.kill()
-        super().close()
+
+    def tell_end(self) -> None:
+        """Have the process end: by itself if nothing is asked of it any more, otherwise at once."""
+        self._told_end = True
+        if self.has_work:
+            self.kill()
+        self._late.start()
+        if self.control_conn._state == worker_handlers.BeamFnControlServicer.STARTED_STATE:
+            self.control_conn.push(worker_handlers.BeamFnControlServicer._DONE_MARKER)
+
+    def close(self) -> None:
+        """End the process, with all the others."""
+        self._pool.end()
+        try:
+            super().close()
+        finally:
+            self.stop_worker()
 
     def stop_worker(self) -> None:
-        """Wait for the end of the process."""
+        """Wait for the end of the process; `close` said that it must come."""
         if self._process is None:
             return
-        try:
-            self._process.wait(_LAST_WORDS_S)
-        except subprocess.TimeoutExpired:
+        if not self._told_end:
             self.kill()
-            self._process.wait()
+        self._process.wait()
+        self._late.cancel()
+        self._over.set()
         self._watcher.join()
+        self._give_up()
 
 
 def _end(status: int) -> str:

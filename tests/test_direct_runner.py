@@ -10,10 +10,12 @@ import time
 import apache_beam as beam
 import pytest
 from apache_beam.options import pipeline_options
+from apache_beam.portability import python_urns
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
-from apache_beam.runners.worker import sdk_worker_main
+from apache_beam.runners.worker import data_plane, sdk_worker_main
 
 from pipeline import config, runners, worker_processes
+from transforms import progress
 
 _BEAMS_LIMIT_MS = worker_handlers.DATA_BUFFER_TIME_LIMIT_MS
 
@@ -73,12 +75,13 @@ def test_beam_still_flushes_by_the_timer_that_is_switched_off():
 
 def _run_in_processes(folder: pathlib.Path, work, count: int, workers: int, processes: int, *extra: str) -> None:
     """`work` on the folder and each number below `count`, as many at once as there are workers."""
-    arguments = [
-        f"--runner={runners.RUNNERS['direct']}",
-        *runners.beam_arguments(config.RunnerConfig(workers=workers, processes=processes), extra)[1:],
-    ]
-    with beam.Pipeline(options=pipeline_options.PipelineOptions(arguments)) as pipeline:
+    with _pipeline(workers, processes, *extra) as pipeline:
         _ = pipeline | beam.Create(range(count)) | beam.Reshuffle() | beam.Map(_work, str(folder), work)
+
+
+def _pipeline(workers: int, processes: int, *extra: str) -> beam.Pipeline:
+    arguments = runners.beam_arguments(config.RunnerConfig(workers=workers, processes=processes), extra)
+    return beam.Pipeline(options=pipeline_options.PipelineOptions(arguments))
 
 
 def _work(number: int, folder: str, work) -> None:
@@ -167,3 +170,71 @@ def test_a_process_that_cannot_start_ends_the_run(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONHOME", str(tmp_path / "nothing"))
     with pytest.raises(worker_processes.ProcessEnded, match=r"worker process [12] of 2 ended with status 1"):
         _run_in_processes(tmp_path, _meet, count=4, workers=2, processes=2)
+
+
+def _megabytes(number: int) -> tuple[int, bytes]:
+    return number, os.urandom(2_500_000)
+
+
+def _is_killed_with(element, folder: str) -> None:
+    """The first process to come dies while the runner still has much to send to it."""
+    try:
+        pathlib.Path(folder, "killed").touch(exist_ok=False)
+    except FileExistsError:
+        time.sleep(0.1)
+    else:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.timeout(120)
+def test_a_process_that_dies_before_it_has_all_its_input_ends_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(data_plane, "_DEFAULT_SEND_QUEUE_MAX_BYTES", 1_000_000)
+    with pytest.raises(worker_processes.ProcessEnded, match="was killed by SIGKILL"), _pipeline(8, 2) as pipeline:
+        _ = (
+            pipeline
+            | beam.Create(range(48))
+            | beam.Map(_megabytes)
+            | beam.Reshuffle()
+            | beam.Map(_is_killed_with, str(tmp_path))
+        )
+
+
+@pytest.mark.timeout(120)
+def test_beams_own_runner_is_left_as_it_was(tmp_path):
+    def maker():
+        return worker_handlers.WorkerHandler._registered_environments[python_urns.SUBPROCESS_SDK]
+
+    before = maker()
+    _run_in_processes(tmp_path, _tells_its_options, 1, 2, 2)
+    assert maker() == before
+    with pytest.raises(RuntimeError):
+        _run_in_processes(tmp_path, _raises_alone, 1, 2, 2)
+    assert maker() == before
+
+
+def _raises_alone(number: int, folder: pathlib.Path) -> None:
+    _raise()
+
+
+def _counts(number: int, folder: pathlib.Path) -> None:
+    progress.TALLY.add("images_explained", 1 + number)
+    while not (folder / "seen").exists():
+        time.sleep(0.05)
+
+
+@pytest.mark.timeout(120)
+def test_what_processes_count_is_seen_meanwhile(tmp_path):
+    progress.TALLY.clear()
+    seen: list[int] = []
+
+    def look() -> None:
+        while seen[-1:] != [3]:
+            seen.append(progress.TALLY.snapshot().get("images_explained", 0))
+            time.sleep(0.05)
+        (tmp_path / "seen").touch()
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    _run_in_processes(tmp_path, _counts, count=2, workers=2, processes=2)
+    looking.join()
+    progress.TALLY.clear()

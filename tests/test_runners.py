@@ -5,7 +5,8 @@ import pathlib
 import pytest
 from apache_beam.options import pipeline_options
 
-from pipeline import config, runners
+from pipeline import config, plan, runners
+from tests import small_runs
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[1] / "configs"
 
@@ -37,11 +38,24 @@ def test_there_is_a_worker_for_each_process_where_none_are_named(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    "overrides, threads",
+    [
+        (("runner.workers=2",), 1),
+        (("runner.workers=4", "runner.processes=2"), 1),
+        (("runner.workers=1",), None),
+        (("runner.workers=4", "runner.processes=2", "runner.intra_op_threads=3"), 3),
+    ],
+)
+def test_worker_threads_and_tensorflows_do_not_fight_for_cores(overrides, threads, tmp_path):
+    assert plan.engine_spec(small_runs.settings("", tmp_path, *overrides)).intra_op_threads == threads
+
+
+@pytest.mark.parametrize(
     "values, said",
     [
         ({"processes": 4, "workers": 3}, "4 processes cannot share 3 workers; each needs one"),
         ({"processes": 2, "name": "flink"}, "processes is for the direct runner; how many flink has, its own options"),
-        ({"processes": True}, "valid integer"),
+        ({"processes": True}, "got true; give the number of processes, 1 for threads of one process"),
         ({"processes": 0}, "greater than or equal to 1"),
     ],
 )

@@ -8,6 +8,7 @@ eyes only: the manifest's numbers come from the pipeline.
 from __future__ import annotations
 
 import collections
+import contextlib
 import mmap
 import os
 import pathlib
@@ -22,10 +23,10 @@ _FORMAT = struct.Struct(f"={len(_NAMES)}q")
 
 
 class Tally:
-    """Named counts (a name of `TALLY`'s), safe to add to from several threads.
+    """Named counts, safe to add to from several threads.
 
     Args:
-        path: a file of `watch`, for another process to see the counts; None for none.
+        path: a file of `watch`, for another process to see the counts that have a name of `_NAMES`; None for none.
     """
 
     def __init__(self, path: str | None = None) -> None:
@@ -34,7 +35,7 @@ class Tally:
         self._shown: mmap.mmap | None = None
         self._watched: list[pathlib.Path] = []
         if path is not None:
-            with open(path, "r+b") as file:
+            with contextlib.suppress(OSError, ValueError), open(path, "r+b") as file:  # nobody watches any more
                 self._shown = mmap.mmap(file.fileno(), _FORMAT.size)
 
     def add(self, name: str, amount: int = 1) -> None:
@@ -69,5 +70,6 @@ class Tally:
             self._watched.clear()
 
 
-TALLY = Tally(os.environ.get(VARIABLE))
+# Taken out, so that what this process starts does not write to its file.
+TALLY = Tally(os.environ.pop(VARIABLE, None))
 """The process's tally: ``read_bytes``, ``images_read``, ``images_explained``, ``images_skipped``, ``dead_letters``."""
