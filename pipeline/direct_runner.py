@@ -18,10 +18,7 @@ from apache_beam.runners import runner
 from apache_beam.runners.portability import fn_api_runner
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 
-from pipeline import worker_processes
-
-PROCESSES = "direct_num_processes"
-"""Experiment (a Beam option): how many processes share ``--direct_num_workers``, with ``multi_processing``."""
+from pipeline import runners, worker_processes
 
 
 class DirectRunner(fn_api_runner.FnApiRunner):
@@ -34,6 +31,6 @@ class DirectRunner(fn_api_runner.FnApiRunner):
         worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
         if options.view_as(pipeline_options.DirectOptions).direct_running_mode != "multi_processing":
             return super().run_via_runner_api(pipeline_proto, options)
-        count = options.view_as(pipeline_options.DebugOptions).lookup_experiment(PROCESSES)
+        count = options.view_as(pipeline_options.DebugOptions).lookup_experiment(runners.PROCESSES)
         with worker_processes.started(int(count or self._num_workers), options):
             return super().run_via_runner_api(pipeline_proto, options)

@@ -73,8 +73,8 @@ def run(settings: config.RunConfig, beam_options: Sequence[str], stream: TextIO)
 
     Raises:
         config.ConfigError: something is wrong that can be seen before the first record.
-        RunFailed: no record was read, too many were lost, or the counts do not add up. The directory's manifest says
-            ``failed`` then, as after any other exception.
+        RunFailed: no record was read, too many were lost, the counts do not add up, or a worker process ended. The
+            directory's manifest says ``failed`` then, as after any other exception.
     """
     arguments = runners.beam_arguments(settings.runner, beam_options)
     with runners.connected(arguments):

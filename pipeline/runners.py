@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from apache_beam.io import filesystems
 from apache_beam.options import pipeline_options
 
-from pipeline import config, direct_runner
+from pipeline import config
 
 RUNNERS = {
     # Never the bare DirectRunner: it may try to download another engine without a time-out.
@@ -23,6 +23,9 @@ RUNNERS = {
     "prism": "PrismRunner",
     "portable": "PortableRunner",
 }
+
+PROCESSES = "direct_num_processes"
+"""Experiment (a Beam option) of the direct runner: how many processes share its workers, with ``multi_processing``."""
 
 # Options of the Java job servers, which Python's option classes do not know but pass on.
 JOB_SERVER_OPTIONS = (
@@ -74,7 +77,7 @@ def beam_arguments(runner: config.RunnerConfig, extra: Sequence[str]) -> list[st
         mode = "multi_processing" if runner.processes > 1 else "multi_threading"
         arguments += [f"--direct_running_mode={mode}", f"--direct_num_workers={runner.worker_count}"]
         if runner.processes > 1:
-            arguments += [f"--experiments={direct_runner.PROCESSES}={runner.processes}"]
+            arguments += [f"--experiments={PROCESSES}={runner.processes}"]
     else:
         # Nothing of ours is defined in __main__, and pickling it drags the command line along.
         arguments += ["--no_save_main_session"] if runner.name == "dataflow" else []

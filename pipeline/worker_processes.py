@@ -76,9 +76,10 @@ def started(count: int, options: pipeline_options.PipelineOptions) -> Iterator[N
         try:
             yield
         except Exception as error:
-            if pool.failure is None or str(pool.failure) == str(error) and type(error) is type(pool.failure):
+            first = pool.failure
+            if first is None or (type(error), str(error)) == (type(first), str(first)):
                 raise
-            raise pool.failure from error
+            raise first from error
         finally:
             makers[python_urns.SUBPROCESS_SDK] = before
             pool.close()
@@ -262,16 +263,17 @@ class _Process(worker_handlers.GrpcWorkerHandler):
         """Whether the runner waits for an answer of it."""
         return bool(self.control_conn.waited_for)
 
-    def kill(self) -> None:
-        """End the process now, if it runs."""
-        if self._process is not None and self._process.poll() is None:
-            self._killed = True
-            self._process.kill()
+    def kill(self) -> bool:
+        """End the process now, if it runs; whether it did."""
+        if self._process is None or self._process.poll() is not None:
+            return False
+        self._killed = True
+        self._process.kill()
+        return True
 
     def _kill_late(self) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if self.kill():
             _LOGGER.warning("%s did not end in the %g s after the run; it is killed", self._name, _EXIT_TIMEOUT_S)
-            self.kill()
 
     def tell_end(self) -> None:
         """Have the process end: by itself if nothing is asked of it any more, otherwise at once."""

@@ -72,4 +72,4 @@ class Tally:
 
 # Taken out, so that what this process starts does not write to its file.
 TALLY = Tally(os.environ.pop(VARIABLE, None))
-"""The process's tally: ``read_bytes``, ``images_read``, ``images_explained``, ``images_skipped``, ``dead_letters``."""
+"""The process's tally; its names are `_NAMES`."""

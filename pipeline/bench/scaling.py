@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 import pathlib
 import statistics
 import tempfile
 from typing import Any
 
+from pipeline import config
 from pipeline.bench import child, figures, samples, settings
 from pipeline.bench.whole_job import steady_seconds
 
@@ -43,16 +43,29 @@ def measure(options: settings.Options) -> list[figures.Figure]:
         return [overhead, *processes, *_growth(patterns, sizes, folder)]
 
 
+def _seconds(kind: str, runner: dict[str, int], patterns: list[str], directory: str) -> float:
+    """`steady_seconds` of the second pattern over the first, after a run that loads everything.
+
+    Args:
+        kind: a key of `child.KINDS`.
+        runner: the configuration's section.
+        patterns: of the short and the long run.
+        directory: for what is written.
+    """
+    work = [patterns[0], patterns[0], patterns[1]]
+    configured = {**SETTINGS, "runner": runner}
+    return steady_seconds(child.spawn({"kind": kind, "patterns": work, "settings": configured, "directory": directory}))
+
+
 def _overhead(patterns: list[str], sizes: tuple[int, ...], folder: str, rounds: int) -> figures.Figure:
     """One worker thread with Beam, over the same steps called one after another."""
     images = sizes[1] - sizes[0]
-    common = {"patterns": [patterns[0], patterns[0], patterns[1]]}
-    alone = {**SETTINGS, "runner": {"workers": 1, "intra_op_threads": 1}}
+    alone = {"workers": 1, "intra_op_threads": 1}
     pairs = []
     for number in range(rounds):
-        job = child.spawn({**common, "kind": "job", "settings": alone, "directory": f"{folder}/overhead{number}"})
-        plain = child.spawn({**common, "kind": "straight", "settings": alone, "directory": folder})
-        pairs.append((steady_seconds(job) / images, steady_seconds(plain) / images))
+        job = _seconds("job", alone, patterns, f"{folder}/overhead{number}")
+        plain = _seconds("straight", alone, patterns, folder)
+        pairs.append((job / images, plain / images))
     found = figures.cost(
         "Beam's overhead, model that costs nothing",
         pairs,
@@ -67,22 +80,15 @@ def _overhead(patterns: list[str], sizes: tuple[int, ...], folder: str, rounds: 
 
 def _processes(patterns: list[str], sizes: tuple[int, ...], folder: str, rounds: int) -> list[figures.Figure]:
     """As many processes as cores, over as many threads of one: what waiting for Python's lock costs."""
-    cores = min(_MOST_PROCESSES, len(os.sched_getaffinity(0)))
+    cores = min(_MOST_PROCESSES, config.RunnerConfig().worker_count)
     if cores == 1:
         return []
     images = sizes[1] - sizes[0]
     pairs = []
     for number in range(rounds):
-        seconds = []
-        for name, runner in (("processes", {"processes": cores}), ("threads", {})):
-            task = {
-                "kind": "job",
-                "patterns": [patterns[0], patterns[0], patterns[1]],
-                "settings": {**SETTINGS, "runner": {"workers": cores, **runner}},
-                "directory": f"{folder}/{name}{number}",
-            }
-            seconds.append(steady_seconds(child.spawn(task)))
-        pairs.append((seconds[0], seconds[1]))
+        processes = _seconds("job", {"workers": cores, "processes": cores}, patterns, f"{folder}/processes{number}")
+        threads = _seconds("job", {"workers": cores}, patterns, f"{folder}/threads{number}")
+        pairs.append((processes, threads))
     return [
         figures.speedup(
             "worker processes over threads, model that costs nothing",
