@@ -38,9 +38,9 @@ COPY transforms transforms
 # hadolint ignore=DL3013
 RUN pip install ".[gcp]" "apache-beam[gcp]==${BEAM}" "${TENSORFLOW}" \
     && pip check \
-    && python -c "import pipeline.graph"
+    && python -c "import heatbeam.job.graph"
 
 COPY configs configs
-ENV FLEX_TEMPLATE_PYTHON_PY_FILE=/opt/heatbeam/pipeline/flex_template.py
+ENV FLEX_TEMPLATE_PYTHON_PY_FILE=/opt/heatbeam/pipeline/job/flex_template.py
 
 ENTRYPOINT ["/opt/apache/beam/boot"]

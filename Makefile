@@ -25,13 +25,14 @@ test: $(STAMP) lint
 
 # The whole job on a real Flink, also while parts of it die. Needs Java 11 or 17 and Maven; downloads go to build/flink.
 test-flink: $(STAMP)
-	$(BIN)/python tests/flink_cluster.py job-server
-	$(BIN)/python -m pytest -m flink tests/test_flink.py
+	$(BIN)/python tests/support/flink_cluster.py job-server
+	$(BIN)/python -m pytest -m flink tests/job/test_flink.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy pipeline transforms
+	$(BIN)/python tests/support/link_tree.py build/tree
+	$(BIN)/mypy
 
 # What the pipeline costs over the model, in build/bench.json; minutes, on a quiet machine. See "Speed" in the README.
 bench: $(STAMP)

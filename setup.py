@@ -47,6 +47,15 @@ TEST = [
     "types-PyYAML>=6.0",
 ]
 
+# One import package out of two folders: a user may have files called `pipeline` and `transforms` of their own.
+FOLDERS = {"heatbeam": "pipeline", "heatbeam.transforms": "transforms"}
+
+
+def packages(name: str, folder: str) -> list[str]:
+    """Import names of a folder and of every package below it."""
+    return [name, *(f"{name}.{inner}" for inner in setuptools.find_packages(folder))]
+
+
 setuptools.setup(
     name="heatbeam",
     version="0.1.0",
@@ -54,8 +63,9 @@ setuptools.setup(
     long_description=pathlib.Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     python_requires=">=3.10",
-    packages=setuptools.find_packages(include=["pipeline", "pipeline.*", "transforms", "transforms.*"]),
-    package_data={"pipeline": ["templates/*"]},
+    packages=[package for name, folder in FOLDERS.items() for package in packages(name, folder)],
+    package_dir=FOLDERS,
+    package_data={"heatbeam": ["py.typed"], "heatbeam.pages": ["templates/*"]},
     install_requires=REQUIRES,
     extras_require={
         "test": TEST,
@@ -65,8 +75,8 @@ setuptools.setup(
     },
     entry_points={
         "console_scripts": [
-            "heatbeam=pipeline.cli:main",
-            "heatbeam-worker=pipeline.beam_worker:main",  # what --environment_type=PROCESS starts
+            "heatbeam=heatbeam.cli:main",
+            "heatbeam-worker=heatbeam.runners.beam_worker:main",  # what --environment_type=PROCESS starts
         ]
     },
 )

@@ -1,6 +1,6 @@
-"""Makes ``python -m pipeline`` work. Defines nothing, so nothing is pickled from ``__main__``."""
+"""Makes ``python -m heatbeam`` work. Defines nothing, so nothing is pickled from ``__main__``."""
 
-from pipeline import cli
+from heatbeam import cli
 
 if __name__ == "__main__":
     raise SystemExit(cli.main())

@@ -1,4 +1,4 @@
-"""The command line: ``heatbeam SUBCOMMAND``, the same as ``python -m pipeline SUBCOMMAND``.
+"""The command line: ``heatbeam SUBCOMMAND``, the same as ``python -m heatbeam SUBCOMMAND``.
 
 Exit status: 0 done, 1 a run or gate failed, 2 wrong use or configuration.
 """
@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from pipeline import config
+from heatbeam import config
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -214,7 +214,8 @@ def _run(options: argparse.Namespace, beam_options: list[str]) -> int:
     if options.resume:
         overrides.append("output.resume=true")
     settings = config.load(options.config, overrides)
-    from pipeline import history, run
+    from heatbeam.job import run
+    from heatbeam.runs import history
 
     result = run.run(settings, beam_options, sys.stderr)
     run.print_result(result, sys.stdout)
@@ -225,14 +226,14 @@ def _run(options: argparse.Namespace, beam_options: list[str]) -> int:
 
 
 def _finish(options: argparse.Namespace, _: list[str]) -> int:
-    from pipeline import run
+    from heatbeam.job import run
 
     run.print_result(run.finish(options.run), sys.stdout)
     return OK
 
 
 def _report(options: argparse.Namespace, _: list[str]) -> int:
-    from pipeline import report
+    from heatbeam.report import report
 
     try:
         path = report.write_report(options.run, reference=options.reference, clusters=tuple(options.clusters))
@@ -244,7 +245,7 @@ def _report(options: argparse.Namespace, _: list[str]) -> int:
 
 
 def _compare(options: argparse.Namespace, _: list[str]) -> int:
-    from pipeline import compare, compare_files, gate, verdict_files
+    from heatbeam.compare import compare, compare_files, gate, verdict_files
 
     # A mistake in the gate is told even when there is nothing to compare yet.
     rules = gate.load(options.gate) if options.gate else None
@@ -273,7 +274,7 @@ def _compare(options: argparse.Namespace, _: list[str]) -> int:
 
 def _compared(options: argparse.Namespace) -> Sequence[str]:
     """Baseline and candidate, or one run; none where ``--newest`` finds the first run of a schedule."""
-    from pipeline import history
+    from heatbeam.runs import history
 
     if options.newest is not None:
         if options.runs:
@@ -285,7 +286,7 @@ def _compared(options: argparse.Namespace) -> Sequence[str]:
 
 
 def _history(options: argparse.Namespace, _: list[str]) -> int:
-    from pipeline import history
+    from heatbeam.runs import history
 
     if options.keep is not None:
         for removed in history.prune(options.root, options.keep):
@@ -298,7 +299,7 @@ def _history(options: argparse.Namespace, _: list[str]) -> int:
 
 
 def _render(options: argparse.Namespace, _: list[str]) -> int:
-    from pipeline import render
+    from heatbeam.export import render
 
     drawn = render.render(options.run, options.where, options.to, limit=options.limit, longest_px=options.longest_px)
     sys.stdout.write(
@@ -309,7 +310,7 @@ def _render(options: argparse.Namespace, _: list[str]) -> int:
 
 
 def _export(options: argparse.Namespace, _: list[str]) -> int:
-    from pipeline import export
+    from heatbeam.export import export
 
     done = export.export(
         options.run, options.to, options.format, where=options.where, limit=options.limit, longest_px=options.longest_px
@@ -324,20 +325,20 @@ def _export(options: argparse.Namespace, _: list[str]) -> int:
 
 def _check(options: argparse.Namespace, _: list[str]) -> int:
     settings = config.load(options.config, options.set)
-    from pipeline import check
+    from heatbeam.job import check
 
     return OK if check.check(settings, options.records, sys.stdout) else FAILED
 
 
 def _demo(options: argparse.Namespace, _: list[str]) -> int:
-    from pipeline import demo
+    from heatbeam.demo import demo
 
     demo.demo(options.directory, sys.stdout)
     return OK
 
 
 def _bench(options: argparse.Namespace, _: list[str]) -> int:
-    from pipeline.bench import command, settings
+    from heatbeam.bench import command, settings
 
     if options.set and options.config is None:
         raise config.ConfigError(["--set changes a configuration; give CONFIG.yaml"], "bench")
@@ -360,14 +361,14 @@ def _bench(options: argparse.Namespace, _: list[str]) -> int:
 
 
 def _methods(options: argparse.Namespace, _: list[str]) -> int:
-    from pipeline import listing
+    from heatbeam import listing
 
     sys.stdout.write(listing.methods_markdown() if options.markdown else listing.methods_text())
     return OK
 
 
 def _metrics(options: argparse.Namespace, _: list[str]) -> int:
-    from pipeline import listing
+    from heatbeam import listing
 
     sys.stdout.write(listing.metrics_markdown() if options.markdown else listing.metrics_text())
     return OK

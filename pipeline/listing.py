@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator
 
-from transforms.methods import registry as methods
-from transforms.metrics import registry as metrics
+from heatbeam.transforms.methods import registry as methods
+from heatbeam.transforms.metrics import registry as metrics
 
 _WIDTH = 110
 

@@ -1,16 +1,16 @@
 from __future__ import annotations
 
-import pathlib
 import time
 
 import pytest
 import yaml
 
-from pipeline import cli, demo
-from tests import small_runs
-from transforms.methods import registry
+from heatbeam import cli
+from heatbeam.demo import demo
+from heatbeam.transforms.methods import registry
+from tests.support import paths, small_runs
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = paths.ROOT
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_the_demo_configuration_in_the_repository_is_the_demos():
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)
 def test_configurations_in_the_repository_are_valid(path):
-    from pipeline import config
+    from heatbeam import config
 
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     if "input" in settings:  # gate.yaml is another kind

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline import config
+from heatbeam import config
 
 GOOD = """
 input: {tfrecord: 'data/*.tfrecord'}

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-import pathlib
 import re
 
 import pytest
 
-from pipeline import config, listing
+from heatbeam import config, listing
+from tests.support import paths
 
-README = (pathlib.Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+README = (paths.ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("table", [listing.methods_markdown, listing.metrics_markdown])

@@ -17,8 +17,8 @@ import pyarrow as pa
 from apache_beam.transforms import window
 from apache_beam.utils import windowed_value
 
-from transforms import image_evidence, schemas
-from transforms.metrics import protocols, summary
+from heatbeam.transforms.metrics import image_evidence, protocols, summary
+from heatbeam.transforms.tables import schemas
 
 SUMMARY_TAG = "summary"
 CURVES_TAG = "curves"

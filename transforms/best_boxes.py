@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 from apache_beam.io import filesystem, filesystems
 from apache_beam.transforms import combiners
 
-from transforms import records, rows, schemas
-from transforms.metrics import box_accuracy, localization, protocols
+from heatbeam.transforms import records
+from heatbeam.transforms.metrics import box_accuracy, localization, protocols
+from heatbeam.transforms.tables import rows, schemas
 
 STATED = "single_50"
 """The best threshold at which a row's box is given: MaxBoxAcc's."""

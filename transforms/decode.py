@@ -18,7 +18,8 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.metrics import Metrics
 
-from transforms import ground_truth, images, progress, records
+from heatbeam.transforms import records, tally
+from heatbeam.transforms.sources import ground_truth, images
 
 NAMESPACE = "heatbeam"
 MAIN_TAG = "main"
@@ -101,7 +102,7 @@ class _Decode(beam.DoFn):
             example = decode_example(encoded, self._image, self._masks)
         except records.DataError as error:
             self._dead_letters.inc()
-            progress.TALLY.add("dead_letters")
+            tally.TALLY.add("dead_letters")
             dead_letter = records.DeadLetter.from_error(encoded.image_id, encoded.shard, encoded.index, STAGE, error)
             yield beam.pvalue.TaggedOutput(records.DEAD_LETTER_TAG, dead_letter)
             return

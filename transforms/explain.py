@@ -26,10 +26,10 @@ from apache_beam import metrics
 from apache_beam.transforms import window
 from apache_beam.utils import shared, windowed_value
 
-from transforms import assess, model_files, progress, records
-from transforms.methods import engine as engines
-from transforms.methods import explained, heatmaps, loading
-from transforms.metrics import sampling
+from heatbeam.transforms import heatmaps, records, sampling, tally
+from heatbeam.transforms.engine import assess, explained
+from heatbeam.transforms.engine import engine as engines
+from heatbeam.transforms.models import loading, model_files
 
 STAGE = "explain"
 MAIN_TAG = "main"
@@ -199,14 +199,14 @@ class _ExplainFn(beam.DoFn):
                     ready.append(example)
                 else:
                     self._skipped.inc()
-                    progress.TALLY.add("images_skipped")
+                    tally.TALLY.add("images_skipped")
                     yield beam.pvalue.TaggedOutput(SKIPPED_TAG, example.source.image_id)
             except records.DataError as error:
                 yield _dead_letter(example, error)
         for result in self._explain(ready):
             if isinstance(result, records.Explanation):
                 self._explained.inc()
-                progress.TALLY.add("images_explained")
+                tally.TALLY.add("images_explained")
                 if reuses:
                     yield beam.pvalue.TaggedOutput(COMPUTED_TAG, result.source.image_id)
             yield result
@@ -217,7 +217,7 @@ class _ExplainFn(beam.DoFn):
         earlier = example.earlier
         assert earlier is not None
         self._reused.inc()
-        progress.TALLY.add("images_explained")
+        tally.TALLY.add("images_explained")
         yield beam.pvalue.TaggedOutput(REUSED_TAG, example.source.image_id)
         facts = {name: getattr(earlier, name) for name in _SHARED_FACTS}
         by_label = {maps.method: maps for maps in earlier.methods}
@@ -316,7 +316,7 @@ def _fits(earlier: records.Earlier | None, explanation: records.Explanation) -> 
 
 def _dead_letter(example: records.Example, error: records.DataError) -> beam.pvalue.TaggedOutput:
     source = example.source
-    progress.TALLY.add("dead_letters")
+    tally.TALLY.add("dead_letters")
     letter = records.DeadLetter.from_error(source.image_id, source.shard, source.index, STAGE, error)
     return beam.pvalue.TaggedOutput(records.DEAD_LETTER_TAG, letter)
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import apache_beam as beam
 
-from transforms import image_evidence, records
-from transforms.metrics import protocols
+from heatbeam.transforms import records
+from heatbeam.transforms.metrics import image_evidence, protocols
 
 MAIN_TAG = "main"
 EVIDENCE_TAG = "evidence"

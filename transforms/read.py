@@ -18,7 +18,8 @@ import apache_beam as beam
 from apache_beam.io import filesystem, filesystems
 from apache_beam.metrics import Metrics
 
-from transforms import arrayrecord, features, progress, records, tfrecord
+from heatbeam.transforms import records, tally
+from heatbeam.transforms.sources import arrayrecord, features, tfrecord
 
 NAMESPACE = "heatbeam"
 MAIN_TAG = "main"
@@ -231,16 +232,16 @@ class _ReadShard(beam.DoFn):
     def process(self, shard: Shard) -> Iterator[tuple[str, int, bytes] | beam.pvalue.TaggedOutput]:
         for index, record in read_shard(shard, self._compression):
             self._records_read.inc()
-            progress.TALLY.add("images_read")
+            tally.TALLY.add("images_read")
             if isinstance(record, records.DataError):
                 self._dead_letters.inc()
-                progress.TALLY.add("dead_letters")
+                tally.TALLY.add("dead_letters")
                 image_id = features.default_image_id(shard.name, index)
                 dead_letter = records.DeadLetter.from_error(image_id, shard.name, index, STAGE, record)
                 yield beam.pvalue.TaggedOutput(records.DEAD_LETTER_TAG, dead_letter)
             else:
                 self._read_bytes.inc(len(record))
-                progress.TALLY.add("read_bytes", len(record))
+                tally.TALLY.add("read_bytes", len(record))
                 yield shard.name, index, record
 
 
@@ -259,7 +260,7 @@ class _Parse(beam.DoFn):
             yield features.parse_example(serialized, self._features, shard, index)
         except records.DataError as error:
             self._dead_letters.inc()
-            progress.TALLY.add("dead_letters")
+            tally.TALLY.add("dead_letters")
             image_id = features.readable_image_id(serialized, self._features, shard, index)
             dead_letter = records.DeadLetter.from_error(image_id, shard, index, STAGE, error)
             yield beam.pvalue.TaggedOutput(records.DEAD_LETTER_TAG, dead_letter)

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 import apache_beam as beam
 from apache_beam.metrics import metric
 
-from transforms import earlier, records
+from heatbeam.transforms import records
+from heatbeam.transforms.tables import earlier
 
 
 @dataclasses.dataclass

@@ -30,7 +30,8 @@ from apache_beam.metrics import metric
 from apache_beam.transforms import window
 from apache_beam.utils import windowed_value
 
-from transforms import journal, records, rows, schemas
+from heatbeam.transforms import records
+from heatbeam.transforms.tables import journal, rows, schemas
 
 TABLE_ROWS = 1024
 """Rows that are collected before they become an Arrow table."""

@@ -1,4 +1,4 @@
-"""One measurement in a process of its own: ``python -m pipeline.bench.child TASK.json RESULT.json``.
+"""One measurement in a process of its own: ``python -m heatbeam.bench.child TASK.json RESULT.json``.
 
 A process has one set of TensorFlow threads and one peak of memory, so what is compared runs in processes of its own, in
 turn. A `Child` lasts: it works on a pattern of files when it is told to, so that processes which take long to start can
@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from pipeline.bench import trace
+from heatbeam.bench import trace
 
 SLICE_S = 1.0
 """Of a turn in `in_slices`: several batches, so that stopping costs nothing, yet short beside a machine's moods."""
@@ -34,7 +34,7 @@ SLICE_S = 1.0
 Stretch = tuple[float, float]
 """Begin and end of a time in which a process ran, in seconds of `time.perf_counter`, which processes share."""
 
-_COMMAND = (sys.executable, "-m", "pipeline.bench.child")
+_COMMAND = (sys.executable, "-m", "heatbeam.bench.child")
 
 
 class ChildFailed(RuntimeError):
@@ -215,7 +215,7 @@ class _Job:
     """Whole jobs. A task that says ``record`` gets the spans of each; others have no use for the memory they take."""
 
     def __init__(self, task: Mapping[str, Any]) -> None:
-        from transforms import explain
+        from heatbeam.transforms import explain
 
         self._task = task
         self._first = _FirstImage(task["spawned"])
@@ -225,12 +225,12 @@ class _Job:
         self._table: Mapping[str, Any] = {}
 
     def _planned(self, number: int) -> Any:
-        from pipeline import plan
+        from heatbeam.job import plan
 
         return plan.make(self._settings(number))
 
     def _settings(self, number: int) -> Any:
-        from pipeline import config
+        from heatbeam import config
 
         task = self._task
         text = {
@@ -241,7 +241,7 @@ class _Job:
         return config.RunConfig.model_validate(text)
 
     def work(self, number: int) -> float:
-        from pipeline import run
+        from heatbeam.job import run
 
         with contextlib.ExitStack() as stack:
             if self._task.get("record"):
@@ -273,10 +273,10 @@ class _FirstImage:
         self._thread.start()
 
     def _watch(self) -> None:
-        from transforms import progress
+        from heatbeam.transforms import tally
 
         while not self._done.wait(0.005):
-            if progress.TALLY.snapshot().get("images_explained"):
+            if tally.TALLY.snapshot().get("images_explained"):
                 self.seconds = time.time() - self._spawned
                 return
 
@@ -290,7 +290,7 @@ class _Loop:
     """The loop written by hand."""
 
     def __init__(self, task: Mapping[str, Any]) -> None:
-        from pipeline.bench import hand_written
+        from heatbeam.bench import hand_written
 
         self._task = task
         self._loop = hand_written.Loop(task["application"], task["batch_size"], task["threads"], task["as_job"])
@@ -311,8 +311,9 @@ class _Straight:
         self._task = task
 
     def work(self, number: int) -> float:
-        from pipeline import config, plan
-        from pipeline.bench import stages
+        from heatbeam import config
+        from heatbeam.bench import stages
+        from heatbeam.job import plan
 
         task = self._task
         text = {
@@ -333,7 +334,7 @@ class _Engine:
     """The engine alone; a pattern is a number of batches."""
 
     def __init__(self, task: Mapping[str, Any]) -> None:
-        from pipeline.bench import choices
+        from heatbeam.bench import choices
 
         self._explaining = choices.Explaining(task)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.bench import child, figures, models, settings
+from heatbeam.bench import child, figures, models, settings
 
 BATCH = 32
 
@@ -106,7 +106,7 @@ class Explaining:
     """An engine that explains batches of noise in some threads, as a task says; for `child.KINDS`."""
 
     def __init__(self, task: Mapping[str, Any]) -> None:
-        from transforms.methods import engine
+        from heatbeam.transforms.engine import engine
 
         changes = {"batch_size": BATCH, "intra_op_threads": 1, **task["engine"]}
         spec = models.engine_spec(

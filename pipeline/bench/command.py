@@ -10,8 +10,8 @@ import sys
 import tempfile
 from typing import TextIO
 
-from pipeline import config
-from pipeline.bench import figures, settings
+from heatbeam import config
+from heatbeam.bench import figures, settings
 
 GROUPS = {
     "one_pass": "one-pass methods over a forward pass",
@@ -51,7 +51,7 @@ def bench(options: settings.Options, only: tuple[str, ...], path: str, stream: T
 
 def bench_configured(configured: config.RunConfig, options: settings.Options, path: str, stream: TextIO) -> None:
     """Measure a user's own job and write the figures to `path`; see `user_job.measure`."""
-    from pipeline.bench import user_job
+    from heatbeam.bench import user_job
 
     found = user_job.measure(configured, options)
     stream.write(figures.table(found) + "\n")
@@ -67,7 +67,7 @@ def export_stablehlo(configured: config.RunConfig | None, quick: bool, folder: s
         folder: where to.
         stream: for the names of the files, and how to run them.
     """
-    from pipeline.bench import stablehlo
+    from heatbeam.bench import stablehlo
 
     to = pathlib.Path(folder)
     made = (
@@ -78,8 +78,8 @@ def export_stablehlo(configured: config.RunConfig | None, quick: bool, folder: s
         stream.flush()
     stream.write(
         "where JAX is, with this source tree and without TensorFlow:\n"
-        f"  python -m pipeline.bench.run_stablehlo {folder} --json {to / 'measured' / 'device.json'}\n"
-        f"  python -m pipeline.bench.host_work {folder} --json {to / 'measured' / 'host.json'}\n"
+        f"  python -m heatbeam.bench.run_stablehlo {folder} --json {to / 'measured' / 'device.json'}\n"
+        f"  python -m heatbeam.bench.host_work {folder} --json {to / 'measured' / 'host.json'}\n"
     )
 
 
@@ -96,7 +96,7 @@ def _in_a_process(name: str, options: settings.Options) -> list[figures.Figure] 
     with tempfile.TemporaryDirectory(prefix="heatbeam-bench-") as folder:
         result = pathlib.Path(folder, "figures.json")
         arguments = [name, str(result), str(int(options.quick)), options.trace or ""]
-        command = [sys.executable, "-m", "pipeline.bench.command", *arguments]
+        command = [sys.executable, "-m", "heatbeam.bench.command", *arguments]
         done = subprocess.run(command, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"})
         if done.returncode or not result.exists():
             return None
@@ -105,7 +105,7 @@ def _in_a_process(name: str, options: settings.Options) -> list[figures.Figure] 
 
 def main(name: str, path: str, quick: str, trace: str) -> None:
     """Measure one group in this process and write its figures to `path`."""
-    group = importlib.import_module(f"pipeline.bench.{name}")
+    group = importlib.import_module(f"heatbeam.bench.{name}")
     figures.write_json(group.measure(settings.Options(quick=quick == "1", trace=trace or None)), path)
     for line in group.missing() if hasattr(group, "missing") else ():
         sys.stdout.write(f"{line}\n")

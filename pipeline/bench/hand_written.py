@@ -9,8 +9,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from pipeline.bench import models, settings
-from transforms.methods import engine, loading
+from heatbeam.bench import models, settings
+from heatbeam.transforms.engine import engine
+from heatbeam.transforms.models import loading
 
 _BATCHES_AHEAD = 2
 """Batches to prefetch, for each core."""
@@ -84,7 +85,7 @@ def dataset(pattern: str, size: tuple[int, int, int], batch_size: int, antialias
         pattern: of TFRecord files.
         size: ``(height, width, channels)`` of the model's input.
         batch_size: images of a batch; the last one is smaller.
-        antialias: whether to resize as `transforms.images` does; then pixels are the job's but for rounding.
+        antialias: whether to resize as `images` does; then pixels are the job's but for rounding.
     """
     cores = os.cpu_count() or 1
     # The decoder's own default on CPUs is coarser than what the job's decoder does, and no faster.

@@ -1,6 +1,6 @@
 """What the host does for each image around the model, without Beam and TensorFlow: decode, and localize a map.
 
-    python -m pipeline.bench.host_work FOLDER --json FILE
+    python -m heatbeam.bench.host_work FOLDER --json FILE
 
 measures how many images a second threads, or processes, of this machine decode and localize. FOLDER has a folder
 ``photos`` of JPEGs, as `stablehlo.write_photos` leaves.
@@ -27,9 +27,9 @@ from typing import Any, TextIO
 import cv2
 import numpy as np
 
-from transforms import image_evidence, images, records
-from transforms.methods import heatmaps
-from transforms.metrics import localization, protocols
+from heatbeam.transforms import heatmaps, records
+from heatbeam.transforms.metrics import image_evidence, localization, protocols
+from heatbeam.transforms.sources import images
 
 COUNTS = (1, 2, 4, 8, 16)
 """How many threads or processes."""
@@ -185,7 +185,7 @@ def measure(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and write the rates as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline.bench.host_work", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m heatbeam.bench.host_work", description=__doc__)
     parser.add_argument("folder", metavar="FOLDER", type=pathlib.Path)
     parser.add_argument("--json", metavar="FILE", type=pathlib.Path, required=True)
     parser.add_argument("--counts", type=int, nargs="+", default=COUNTS, help="threads, and processes")

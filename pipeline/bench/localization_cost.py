@@ -11,10 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import tensorflow as tf
 
-from pipeline.bench import figures, host_work, models, settings
-from transforms import best_boxes, image_evidence, records, rows, schemas
-from transforms.methods import loading, weight_constants
-from transforms.metrics import box_accuracy, boxes, localization, protocols, summary
+from heatbeam.bench import figures, host_work, models, settings
+from heatbeam.transforms import best_boxes, records
+from heatbeam.transforms.metrics import box_accuracy, boxes, image_evidence, localization, protocols, summary
+from heatbeam.transforms.models import loading, weight_constants
+from heatbeam.transforms.tables import rows, schemas
 
 PLAIN_GOAL = figures.Goal(low=10.0)
 FORWARD_GOAL = figures.Goal(high=0.1)

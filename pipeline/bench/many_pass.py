@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pipeline.bench import figures, models, settings
-from transforms.methods import engine
+from heatbeam.bench import figures, models, settings
+from heatbeam.transforms.engine import engine
 
 PASSES_GOAL = figures.Goal(high=1.1)
 LOOP_GOAL = figures.Goal(low=5.0)

@@ -9,7 +9,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from transforms.methods import engine, loading, registry, weight_constants
+from heatbeam.transforms.engine import engine
+from heatbeam.transforms.methods import registry
+from heatbeam.transforms.models import loading, weight_constants
 
 APPLICATIONS = ("ResNet50V2", "MobileNetV2")
 """A model whose forward pass is the cost, and one so cheap that everything around it shows."""

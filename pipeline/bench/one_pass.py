@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from pipeline.bench import figures, models, settings
-from transforms.methods import engine, registry
+from heatbeam.bench import figures, models, settings
+from heatbeam.transforms.engine import engine
+from heatbeam.transforms.methods import registry
 
 METHODS_GOAL = figures.Goal(high=1.15)
 TARGETS_GOAL = figures.Goal(high=1.3)

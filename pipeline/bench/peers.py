@@ -20,9 +20,10 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from pipeline.bench import figures, hand_written, models, samples, settings
-from transforms import images as decoding
-from transforms.methods import engine, heatmaps
+from heatbeam.bench import figures, hand_written, models, samples, settings
+from heatbeam.transforms import heatmaps
+from heatbeam.transforms.engine import engine
+from heatbeam.transforms.sources import images as decoding
 
 GRAD_CAM_GOAL = figures.Goal(low=3.0)
 SCORE_CAM_GOAL = figures.Goal(low=5.0)

@@ -1,6 +1,6 @@
 """Run and measure exports of `stablehlo` on a machine that has JAX and no TensorFlow, on its GPU if there is one.
 
-    python -m pipeline.bench.run_stablehlo FOLDER --json FILE
+    python -m heatbeam.bench.run_stablehlo FOLDER --json FILE
 
 Each module is compiled, compared with what TensorFlow computed, and measured: with its inputs on the device already;
 from uint8 images in host memory to results in host memory; and in loops of several threads, or processes, that decode,
@@ -29,7 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export as jax_export
 
-from pipeline.bench import host_work, seeded_weights
+from heatbeam.bench import host_work, seeded_weights
 
 _BATCHES = 4  # different batches that go to the device in turn
 _START_SECONDS = 300.0  # for a process of a loop to load and compile
@@ -417,7 +417,7 @@ def table(content: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the exports of a folder."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline.bench.run_stablehlo", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m heatbeam.bench.run_stablehlo", description=__doc__)
     parser.add_argument("folder", metavar="FOLDER", type=pathlib.Path, help="of exports")
     parser.add_argument("--json", metavar="FILE", type=pathlib.Path, required=True)
     parser.add_argument("--only", default="", metavar="TEXT", help="exports with this in their names")

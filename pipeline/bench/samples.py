@@ -1,6 +1,6 @@
 """Datasets to measure on: JPEGs like a photo collection's, and tiny ones that cost nothing to decode.
 
-The photos are crops of the two that scikit-learn brings (see `pipeline.demo_scenes.NOTICE`); nothing is downloaded.
+The photos are crops of the two that scikit-learn brings (see `demo_scenes.NOTICE`); nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from sklearn import datasets
 
-from transforms import tfexample, tfrecord
+from heatbeam.transforms.sources import tfexample, tfrecord
 
 CLASSES = 100
 """Labels are below this: few enough that a short run has all of them too. What a class costs at the end is in both."""

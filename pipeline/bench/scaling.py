@@ -8,9 +8,9 @@ import statistics
 import tempfile
 from typing import Any
 
-from pipeline import config
-from pipeline.bench import child, figures, samples, settings
-from pipeline.bench.whole_job import steady_seconds
+from heatbeam import config
+from heatbeam.bench import child, figures, samples, settings
+from heatbeam.bench.whole_job import steady_seconds
 
 MEMORY_GOAL = figures.Goal(high=1.1)
 LINEAR_GOAL = figures.Goal(high=1.1)
@@ -22,7 +22,7 @@ _MOST_PROCESSES = 8  # each has TensorFlow and a model in memory
 
 SETTINGS: dict[str, Any] = {
     "model": {
-        "factory": "pipeline.bench.models:costless",
+        "factory": "heatbeam.bench.models:costless",
         "arguments": {"side": samples.TINY_PX, "classes": _CLASSES},
         "preprocessing": "tf",
     },

@@ -32,11 +32,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pipeline import config, plan, runners
-from pipeline.bench import models, samples, seeded_weights
-from transforms import explain
-from transforms import images as decoding
-from transforms.methods import engine, registry
+from heatbeam import config
+from heatbeam.bench import models, samples, seeded_weights
+from heatbeam.job import plan
+from heatbeam.runners import runner_options
+from heatbeam.transforms import explain
+from heatbeam.transforms.engine import engine
+from heatbeam.transforms.methods import registry
+from heatbeam.transforms.sources import images as decoding
 
 BATCH_SIZES = (1, 8, 32, 128, 256)
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -103,7 +106,7 @@ def export_applications(folder: pathlib.Path, quick: bool) -> Iterator[str]:
 
 def export_configured(configured: config.RunConfig, folder: pathlib.Path) -> Iterator[str]:
     """The methods of a configuration that share a pass, on its model in its precision; the files as they are made."""
-    with runners.connected(()):
+    with runner_options.connected(()):
         spec = explain._with_local_files(plan.make(configured).engine_spec)
         source = spec.model
         name = source.application or (source.factory or pathlib.PurePath(source.path or "model").stem)

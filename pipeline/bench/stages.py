@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 
 import apache_beam as beam
 
-from pipeline import graph, plan
-from transforms import aggregate, decode, explain, features, image_evidence, read, records, write
-from transforms.metrics import protocols
+from heatbeam.job import graph, plan
+from heatbeam.transforms import aggregate, decode, explain, read, records, write
+from heatbeam.transforms.metrics import image_evidence, protocols
+from heatbeam.transforms.sources import features
 
 Element = TypeVar("Element")
 

@@ -50,9 +50,11 @@ class Recorder:
 def _steps() -> tuple[tuple[str, Any, str], ...]:
     """The steps, and the place and name of the function that does the work of each."""
     # Imported here, because a process that only counts with spans should not load TensorFlow.
-    from transforms import decode, features, image_evidence, rows, write
-    from transforms.methods import engine
-    from transforms.metrics import summary
+    from heatbeam.transforms import decode, write
+    from heatbeam.transforms.engine import engine
+    from heatbeam.transforms.metrics import image_evidence, summary
+    from heatbeam.transforms.sources import features
+    from heatbeam.transforms.tables import rows
 
     return (
         ("parse", features, "parse_example"),

@@ -7,11 +7,13 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from pipeline import config, plan, runners
-from pipeline.bench import figures, models, settings, stages
+from heatbeam import config
+from heatbeam.bench import figures, models, settings, stages
+from heatbeam.job import plan
+from heatbeam.runners import runner_options
 
 
-@runners.connected(())
+@runner_options.connected(())
 def measure(configured: config.RunConfig, options: settings.Options) -> list[figures.Figure]:
     """Each step over a bare forward pass of the model, per image.
 

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.bench import child, figures, samples, settings, trace
+from heatbeam.bench import child, figures, samples, settings, trace
 
 GOALS = {"ResNet50V2": figures.Goal(low=0.95), "MobileNetV2": figures.Goal(low=0.9)}
 UTILISATION_GOAL = figures.Goal(low=0.95)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from transforms.methods import cam, targets, tensor_maps
+from heatbeam.transforms.methods import cam, targets, tensor_maps
 
 if TYPE_CHECKING:
-    from transforms.methods import exposure
+    from heatbeam.transforms.models import exposure
 
 SMALLEST_LOGIT = 1e-6
 """Logits nearer to 0 than this are replaced by it, with their sign, where Ablation-CAM divides by them."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from transforms.methods import tensor_maps
+from heatbeam.transforms.methods import tensor_maps
 
 
 def cam(activations: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:

@@ -10,7 +10,7 @@ import collections.abc
 import types
 from typing import Any
 
-from transforms.methods import method
+from heatbeam.transforms.methods import method
 
 
 def _free(channels: int, classes: int, options: collections.abc.Mapping[str, Any]) -> method.Cost:

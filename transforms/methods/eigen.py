@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from transforms.methods import cam
+from heatbeam.transforms.methods import cam
 
 _SQUARINGS = 12
 """Powers the Gram matrix to 2^12: singular values as close as 1.005 : 1 are told apart to below float32 rounding

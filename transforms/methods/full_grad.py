@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
-from transforms.methods import tensor_maps
+from heatbeam.transforms.methods import tensor_maps
 
 if TYPE_CHECKING:
-    from transforms.methods import exposure
+    from heatbeam.transforms.models import exposure
 
 _NO_OTHER_THREAD = threading.RLock()
 # Layers whose parts work on tensors that are not passed from layer to layer: taken as one layer each.

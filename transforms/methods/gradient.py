@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from transforms.methods import tensor_maps
+from heatbeam.transforms.methods import tensor_maps
 
 if TYPE_CHECKING:
-    from transforms.methods import exposure
+    from heatbeam.transforms.models import exposure
 
 Gradient = collections.abc.Callable[[tf.Tensor], tf.Tensor]
 

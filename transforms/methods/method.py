@@ -119,7 +119,7 @@ class Method:
     Attributes:
         name: as configured and as stored in every row of the results; also the function's name.
         kind: one of `KINDS`, which fixes the function's signature.
-        module: the module of `transforms.methods` that holds the function.
+        module: the module of `heatbeam.transforms.methods` that holds the function.
         passes: what it costs, in words, beyond the pass all methods share.
         cost: the same as numbers: ``cost(channels, classes, options) -> Cost`` for one image.
         formula: one line.
@@ -146,7 +146,7 @@ class Method:
     def function(self) -> collections.abc.Callable[..., Any]:
         """The code; imports TensorFlow."""
         function: collections.abc.Callable[..., Any] = getattr(
-            importlib.import_module(f"transforms.methods.{self.module}"), self.name
+            importlib.import_module(f"heatbeam.transforms.methods.{self.module}"), self.name
         )
         return function
 

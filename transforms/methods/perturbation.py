@@ -29,10 +29,10 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from transforms.methods import cam, tensor_maps
+from heatbeam.transforms.methods import cam, tensor_maps
 
 if TYPE_CHECKING:
-    from transforms.methods import exposure
+    from heatbeam.transforms.models import exposure
 
 Change = collections.abc.Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 Score = collections.abc.Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]

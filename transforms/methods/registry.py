@@ -10,7 +10,7 @@ import collections.abc
 import difflib
 from typing import Any, TypeVar
 
-from transforms.methods import catalogue, method
+from heatbeam.transforms.methods import catalogue, method
 
 ONE_PASS = method.ONE_PASS
 FUSED_LAYERS = method.FUSED_LAYERS

@@ -12,8 +12,8 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from transforms import records
-from transforms.metrics import localization, pointing_game, protocols
+from heatbeam.transforms import records
+from heatbeam.transforms.metrics import localization, pointing_game, protocols
 
 BASELINES = {
     "baseline_centre": "a cone: strongest in the centre of the image, falling with the distance from it",

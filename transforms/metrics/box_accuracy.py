@@ -21,7 +21,8 @@ import functools
 import numpy as np
 import numpy.typing as npt
 
-from transforms.metrics import compiled, component_trees, outlines, protocols
+from heatbeam.transforms.metrics import protocols
+from heatbeam.transforms.metrics.contours import compiled, component_trees, outlines
 
 Floats = npt.NDArray[np.float64]
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from transforms import records
-from transforms.metrics import compiled, protocols
+from heatbeam.transforms import records
+from heatbeam.transforms.metrics import protocols
+from heatbeam.transforms.metrics.contours import compiled
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from transforms.metrics import compiled
+from heatbeam.transforms.metrics.contours import compiled
 
 
 def energy_share(placed: npt.NDArray[np.floating], inside: npt.NDArray[np.bool_]) -> float:

@@ -10,9 +10,9 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from transforms import records
-from transforms.methods import heatmaps
-from transforms.metrics import box_accuracy, compiled, protocols
+from heatbeam.transforms import heatmaps, records
+from heatbeam.transforms.metrics import box_accuracy, protocols
+from heatbeam.transforms.metrics.contours import compiled
 
 Floats = npt.NDArray[np.floating]
 

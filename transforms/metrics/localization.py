@@ -13,9 +13,8 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from transforms import records
-from transforms.methods import heatmaps
-from transforms.metrics import (
+from heatbeam.transforms import heatmaps, records
+from heatbeam.transforms.metrics import (
     box_accuracy,
     boxes,
     energy,

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from transforms.methods import heatmaps
+from heatbeam.transforms import heatmaps
 
 Floats = npt.NDArray[np.float64]
 Maps = npt.NDArray[np.floating]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from transforms.metrics import compiled
+from heatbeam.transforms.metrics.contours import compiled
 
 Maps = npt.NDArray[np.floating]
 Floats = npt.NDArray[np.float64]

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from transforms.metrics import faithfulness, road, sampling, stability
+from heatbeam.transforms import sampling
+from heatbeam.transforms.metrics import faithfulness, road, stability
 
 Floats = npt.NDArray[np.float64]
 

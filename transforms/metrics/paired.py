@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from transforms.metrics import intervals
+from heatbeam.transforms.metrics import intervals
 
 Floats = npt.NDArray[np.float64]
 

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from transforms.methods import heatmaps
-from transforms.metrics import boxes, compiled
+from heatbeam.transforms import heatmaps
+from heatbeam.transforms.metrics import boxes
+from heatbeam.transforms.metrics.contours import compiled
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from transforms.methods import heatmaps
+from heatbeam.transforms import heatmaps
 
 
 @dataclasses.dataclass(frozen=True)

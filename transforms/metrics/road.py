@@ -23,7 +23,7 @@ import threadpoolctl
 from scipy import linalg, sparse
 from scipy.sparse import linalg as sparse_linalg
 
-from transforms.metrics import faithfulness
+from heatbeam.transforms.metrics import faithfulness
 
 Floats = npt.NDArray[np.float64]
 Inputs = npt.NDArray[np.float32]

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from transforms.metrics import faithfulness, map_similarity
+from heatbeam.transforms.metrics import faithfulness, map_similarity
 
 Floats = npt.NDArray[np.float64]
 Inputs = npt.NDArray[np.float32]

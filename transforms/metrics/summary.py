@@ -25,15 +25,15 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from transforms.metrics import (
+from heatbeam.transforms.metrics import (
     box_accuracy,
-    compiled,
     intervals,
     localization,
     pixel_precision_recall,
     protocols,
     registry,
 )
+from heatbeam.transforms.metrics.contours import compiled
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.unsignedinteger]

@@ -1,0 +1,303 @@
+"""Two runs held against each other, image by image: settings, decisions, maps and metrics.
+
+What is compared with what:
+    * Rows with the same image, class and method are pairs. An image is known by its id; an id that stands for several
+      records of a run does not say which of them is meant, so its rows are left out, counted and named. Where the two
+      models choose different classes, a class may be explained in one run only: such rows have no pair and are counted.
+    * A *decision flip* is an image whose first choice differs. A *map flip* is a pair whose maps share less than a
+      third of their strongest 20 % (intersection over union), that is, less than half of either area.
+    * Differences are candidate - baseline. A metric that is a mean over images is compared over the pairs, with a
+      paired bootstrap interval; another one (MaxBoxAcc, PxAP) from both summaries, as if they were independent.
+    * Slices are those of the summary: ``all``, ``class`` and the slice features, for the maps of the primary target;
+      ``target`` for the others. Method ``model`` is the model itself.
+
+Memory does not grow with the runs: rows are joined part by part (`pairs`), and only sums are kept.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import functools
+import math
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from heatbeam.compare import compare_rows, map_pairs, paired_sums, pairs
+from heatbeam.runs import remote_files, run_directory, run_methods, settings_diff
+from heatbeam.transforms.metrics import paired, registry
+
+MEASURES = {**map_pairs.MEASURES, "decision_flip": "share of images whose first choice differs"}
+"""Name and meaning of every measure of `Agreement`."""
+
+_LOWER_IS_BETTER = ("map_centroid_shift", "map_flip", "decision_flip")
+_HIGHER_IS_BETTER = ("map_spearman", "map_top20_overlap")
+
+
+class ComparisonError(ValueError):
+    """The two runs cannot be compared; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How runs are compared.
+
+    Attributes:
+        replicates: of the bootstrap.
+        map_flip_overlap: a pair with less `map_top20_overlap` is a map flip.
+        examples: most changed maps to keep, per method.
+        part_bytes: how much of a run is held in memory at a time, about.
+    """
+
+    replicates: int = 400
+    map_flip_overlap: float = 1 / 3
+    examples: int = 6
+    part_bytes: int = pairs.PART_BYTES
+
+
+class Difference(NamedTuple):
+    """A metric in both runs; NaN where a number does not exist.
+
+    `baseline` and `candidate` are over the n pairs, or over the whole runs where `interval` is ``unpaired`` (n is the
+    smaller of both then). `better` is ``higher``, ``lower`` or ``none``.
+    """
+
+    method: str
+    slice_name: str
+    slice_value: str
+    metric: str
+    baseline: float
+    candidate: float
+    difference: float
+    lower: float
+    upper: float
+    n: int
+    interval: str
+    better: str
+
+    @property
+    def noticed(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.lower > 0 or self.upper < 0
+
+
+class Agreement(NamedTuple):
+    """The mean of a measure of how alike the runs are; `measure` is one of `MEASURES`."""
+
+    method: str
+    slice_name: str
+    slice_value: str
+    measure: str
+    value: float
+    lower: float
+    upper: float
+    n: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Comparison:
+    """What `compare` found.
+
+    Attributes:
+        baseline, candidate: paths of the runs.
+        settings: what differs in the settings.
+        incomparable: why metrics were not compared; empty if they were.
+        counts: images and rows, in both runs or in one, and flips (`compare_rows.COUNTS`).
+        only_baseline, only_candidate: ids of the first images that the other run lacks.
+        repeated: ids of the first images left out because an id stands for several records of a run.
+        methods_only_baseline, methods_only_candidate: methods of one run.
+        controls: methods of either run that are baselines.
+        differences, agreements: see `Difference` and `Agreement`.
+        histograms: per method and measure, counts of the pairs in equal bins (`map_pairs.BINS`).
+        examples: the most changed maps.
+        options: how it was made.
+    """
+
+    baseline: str
+    candidate: str
+    settings: tuple[settings_diff.Setting, ...]
+    incomparable: tuple[str, ...]
+    counts: dict[str, int]
+    only_baseline: tuple[str, ...]
+    only_candidate: tuple[str, ...]
+    repeated: tuple[str, ...]
+    methods_only_baseline: tuple[str, ...]
+    methods_only_candidate: tuple[str, ...]
+    controls: frozenset[str]
+    differences: tuple[Difference, ...]
+    agreements: tuple[Agreement, ...]
+    histograms: dict[str, dict[str, list[int]]]
+    examples: tuple[map_pairs.Example, ...]
+    options: Options
+
+
+def compare(
+    baseline_path: str,
+    candidate_path: str,
+    pairs_path: str | os.PathLike[str] | None = None,
+    options: Options | None = None,
+) -> Comparison:
+    """Compare two finished runs.
+
+    Args:
+        baseline_path, candidate_path: run directories.
+        pairs_path: Parquet file to write, one row per pair with its similarity and flips (`map_pairs.PAIRS`), or None.
+        options: see `Options`.
+
+    Raises:
+        run_directory.RunDirectoryError: if one of them is not a finished run.
+        ComparisonError: if the classes of the runs cannot be told apart by name.
+    """
+    options = options or Options()
+    runs = [run_directory.RunDirectory(path) for path in (baseline_path, candidate_path)]
+    manifests = [run.read_manifest() for run in runs]
+    tables = [run.open_table("explanations") for run in runs]
+    settings = settings_diff.differences(*manifests)
+    incomparable = settings_diff.incomparable(settings)
+    work = compare_rows.Work(
+        [table.schema for table in tables],
+        class_names=_class_names(manifests[0]),
+        primary_target=_primary_target(manifests),
+        replicates=options.replicates,
+        map_flip_overlap=options.map_flip_overlap,
+        examples=options.examples,
+    )
+    _add_all(work, tables, class_ids(*manifests), options.part_bytes, pairs_path)
+    methods = [_methods(table) for table in tables]
+    rows = [] if incomparable else list(_paired(work.sums()))
+    rows += [] if incomparable else _unpaired({row[:4] for row in rows}, [summary(run) for run in runs])
+    return Comparison(
+        baseline=baseline_path,
+        candidate=candidate_path,
+        settings=tuple(settings),
+        incomparable=tuple(incomparable),
+        counts=dict(work.counts),
+        only_baseline=tuple(work.only_baseline),
+        only_candidate=tuple(work.only_candidate),
+        repeated=tuple(work.repeated),
+        methods_only_baseline=tuple(sorted(methods[0] - methods[1])),
+        methods_only_candidate=tuple(sorted(methods[1] - methods[0])),
+        controls=run_methods.controls(manifests[0]) | run_methods.controls(manifests[1]),
+        differences=tuple(sorted(rows, key=lambda row: row[:4])),
+        agreements=tuple(_agreements(work.sums())),
+        histograms=work.histograms,
+        examples=tuple(work.examples),
+        options=options,
+    )
+
+
+def _add_all(
+    work: compare_rows.Work,
+    tables: Sequence[ds.Dataset],
+    mapping: npt.NDArray[np.int64] | None,
+    part_bytes: int,
+    pairs_path: str | os.PathLike[str] | None,
+) -> None:
+    parts = pairs.join(tables[0], tables[1], work.columns, mapping, part_bytes)
+    if pairs_path is None:
+        for part in parts:
+            work.add(part)
+        return
+    with (
+        remote_files.open_output(pairs_path) as stream,
+        pq.ParquetWriter(stream, map_pairs.PAIRS, compression="zstd") as writer,
+    ):
+        for part in parts:
+            writer.write_table(work.add(part))
+
+
+def class_ids(baseline: Mapping[str, Any], candidate: Mapping[str, Any]) -> npt.NDArray[np.int64] | None:
+    """The baseline's id of each class of the candidate, by name; None if the ids mean the same.
+
+    A class that the baseline does not have gets an id beyond the baseline's.
+
+    Raises:
+        ComparisonError: if the names differ and are not unique in a run.
+    """
+    first, second = (list(manifest.get("model", {}).get("class_names", [])) for manifest in (baseline, candidate))
+    if first == second or not first or not second:
+        return None
+    for side, names in (("baseline", first), ("candidate", second)):
+        twice = [name for name, count in collections.Counter(names).items() if count > 1]
+        if twice:
+            raise ComparisonError(
+                f"the runs have other classes, and the {side} has {len(twice)} names twice ({', '.join(twice[:3])}), so"
+                " that classes cannot be matched by name; give model.class_names with unlike names"
+            )
+    known = {name: i for i, name in enumerate(first)}
+    return np.array([known.get(name, len(first) + i) for i, name in enumerate(second)], np.int64)
+
+
+def _class_names(manifest: Mapping[str, Any]) -> list[str]:
+    """Names of the classes, those that occur twice with their id, as in the summary."""
+    names = list(manifest.get("model", {}).get("class_names", []))
+    count = collections.Counter(names)
+    return [f"{name} ({i})" if count[name] > 1 else name for i, name in enumerate(names)]
+
+
+def _primary_target(manifests: Sequence[Mapping[str, Any]]) -> str:
+    found = [manifest.get("conventions", {}).get("primary_target") for manifest in manifests]
+    return found[0] or found[1] or "label"
+
+
+def _methods(table: ds.Dataset) -> set[str]:
+    return {method for batch in table.to_batches(columns=["method"]) for method in batch["method"].unique().to_pylist()}
+
+
+def summary(run: run_directory.RunDirectory) -> dict[tuple[str, str, str, str], paired.Mean]:
+    """The summary of a run by ``(method, slice_name, slice_value, metric)``; ``all`` has the value ``""``."""
+    if "summary" not in run.read_manifest().get("tables", {}):
+        return {}
+    numbers = {}
+    for row in run.open_table("summary").to_table().to_pylist():
+        value, lower, upper = (math.nan if row[name] is None else row[name] for name in ("value", "lower", "upper"))
+        place = "" if row["slice_name"] == compare_rows.ALL else row["slice_value"]
+        key = (row["method"], row["slice_name"], place, row["metric"])
+        numbers[key] = paired.Mean(value, row["n"], lower, upper, "none" if math.isnan(lower) else "unpaired")
+    return numbers
+
+
+@functools.cache
+def better(metric: str) -> str:
+    """Which direction of a metric is better: ``higher``, ``lower`` or ``none``."""
+    if metric in _LOWER_IS_BETTER or metric in _HIGHER_IS_BETTER:
+        return "lower" if metric in _LOWER_IS_BETTER else "higher"
+    known = {one.name: one.better for one in registry.METRICS}
+    # Numbers per IoU limit or threshold add a suffix to the metric's name.
+    bases = [name for name in known if metric == name or metric.startswith(name + "_")]
+    if metric.endswith("_threshold") or not bases:
+        return "none"
+    return known[max(bases, key=len)]
+
+
+def _paired(sums: Sequence[paired_sums.PairedSums]) -> Iterator[Difference]:
+    for one in sums:
+        for (method, name, value), metric, first, second, mean in one.differences():
+            yield Difference(
+                method, name, value, metric, first, second, mean.value, mean.lower, mean.upper, mean.n, mean.interval,
+                better(metric),
+            )  # fmt: skip
+
+
+def _unpaired(
+    done: Collection[tuple[str, str, str, str]], summaries: Sequence[dict[tuple[str, str, str, str], paired.Mean]]
+) -> Iterator[Difference]:
+    """Metrics of both summaries that no pair tells of."""
+    first, second = summaries
+    for key in first.keys() & second.keys() - set(done):
+        b, c = first[key], second[key]
+        lower, upper = paired.unpaired_difference((b.value, b.lower, b.upper), (c.value, c.lower, c.upper))
+        kind = "none" if math.isnan(lower) else "unpaired"
+        yield Difference(*key, b.value, c.value, c.value - b.value, lower, upper, min(b.n, c.n), kind, better(key[3]))
+
+
+def _agreements(sums: Sequence[paired_sums.PairedSums]) -> Iterator[Agreement]:
+    for one in sums:
+        for key, measure, mean in one.agreements():
+            yield Agreement(*key, measure, mean.value, mean.lower, mean.upper, mean.n)

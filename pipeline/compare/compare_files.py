@@ -1,0 +1,315 @@
+"""A comparison for people and programs: a table in the terminal, JSON, and one HTML file."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import os
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+import jinja2
+
+from heatbeam.compare import compare, compare_rows, gate, map_pairs, verdict_files
+from heatbeam.pages import map_images, report_text
+from heatbeam.runs import remote_files, run_directory, run_methods, settings_diff, source_images
+from heatbeam.transforms.metrics import registry
+
+_TABLE_LIMIT = 40
+_ALWAYS_TOLD = ("images_in_both", "decision_flips", "map_flips")
+_EXAMPLE_PX = 168
+_HEADLINES = {one.name for one in registry.METRICS}
+
+
+def as_dict(comparison: compare.Comparison) -> dict[str, Any]:
+    """Plain values for JSON; a number that does not exist is None. Maps are left out of the examples."""
+    examples = [
+        {
+            "image_id": one.image_id, "class_name": one.class_name, "method": one.method,
+            "decision_flip": one.decision_flip, "baseline_probability": one.probabilities[0],
+            "candidate_probability": one.probabilities[1], **_plain(one.similarity),
+        }
+        for one in comparison.examples
+    ]  # fmt: skip
+    return {
+        "format": "heatbeam-comparison",
+        "format_version": 1,
+        "baseline": comparison.baseline,
+        "candidate": comparison.candidate,
+        "settings": [setting._asdict() for setting in comparison.settings],
+        "incomparable": list(comparison.incomparable),
+        "counts": comparison.counts,
+        "only_baseline": list(comparison.only_baseline),
+        "only_candidate": list(comparison.only_candidate),
+        "repeated": list(comparison.repeated),
+        "methods_only_baseline": list(comparison.methods_only_baseline),
+        "methods_only_candidate": list(comparison.methods_only_candidate),
+        "differences": [_plain(row._asdict()) for row in comparison.differences],
+        "agreements": [_plain(row._asdict()) for row in comparison.agreements],
+        "histograms": comparison.histograms,
+        "examples": examples,
+        "options": {
+            "replicates": comparison.options.replicates,
+            "map_flip_overlap": comparison.options.map_flip_overlap,
+        },
+    }
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
+    }
+
+
+def write_json(comparison: compare.Comparison, path: str | os.PathLike[str]) -> None:
+    """The whole comparison as JSON."""
+    text = json.dumps(as_dict(comparison), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    remote_files.write(path, text.encode("utf-8", errors="replace"))
+
+
+def headlines(comparison: compare.Comparison) -> list[compare.Difference]:
+    """The differences over everything that a reader wants first; the others are in the JSON."""
+    return [row for row in _wanted(comparison) if row.slice_name == compare_rows.ALL]
+
+
+def _wanted(comparison: compare.Comparison) -> list[compare.Difference]:
+    """The rows of no baseline, and of a metric by its plain name that can get better or worse."""
+    return [
+        row
+        for row in comparison.differences
+        if row.metric in _HEADLINES
+        and row.better != "none"
+        and not run_methods.is_baseline(row.method, comparison.controls)
+    ]
+
+
+def changed_images(comparison: compare.Comparison) -> str:
+    """A warning where images of one id are not the same; empty where they are."""
+    changed, both = comparison.counts["images_changed"], comparison.counts["images_in_both"]
+    if not changed:
+        return ""
+    return f"{changed:,} of {both:,} images have other bytes in the candidate: their pairs share an id, not a picture"
+
+
+def repeated_images(comparison: compare.Comparison) -> str:
+    """A warning where an image id stands for several records of a run; empty where none does."""
+    count = comparison.counts["images_repeated"]
+    if not count:
+        return ""
+    return (
+        f"{count:,} image id{'s stand' if count > 1 else ' stands'} for several records of a run"
+        f" ({', '.join(comparison.repeated[:3])}{', ...' if count > 3 else ''}): which of them is meant cannot be told,"
+        " so their rows are left out of every pair; give input.features.image_id a feature that is unique"
+    )
+
+
+def noticed(comparison: compare.Comparison, limit: int = _TABLE_LIMIT) -> tuple[list[compare.Difference], int]:
+    """The differences of single slices whose interval leaves out 0, the surest first; and how many there are."""
+    rows = [row for row in _wanted(comparison) if row.noticed and row.slice_name != compare_rows.ALL]
+    # How far the interval stays from 0, in half widths: what is surest comes first.
+    rows.sort(key=lambda row: (-_sureness(row), row[:4]))
+    return rows[:limit], len(rows)
+
+
+def _sureness(row: compare.Difference) -> float:
+    half = (row.upper - row.lower) / 2
+    return math.inf if half == 0 else abs(row.difference) / half
+
+
+def worse(row: compare.Difference) -> bool:
+    """Whether a difference is for the worse, its interval leaving out 0."""
+    return row.noticed and ((row.better == "higher") == (row.difference < 0)) and row.better != "none"
+
+
+def print_comparison(comparison: compare.Comparison, stream: TextIO) -> None:
+    """What differs in the settings first, then images, flips, and the metrics over everything."""
+    stream.write(f"baseline   {comparison.baseline}\ncandidate  {comparison.candidate}\n\n")
+    stream.write("settings that differ\n" if comparison.settings else "no setting differs\n")
+    for one in comparison.settings[:_TABLE_LIMIT]:
+        values = f"{settings_diff.shown(one.baseline, 30)} -> {settings_diff.shown(one.candidate, 30)}"
+        stream.write(f"  {one.path:<44} {values}   ({one.effect})\n")
+    if len(comparison.settings) > _TABLE_LIMIT:
+        stream.write(f"  and {len(comparison.settings) - _TABLE_LIMIT} more\n")
+    stream.write("\n")
+    for name, text in compare_rows.COUNTS.items():
+        if comparison.counts[name] or name in ("images_in_both", "decision_flips", "map_flips"):
+            stream.write(f"  {comparison.counts[name]:>12,}  {text}\n")
+    if comparison.counts["images_changed"]:
+        stream.write(f"  warning: {changed_images(comparison)}\n")
+    if comparison.counts["images_repeated"]:
+        stream.write(f"  warning: {repeated_images(comparison)}\n")
+    for side, methods in (
+        ("baseline", comparison.methods_only_baseline), ("candidate", comparison.methods_only_candidate)
+    ):  # fmt: skip
+        if methods:
+            stream.write(f"  methods only in the {side}: {', '.join(methods)}\n")
+    _print_agreements(comparison, stream)
+    _print_differences(comparison, stream)
+
+
+def _print_agreements(comparison: compare.Comparison, stream: TextIO) -> None:
+    rows = [row for row in comparison.agreements if row.slice_name == compare_rows.ALL]
+    if rows:
+        stream.write("\nhow alike (95 % interval)\n")
+    for row in rows:
+        stream.write(
+            f"  {row.method:<22} {row.measure:<28} {row.value:>8.4f} {_ends(row.lower, row.upper, sign='')}"
+            f"  n {row.n:,}\n"
+        )
+
+
+def _print_differences(comparison: compare.Comparison, stream: TextIO) -> None:
+    if comparison.incomparable:
+        stream.write("\nthe metrics of these runs must not be compared:\n")
+        stream.writelines(f"  {why}\n" for why in comparison.incomparable)
+        return
+    stream.write("\ncandidate - baseline, over everything (95 % interval; ! worse, + better, beyond noise)\n")
+    for row in headlines(comparison):
+        mark = "!" if worse(row) else "+" if row.noticed and row.better != "none" else " "
+        values = f"{row.baseline:>8.4f} -> {row.candidate:>8.4f} {row.difference:>+8.4f}"
+        ends = f"{_ends(row.lower, row.upper)}  n {row.n:,} {row.interval}"
+        stream.write(f"{mark} {row.method:<22} {row.metric:<28} {values} {ends}\n")
+    rows, count = noticed(comparison, 10)
+    if count:
+        stream.write(f"\n{count:,} differences of single slices are beyond noise; the surest\n")
+        for row in rows:
+            place = f"{row.slice_name}={row.slice_value}"
+            stream.write(
+                f"{'!' if worse(row) else '+'} {row.method:<22} {place:<28} {row.metric:<24} {row.difference:>+8.4f}"
+                f" {_ends(row.lower, row.upper)}  n {row.n:,}\n"
+            )
+
+
+def _ends(lower: float, upper: float, sign: str = "+") -> str:
+    return "(no interval)      " if math.isnan(lower) else f"({lower:{sign}.4f} to {upper:{sign}.4f})"
+
+
+def write_html(
+    comparison: compare.Comparison, path: str | os.PathLike[str], verdict: gate.Verdict | None = None
+) -> None:
+    """One self-contained HTML file; it shows at most some dozens of rows and says how many there are."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("heatbeam.pages"), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"number": _number, "setting": settings_diff.shown, "breakable": report_text.breakable}
+    rows, count = noticed(comparison)
+    page = environment.get_template("compare.html").render(
+        comparison=comparison,
+        counts=[
+            (text, comparison.counts[name])
+            for name, text in compare_rows.COUNTS.items()
+            if comparison.counts[name] or name in _ALWAYS_TOLD
+        ],
+        agreements=_agreements(comparison),
+        short=_in_short(comparison),
+        failures=verdict_files.grouped(verdict) if verdict is not None else [],
+        measures=compare.MEASURES,
+        map_measures=list(map_pairs.MEASURES),
+        headlines=headlines(comparison),
+        slices=rows,
+        slices_count=count,
+        tested=sum(row.slice_name != compare_rows.ALL for row in _wanted(comparison)),
+        warnings=[text for text in (changed_images(comparison), repeated_images(comparison)) if text],
+        worse=worse,
+        histograms=_histograms(comparison),
+        examples=_examples(comparison),
+        listed=compare_rows.LISTED_IMAGES,
+        verdict=verdict,
+    )
+    remote_files.write(path, page.encode("utf-8", errors="replace"))
+
+
+def _agreements(comparison: compare.Comparison) -> dict[str, dict[str, compare.Agreement]]:
+    """Per method the measures of its maps over everything."""
+    found: dict[str, dict[str, compare.Agreement]] = {}
+    for row in comparison.agreements:
+        if row.slice_name == compare_rows.ALL and row.measure in map_pairs.MEASURES:
+            found.setdefault(row.method, {})[row.measure] = row
+    return found
+
+
+def _in_short(comparison: compare.Comparison) -> list[tuple[str, str]]:
+    """What a reader wants to know first, as ``(level, sentence)``: settings, decisions, maps, metrics."""
+    counts = comparison.counts
+    matter = [one.path for one in comparison.settings if one.effect != settings_diff.HARMLESS]
+    listed = f": {', '.join(matter[:4])}{', ...' if len(matter) > 4 else ''}" if matter else ""
+    many = f"{len(matter)} setting{'s differ' if len(matter) != 1 else ' differs'}"
+    said = [("note" if matter else "good", f"{many} that can change a number{listed}.")]
+    flips = f"{counts['decision_flips']:,} of {counts['images_in_both']:,} images have another first choice"
+    if counts["decision_flips"]:
+        flips += f" ({counts['decisions_fixed']:,} now right, {counts['decisions_broken']:,} now wrong)"
+    said.append(("note" if counts["decision_flips"] else "good", f"{flips}."))
+    moved = {
+        method: rows["map_flip"].value
+        for method, rows in _agreements(comparison).items()
+        if "map_flip" in rows and not run_methods.is_baseline(method, comparison.controls)
+    }
+    if moved:
+        shares = ", ".join(f"{value:.1%} of {method}" for method, value in list(moved.items())[:6])
+        text = f"Maps that moved, so that their strongest areas share less than half: {shares}."
+        said.append(("note" if any(moved.values()) else "good", text))
+    if comparison.incomparable:
+        return [*said, ("alert", "The metrics of these runs mean different things and are not subtracted.")]
+    rows = headlines(comparison)
+    for level, text, chosen in (
+        ("alert", "Worse beyond noise", [row for row in rows if worse(row)]),
+        ("good", "Better beyond noise", [row for row in rows if row.noticed and not worse(row)]),
+    ):
+        if chosen:
+            names = [f"{row.metric} of {row.method} ({row.difference:+.3f})" for row in chosen]
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            said.append((level, f"{text}: {', '.join(names[:3])}{more}."))
+    if not any(row.noticed for row in rows):
+        said.append(("good", "No metric over all images changed beyond noise."))
+    return said
+
+
+def _number(value: float, signed: bool = False) -> str:
+    if value is None or math.isnan(value):
+        return "–"
+    return f"{value:+.4f}" if signed else f"{value:.4f}"
+
+
+def _examples(comparison: compare.Comparison) -> list[dict[str, Any]]:
+    """The most changed pairs, each map over the baseline's image where its shard can be reached."""
+    manifest = run_directory.RunDirectory(comparison.baseline).read_manifest()
+    sizes = {one.place: map_images.fitted(one.image_size, _EXAMPLE_PX) for one in comparison.examples}
+    images = {
+        place: map_images.scaled(pixels, sizes[place]) for place, pixels in source_images.source_images(manifest, sizes)
+    }
+    return [
+        {
+            "pair": one,
+            "pictures": [
+                map_images.data_uri(
+                    map_images.overlay(raw, view, one.image_size, sizes[one.place], images.get(one.place))
+                )
+                for raw, view in zip(one.maps, one.views, strict=True)
+            ],
+        }
+        for one in comparison.examples
+    ]
+
+
+def _histograms(comparison: compare.Comparison) -> list[dict[str, Any]]:
+    """Bars as SVG paths, per method and measure."""
+    plots = []
+    for method, measures in sorted(comparison.histograms.items()):
+        for measure, counts in measures.items():
+            low, high = map_pairs.BINS[measure]
+            plots.append({
+                "method": method, "measure": measure, "low": f"{low:g}", "high": f"{high:g}", "total": sum(counts),
+                "svg": _bars(counts, f"{measure} of {method}: {sum(counts)} pairs"),
+            })  # fmt: skip
+    return plots
+
+
+def _bars(counts: Sequence[int], title: str) -> str:
+    top = max(counts, default=0) or 1
+    bars = "".join(
+        f'<rect x="{12 * i}" y="{60 - 60 * count / top:.2f}" width="11" height="{60 * count / top:.2f}"/>'
+        for i, count in enumerate(counts)
+    )
+    return f'<svg viewBox="0 0 {12 * len(counts)} 60" role="img" aria-label="{html.escape(title)}">{bars}</svg>'

@@ -1,0 +1,170 @@
+"""The maps of paired rows: how alike they are, which flipped, and the ones that changed most."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from heatbeam.transforms.metrics import map_similarity
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+MEASURES = {
+    **map_similarity.MEASURES,
+    "map_flip": "share of pairs whose strongest areas share less than half",
+}
+
+BINS = {"map_spearman": (-1.0, 1.0), "map_top20_overlap": (0.0, 1.0), "map_centroid_shift": (0.0, 1.0)}
+"""Range of the histogram of each measure, in `BIN_COUNT` equal bins; values beyond it go to the last."""
+
+BIN_COUNT = 20
+
+COLUMNS = (
+    "image_id", "image_sha256", "shard", "record_index", "image_width", "image_height", "view_x0", "view_y0", "view_x1",
+    "view_y1", "label_ids", "targets", "class_id", "class_name", "predicted_class_id", "method", "probability", "rank",
+    "heatmap",
+    "heatmap_scale", "heatmap_height", "heatmap_width",
+)  # fmt: skip
+"""What is read of both tables of explanations, beside metrics and slices."""
+
+PAIRS = pa.schema([
+    pa.field("image_id", pa.string(), nullable=False),
+    pa.field("class_id", pa.int32(), nullable=False),
+    pa.field("class_name", pa.string(), nullable=False),
+    pa.field("method", pa.string(), nullable=False),
+    *(pa.field(name, pa.float32(), metadata={"description": text}) for name, text in map_similarity.MEASURES.items()),
+    pa.field("map_flip", pa.bool_(), metadata={"description": "the strongest areas share less than half"}),
+    pa.field("decision_flip", pa.bool_(), nullable=False, metadata={"description": "the first choice differs"}),
+    pa.field("baseline_probability", pa.float32(), nullable=False),
+    pa.field("candidate_probability", pa.float32(), nullable=False),
+])  # fmt: skip
+"""One row per pair, class ids being the baseline's."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Example:
+    """A pair whose maps changed much.
+
+    Attributes:
+        image_id, class_name, method: of the pair.
+        place: shard, index and digest of the baseline's image, as of `source_images`.
+        similarity: the measures.
+        decision_flip: whether the first choice differs too.
+        probabilities: of the class, baseline and candidate.
+        maps: raw maps, baseline and candidate.
+        image_size: ``(width, height)`` of the baseline's image.
+        views: of both maps, in pixels.
+    """
+
+    image_id: str
+    place: tuple[str, int, str]
+    class_name: str
+    method: str
+    similarity: dict[str, float]
+    decision_flip: bool
+    probabilities: tuple[float, float]
+    maps: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+    image_size: tuple[int, int]
+    views: tuple[tuple[float, float, float, float], tuple[float, float, float, float]]
+
+
+def similarity(baseline: pa.Table, candidate: pa.Table) -> dict[str, Floats]:
+    """Every measure of `map_similarity` for the rows of two tables, pair by pair."""
+    count = baseline.num_rows
+    found = {name: np.full(count, np.nan) for name in map_similarity.MEASURES}
+    sides = [_Side(baseline), _Side(candidate)]
+    moved = np.abs(sides[0].views - sides[1].views).max(axis=1, initial=0) > 1e-4
+    kinds = np.column_stack([sides[0].sizes, sides[1].sizes, moved])
+    for kind in np.unique(kinds, axis=0):
+        rows = np.flatnonzero((kinds == kind).all(axis=1))
+        first, second = (side.stack(rows) for side in sides)
+        if kind[4] or first.shape != second.shape:
+            kept, first, second = _aligned(first, second, sides[0].views[rows], sides[1].views[rows])
+            rows = rows[kept]
+        if len(rows):
+            for name, values in map_similarity.similarity(first, second).items():
+                found[name][rows] = values
+    return found
+
+
+class _Side:
+    """The maps of one run: sizes ``(R, 2)``, views ``(R, 4)`` in fractions of the image, and the maps by row."""
+
+    def __init__(self, table: pa.Table):
+        sizes = [table[f"heatmap_{side}"].to_numpy() for side in ("height", "width")]
+        self.sizes = np.column_stack(sizes).astype(np.int64)
+        corners = np.column_stack([table[f"view_{edge}"].to_numpy() for edge in ("x0", "y0", "x1", "y1")])
+        image = np.column_stack([table[f"image_{side}"].to_numpy() for side in ("width", "height")]).astype(np.float64)
+        self.views = corners / np.tile(image, 2)
+        self._scales = table["heatmap_scale"].to_numpy()
+        lists = table["heatmap"].combine_chunks()
+        self._lists = lists if isinstance(lists, pa.Array) else pa.concat_arrays(lists.chunks)
+
+    def stack(self, rows: Ints) -> npt.NDArray[np.float32]:
+        """``(N, h, w)`` maps of rows whose maps have one size: heatmap * heatmap_scale."""
+        steps = self._lists.take(pa.array(rows)).flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+        scales = self._scales[rows][:, None, None]
+        scaled: npt.NDArray[np.float32] = steps.reshape(len(rows), *self.sizes[rows[0]]) * scales
+        return scaled
+
+
+def _aligned(
+    first: npt.NDArray[np.float32], second: npt.NDArray[np.float32], first_views: Floats, second_views: Floats
+) -> tuple[Ints, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Positions of the pairs whose views meet, and both maps on a common grid."""
+    kept, placed = [], []
+    for i in range(len(first)):
+        both = map_similarity.on_common_grid(first[i], second[i], tuple(first_views[i]), tuple(second_views[i]))
+        if both is not None:
+            kept.append(i)
+            placed.append(both)
+    stacks = [np.stack([pair[side] for pair in placed]) if placed else first[:0] for side in (0, 1)]
+    return np.array(kept, np.int64), stacks[0], stacks[1]
+
+
+def most_changed(
+    baseline: pa.Table,
+    candidate: pa.Table,
+    measures: dict[str, Floats],
+    decision_flip: npt.NDArray[np.bool_],
+    limit: int,
+) -> list[Example]:
+    """Of each method the `limit` pairs with the smallest overlap, the smallest first."""
+    overlap = measures["map_top20_overlap"]
+    methods, names = (np.array(baseline[name].to_pylist(), object) for name in ("method", "image_id"))
+    rows = [
+        row
+        for method in sorted(set(methods))
+        for row in _smallest(np.where(methods == method, overlap, np.nan), names, limit)
+    ]
+    sides = [_Side(baseline), _Side(candidate)]
+    plain = baseline.select([name for name in COLUMNS if not name.startswith(("heatmap", "targets", "label"))])
+    examples = []
+    for row, of_baseline, of_candidate in (
+        zip(rows, plain.take(rows).to_pylist(), candidate["probability"].take(rows).to_pylist(), strict=True)
+        if rows
+        else ()
+    ):
+        width, height = of_baseline["image_width"], of_baseline["image_height"]
+        views = [tuple((side.views[row] * (width, height, width, height)).tolist()) for side in sides]
+        first, second = (side.stack(np.array([row]))[0] for side in sides)
+        examples.append(Example(
+            image_id=of_baseline["image_id"], class_name=of_baseline["class_name"], method=of_baseline["method"],
+            place=(of_baseline["shard"], of_baseline["record_index"], of_baseline["image_sha256"]),
+            similarity={name: float(values[row]) for name, values in measures.items()},
+            decision_flip=bool(decision_flip[row]), probabilities=(of_baseline["probability"], of_candidate),
+            maps=(first, second), image_size=(width, height), views=(views[0], views[1]),
+        ))  # fmt: skip
+    return examples
+
+
+def _smallest(values: Floats, names: npt.NDArray[np.object_], limit: int) -> list[int]:
+    """Rows of the smallest finite values; equal ones go by name, so that parts of a run do not change the choice."""
+    rows = np.flatnonzero(np.isfinite(values))
+    if len(rows) > limit:
+        rows = rows[values[rows] <= np.partition(values[rows], limit - 1)[limit - 1]]
+    return sorted(rows.tolist(), key=lambda row: (values[row], names[row]))[:limit]

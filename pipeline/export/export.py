@@ -1,0 +1,88 @@
+"""``heatbeam export RUN``: chosen rows as a dataset on disk that other tools open as it is.
+
+``huggingface`` (`export_huggingface`) has a row per explanation, ``fiftyone`` (`export_fiftyone`) a sample per image.
+Neither library is needed to write its format.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+from heatbeam.export import export_fiftyone, export_huggingface, export_samples
+from heatbeam.runs import chosen_rows, remote_files, run_directory
+
+FORMATS = ("fiftyone", "huggingface")
+
+
+class ExportError(ValueError):
+    """The rows cannot be exported there; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        directory: where.
+        rows: explanations that were written.
+        matched: explanations that fulfil the condition; more than `rows` if there was a limit.
+        images: images they belong to.
+        with_image: of these, how many could be read from their shards.
+        problems: why the others could not.
+    """
+
+    directory: str
+    rows: int
+    matched: int
+    images: int
+    with_image: int
+    problems: tuple[str, ...]
+
+
+def export(run_path: str, directory: str, file_format: str, *, where: str, limit: int, longest_px: int) -> Exported:
+    """Write chosen rows of a run as a dataset.
+
+    Args:
+        run_path: a finished run.
+        directory: for the dataset; made if it is not there.
+        file_format: one of `FORMATS`.
+        where: SQL condition over the columns of ``explanations``; empty for every row.
+        limit: at most so many rows, in order of image, method and class.
+        longest_px: longer side of heatmaps and overlays; images keep their size.
+
+    Raises:
+        ExportError: if the format is unknown, a number is below 1, nothing fulfils the condition, or the directory
+            holds something.
+        chosen_rows.ConditionError: if the condition is wrong.
+        run_directory.RunDirectoryError: if the run is not finished.
+        remote_files.PathError: if `directory` is not on this machine.
+    """
+    target = remote_files.local_folder(directory, "--to")
+    _check(target, file_format, {"--limit": limit, "--longest-px": longest_px})
+    run = run_directory.RunDirectory(run_path)
+    manifest = run.read_manifest()
+    table, matched = chosen_rows.choose(run, where, limit, run.open_table("explanations").schema.names)
+    if not table.num_rows:
+        raise ExportError(f"no row of {run_path} fulfils --where {where!r}; there is nothing to export")
+    (target / export_samples.IMAGES).mkdir(parents=True)
+    problems: list[str] = []
+    samples = export_samples.samples(table, manifest, target, problems)
+    if file_format == "huggingface":
+        found = export_huggingface.write(target, table, samples, longest_px)
+    else:
+        names = tuple(manifest.get("model", {}).get("class_names", ()))
+        about = {"run": run_path, "where": where, "heatbeam": manifest.get("heatbeam", "")}
+        found = export_fiftyone.write(target, table, samples, names, about, longest_px)
+    images = len(list((target / export_samples.IMAGES).iterdir()))
+    return Exported(directory, table.num_rows, matched, images, found, tuple(problems))
+
+
+def _check(target: pathlib.Path, file_format: str, sizes: dict[str, int]) -> None:
+    if file_format not in FORMATS:
+        raise ExportError(f"unknown format {file_format!r}; expected one of {', '.join(FORMATS)}")
+    for name, value in sizes.items():
+        if value < 1:
+            raise ExportError(f"{name} is {value}; expected 1 or more")
+    if target.is_file() or (target.is_dir() and any(target.iterdir())):
+        raise ExportError(f"{target} is there and not empty; give a new directory, so that no old file gets in between")

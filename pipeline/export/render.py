@@ -1,0 +1,91 @@
+"""Chosen heatmaps as PNG files, over their images where the source shards can be reached."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+from heatbeam.pages import map_images
+from heatbeam.runs import chosen_rows, remote_files, run_directory, source_images
+
+INDEX = "index.json"
+
+_COLUMNS = (
+    "image_id", "image_sha256", "shard", "record_index", "image_width", "image_height", "view_x0", "view_y0", "view_x1",
+    "view_y1", "class_id", "class_name", "method", "target", "probability", "heatmap", "heatmap_scale",
+    "heatmap_height", "heatmap_width",
+)  # fmt: skip
+_TOLD = ("image_id", "class_id", "class_name", "method", "target", "probability")
+
+
+@dataclasses.dataclass(frozen=True)
+class Rendered:
+    """What was drawn.
+
+    Attributes:
+        directory: where the files are, with `INDEX`, which says what each of them shows.
+        files: names of the pictures.
+        matched: rows that fulfil the condition; more than `files` if there was a limit.
+        with_image: pictures that show the image below the map.
+    """
+
+    directory: str
+    files: tuple[str, ...]
+    matched: int
+    with_image: int
+
+
+def render(run_path: str, where: str, directory: str, *, limit: int, longest_px: int) -> Rendered:
+    """Draw the heatmaps of the rows that fulfil a condition.
+
+    Args:
+        run_path: a finished run.
+        where: SQL condition over the columns of ``explanations``, such as ``method = 'grad_cam' and probability > .9``,
+            as DuckDB reads it; empty for every row.
+        directory: for the pictures; made if it is not there.
+        limit: at most so many, in order of image, method and class.
+        longest_px: longer side of a picture; images are scaled down to it, never up.
+
+    Raises:
+        chosen_rows.ConditionError: if the condition is not one, or names a column that is not there.
+        run_directory.RunDirectoryError: if the run is not finished.
+        remote_files.PathError: if `directory` is not on this machine.
+    """
+    run = run_directory.RunDirectory(run_path)
+    manifest = run.read_manifest()
+    table, matched = chosen_rows.choose(run, where, limit, _COLUMNS)
+    rows = chosen_rows.without_maps(table)
+    target = remote_files.local_folder(directory, "--to")
+    target.mkdir(parents=True, exist_ok=True)
+    of_place: dict[source_images.Place, list[int]] = {}
+    for number, row in enumerate(rows):
+        of_place.setdefault((row["shard"], row["record_index"], row["image_sha256"]), []).append(number)
+    shown = [False] * len(rows)
+    for place, pixels in source_images.source_images(manifest, of_place):
+        for number in of_place[place]:
+            row = chosen_rows.with_map(table, number, rows[number])
+            _draw(row, pixels, target / _name(number, row), longest_px)
+            shown[number] = True
+    for number, row in enumerate(rows):
+        if not shown[number]:
+            _draw(chosen_rows.with_map(table, number, row), None, target / _name(number, row), longest_px)
+    files = tuple(_name(number, row) for number, row in enumerate(rows))
+    index = [
+        {"file": file, **{name: row[name] for name in _TOLD}, "with_image": with_image}
+        for file, row, with_image in zip(files, rows, shown, strict=True)
+    ]
+    text = json.dumps({"run": run_path, "where": where, "matched": matched, "pictures": index}, indent=1) + "\n"
+    (target / INDEX).write_text(text, encoding="utf-8")
+    return Rendered(directory, files, matched, sum(shown))
+
+
+def _draw(row: dict[str, Any], pixels: source_images.Pixels | None, path: pathlib.Path, longest_px: int) -> None:
+    size = map_images.fitted((row["image_width"], row["image_height"]), longest_px)
+    picture = None if pixels is None else map_images.scaled(pixels, size)
+    path.write_bytes(map_images.png(map_images.coloured(map_images.row_heat(row, size), picture)))
+
+
+def _name(number: int, row: dict[str, Any]) -> str:
+    return chosen_rows.file_name(number, row, ("image_id", "class_name", "method"), ".png")

@@ -1,0 +1,287 @@
+"""A dry run: resolve everything, explain a few records, and say what looks wrong before a full run finds out."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import time
+from collections.abc import Collection, Iterator, Sequence
+from typing import TextIO
+
+import numpy as np
+
+from heatbeam import config
+from heatbeam.audit import map_health
+from heatbeam.job import graph, plan, run
+from heatbeam.runners import runner_options
+from heatbeam.runs import run_directory, run_methods
+from heatbeam.transforms import decode, explain, read, records
+from heatbeam.transforms.engine import engine as engines
+from heatbeam.transforms.engine import explained
+from heatbeam.transforms.methods import registry
+from heatbeam.transforms.metrics import map_statistics
+from heatbeam.transforms.models import exposure
+from heatbeam.transforms.sources import features
+
+
+@dataclasses.dataclass
+class _Findings:
+    """What is wrong, and what merely looks wrong."""
+
+    problems: list[str] = dataclasses.field(default_factory=list)
+    warnings: list[str] = dataclasses.field(default_factory=list)
+
+
+def check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
+    """Write what a run would do to `stream`.
+
+    Args:
+        settings: the configuration.
+        count: how many records to explain.
+        stream: where to write.
+
+    Returns:
+        Whether a run can be expected to work: something was explained, and no method gave only useless maps.
+
+    Raises:
+        config.ConfigError: a problem of the configuration.
+        loading.ModelError: the model or a layer is not what the configuration says.
+    """
+    with runner_options.connected(runner_options.beam_arguments(settings.runner, ())):
+        return _check(settings, count, stream)
+
+
+def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
+    findings = _Findings()
+    planned = plan.make(settings)
+    try:
+        run.directory_of(settings.output).check_free(overwrite=settings.output.overwrite, resume=settings.output.resume)
+    except run_directory.RunDirectoryError as error:
+        findings.problems.append(str(error))
+    shards = planned.shards
+    stream.write(f"input    {_input_in_words(planned, shards)}\n")
+    spec = _with_rivals(planned.engine_spec)
+    engine, _ = explain.acquire_engine(spec)
+    names = plan.class_names(planned, engine.description)
+    _write_model(engine.description, stream)
+    if engine.trials:
+        tried = ", ".join(f"{size} ({speed:,.3g} images/s)" for size, speed in engine.trials)
+        stream.write(f"batch    {engine.batch_size} images at once on this machine; tried {tried}\n")
+    examples, letters = _read(planned, engine.description, shards, count)
+    for letter in letters:
+        findings.warnings.append(
+            f"record {letter.image_id} is lost in {letter.stage}: {letter.error_type}: {letter.message}"
+        )
+    good = [e for e in examples if _labels_fit(e, engine.description.classes, findings)]
+    if not good:
+        findings.problems.append(f"none of the first {len(examples) + len(letters)} records can be explained")
+    else:
+        seconds, results = _explain(engine, good)
+        _write_methods(spec, engine, stream)
+        _write_records(good, results, names, stream)
+        _judge_maps(spec, {str(target) for target in planned.engine_spec.targets}, results, findings, stream)
+        _write_estimate(planned, engine, shards, good, seconds / len(good), stream)
+    for warning in findings.warnings:
+        stream.write(f"warning  {warning}\n")
+    for problem in findings.problems:
+        stream.write(f"PROBLEM  {problem}\n")
+    stream.write("the run would work as far as these records can tell\n" if not findings.problems else "")
+    return not findings.problems
+
+
+def _with_rivals(spec: engines.EngineSpec) -> engines.EngineSpec:
+    """The specification with a second class to compare maps with."""
+    extra = tuple(t for t in ("predicted", "runner_up") if t not in spec.targets)
+    return dataclasses.replace(spec, targets=spec.targets + extra)
+
+
+def _input_in_words(planned: plan.Plan, shards: Sequence[read.Shard]) -> str:
+    source = planned.settings.input
+    kind = "TFDS" if source.tfds is not None else "TFRecord"
+    files = len({s.path for s in shards})
+    return f"{kind}, {files} shards; images {source.resize} to the model's input, {source.interpolation}"
+
+
+def _write_model(about: exposure.ModelDescription, stream: TextIO) -> None:
+    layer = about.layer
+    height, width, channels = about.input_size
+    stream.write(
+        f"model    input {height}x{width}x{channels}, output {about.output_shape}, {about.classes} classes, "
+        f"digest {about.digest[:12]}\n"
+        f"scores   {about.scores}; probabilities by {about.probability}\n"
+        f"layer    {layer.name} ({layer.kind}, {about.layer_choice}): {layer.height}x{layer.width} cells, "
+        f"{layer.shape[-1]} channels"
+        + (f", {layer.prefix_tokens} tokens before the grid left out" if layer.prefix_tokens else "")
+        + "\n"
+    )
+    others = [f"{o.name} ({o.height}x{o.width})" for o in about.layers[-6:] if o.name != layer.name]
+    stream.write(f"         others: {', '.join(others) or 'none'}\n")
+
+
+def _read(
+    planned: plan.Plan, about: exposure.ModelDescription, shards: Sequence[read.Shard], count: int
+) -> tuple[list[records.Example], list[records.DeadLetter]]:
+    """The first `count` records, decoded, and those that are lost."""
+    image, masks = graph.image_options(planned, about), graph.mask_options(planned)
+    examples: list[records.Example] = []
+    letters: list[records.DeadLetter] = []
+
+    def lose(stage: str, image_id: str, shard: str, index: int, error: records.DataError) -> None:
+        letters.append(records.DeadLetter.from_error(image_id, shard, index, stage, error))
+
+    for shard, index, record in itertools.islice(_serialized(planned, shards), count):
+        image_id = features.default_image_id(shard.name, index)
+        if isinstance(record, records.DataError):
+            lose(read.STAGE, image_id, shard.name, index, record)
+            continue
+        stage = read.STAGE
+        try:
+            encoded = features.parse_example(record, planned.feature_map, shard.name, index)
+            stage = decode.STAGE
+            examples.append(decode.decode_example(encoded, image, masks))
+        except records.DataError as error:
+            lose(stage, image_id, shard.name, index, error)
+    return examples, letters
+
+
+def _serialized(
+    planned: plan.Plan, shards: Sequence[read.Shard]
+) -> Iterator[tuple[read.Shard, int, bytes | records.DataError]]:
+    """Records of every shard in turn, so that a few of them are a mixture."""
+    compression = plan.compression(planned.settings.input)
+    streams = [((shard, i, r) for i, r in read.read_shard(shard, compression)) for shard in shards[:64]]
+    while streams:
+        for stream in list(streams):
+            element = next(stream, None)
+            if element is None:
+                streams.remove(stream)
+            else:
+                yield element
+
+
+def _labels_fit(example: records.Example, classes: int, findings: _Findings) -> bool:
+    wrong = [i for i in example.source.label_ids if not 0 <= i < classes]
+    if wrong:
+        findings.warnings.append(
+            f"record {example.source.image_id} has label {wrong[0]}, the model has classes 0 to {classes - 1}; "
+            "see input.label_offset"
+        )
+    return not wrong
+
+
+def _explain(
+    engine: engines.Engine, examples: Sequence[records.Example]
+) -> tuple[float, list[explained.ImageExplanation]]:
+    size = engine.batch_size
+    started = time.monotonic()
+    results: list[explained.ImageExplanation] = []
+    for i in range(0, len(examples), size):
+        batch = examples[i : i + size]
+        results += engine.explain(np.stack([e.image for e in batch]), [e.source.label_ids for e in batch], {})
+    return time.monotonic() - started, results
+
+
+def _write_methods(spec: engines.EngineSpec, engine: engines.Engine, stream: TextIO) -> None:
+    for method in spec.methods:
+        cost = _cost(method, engine)
+        options = ", ".join(f"{k}={v}" for k, v in method.options)
+        stream.write(
+            f"method   {method.label}: {cost.forward:g} forward passes and {cost.head:g} passes of the head beyond the "
+            f"shared one{f' ({options})' if options else ''}\n"
+        )
+
+
+def _cost(method: engines.MethodSpec, engine: engines.Engine) -> registry.Cost:
+    known = registry.get(method.method)
+    channels, classes = engine.description.layer.shape[-1] or 0, engine.description.classes
+    own = known.cost(channels, classes, dict(method.options))
+    if engine.model.head_is_affine and known.affine_cost is not None:
+        own = known.affine_cost
+    if method.wrapper is None:
+        return own
+    times = registry.get_wrapper(method.wrapper).cost(channels, classes, dict(method.wrapper_options)).forward
+    return registry.Cost(times * (own.forward + 1), times * own.head)
+
+
+def _write_records(
+    examples: Sequence[records.Example],
+    results: Sequence[explained.ImageExplanation],
+    names: Sequence[str],
+    stream: TextIO,
+) -> None:
+    for example, one in zip(examples, results, strict=True):
+        labels = ", ".join(names[i] for i in example.source.label_ids) or "none"
+        place = int(np.flatnonzero(one.ranks == 1)[0])
+        truth = example.ground_truth
+        boxes = "no boxes" if truth.boxes is None else f"{len(truth.boxes)} boxes"
+        masks = "no masks" if truth.masks is None else f"{len(truth.masks)} masks"
+        stream.write(
+            f"record   {example.source.image_id}: {example.source.width}x{example.source.height}, label {labels}, "
+            f"predicted {names[one.predicted_class_id]} ({one.probabilities[place]:.1%}), {boxes}, {masks}\n"
+        )
+
+
+def _judge_maps(
+    spec: engines.EngineSpec,
+    targets: Collection[str],
+    results: Sequence[explained.ImageExplanation],
+    findings: _Findings,
+    stream: TextIO,
+) -> None:
+    """Count and judge the maps as the report of the run would: those of `targets`, and pairs of any two classes."""
+    for method in spec.methods:
+        health = map_health.MethodHealth(method.label, class_free=method.method in run_methods.CLASS_FREE)
+        for one in results:
+            maps = next((m for label, _, m in one.maps if label == method.label), None)
+            if maps is None:
+                continue
+            wanted = [any(reason in targets for reason in reasons) for reasons in one.targets]
+            health.add(map_statistics.health(maps[np.array(wanted)]))
+            if len(maps) > 1 and np.isfinite(maps[:2]).all():
+                health.add_pairs(maps[:1], maps[1:2])
+        said = ", ".join(f"{n} {flag}" for flag, n in sorted(health.flags.items())) or "all healthy"
+        compared = f"the same for two classes in {health.same} of {health.pairs} images" if health.pairs else ""
+        by_design = ", by design" if health.class_free and health.same else ""
+        stream.write(
+            f"maps     {method.label}: {health.maps} maps, {said}{'; ' if compared else ''}{compared}{by_design}\n"
+        )
+        if health.maps and health.useless == health.maps:
+            kinds = " or ".join(flag for flag in map_health.USELESS if health.flags[flag])
+            findings.problems.append(
+                f"every map of {method.label} is {kinds}: wrong target layer, scores or preprocessing"
+            )
+        findings.warnings += [f"{text}: {map_health.CAUSES[flag]}" for flag, text in health.alerts(min_pairs=2)]
+
+
+def _write_estimate(
+    planned: plan.Plan,
+    engine: engines.Engine,
+    shards: Sequence[read.Shard],
+    examples: Sequence[records.Example],
+    seconds_per_image: float,
+    stream: TextIO,
+) -> None:
+    """Passes, time and bytes of the full run, as far as a few records can tell."""
+    records_total = _record_count(planned, shards)
+    layer = engine.description.layer
+    spec = planned.engine_spec
+    cost = [_cost(m, engine) for m in spec.methods]
+    passes = 1 + sum(c.forward * m.sample for c, m in zip(cost, spec.methods, strict=True))
+    targets = len(spec.targets)
+    cell_bytes = 2 if planned.settings.output.heatmap_dtype == "int16" else 4
+    minutes = records_total * seconds_per_image / planned.settings.runner.worker_count / 60
+    row_bytes = layer.height * layer.width * cell_bytes + 120
+    stream.write(
+        f"estimate about {records_total:,} records, {records_total * passes:,.0f} forward passes, "
+        f"{minutes:,.1f} minutes at the speed of these records, "
+        f"at most {records_total * targets * len(spec.methods) * row_bytes / 1e6:,.0f} MB of heatmaps and metrics\n"
+    )
+
+
+def _record_count(planned: plan.Plan, shards: Sequence[read.Shard]) -> int:
+    """Records in all: exact for TFDS, for TFRecord from the bytes of the shards and of the first records."""
+    if planned.settings.input.tfds is not None:
+        return sum((s.stop or 0) - s.start for s in shards)
+    total = read.total_bytes([s.path for s in shards])
+    sizes = [len(r) + 16 for _, _, r in itertools.islice(_serialized(planned, shards), 256) if isinstance(r, bytes)]
+    return round(total / (sum(sizes) / len(sizes))) if sizes else 0

@@ -1,0 +1,380 @@
+"""What a run takes over from earlier ones: when a map is the same, where the rows lie, and what to say about it.
+
+A method's rows are the same where everything that can change its map, its scores or its numbers is the same: the model,
+the reading of pixels, targets, precision, options, and the versions of the libraries that compute. These facts have a
+digest, the method's key, which stands in the metadata of every file of ``explanations``. Ground truth, protocol,
+slices, names, shards, batches and workers are not part of it: what follows from them is computed anew from the stored
+map. Metrics that ask the model (faithfulness, stability) have a key of their own; where it differs, maps and scores are
+both made anew.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+import socket
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from heatbeam import config
+from heatbeam.job import graph, plan
+from heatbeam.runs import history, run_directory, settings_diff
+from heatbeam.transforms import reuse
+from heatbeam.transforms.engine import assess
+from heatbeam.transforms.engine import engine as engines
+from heatbeam.transforms.sources import images
+from heatbeam.transforms.tables import earlier, schemas
+
+METADATA = "heatbeam_keys"
+
+NUMBERS_VERSION = 1
+"""To be raised by a change of the code that changes a map or a score; rows of before are then not taken over."""
+
+_COMPUTING = ("tensorflow", "keras", "numpy", "pillow", "opencv-python-headless")
+
+
+@dataclasses.dataclass(frozen=True)
+class Incremental:
+    """What a run takes over.
+
+    Attributes:
+        facts: what the keys are digests of, for the manifest.
+        keys: the keys, as the files' metadata.
+        lookup: the step that finds earlier rows, or None for a run that takes over nothing.
+        taken: what was found where, for the manifest; empty without `lookup`.
+        lines: the same in words.
+    """
+
+    facts: dict[str, Any]
+    keys: str
+    lookup: reuse.Reuse | None
+    taken: dict[str, Any]
+    lines: tuple[str, ...]
+
+
+def prepare(planned: plan.Plan, engine: engines.Engine, directory: run_directory.RunDirectory) -> Incremental:
+    """Find out what can be taken over, and write the index of it to `directory`.
+
+    Args:
+        planned: the run.
+        engine: its model.
+        directory: of the run, created.
+
+    Raises:
+        run_directory.RunDirectoryError: the run to reuse is none, or its rows are of another kind.
+    """
+    facts = content_facts(planned, engine)
+    own = _keys(facts)
+    sources = _sources(planned.settings.output, directory)
+    if not sources:
+        return Incremental(facts, json.dumps(own), None, {}, ())
+    choose = _Choice(own)
+    paths = {path: source.path for source in sources for path in source.files}
+    index, damaged = earlier.build_index(list(paths), choose)
+    path = directory.path_of(f"{run_directory.UNFINISHED}/index-{uuid.uuid4().hex}.npz")
+    index.save(path)
+    wanted = _wanted(planned)
+    found = [label for label, _ in wanted.methods if any(label in file.methods.values() for file in index.files)]
+    taken = {
+        "runs": [source.path for source in sources],
+        "files": len(index.files),
+        "damaged_files": [message[:300] for message in damaged[:100]],
+        "images_indexed": len(index.entries),
+        "index_bytes": int(index.entries.nbytes),
+        "methods": found,
+    }
+    anew = [label for label, _ in wanted.methods if label not in found]
+    lines = list(_lines(sources, taken, anew, facts))
+    return Incremental(facts, json.dumps(own), reuse.Reuse(path, wanted), taken, tuple(lines))
+
+
+def check_sources(output: config.OutputConfig, directory: run_directory.RunDirectory) -> dict[str, Any]:
+    """Check that the run to reuse is one, before anything starts.
+
+    Returns:
+        For the first manifest of the run: which process it is, and of the unfinished run that it goes on with, when
+        that started and what its keys were made of.
+
+    Raises:
+        run_directory.RunDirectoryError: it is not, or is the directory of this run; or the run to resume still goes on.
+    """
+    facts: dict[str, Any] = {"process": {"host": socket.gethostname(), "pid": os.getpid()}}
+    sources = _sources(output, directory)
+    if not output.resume or not directory.has_manifest():
+        return facts
+    stopped = directory.read_manifest(finished=False)
+    _refuse_live(stopped, directory.path)
+    if any(source.path == directory.path for source in sources):
+        facts["resumed"] = {"started": stopped.get("started"), "keyed_by": stopped.get("keyed_by", {})}
+    return facts
+
+
+def _refuse_live(manifest: Mapping[str, Any], path: str) -> None:
+    """Two runs in one directory would remove one another's files; seen only where both are on this machine."""
+    process = manifest.get("process", {})
+    pid = process.get("pid")
+    if manifest["status"] != "running" or process.get("host") != socket.gethostname() or pid == os.getpid():
+        return
+    try:
+        os.kill(pid, 0)  # sends nothing: asks whether there is such a process
+    except ProcessLookupError:
+        return
+    except PermissionError:
+        pass  # there is, of another user
+    raise run_directory.RunDirectoryError(
+        f"{path} is still being written by process {pid}; wait for it or end it. If that is another program by now,"
+        " reuse the run from another directory (--reuse)"
+    )
+
+
+# What the keys are made of.
+
+
+def content_facts(planned: plan.Plan, engine: engines.Engine) -> dict[str, Any]:
+    """Everything that can change a map, a score of the model or a number of it; JSON types only.
+
+    Returns:
+        ``all``: what holds for every method; ``scores``: how the metrics are measured that ask the model, or None;
+        ``methods``: by name, what holds for one.
+    """
+    settings, spec, description = planned.settings, planned.engine_spec, engine.description
+    image = images.recipe(graph.image_options(planned, description))
+    # zlib unpacks every PNG to the same pixels, and which zlib a process has depends on what it imported first.
+    del image["png_library"]
+    shared = {
+        "heatbeam": importlib.metadata.version("heatbeam"),
+        "numbers_version": NUMBERS_VERSION,
+        "versions": {package: importlib.metadata.version(package) for package in _COMPUTING},
+        "model": {
+            "digest": description.digest,
+            "architecture": architecture_digest(engine.model.keras_model),
+            "scores": description.scores,
+            "probability": description.probability,
+            "output": spec.output,
+            "preprocessing": dataclasses.asdict(spec.preprocessing),
+            "application": spec.model.application,
+        },
+        "image": image,
+        "targets": list(spec.targets),
+        "precision": spec.precision,
+        "xla": spec.xla,
+        "heatmap_dtype": settings.output.heatmap_dtype,
+    }
+    methods = {
+        one.label: {
+            "method": one.method,
+            "options": dict(one.options),
+            "layers": list(one.layers) or [description.layer.name],
+            "target": one.target,
+            "wrapper": one.wrapper,
+            "wrapper_options": dict(one.wrapper_options),
+        }
+        for one in spec.methods
+    }
+    facts = {"all": shared, "scores": _score_facts(graph.assessment(settings)), "methods": methods}
+    plain: dict[str, Any] = json.loads(json.dumps(facts))
+    return plain
+
+
+def _score_facts(assessment: assess.Assessment | None) -> dict[str, Any] | None:
+    if assessment is None:
+        return None
+    measured = dataclasses.asdict(assessment.settings)
+    del measured["batch_size"]  # changes no number
+    return {
+        "metrics": sorted(assessment.metrics),
+        "sample": assessment.sample,
+        "randomized_share": assessment.randomized_share,
+        "protocol": assessment.protocol.as_dict(),
+        "settings": measured,
+    }
+
+
+def architecture_digest(model: Any) -> str:
+    """Digest of a Keras model's configuration, in which layers are numbered and not named.
+
+    Keras names the layers that a function makes by how many it made before, so names may differ for equal models.
+    """
+    try:
+        described = json.loads(model.to_json())
+    except NotImplementedError:  # a subclass that cannot be saved as JSON: its weights' digest has to do
+        return f"{type(model).__module__}.{type(model).__qualname__}"
+    described.pop("compile_config", None)
+    names: dict[str, str] = {}
+    for name in _values_of(described, "name"):
+        names.setdefault(name, f"#{len(names)}")
+    return _digest(_renamed(described, names))
+
+
+def _values_of(tree: Any, key: str) -> Iterator[str]:
+    """Every string under `key`, at any depth, in order."""
+    if isinstance(tree, dict):
+        for name, value in tree.items():
+            if name == key and isinstance(value, str):
+                yield value
+            yield from _values_of(value, key)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _values_of(value, key)
+
+
+def _renamed(tree: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(tree, dict):
+        return {key: _renamed(value, names) for key, value in tree.items() if key != "shared_object_id"}
+    if isinstance(tree, list):
+        return [_renamed(value, names) for value in tree]
+    return names.get(tree, tree) if isinstance(tree, str) else tree
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _keys(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """``methods``: name to key; ``scores``: the key of what is measured with the model, or None."""
+    return {
+        "methods": {label: _digest([facts["all"], one]) for label, one in facts["methods"].items()},
+        "scores": _digest(facts["scores"]) if facts["scores"] is not None else None,
+    }
+
+
+def _wanted(planned: plan.Plan) -> earlier.Wanted:
+    measured = planned.settings.evaluate.faithfulness.metrics
+    return earlier.Wanted(
+        methods=tuple((one.label, one.sample) for one in planned.engine_spec.methods),
+        sample_seed=planned.settings.explain.seed,
+        scores=assess.columns(measured),
+        curves=assess.curves(measured),
+        same_id=bool(measured),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Choice:
+    """Which methods of a file are the same as methods of this run.
+
+    Attributes:
+        own: keys of this run.
+    """
+
+    own: Mapping[str, Any]
+
+    def __call__(self, path: str, schema: pa.Schema) -> dict[str, str]:
+        metadata = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
+        version = metadata.get("heatbeam_schema_version")
+        if version != schemas.SCHEMA_VERSION:
+            raise run_directory.RunDirectoryError(
+                f"{path} has schema version {version}; this heatbeam reuses version {schemas.SCHEMA_VERSION}, so that "
+                "run cannot be reused; leave out --reuse"
+            )
+        if METADATA not in metadata:
+            raise run_directory.RunDirectoryError(
+                f"{path} does not say how its maps were made: an older heatbeam wrote it; leave out --reuse"
+            )
+        keys = json.loads(metadata[METADATA])
+        if self.own["scores"] not in (None, keys["scores"]):
+            return {}
+        labels = {key: label for label, key in self.own["methods"].items()}
+        return {stored: labels[key] for stored, key in keys["methods"].items() if key in labels}
+
+
+# Where the rows lie.
+
+
+@dataclasses.dataclass(frozen=True)
+class _Source:
+    """A run whose rows may be taken over.
+
+    Attributes:
+        path: its directory.
+        files: of its rows.
+        facts: what its keys are digests of; empty if its manifest does not say.
+    """
+
+    path: str
+    files: tuple[str, ...]
+    facts: Mapping[str, Any]
+
+
+def _sources(output: config.OutputConfig, directory: run_directory.RunDirectory) -> list[_Source]:
+    """The runs to take from: the unfinished one in the same directory first, then the one that was named."""
+    sources = []
+    if output.resume:
+        files = directory.unfinished_files()
+        if files:
+            before = directory.read_manifest(finished=False).get("resumed", {})
+            sources.append(_Source(directory.path, tuple(files), before.get("keyed_by", {})))
+    if output.reuse is None:
+        return sources
+    paths = [output.reuse] if output.reuse != config.NEWEST else _newest(output.root or "", directory.path)
+    for path in paths:
+        other = run_directory.RunDirectory(path)
+        if other.path == directory.path:
+            raise run_directory.RunDirectoryError(
+                f"{path} is the directory of this run; a run reuses another one, or is resumed (--resume)"
+            )
+        sources.append(_source(other))
+    return sources
+
+
+def _source(other: run_directory.RunDirectory) -> _Source:
+    manifest = other.read_manifest(finished=False)
+    facts = manifest.get("keyed_by", {})
+    if manifest["status"] != "succeeded":
+        return _Source(other.path, tuple(other.unfinished_files()), facts)
+    files = tuple(other.path_of(file["path"]) for file in manifest["tables"]["explanations"]["files"])
+    return _Source(other.path, files, facts)
+
+
+def _newest(root: str, own: str) -> list[str]:
+    """The newest finished run below `root` and the unfinished ones after it; none in the first run of a schedule."""
+    found = history.history(root, ())
+    finished = found.runs[-1] if found.runs else None
+    later = [
+        name for name, status in found.unfinished
+        if status in run_directory.STATUSES and (finished is None or name > finished.name)
+    ]  # fmt: skip
+    paths = [run_directory.RunDirectory(root).path_of(name) for name in sorted(later)]
+    return [*([finished.path] if finished else []), *(path for path in paths if path != own)]
+
+
+# What to say.
+
+
+def _lines(
+    sources: Sequence[_Source], taken: Mapping[str, Any], anew: Sequence[str], facts: Mapping[str, Any]
+) -> Iterator[str]:
+    names = ", ".join(source.path for source in sources)
+    if taken["methods"]:
+        yield f"reuse: {taken['images_indexed']:,} images of {names}: {', '.join(taken['methods'])}"
+    else:
+        yield f"reuse: nothing of {names} is as this run would make it"
+    if taken["damaged_files"]:
+        yield f"reuse: {len(taken['damaged_files'])} incomplete files were left out; their images are explained anew"
+    differing = list(_differences(sources[-1].facts, facts, anew)) if anew else []
+    if anew:
+        yield f"reuse: anew: {', '.join(anew)}{' because of ' if differing else ''}{'; '.join(differing[:5])}"
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], anew: Sequence[str]) -> Iterator[str]:
+    """What differs in the facts behind the keys of the methods that are made anew."""
+    if not before:
+        return
+    sections = [("", before["all"], now["all"])]
+    if now["scores"] is not None:
+        sections.append(("evaluate.faithfulness.", before["scores"] or {}, now["scores"]))
+    for label in anew:
+        if label in before["methods"]:
+            sections.append((f"{label}.", before["methods"][label], now["methods"][label]))
+    for prefix, one, other in sections:
+        first, second = dict(settings_diff.leaves("", one)), dict(settings_diff.leaves("", other))
+        for path in dict.fromkeys([*first, *second]):
+            if first.get(path) != second.get(path):
+                was, now_is = settings_diff.shown(first.get(path)), settings_diff.shown(second.get(path))
+                yield f"{prefix}{path.lstrip('.')} ({was} before, now {now_is})"

@@ -1,0 +1,228 @@
+"""From settings to the fields of the steps: what a run will do, resolved and checked, before anything starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from apache_beam.io import filesystems
+
+from heatbeam import config
+from heatbeam.runs import remote_files
+from heatbeam.transforms import read
+from heatbeam.transforms.engine import batch_tuning, engine
+from heatbeam.transforms.methods import registry
+from heatbeam.transforms.models import exposure, loading
+from heatbeam.transforms.sources import features, tfds_source
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A run, resolved.
+
+    Attributes:
+        settings: the configuration it came from.
+        engine_spec: model, methods and targets.
+        feature_map: which feature of a record holds what.
+        shards: the files and ranges to read, matched once.
+        class_names: one name per class, or None until the model says how many there are.
+    """
+
+    settings: config.RunConfig
+    engine_spec: engine.EngineSpec
+    feature_map: features.FeatureMap
+    shards: tuple[read.Shard, ...]
+    class_names: tuple[str, ...] | None
+
+
+def make(settings: config.RunConfig) -> Plan:
+    """Resolve and check a configuration.
+
+    Raises:
+        config.ConfigError: every problem that can be seen without loading the model.
+    """
+    problems = [*_method_problems(settings.explain.methods)]
+    info, names = None, None
+    shards: tuple[read.Shard, ...] = ()
+    try:
+        names = _configured_names(settings.model.class_names)
+        if settings.input.tfds is not None:
+            info = tfds_source.dataset_info(_tfds_spec(settings.input.tfds))
+            shards = tfds_source.split_shards(info, settings.input.tfds.split)
+        else:
+            shards = read.match_shards(settings.input.tfrecord or ())
+    except (ValueError, OSError) as error:
+        problems.append(f"input: {error}")
+    feature_map = None
+    try:
+        feature_map = _feature_map(settings, names)
+        if info is not None:
+            feature_map = tfds_source.resolve_features(info, feature_map)
+            names = names or tfds_source.class_names(info, feature_map)
+    except ValueError as error:
+        problems.append(f"input.features: {error}")
+    if problems or feature_map is None:
+        raise config.ConfigError(problems)
+    return Plan(settings, engine_spec(settings), feature_map, shards, names)
+
+
+def read_transform(plan: Plan) -> read.ReadTFRecords | tfds_source.ReadTFDS:
+    """The step that reads the plan's records."""
+    source = plan.settings.input
+    if source.tfds is not None:
+        return tfds_source.ReadTFDS(_tfds_spec(source.tfds), plan.feature_map, source.reshuffle_records)
+    assert source.tfrecord is not None
+    return read.ReadTFRecords(source.tfrecord, source.compression, plan.feature_map, source.reshuffle_records)
+
+
+def compression(source: config.InputConfig) -> str:
+    """Of the shards; TFDS does not compress its own."""
+    return source.compression if source.tfrecord is not None else "none"
+
+
+def class_names(plan: Plan, description: exposure.ModelDescription) -> tuple[str, ...]:
+    """One name per class of the model.
+
+    Raises:
+        config.ConfigError: another number of names than the model has classes.
+    """
+    if plan.class_names is None:
+        return tuple(f"class_{i}" for i in range(description.classes))
+    if len(plan.class_names) != description.classes:
+        raise config.ConfigError(
+            [f"model.class_names: {len(plan.class_names)} names, the model has {description.classes} classes"]
+        )
+    return plan.class_names
+
+
+def engine_spec(settings: config.RunConfig) -> engine.EngineSpec:
+    """Model, methods and targets of a configuration."""
+    model, explain, runner = settings.model, settings.explain, settings.runner
+    threads = runner.intra_op_threads
+    if threads is None and runner.name == "direct" and runner.worker_count > 1:
+        # One batch per worker thread and core wastes less than threads inside each operation.
+        threads = 1
+    preprocessing = model.preprocessing
+    return engine.EngineSpec(
+        model=loading.ModelSource(
+            path=_absolute(model.path),
+            application=model.application,
+            factory=model.factory,
+            weights=_absolute(model.weights),
+            arguments=_pairs(model.arguments),
+            safe_mode=model.safe_mode,
+        ),
+        preprocessing=loading.Preprocessing(preprocessing.mode, preprocessing.scale, preprocessing.offset),
+        target_layer=model.target_layer,
+        scores=model.scores,
+        output=model.output,
+        input_size=model.input_size,
+        methods=tuple(_method_spec(m, explain.seed) for m in explain.methods),
+        targets=explain.targets,
+        batch_size=batch_tuning.LARGEST if explain.batch_size == "auto" else explain.batch_size,
+        pass_batch_size=explain.largest_pass,
+        precision=explain.precision,
+        xla=explain.xla,
+        seed=explain.seed,
+        intra_op_threads=threads,
+        constant_weights=None if explain.constant_weights == "auto" else explain.constant_weights,
+        tune_batch=explain.batch_size == "auto",
+    )
+
+
+def _absolute(path: str | None) -> str | None:
+    """A local path from the root: workers have current folders of their own."""
+    return path if path is None or remote_files.is_remote(path) else os.path.abspath(path)
+
+
+def _method_spec(method: config.MethodConfig, seed: int) -> engine.MethodSpec:
+    layers = method.layers or ((method.layer,) if method.layer is not None else ())
+
+    def complete(name: str, options: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+        resolved = registry.resolve_options(name, options)
+        if "seed" in resolved and "seed" not in options:
+            resolved["seed"] = seed
+        return _pairs(resolved)
+
+    return engine.MethodSpec(
+        label=method.label,
+        method=method.method,
+        options=complete(method.method, method.options),
+        layers=layers,
+        target=method.target,
+        wrapper=method.wrapper,
+        wrapper_options=complete(method.wrapper, method.wrapper_options) if method.wrapper is not None else (),
+        sample=method.sample,
+    )
+
+
+def _pairs(values: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Sorted pairs, lists frozen, so that a specification can be a key."""
+    return tuple((name, _frozen(value)) for name, value in sorted(values.items()))
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
+
+
+def _method_problems(methods: Sequence[config.MethodConfig]) -> list[str]:
+    problems = []
+    for i, method in enumerate(methods):
+        place = f"explain.methods.{i}"
+        try:
+            registry.get(method.method)
+            problems += [f"{place}.options.{p}" for p in registry.validate_options(method.method, method.options)]
+            if method.wrapper is not None:
+                registry.get_wrapper(method.wrapper)
+                wrong = registry.validate_options(method.wrapper, method.wrapper_options)
+                problems += [f"{place}.wrapper_options.{p}" for p in wrong]
+        except ValueError as error:
+            problems.append(f"{place}: {error}")
+    return problems
+
+
+def _configured_names(names: tuple[str, ...] | str | None) -> tuple[str, ...] | None:
+    if not isinstance(names, str):
+        return names
+    with filesystems.FileSystems.open(names) as file:
+        lines = file.read().decode("utf-8").splitlines()
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+def _tfds_spec(source: config.TfdsConfig) -> tfds_source.TFDSSpec:
+    return tfds_source.TFDSSpec(source.name, source.data_dir, source.directory, source.split)
+
+
+def _feature_map(settings: config.RunConfig, vocabulary: tuple[str, ...] | None) -> features.FeatureMap:
+    source = settings.input
+    names = source.features
+    if names.image is None:
+        raise ValueError("image is null; every record needs an image")
+    return features.FeatureMap(
+        image=names.image,
+        image_id=names.image_id,
+        label=names.label,
+        labels=names.labels,
+        box_ymin=names.box_ymin,
+        box_xmin=names.box_xmin,
+        box_ymax=names.box_ymax,
+        box_xmax=names.box_xmax,
+        bbox=names.boxes,
+        box_class=names.box_class,
+        box_difficult=names.box_difficult,
+        instance_masks=names.instance_masks,
+        mask_class=names.mask_class,
+        semantic_mask=names.semantic_mask,
+        ignore_mask=names.ignore_mask,
+        image_format=names.format,
+        height=names.height,
+        width=names.width,
+        channels=names.channels,
+        raw_shape=source.raw_shape,
+        slices=settings.evaluate.slices,
+        label_offset=source.label_offset,
+        label_vocabulary=vocabulary,
+        required=source.required,
+    )

@@ -1,0 +1,91 @@
+"""Show how a run is doing: one line that rewrites itself in a terminal, plain log lines elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import threading
+import time
+from collections.abc import Iterator
+from typing import TextIO
+
+from heatbeam.transforms import tally
+
+_TERMINAL_INTERVAL_S = 0.5
+_LOG_INTERVAL_S = 30.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """Where a run is.
+
+    Attributes:
+        explained, skipped, dead_letters: records so far.
+        read_bytes, total_bytes: of the shards; `total_bytes` is 0 if unknown.
+        elapsed_s: seconds since the first look.
+    """
+
+    explained: int
+    skipped: int
+    dead_letters: int
+    read_bytes: int
+    total_bytes: int
+    elapsed_s: float
+
+    def line(self) -> str:
+        """One line: images done, rate, dead letters, time left."""
+        rate = self.explained / self.elapsed_s if self.elapsed_s > 0 else 0.0
+        parts = [f"{self.explained:,} images explained", f"{rate:.1f} images/s"]
+        if self.dead_letters:
+            parts.append(f"{self.dead_letters:,} dead letters")
+        share = min(1.0, self.read_bytes / self.total_bytes) if self.total_bytes else 0.0
+        if 0 < share < 1 and self.explained:
+            parts.append(f"{share:.0%}, about {_duration(self.elapsed_s * (1 - share) / share)} left")
+        return ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+@contextlib.contextmanager
+def shown(stream: TextIO, total_bytes: int) -> Iterator[None]:
+    """Report `heatbeam.transforms.tally.TALLY` to `stream` while the context is open."""
+    terminal = stream.isatty()
+    done = threading.Event()
+    started = time.monotonic()
+
+    def look() -> Snapshot:
+        counts = tally.TALLY.snapshot()
+        return Snapshot(
+            counts.get("images_explained", 0),
+            counts.get("images_skipped", 0),
+            counts.get("dead_letters", 0),
+            counts.get("read_bytes", 0),
+            total_bytes,
+            time.monotonic() - started,
+        )
+
+    def report() -> None:
+        while not done.wait(_TERMINAL_INTERVAL_S if terminal else _LOG_INTERVAL_S):
+            if look().explained or terminal:
+                _write(stream, look().line(), terminal)
+
+    reporter = threading.Thread(target=report, name="heatbeam-progress", daemon=True)
+    reporter.start()
+    try:
+        yield
+    finally:
+        done.set()
+        reporter.join()
+        if terminal:
+            stream.write("\r\x1b[K")
+            stream.flush()
+
+
+def _write(stream: TextIO, line: str, terminal: bool) -> None:
+    # A terminal's line is taken back to its start and cleared; a log gets whole lines.
+    stream.write(f"\r\x1b[K{line}" if terminal else f"{line}\n")
+    stream.flush()

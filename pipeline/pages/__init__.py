@@ -1,0 +1,1 @@
+"""What HTML pages share: templates, plots, pictures of maps, words."""

@@ -1,0 +1,112 @@
+"""A stored map as a picture: over its image where there is one, alone otherwise.
+
+Every picture of heatbeam is coloured here: the report's and the comparison's, those of ``render`` and of ``export``. A
+map is brightest where its evidence is strongest, and the image shows through where there is little.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from heatbeam.transforms import heatmaps
+
+Pixels = npt.NDArray[np.uint8]
+
+COLOURS = "inferno"
+"""matplotlib colour map: dark to light in print too, and readable for the colour-blind."""
+
+_SLOPE, _MOST = 1.25, 0.82
+
+ALONE_PX = 512
+"""Longer side of a map that stands for its image."""
+
+
+def opacity(heat: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """How much a heatmap in [0, 1] hides of the image below: min(1.25 heat, 0.82)."""
+    hidden: npt.NDArray[np.float64] = np.clip(_SLOPE * np.asarray(heat, np.float64), 0, _MOST)
+    return hidden
+
+
+@functools.cache
+def colours(count: int) -> Pixels:
+    """The colours of `count` even steps of heat from 0 to 1: uint8 ``(count, 3)``."""
+    table: Pixels = np.rint(matplotlib.colormaps[COLOURS](np.linspace(0, 1, count))[:, :3] * 255).astype(np.uint8)
+    table.flags.writeable = False
+    return table
+
+
+def raw_map(row: Mapping[str, Any]) -> npt.NDArray[np.float32]:
+    """The raw map of a row: heatmap * heatmap_scale, ``(heatmap_height, heatmap_width)``."""
+    steps = np.array(row["heatmap"], np.float32).reshape(row["heatmap_height"], row["heatmap_width"])
+    scaled_map: npt.NDArray[np.float32] = steps * np.float32(row["heatmap_scale"])
+    return scaled_map
+
+
+def row_heat(row: Mapping[str, Any], size: tuple[int, int]) -> npt.NDArray[np.floating]:
+    """The heatmap of a row over its whole image, in [0, 1], ``(height, width)`` = `size`, by `heatmaps.heatmap`."""
+    view = (row["view_x0"], row["view_y0"], row["view_x1"], row["view_y1"])
+    image_size = (row["image_width"], row["image_height"])
+    return heatmaps.heatmap(raw_map(row), size, view=view, image_size=image_size)
+
+
+def overlay(
+    raw: npt.NDArray[np.floating],
+    view: heatmaps.View,
+    image_size: tuple[int, int],
+    size: tuple[int, int],
+    picture: Pixels | None = None,
+) -> Pixels:
+    """The positive evidence of a map in colour; where there is none the picture shows through.
+
+    Args:
+        raw: ``(h, w)``, signed.
+        view, image_size: as of `heatmaps.place`.
+        size: ``(height, width)`` of the result.
+        picture: uint8 ``(height, width, 3)`` of `size`, the whole original image; None for the map alone.
+    """
+    return coloured(heatmaps.heatmap(raw, size, view=view, image_size=image_size), picture)
+
+
+def coloured(heat: npt.NDArray[np.floating], picture: Pixels | None = None) -> Pixels:
+    """A heatmap in [0, 1], ``(height, width)``, in colour: over `picture`, uint8 of the same size, or alone."""
+    found: Pixels = colours(256)[np.rint(heat * 255).astype(np.uint8)]
+    if picture is None:
+        return found
+    if picture.shape != (*heat.shape, 3):
+        raise ValueError(f"picture has shape {picture.shape}; expected {(*heat.shape, 3)}")
+    share = opacity(heat)[..., None]
+    mixed: Pixels = np.rint(picture * (1 - share) + found * share).astype(np.uint8)
+    return mixed
+
+
+def fitted(image_size: tuple[int, int], longest: int) -> tuple[int, int]:
+    """``(height, width)`` of an image of ``(width, height)`` whose longer side is at most `longest` pixels."""
+    width, height = image_size
+    scale = min(1.0, longest / max(width, height))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def scaled(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """A picture at another ``(height, width)``, every pixel the mean of those it covers."""
+    return np.asarray(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BOX))
+
+
+def png(pixels: Pixels) -> bytes:
+    """`pixels` as a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def data_uri(pixels: Pixels) -> str:
+    """`pixels` as a PNG inside HTML."""
+    return "data:image/png;base64," + base64.b64encode(png(pixels)).decode()

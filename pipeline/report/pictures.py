@@ -1,0 +1,130 @@
+"""Images, heatmaps and boxes as parts of an HTML page: small data URIs that lie on top of each other.
+
+The original image is a JPEG; the heatmap is a PNG of a few colours whose transparency follows the evidence, so that a
+reader may fade it; boxes are numbers that the page draws. Without the image the heatmap stands alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import functools
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from heatbeam.audit import map_scan
+from heatbeam.pages import map_images
+from heatbeam.runs import source_images, source_truth
+
+IMAGE_PX = 240
+HEAT_PX = 120
+JPEG_QUALITY = 80
+LEVELS = 48
+
+Box = source_truth.Box
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """One explained image, ready for the page.
+
+    Attributes:
+        width, height: of the original image, in pixels.
+        image: data URI of the image; empty if it cannot be reached.
+        heat: data URI of the heatmap, transparent where there is no evidence.
+        true_boxes: in pixels of the original image.
+        box: the estimated box, or None.
+        row: the row of ``explanations``, without its map.
+    """
+
+    width: int
+    height: int
+    image: str
+    heat: str
+    true_boxes: tuple[Box, ...]
+    box: Box | None
+    row: Mapping[str, Any]
+
+
+class Album:
+    """Pictures of rows, each source image read once; `problems` says why images are missing.
+
+    Args:
+        manifest: of the run.
+        rows: of ``explanations``; those that `picture` will be asked for.
+    """
+
+    def __init__(self, manifest: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]):
+        self._names = tuple(manifest.get("model", {}).get("class_names", ()))
+        self._sources: dict[source_images.Place, source_images.SourceRecord] = {}
+        self._images: dict[source_images.Place, str] = {}
+        places = {_place(row) for row in rows}
+        self.problems: list[str] = []
+        for source in source_images.source_records(manifest, places, self.problems):
+            pixels = source.pixels()
+            if pixels is not None:
+                self._sources[source.place] = source
+                self._images[source.place] = jpeg_uri(pixels)
+        self.wanted, self.found = len(places), len(self._images)
+
+    def picture(self, row: Mapping[str, Any]) -> Picture:
+        """The picture of a row."""
+        place, image_size = _place(row), (row["image_width"], row["image_height"])
+        source = self._sources.get(place)
+        truth: list[Box] = []
+        if source is not None:
+            truth = source_truth.true_boxes(source, image_size, row["class_id"], row["label_ids"], self._names)
+        corners = [map_scan.value(row, f"box_{edge}") for edge in ("x0", "y0", "x1", "y1")]
+        return Picture(
+            width=image_size[0],
+            height=image_size[1],
+            image=self._images.get(place, ""),
+            heat=heat_uri(row),
+            true_boxes=tuple(truth),
+            box=None if np.isnan(corners).any() else (corners[0], corners[1], corners[2], corners[3]),
+            row={name: value for name, value in row.items() if name != "heatmap"},
+        )
+
+
+def _place(row: Mapping[str, Any]) -> source_images.Place:
+    return row["shard"], row["record_index"], row["image_sha256"]
+
+
+def jpeg_uri(pixels: source_images.Pixels) -> str:
+    """An image as a JPEG data URI, its longer side at most `IMAGE_PX`."""
+    size = map_images.fitted((pixels.shape[1], pixels.shape[0]), IMAGE_PX)
+    small = Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, format="JPEG", quality=JPEG_QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def heat_uri(row: Mapping[str, Any]) -> str:
+    """The heatmap of a row over its whole image, by `heatmaps.heatmap`."""
+    size = map_images.fitted((row["image_width"], row["image_height"]), HEAT_PX)
+    return _palette_uri(map_images.row_heat(row, size), transparent=True)
+
+
+def mean_uri(energy: npt.NDArray[np.float64], top: float) -> str:
+    """A mean map in its own cells, black at 0 and brightest at `top`; the page enlarges it smoothly."""
+    return _palette_uri(np.clip(energy / top if top > 0 else energy, 0, 1), transparent=False)
+
+
+def _palette_uri(heat: npt.NDArray[np.floating], transparent: bool) -> str:
+    levels = np.rint(heat * (LEVELS - 1)).astype(np.uint8)
+    image = Image.fromarray(levels, mode="P")
+    image.putpalette(map_images.colours(LEVELS).tobytes())
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True, **({"transparency": _alpha()} if transparent else {}))
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+@functools.cache
+def _alpha() -> bytes:
+    """The opacity of `LEVELS` steps of evidence."""
+    return np.rint(map_images.opacity(np.linspace(0, 1, LEVELS)) * 255).astype(np.uint8).tobytes()

@@ -1,0 +1,233 @@
+"""``heatbeam report RUN``: one HTML file about a run, with pictures, and the queue of doubtful labels.
+
+The file needs nothing else: images, styles and scripts are inside, and it may not load anything. Tables are streamed,
+so memory and size of the file follow the number of classes and methods, not of images; what is only sampled says so.
+Images are shown where the source shards of the run can still be read; the report stands without them.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import jinja2
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from heatbeam.audit import label_suspects, map_clusters, map_health, map_scan, shortcuts
+from heatbeam.pages import map_images, report_text
+from heatbeam.report import galleries, pictures, report_curves, report_findings, report_sections, report_tables
+from heatbeam.runs import run_directory, run_methods
+from heatbeam.transforms.metrics import baselines, map_statistics
+
+REPORT = "report.html"
+
+GALLERY_SIZE = 8
+SPREAD_STEPS = 4
+MAX_SHOWN_SUSPECTS = 4
+SUSPECT_IMAGES = 6
+MAX_LABEL_SUSPECTS = 12
+
+SECTIONS = (
+    ("findings", "Findings"), ("methods", "Methods"), ("audit", "Shortcut audit"), ("classes", "Classes"),
+    ("slices", "Slices"), ("curves", "Curves"), ("distributions", "Distributions"), ("galleries", "Images"),
+    ("labels", "Label suspects"), ("health", "Map health"), ("dead", "Dead letters"), ("provenance", "Provenance"),
+)  # fmt: skip
+
+_STYLES = 8
+
+
+def write_report(run_path: str, *, reference: str | None = None, clusters: Sequence[str] = ()) -> str:
+    """Write ``report.html`` and ``label_suspects.parquet`` into a run; the path of the report.
+
+    Args:
+        run_path: a finished run.
+        reference: method whose images, slices and labels are looked at; by default the first of the configuration.
+        clusters: names of classes whose maps are to be clustered; suspects of the shortcut audit always are.
+
+    Raises:
+        run_directory.RunDirectoryError: if the run is not finished or damaged.
+        ValueError: if it has no method called `reference`, or no class of a name in `clusters`.
+    """
+    run = run_directory.RunDirectory(run_path)
+    context = _context(run, reference, clusters)
+    run.write_file(label_suspects.FILE, label_suspects.parquet(context["queue"]))
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("heatbeam.pages"),
+        autoescape=jinja2.select_autoescape(["html"]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {name: getattr(report_text, name) for name in ("number", "share", "count", "breakable")}
+    environment.filters |= {"nice": report_text.nice, "zip": zip}
+    page = environment.get_template("report.html").render(context)
+    return run.write_file(REPORT, page.encode("utf-8", "replace"))
+
+
+def _context(run: run_directory.RunDirectory, reference: str | None, clusters: Sequence[str]) -> dict[str, Any]:
+    """Everything the page shows."""
+    manifest = run.read_manifest()
+    table = run.open_table("explanations")
+    summary = report_tables.Summary(run.open_table("summary"))
+    methods, controls = _methods(manifest, summary)
+    reference = _reference(methods, controls, reference)
+    target = manifest.get("conventions", {}).get("primary_target", "label")
+    scan, collectors = _scan(table, target, reference, methods)
+    queues = {method: collector.result() for method, collector in collectors.items()}
+    queue = queues[reference]
+    names = _class_names(manifest, table)
+    findings = shortcuts.audit([g for g in scan.groups() if g.method in methods and g.method not in controls])
+    # An id of several records does not say which image is meant.
+    one_record = pc.invert(pc.is_in(scan.scores["image_id"], value_set=pa.array(scan.ambiguous, pa.string())))
+    chosen = galleries.choose(scan.scores.filter(one_record), GALLERY_SIZE, SPREAD_STEPS)
+    groups = report_findings.clusters(table, findings, names, clusters, reference, target)
+    shown = _pictures(manifest, table, chosen, findings, queue, groups, reference, target, scan.ambiguous)
+    styles = {name: f"s{i % _STYLES}" for i, name in enumerate(methods)}
+    context = {
+        "run": run.path,
+        "title": run.path.rstrip("/").rsplit("/", 1)[-1] or run.path,
+        "source": _source(manifest),
+        "manifest": manifest,
+        "reference": reference,
+        "target": target,
+        "methods": methods,
+        "styles": styles,
+        "names": names,
+        "cards": report_sections.cards(manifest, summary, reference, chosen),
+        "method_table": report_tables.method_table(summary, methods, controls),
+        "class_table": report_sections.class_table(summary, methods, reference, names, scan, findings),
+        "slice_table": report_sections.slices(summary, methods, reference),
+        "curves": report_curves.figures(run, methods, summary, styles),
+        "distributions": report_sections.distributions(scan, methods, styles),
+        "mean_maps": report_sections.mean_maps(scan, reference, names),
+        "audit": report_findings.audit(findings, reference, names, scan),
+        "clusters": groups,
+        "cluster_maps": {
+            i: [pictures.mean_uri(one.mean_map, float(one.mean_map.max())) for one in found]
+            for i, found in groups.items()
+        },
+        "health": report_findings.health(scan, collectors, run_methods.by_label(manifest)),
+        "flags": map_statistics.HEALTH_FLAGS,
+        "class_independent": map_health.FLAGS[map_health.CLASS_INDEPENDENT],
+        "ambiguous": scan.ambiguous,
+        "collector": collectors[reference],
+        "queue": queue,
+        "queue_limits": (label_suspects.MIN_PROBABILITY, label_suspects.MAX_OVERLAP),
+        "galleries": chosen,
+        "measure": galleries.MEASURES.get(chosen.measure, ""),
+        "pictures": shown,
+        "dead": report_sections.dead_letters(run),
+        "provenance": report_sections.provenance(manifest),
+        "gallery_size": GALLERY_SIZE,
+        "scale": ["#" + bytes(colour).hex() for colour in map_images.colours(9)],
+        "limit_text": f"{shortcuts.Z_LIMIT:g}",
+    }
+    empty = {"slices": not context["slice_table"][0][1], "curves": not context["curves"]}
+    empty["distributions"] = not context["distributions"]
+    context["section_titles"] = dict(SECTIONS)
+    context["sections"] = [(key, title) for key, title in SECTIONS if not empty.get(key)]
+    context["notes"] = report_findings.notes(context)
+    return context
+
+
+def _methods(manifest: Mapping[str, Any], summary: report_tables.Summary) -> tuple[list[str], frozenset[str]]:
+    """The methods of the run in the order of the configuration, and which of them are `run_methods.CONTROLS`."""
+    configured = list(run_methods.by_label(manifest))
+    known = [m for m in summary.methods if m != report_tables.MODEL and m not in baselines.BASELINES]
+    ordered = [m for m in configured if m in known] + sorted(set(known) - set(configured))
+    return ordered, run_methods.controls(manifest)
+
+
+def _reference(methods: Sequence[str], controls: Collection[str], wanted: str | None) -> str:
+    if wanted is not None and wanted not in methods:
+        raise ValueError(f"the run has no method {wanted!r}; it has {', '.join(methods) or 'none'}")
+    usual = [*(m for m in methods if m not in controls), *methods]
+    return wanted if wanted is not None else (usual[0] if usual else "")
+
+
+def _source(manifest: Mapping[str, Any]) -> str:
+    """What was explained, in a few words."""
+    given = manifest.get("config", {}).get("input", {})
+    tfds = given.get("tfds") or {}
+    return ", ".join(given.get("tfrecord") or ()) or str(tfds.get("name") or tfds.get("directory") or "unknown input")
+
+
+def _scan(
+    table: ds.Dataset, target: str, reference: str, methods: Sequence[str]
+) -> tuple[map_scan.Scan, dict[str, label_suspects.Collector]]:
+    """One pass over the explanations; a collector per method."""
+    scanner = map_scan.Scanner(
+        table.schema, target, reference, galleries.SCORE_COLUMNS, list(report_sections.DISTRIBUTIONS)
+    )
+    collectors = {method: label_suspects.Collector(method) for method in methods or [reference]}
+    columns = list(dict.fromkeys([*scanner.columns, *label_suspects.Collector.columns]))
+    for batch in map_scan.batches(table, columns):
+        scanner.add(batch)
+        for collector in collectors.values():
+            collector.add(batch)
+    return scanner.result(), collectors
+
+
+def _class_names(manifest: Mapping[str, Any], table: ds.Dataset) -> list[str]:
+    """Names as the summary has them, by class id."""
+    names = list(manifest.get("model", {}).get("class_names", ()))
+    if not names:
+        rows = table.to_table(columns=["class_id", "class_name"]).group_by(["class_id", "class_name"]).aggregate([])
+        found = dict(zip(rows["class_id"].to_pylist(), rows["class_name"].to_pylist(), strict=True))
+        names = [found.get(i, f"class_{i}") for i in range(max(found, default=-1) + 1)]
+    return report_tables.distinct_names(names)
+
+
+def _pictures(
+    manifest: Mapping[str, Any],
+    table: ds.Dataset,
+    chosen: galleries.Galleries,
+    findings: Sequence[shortcuts.Finding],
+    queue: Any,
+    groups: Mapping[int, Sequence[map_clusters.Cluster]],
+    reference: str,
+    target: str,
+    ambiguous: Collection[str],
+) -> dict[str, Any]:
+    """The images of every section, each shard read once; those of `ambiguous` ids are left out."""
+    suspects = [f for f in findings if f.suspect and f.method == reference and f.scope == map_scan.EVERYTHING]
+    places = {f.class_id: f.excess for f in suspects[:MAX_SHOWN_SUSPECTS]}
+    of_suspects = galleries.strongest_at(table, reference, target, places, SUSPECT_IMAGES)
+    doubtful = queue.slice(0, MAX_LABEL_SUSPECTS).to_pylist()
+    lists = [chosen.best, chosen.median, chosen.worst, chosen.wrong_place]
+    single = {name for one in lists for name, _ in one} | {name for ids in of_suspects.values() for name in ids}
+    single |= {row["image_id"] for row in doubtful}
+    single |= {name for found in groups.values() for one in found for name in one.image_ids}
+    single -= set(ambiguous)
+    rows = {(r["image_id"], r["method"], r["class_id"]): r for r in galleries.fetch(table, single, reference)}
+    compared = {name for step in chosen.spread for name, _ in step}
+    every = {(r["image_id"], r["method"], r["class_id"]): r for r in galleries.fetch(table, compared)}
+    spread = [_most_methods(step, every) for step in chosen.spread]
+    grid = [[every[key] for key in every if key[0] == name and key[2] == class_id] for name, class_id in spread]
+    album = pictures.Album(manifest, [*rows.values(), *(row for line in grid for row in line)])
+
+    def shown(keys: Sequence[tuple[str, int]]) -> list[pictures.Picture]:
+        return [album.picture(rows[name, reference, i]) for name, i in keys if (name, reference, i) in rows]
+
+    return {
+        "galleries": dict(zip(("best", "median", "worst", "wrong_place"), map(shown, lists), strict=True)),
+        "suspects": {i: shown([(name, i) for name in ids]) for i, ids in of_suspects.items()},
+        "clusters": {i: [shown([(n, i) for n in one.image_ids]) for one in found] for i, found in groups.items()},
+        "labels": [
+            {"row": row, "pair": shown([(row["image_id"], row["label_id"]), (row["image_id"], row["predicted_id"])])}
+            for row in doubtful
+        ],
+        "grid": [{row["method"]: album.picture(row) for row in line} for line in grid if line],
+        "problems": album.problems,
+        "wanted": album.wanted,
+        "found": album.found,
+    }
+
+
+def _most_methods(step: galleries.Chosen, rows: Mapping[tuple[str, str, int], Any]) -> tuple[str, int]:
+    """Of a few images the one that most methods explained."""
+    explained = collections.Counter((name, class_id) for name, _, class_id in rows)
+    return max(step, key=lambda key: (explained[key], -step.index(key)))

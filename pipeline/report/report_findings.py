@@ -1,0 +1,149 @@
+"""What the report finds wrong with a run: suspects of a shortcut, sick maps, and the list of what stands out."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow.dataset as ds
+
+from heatbeam.audit import label_suspects, map_clusters, map_health, map_scan, shortcuts
+from heatbeam.pages import report_text
+from heatbeam.report import pictures
+from heatbeam.runs import run_methods
+
+MAX_RANKED = 12
+MAX_CLUSTERED = 4
+CLUSTER_IMAGES = 3
+_HEADLINES = ("energy_pointing_game", "max_box_acc_v2", "pxap")
+
+
+def audit(
+    findings: Sequence[shortcuts.Finding], reference: str, names: Sequence[str], scan: map_scan.Scan
+) -> dict[str, Any]:
+    """The ranked classes of the reference method, and slices in which a class is suspected though not overall."""
+    mine = [f for f in findings if f.method == reference]
+    overall = [f for f in mine if f.scope == map_scan.EVERYTHING]
+    suspects = {f.class_id for f in overall if f.suspect}
+    flagged = collections.Counter(
+        f.class_id for f in findings if f.suspect and f.scope == map_scan.EVERYTHING and f.method != reference
+    )
+    in_slices = collections.defaultdict(list)
+    for f in mine:
+        if f.suspect and f.scope != map_scan.EVERYTHING:
+            in_slices[f.class_id].append(f)
+    others = len({f.method for f in findings}) - 1
+    ranked = [
+        {
+            "finding": f,
+            "name": names[f.class_id],
+            "agree": flagged[f.class_id],
+            "others": max(others, 0),
+            "slices": sorted(" = ".join(s.scope) for s in in_slices.get(f.class_id, ())),
+            "maps": _finding_maps(f) if f.suspect else [],
+        }
+        for f in overall[:MAX_RANKED]
+    ]
+    only_slices = [
+        {"finding": f, "name": names[class_id]}
+        for class_id, fs in in_slices.items()
+        if class_id not in suspects
+        for f in fs
+    ]
+    return {
+        "ranked": ranked, "suspects": len(suspects), "judged": len(overall), "only_slices": only_slices,
+        "too_small": sum(1 for g in scan.groups(reference, "all") if g.n < shortcuts.MIN_IMAGES),
+        "indicators": shortcuts.INDICATORS, "min_images": shortcuts.MIN_IMAGES, "limit": shortcuts.Z_LIMIT,
+        "z_fixed": shortcuts.Z_FIXED, "z_other": shortcuts.Z_OTHER,
+    }  # fmt: skip
+
+
+def _finding_maps(finding: shortcuts.Finding) -> list[str]:
+    """Mean map, the others' mean map and the energy of its own, on one scale."""
+    top = max(float(finding.mean_map.max()), 1e-12)
+    return [pictures.mean_uri(one, top) for one in (finding.mean_map, finding.others_map, finding.excess)]
+
+
+def clusters(
+    table: ds.Dataset,
+    findings: Sequence[shortcuts.Finding],
+    names: Sequence[str],
+    wanted: Sequence[str],
+    reference: str,
+    target: str,
+) -> dict[int, list[map_clusters.Cluster]]:
+    """Clusters of the maps of suspects and of the classes named in `wanted`, per class id.
+
+    Raises:
+        ValueError: if a class is not there.
+    """
+    unknown = sorted(set(wanted) - set(names))
+    if unknown:
+        raise ValueError(f"the run has no class {', '.join(map(repr, unknown))}")
+    suspects = [f.class_id for f in findings if f.suspect and f.method == reference and f.scope == map_scan.EVERYTHING]
+    chosen = dict.fromkeys([*suspects[:MAX_CLUSTERED], *(names.index(name) for name in wanted)])
+    found = {i: map_clusters.cluster_class(table, reference, target, i, CLUSTER_IMAGES) for i in chosen}
+    return {i: groups for i, groups in found.items() if groups}
+
+
+def health(
+    scan: map_scan.Scan, collectors: Mapping[str, label_suspects.Collector], by_label: Mapping[str, str]
+) -> list[map_health.MethodHealth]:
+    """What is wrong with the maps of each method; images of two classes are those with a wrong first choice.
+
+    Args:
+        scan: of the run.
+        collectors: per method.
+        by_label: the method behind each label.
+    """
+    rows = []
+    for label, found in sorted(scan.health.items()):
+        collector = collectors.get(label)
+        pairs, same = (collector.mistaken, collector.same_maps) if collector else (0, 0)
+        free = by_label.get(label) in run_methods.CLASS_FREE
+        rows.append(dataclasses.replace(found, pairs=pairs, same=same, class_free=free))
+    return rows
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def notes(context: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """What stands out, as ``(level, sentence, section)``; levels are ``alert``, ``note`` and ``good``."""
+    notes = []
+    audit = context["audit"]
+    suspects = [one for one in audit["ranked"] if one["finding"].suspect]
+    for one in suspects:
+        notes.append(("alert", f"Class {one['name']} looks like a shortcut: {one['finding'].reasons()[0]}.", "audit"))
+    if audit["judged"] and not suspects:
+        notes.append(("good", f"None of {report_text.count(audit['judged'])} classes looks like a shortcut.", "audit"))
+    columns, rows = context["method_table"]
+    for i, one in enumerate(columns):
+        below = [row.name for row in rows if row.cells[i].below_baseline]
+        if below and one.name in _HEADLINES:
+            notes.append(("alert", f"{one.title}: {', '.join(below)} not better than the best baseline.", "methods"))
+    own = {row.method for row in rows if not row.baseline}
+    for one in context["health"]:
+        notes += [("alert", f"{_capital(text)}.", "health") for _, text in one.alerts() if one.method in own]
+    if context["health"] and not any(one.sick for one in context["health"]):
+        notes.append(("good", "No map is blank, constant, saturated or otherwise sick.", "health"))
+    chosen = context["galleries"]
+    if chosen.wrong_place_n:
+        of = f"{report_text.count(chosen.wrong_place_n)} of {report_text.count(chosen.right_n)}"
+        text = f"{of} images with the right first choice have their strongest evidence off the object."
+        notes.append(("note", text, "galleries"))
+    if context["queue"].num_rows:
+        doubtful = context["queue"].num_rows
+        notes.append(("note", f"{report_text.count(doubtful)} label{'s' * (doubtful > 1)} may be wrong.", "labels"))
+    ambiguous = context["ambiguous"]
+    if ambiguous:
+        count = report_text.count(len(ambiguous))
+        text = f"{count} image id{'s stand' if len(ambiguous) > 1 else ' stands'} for several records (such as "
+        text += f"{ambiguous[0]}). The numbers count every record; pictures and comparisons leave these images out."
+        notes.append(("alert", text, "galleries"))
+    if context["dead"]["total"]:
+        notes.append(("alert", f"Dead letters: {report_text.count(context['dead']['total'])}.", "dead"))
+    return notes

@@ -1,0 +1,179 @@
+"""The sections of the report that show the numbers of a run: headlines, classes, slices, curves, distributions."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from heatbeam.audit import map_scan, shortcuts
+from heatbeam.pages import plots, report_text
+from heatbeam.report import galleries, pictures, report_tables
+from heatbeam.runs import run_directory, run_methods
+from heatbeam.transforms.metrics import registry
+
+MAX_CLASSES = 2000
+MAX_CLASS_ROWS = 1500
+"""With more classes times methods than this only the reference method is listed."""
+MAX_MEAN_MAPS = 60
+MAX_DEAD_LETTERS = 20
+DISTRIBUTIONS = {
+    "energy_share": "Energy on object", "box_iou": "Box IoU", "mask_iou": "Mask IoU", "insertion_auc": "Insertion",
+    "deletion_auc": "Deletion", "border_share": "Border energy", "area": "Area of the map",
+}  # fmt: skip
+"""Columns whose distribution over images is shown, and what it is called."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+    """A headline number."""
+
+    title: str
+    value: str
+    plain: str
+    detail: str
+    about: str
+
+
+def cards(
+    manifest: Mapping[str, Any], summary: report_tables.Summary, reference: str, chosen: galleries.Galleries
+) -> list[Card]:
+    counts = manifest.get("counts", {})
+    skipped, lost = (report_text.count(counts.get(name, 0)) for name in ("images_skipped", "dead_letters"))
+    detail = f"{skipped} skipped, {lost} dead letters"
+    cards = [
+        Card(
+            "Images explained",
+            report_text.count(counts.get("images_explained", 0)),
+            f"of {report_text.count(counts.get('records_read', 0))} records read; every one is accounted for",
+            detail,
+            "Records read = images explained + images without a target + dead letters.",
+        )
+    ]
+    own = summary.number(report_tables.MODEL, "top1_accuracy")
+    if own.exists:
+        about = report_tables.column("top1_accuracy").about
+        plain = report_text.PLAIN["top1_accuracy"]
+        detail = f"95 % interval {report_text.interval(own)}"
+        cards.append(Card("Top-1 accuracy", report_text.share(own.value), plain, detail, about))
+    wanted = ("energy_pointing_game", "pointing_game", "max_box_acc_v2", "pxap", "insertion", "average_drop")
+    for name in summary.present(wanted, [reference])[:4]:
+        shown, found = report_tables.column(name), summary.number(reference, name)
+        best = _best_baseline(summary, shown)
+        detail = f"95 % interval {report_text.interval(found)}{best}"
+        cards.append(Card(shown.title, report_text.share(found.value), report_text.PLAIN[name], detail, shown.about))
+    if chosen.right_n:
+        value = chosen.wrong_place_n / chosen.right_n
+        about = "The first choice is right, but the strongest pixel of its map is off the object."
+        detail = f"{report_text.count(chosen.wrong_place_n)} of {report_text.count(chosen.right_n)} images"
+        plain = "of the images named rightly: the strongest point is off the object"
+        cards.append(Card("Right class, wrong place", report_text.share(value), plain, detail, about))
+    return cards
+
+
+def _best_baseline(summary: report_tables.Summary, shown: report_tables.Column) -> str:
+    names = [name for name in summary.methods if name.startswith(run_methods.FIXED_MAPS)]
+    values = {name: summary.number(name, shown.name).value for name in names}
+    finite = {name: value for name, value in values.items() if math.isfinite(value)}
+    if not finite or shown.better == "none":
+        return ""
+    best = (max if shown.better == "higher" else min)(finite, key=lambda name: finite[name])
+    return f"\nbest baseline {report_text.share(finite[best])} ({best.removeprefix(run_methods.FIXED_MAPS)})"
+
+
+def class_table(
+    summary: report_tables.Summary,
+    methods: Sequence[str],
+    reference: str,
+    names: Sequence[str],
+    scan: map_scan.Scan,
+    findings: Sequence[shortcuts.Finding],
+) -> dict[str, Any]:
+    """Classes by falling number of images, with mean map and score of the audit for the reference method."""
+    groups = {g.class_id: g for g in scan.groups(reference, "all")}
+    listed = sorted(groups, key=lambda i: (-groups[i].n, i))[:MAX_CLASSES]
+    shown = list(methods) if len(listed) * len(methods) <= MAX_CLASS_ROWS else [reference]
+    slices = [("class", names[i]) for i in sorted(listed)]
+    columns, rows = report_tables.slice_table(summary, shown, slices, with_model=True)
+    top = _top(list(groups.values()))
+    maps = {names[i]: pictures.mean_uri(groups[i].mean_map, top) for i in listed}
+    scores = {(f.method, names[f.class_id]): f for f in findings if f.scope == map_scan.EVERYTHING}
+    return {
+        "columns": columns, "rows": rows, "methods": shown, "maps": maps, "scores": scores,
+        "total": len(groups), "listed": len(listed),
+    }  # fmt: skip
+
+
+def slices(summary: report_tables.Summary, methods: Sequence[str], reference: str) -> Any:
+    slices = [(name, value) for name in summary.slice_names() for value in summary.values_of(name)]
+    shown = list(methods) if len(slices) * len(methods) <= MAX_CLASS_ROWS else [reference]
+    return report_tables.slice_table(summary, shown, slices[:MAX_CLASSES], with_model=True), shown
+
+
+def _top(groups: Sequence[map_scan.Group]) -> float:
+    """Brightness of mean maps: the 90th percentile of their strongest cells, so that one class does not dim all."""
+    peaks = [float(group.mean_map.max()) for group in groups if group.n]
+    return float(np.percentile(peaks, 90)) if peaks else 0.0
+
+
+def mean_maps(scan: map_scan.Scan, reference: str, names: Sequence[str]) -> dict[str, Any]:
+    groups = sorted(scan.groups(reference, "all"), key=lambda g: (-g.n, g.class_id))
+    shown = sorted(groups[:MAX_MEAN_MAPS], key=lambda g: g.class_id)
+    top = _top(groups)
+    listed = [{"name": names[g.class_id], "n": g.n, "map": pictures.mean_uri(g.mean_map, top)} for g in shown]
+    return {"listed": listed, "total": len(groups)}
+
+
+def distributions(scan: map_scan.Scan, methods: Sequence[str], styles: Mapping[str, str]) -> list[dict[str, Any]]:
+    about = {column.name: column.description for column in (*registry.COLUMNS, *registry.SCORE_COLUMNS)}
+    result = []
+    for name in DISTRIBUTIONS:
+        rows = []
+        for method in methods:
+            counts = scan.histograms.get((method, name))
+            if counts is not None and counts.sum():
+                quartiles = [plots.quantile(counts, q) for q in (0.25, 0.5, 0.75)]
+                between = f"quartiles {quartiles[0]:.2f} and {quartiles[2]:.2f}"
+                title = f"{method}: median {quartiles[1]:.2f}, {between}"
+                svg = plots.histogram(counts, styles[method], title)
+                rows.append({"method": method, "svg": svg, "quartiles": quartiles, "n": int(counts.sum())})
+        if rows:
+            result.append({"title": DISTRIBUTIONS[name], "name": name, "about": about.get(name, ""), "rows": rows})
+    return result
+
+
+def dead_letters(run: run_directory.RunDirectory) -> dict[str, Any]:
+    """Causes by falling count, each with an example, and the first few letters."""
+    rows = run.open_table("dead_letters").to_table().to_pylist()
+    causes: dict[tuple[str, str], list[dict[str, Any]]] = collections.defaultdict(list)
+    for row in sorted(rows, key=lambda r: (r["shard"], r["record_index"])):
+        causes[row["stage"], row["error_type"]].append(row)
+    listed = sorted(causes.items(), key=lambda item: (-len(item[1]), item[0]))
+    return {"total": len(rows), "causes": [(*cause, len(found), found[:MAX_DEAD_LETTERS]) for cause, found in listed]}
+
+
+def provenance(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Sections of the manifest as indented JSON; long lists of names are counted."""
+    model = dict(manifest.get("model", {}))
+    if len(model.get("class_names", ())) > 20:
+        model["class_names"] = f"{len(model['class_names'])} names"
+    tables = {name: {"rows": t["rows"], "bytes": t["bytes"]} for name, t in manifest.get("tables", {}).items()}
+    sections = {
+        "Model": model,
+        "Conventions": manifest.get("conventions", {}),
+        "Configuration": manifest.get("config", {}),
+        "Versions": {"heatbeam": manifest.get("heatbeam"), **manifest.get("versions", {})},
+        "Counts": manifest.get("counts", {}),
+        "Timings": manifest.get("timings", {}),
+        "Runner metrics": manifest.get("metrics", {}),
+        "Beam options": manifest.get("beam_options", []),
+        "Tables": tables,
+    }
+    return [
+        (title, json.dumps(content, indent=2, ensure_ascii=False)) for title, content in sections.items() if content
+    ]

@@ -1,0 +1,242 @@
+"""The numbers of a run as the tables of its report: which metrics to show, and their rows with intervals."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import markupsafe
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from heatbeam.pages import plots
+from heatbeam.transforms.metrics import baselines, registry
+
+MODEL = "model"
+"""``method`` of the model's own numbers."""
+
+METHOD_METRICS = (
+    "energy_pointing_game", "energy_gain", "pointing_game", "max_box_acc_v2", "max_box_acc", "gt_known_loc",
+    "top1_loc", "mean_box_iou", "pxap", "mean_mask_iou", "insertion", "deletion", "average_drop", "average_increase",
+    "adcc", "road", "max_sensitivity", "randomization_spearman", "other_class_spearman", "entropy", "border_share",
+)  # fmt: skip
+"""Columns of the comparison of methods, where the run has them."""
+
+CLASS_METRICS = (
+    "energy_pointing_game", "pointing_game", "box_acc_at_run_threshold_single_50", "mean_box_iou", "pxap",
+    "insertion", "deletion", "border_share", "corner_share",
+)  # fmt: skip
+MODEL_METRICS = ("top1_accuracy", "mean_label_probability")
+
+TITLES = {
+    "energy_pointing_game": "Energy on object", "energy_gain": "Energy gain", "pointing_game": "Pointing game",
+    "max_box_acc_v2": "MaxBoxAccV2", "max_box_acc": "MaxBoxAcc", "gt_known_loc": "GT-known loc.",
+    "top1_loc": "Top-1 loc.", "top1_accuracy": "Top-1 accuracy", "top5_accuracy": "Top-5 accuracy",
+    "mean_label_probability": "Label prob.", "mean_box_iou": "Mean box IoU", "pxap": "PxAP",
+    "mean_mask_iou": "Mean mask IoU", "average_drop": "Average drop", "average_increase": "Average increase",
+    "adcc": "ADCC", "road": "ROAD", "max_sensitivity": "Max sensitivity",
+    "randomization_spearman": "Randomized weights", "other_class_spearman": "Other class",
+    "box_acc_at_run_threshold_single_50": "Box accuracy", "border_share": "Border energy",
+    "corner_share": "Corner energy",
+}  # fmt: skip
+
+_RANGES_BELOW_ZERO = ("road", "randomization_spearman", "other_class_spearman")
+
+
+@dataclasses.dataclass(frozen=True)
+class Number:
+    """One number of the summary; NaN where it or its interval does not exist."""
+
+    value: float
+    n: int
+    lower: float
+    upper: float
+
+    @property
+    def exists(self) -> bool:
+        return math.isfinite(self.value)
+
+    @property
+    def has_interval(self) -> bool:
+        return math.isfinite(self.lower) and math.isfinite(self.upper)
+
+
+NOTHING = Number(math.nan, 0, math.nan, math.nan)
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A metric as a column: its name, title, explanation and better direction."""
+
+    name: str
+    title: str
+    about: str
+    better: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A number in its table: whether it is the best of its column, and whether a baseline is not worse."""
+
+    number: Number
+    picture: markupsafe.Markup
+    best: bool = False
+    below_baseline: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A row of a table: its name, the method of its numbers, and one cell per column."""
+
+    name: str
+    method: str
+    n: int
+    cells: tuple[Cell, ...]
+    baseline: bool = False
+
+
+class Summary:
+    """The summary of a run, by method, slice and metric.
+
+    Args:
+        table: ``summary``.
+    """
+
+    def __init__(self, table: ds.Dataset):
+        wanted = [*METHOD_METRICS, *CLASS_METRICS, *MODEL_METRICS, "top5_accuracy", "object_area"]
+        rows = table.to_table(filter=pc.field("metric").isin(wanted))
+        self._numbers: dict[tuple[str, str, str], dict[str, Number]] = collections.defaultdict(dict)
+        for key, metric, number in _read(rows):
+            self._numbers[key][metric] = number
+        self.methods = list(dict.fromkeys(method for method, _, _ in self._numbers))
+
+    def number(self, method: str, metric: str, slice_name: str = "all", slice_value: str = "all") -> Number:
+        """One number; `NOTHING` if the run does not have it."""
+        return self._numbers.get((method, slice_name, slice_value), {}).get(metric, NOTHING)
+
+    def values_of(self, slice_name: str) -> list[str]:
+        """The values of a slice, in order."""
+        return sorted({value for _, name, value in self._numbers if name == slice_name})
+
+    def slice_names(self) -> list[str]:
+        """Every slice but all and class."""
+        return sorted({name for _, name, _ in self._numbers} - {"all", "class"})
+
+    def present(self, metrics: Iterable[str], methods: Sequence[str]) -> list[str]:
+        """Those of `metrics` that any of `methods` has over everything."""
+        return [name for name in metrics if any(self.number(method, name).exists for method in methods)]
+
+
+def _read(rows: pa.Table) -> Iterable[tuple[tuple[str, str, str], str, Number]]:
+    columns = [rows[name].to_pylist() for name in rows.schema.names]
+    for method, slice_name, slice_value, metric, value, n, lower, upper in zip(*columns, strict=True):
+        value, lower, upper = (math.nan if x is None else x for x in (value, lower, upper))
+        number = Number(value, n, lower, upper)
+        yield (method, slice_name, slice_value), metric, number
+
+
+def column(name: str) -> Column:
+    """The column of a metric, described by the registry where it is listed there."""
+    known = {metric.name: metric for metric in registry.METRICS}
+    base = next((known[key] for key in (name, name.split("_single")[0], name.split("_multi")[0]) if key in known), None)
+    title = TITLES.get(name, name.replace("_", " ").capitalize())
+    if base is None:
+        return Column(name, title, "", "none")
+    paper = f" ({base.paper})" if base.paper else ""
+    return Column(name, title, f"{base.definition} {base.formula}.{paper}", base.better)
+
+
+def method_table(summary: Summary, methods: Sequence[str], controls: Collection[str]) -> tuple[list[Column], list[Row]]:
+    """Every method and baseline over everything; the best method of each column is marked.
+
+    Args:
+        summary: of the run.
+        methods: of the run.
+        controls: those that count as a baseline.
+    """
+    known = {*baselines.BASELINES, *controls}
+    rows = sorted([*methods, *(n for n in baselines.BASELINES if n in summary.methods)], key=known.__contains__)
+    columns = [column(name) for name in summary.present(METHOD_METRICS, methods)]
+    by_column = [_method_cells(summary, rows, known, one) for one in columns]
+    table = [
+        Row(name, name, max((cells[i].number.n for cells in by_column), default=0),
+            tuple(cells[i] for cells in by_column), name in known)
+        for i, name in enumerate(rows)
+    ]  # fmt: skip
+    return columns, table
+
+
+def _method_cells(summary: Summary, rows: Sequence[str], known: Collection[str], shown: Column) -> list[Cell]:
+    """The cells of one column; `known` are the baselines among `rows`."""
+    numbers = [summary.number(name, shown.name) for name in rows]
+    ends = [x for one in numbers for x in (one.value, one.lower, one.upper) if math.isfinite(x)]
+    low, high = min(0.0, *ends), max(ends)
+    sign = {"higher": 1, "lower": -1}.get(shown.better, 0)
+    exist = [(name in known, sign * one.value) for name, one in zip(rows, numbers, strict=True) if one.exists]
+    best = max((value for baseline, value in exist if not baseline), default=math.nan)
+    to_beat = max((value for baseline, value in exist if baseline), default=-math.inf)
+    cells = []
+    for name, one in zip(rows, numbers, strict=True):
+        if not one.exists:
+            cells.append(Cell(one, markupsafe.Markup("")))
+            continue
+        own = name not in known
+        # A method is below a baseline if the better end of its interval does not reach it.
+        reach = (one.upper if sign > 0 else -one.lower) if one.has_interval else sign * one.value
+        picture = plots.interval(one.value, one.lower, one.upper, low, high, "own" if own else "base")
+        marked = own and bool(sign)
+        cells.append(
+            Cell(one, picture, marked and f"{sign * one.value:.3f}" == f"{best:.3f}", marked and reach < to_beat)
+        )
+    return cells
+
+
+def slice_table(
+    summary: Summary, methods: Sequence[str], slices: Sequence[tuple[str, str]], with_model: bool
+) -> tuple[list[Column], list[Row]]:
+    """One row per slice and method.
+
+    Args:
+        summary: of the run.
+        methods: to list.
+        slices: ``(slice_name, slice_value)`` pairs.
+        with_model: whether the model's own numbers go first.
+    """
+    own = summary.present(MODEL_METRICS, [MODEL]) if with_model else []
+    names = [*own, *summary.present(CLASS_METRICS, methods)]
+    rows = []
+    for method in methods:
+        for slice_name, slice_value in slices:
+            numbers = [
+                summary.number(MODEL if name in MODEL_METRICS else method, name, slice_name, slice_value)
+                for name in names
+            ]
+            if any(number.exists for number in numbers[len(own) :]):
+                cells = tuple(Cell(number, markupsafe.Markup("")) for number in numbers)
+                title = slice_value if slice_name == "class" else f"{slice_name} = {slice_value}"
+                rows.append(Row(title, method, max(number.n for number in numbers[len(own) :]), cells))
+    return [column(name) for name in names], rows
+
+
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """Class names as the summary has them: one that occurs twice carries its class id."""
+    count = collections.Counter(names)
+    return [f"{name} ({i})" if count[name] > 1 else name for i, name in enumerate(names)]
+
+
+def curve_points(table: ds.Dataset, methods: Sequence[str]) -> dict[tuple[str, str], tuple[list[float], list[float]]]:
+    """Thresholds and values of every curve over everything, per ``(method, curve)``."""
+    condition = (pc.field("slice_name") == "all") & pc.field("method").isin(pa.array(methods, pa.string()))
+    rows = table.to_table(columns=["method", "curve", "threshold", "value"], filter=condition)
+    rows = rows.sort_by([("method", "ascending"), ("curve", "ascending"), ("threshold", "ascending")])
+    points: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
+    columns: list[list[Any]] = [rows[name].to_pylist() for name in rows.schema.names]
+    for method, curve, threshold, value in zip(*columns, strict=True):
+        x, y = points.setdefault((method, curve), ([], []))
+        x.append(threshold)
+        y.append(math.nan if value is None else value)
+    return points

@@ -1,0 +1,64 @@
+"""True boxes of a record read again from its source shard, to be drawn beside the estimated ones."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from heatbeam.runs import source_images
+from heatbeam.transforms import records
+from heatbeam.transforms.metrics import boxes
+from heatbeam.transforms.sources import features, ground_truth
+
+Box = tuple[float, float, float, float]
+
+
+def true_boxes(
+    source: source_images.SourceRecord,
+    image_size: tuple[int, int],
+    class_id: int,
+    label_ids: Sequence[int],
+    class_names: Sequence[str],
+) -> list[Box]:
+    """Boxes of a class, ``x0 y0 x1 y1`` in pixels of the original image; none if there are none or they are damaged.
+
+    Args:
+        source: the record.
+        image_size: ``(width, height)`` of the original image.
+        class_id: the explained class.
+        label_ids: of the image; a box without a class belongs to them.
+        class_names: in the order of the model's output, for boxes whose class is stored as a name.
+    """
+    names = source.settings.features.model_dump()
+    try:
+        encoded = features.parse_example(source.record, _box_features(names, source, class_names), *source.place[:2])
+        if encoded.boxes is None:
+            return []
+        pixels = ground_truth.boxes_in_pixels(encoded.boxes, image_size)
+    except (records.DataError, ValueError):
+        return []  # a picture without its boxes is better than none
+    truth_ids = None if encoded.box_class_ids is None else np.array(encoded.box_class_ids, np.int64)
+    chosen = boxes.belongs(truth_ids, len(pixels), class_id, tuple(label_ids))
+    return [(x0, y0, x1, y1) for x0, y0, x1, y1 in pixels[chosen].tolist()]
+
+
+def _box_features(
+    names: Mapping[str, Any], source: source_images.SourceRecord, class_names: Sequence[str]
+) -> features.FeatureMap:
+    """What `features.parse_example` must read for boxes alone."""
+    unique = len(set(class_names)) == len(class_names)
+    sides = {f"box_{side}": names[f"box_{side}"] for side in ("ymin", "xmin", "ymax", "xmax")}
+    if names["boxes"] is not None:
+        sides = dict.fromkeys(sides)
+    return dataclasses.replace(
+        source_images.image_features(source.settings),
+        image_format=None,
+        raw_shape=source.raw_shape,
+        bbox=names["boxes"],
+        box_class=names["box_class"],
+        label_vocabulary=tuple(class_names) if class_names and unique else None,
+        **sides,
+    )

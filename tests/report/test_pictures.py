@@ -1,0 +1,163 @@
+"""Pictures of the report: pixels, transparency and true boxes, and what is shown when a shard cannot be read."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from heatbeam import config
+from heatbeam.pages import map_images
+from heatbeam.report import galleries, pictures
+from heatbeam.runs import run_directory, source_images, source_truth
+from heatbeam.transforms import heatmaps
+from heatbeam.transforms.sources import tfexample
+from tests.support import report_runs, sample_shards
+
+
+def opened(uri):
+    head, data = uri.split(",", 1)
+    assert head in ("data:image/png;base64", "data:image/jpeg;base64")
+    return Image.open(io.BytesIO(base64.b64decode(data)))
+
+
+def row(raw=((0, 1), (0, 0)), size=(40, 20), view=None, **changes):
+    flat = np.array(raw, np.float64)
+    x0, y0, x1, y1 = view or (0, 0, *size)
+    return {
+        "image_width": size[0], "image_height": size[1], "view_x0": x0, "view_y0": y0, "view_x1": x1, "view_y1": y1,
+        "heatmap": (flat * 100).astype(int).ravel().tolist(), "heatmap_scale": 0.01, "heatmap_height": flat.shape[0],
+        "heatmap_width": flat.shape[1], "shard": "s", "record_index": 0, "image_sha256": "x", "class_id": 0,
+        "label_ids": [0], "box_x0": 1.0, "box_y0": 2.0, "box_x1": 3.0, "box_y1": 4.0, **changes,
+    }  # fmt: skip
+
+
+def test_heatmap_is_the_documented_one_and_transparent_without_evidence():
+    given = row()
+    image = opened(pictures.heat_uri(given)).convert("RGBA")
+    assert image.size == (40, 20)
+    heat = heatmaps.heatmap(map_images.raw_map(given), (20, 40))
+    alpha = np.asarray(image)[..., 3] / 255
+    # Opacity is 1.25 times the heat, at most 0.82, in steps of 1 / 47.
+    np.testing.assert_allclose(alpha, np.clip(np.rint(heat * 47) / 47 * 1.25, 0, 0.82), atol=0.003)
+    assert alpha[:, 0].max() == 0 and alpha[0, -1] == pytest.approx(0.82, abs=0.003)
+
+
+def test_what_the_model_did_not_see_is_transparent():
+    image = opened(pictures.heat_uri(row(((1, 1), (1, 2)), view=(20, 0, 40, 20)))).convert("RGBA")
+    assert (np.asarray(image)[:, :20, 3] == 0).all() and np.asarray(image)[-1, -1, 3] > 200
+
+
+def test_large_images_become_small_and_keep_their_shape():
+    pixels = np.zeros((300, 600, 3), np.uint8)
+    pixels[:, 300:] = 255
+    image = opened(pictures.jpeg_uri(pixels))
+    assert image.size == (pictures.IMAGE_PX, pictures.IMAGE_PX // 2)
+    small = np.asarray(image.convert("L"))
+    assert small[:, :110].max() < 12 and small[:, 130:].min() > 243
+    assert opened(pictures.heat_uri(row(size=(600, 300)))).size == (pictures.HEAT_PX, pictures.HEAT_PX // 2)
+
+
+def test_mean_map_keeps_its_cells_and_one_scale():
+    image = np.asarray(opened(pictures.mean_uri(np.array([[0.0, 0.1], [0.2, 0.4]]), 0.2)).convert("RGB")).astype(int)
+    colours = map_images.colours(256).astype(int)
+    np.testing.assert_allclose(image[0, 0], colours[0], atol=1)
+    np.testing.assert_allclose(image[1, 0], colours[255], atol=1)  # at the top of the scale
+    np.testing.assert_allclose(image[1, 1], colours[255], atol=1)  # beyond it
+    np.testing.assert_allclose(image[0, 1], colours[round(24 / 47 * 255)], atol=8)  # half of it, in 48 steps
+
+
+def test_map_without_evidence_is_an_empty_picture():
+    assert np.asarray(opened(pictures.heat_uri(row(((-1, 0), (-1, 0))))).convert("RGBA"))[..., 3].max() == 0
+    assert np.asarray(opened(pictures.mean_uri(np.zeros((2, 2)), 0.0)).convert("RGB")).max() <= 4
+
+
+def album(tmp_path, plan):
+    directory = run_directory.RunDirectory(report_runs.write(tmp_path, plan))
+    rows = galleries.fetch(directory.open_table("explanations"), ["image-0000", "image-0005"], "cam")
+    return rows, pictures.Album(directory.read_manifest(), rows)
+
+
+def test_album_shows_the_image_with_its_true_and_estimated_box(tmp_path):
+    rows, found = album(tmp_path, report_runs.Plan(images=2))
+    assert (found.wanted, found.found) == (2, 2)
+    shown = found.picture(rows[0])
+    rng = np.random.default_rng(0)  # as the run was drawn
+    x, y = int(rng.integers(0, 32)), int(rng.integers(0, 28))
+    assert shown.true_boxes == ((x, y, x + 16, y + 12),)
+    assert shown.box == tuple(rows[0][f"box_{edge}"] for edge in ("x0", "y0", "x1", "y1"))
+    expected = sample_shards.noise(report_runs.HEIGHT, report_runs.WIDTH, seed=0).astype(int)
+    pixels = np.asarray(opened(shown.image).convert("L")).astype(int)
+    grey = expected @ [0.299, 0.587, 0.114]
+    assert pixels.shape == grey.shape and np.corrcoef(pixels.ravel(), grey.ravel())[0, 1] > 0.95
+    assert "heatmap" not in shown.row and shown.row["image_id"] == "image-0000"
+
+
+def test_album_without_shards_or_with_other_bytes_shows_the_map_alone(tmp_path):
+    rows, found = album(tmp_path, report_runs.Plan(images=2, shard=False))
+    shown = found.picture(rows[0])
+    assert (found.wanted, found.found) == (2, 0) and shown.image == "" and shown.true_boxes == ()
+    assert np.asarray(opened(shown.heat).convert("RGBA"))[..., 3].max() > 0
+
+    shard = tmp_path / report_runs.SHARD
+    shard.write_bytes(sample_shards.shard_bytes([tfexample.serialize({"image/encoded": [b"other"]})] * 14))
+    directory = run_directory.RunDirectory(str(tmp_path / "run"))
+    assert pictures.Album(directory.read_manifest(), rows).found == 0
+
+
+def test_a_map_without_box_has_none(tmp_path):
+    shown = pictures.Album({}, []).picture(row(box_x0=None))
+    assert shown.box is None and shown.image == ""
+
+
+def source(settings, **features):
+    record = tfexample.serialize({"image/encoded": [b"img"], **features})
+    return source_images.SourceRecord(("s", 0, "x"), record, b"img", settings)
+
+
+TFRECORD = config.InputConfig(tfrecord=("x",))
+SIDES = {f"image/object/bbox/{side}": value for side, value in (
+    ("xmin", [0.1, 0.5]), ("ymin", [0.2, 0.5]), ("xmax", [0.3, 1.0]), ("ymax", [0.4, 1.0]))}  # fmt: skip
+
+
+def test_true_boxes_of_the_class_in_pixels():
+    given = source(TFRECORD, **SIDES, **{"image/object/class/label": [7, 8]})
+    [box] = source_truth.true_boxes(given, (200, 100), 7, (8,), ())
+    np.testing.assert_allclose(box, (20, 20, 60, 40), atol=1e-4)
+    [box] = source_truth.true_boxes(given, (200, 100), 8, (8,), ())
+    np.testing.assert_allclose(box, (100, 50, 200, 100), atol=1e-4)
+    assert source_truth.true_boxes(given, (200, 100), 9, (8,), ()) == []
+
+
+def test_boxes_without_class_belong_to_the_labels():
+    given = source(TFRECORD, **SIDES)
+    assert len(source_truth.true_boxes(given, (200, 100), 3, (3,), ())) == 2
+    assert source_truth.true_boxes(given, (200, 100), 4, (3,), ()) == []
+
+
+def test_classes_by_name_and_by_offset():
+    named = source(TFRECORD, **SIDES, **{"image/object/class/label": [b"cat", b"dog"]})
+    assert len(source_truth.true_boxes(named, (200, 100), 1, (), ("cat", "dog"))) == 1
+    assert source_truth.true_boxes(named, (200, 100), 1, (), ()) == []  # nobody says who dog is
+    offset = source(TFRECORD.model_copy(update={"label_offset": 1}), **SIDES, **{"image/object/class/label": [1, 2]})
+    assert len(source_truth.true_boxes(offset, (200, 100), 0, (), ())) == 1
+
+
+def test_tfds_boxes_are_rows_of_four():
+    settings = config.InputConfig(tfds={"name": "some", "split": "test"})
+    record = tfexample.serialize({
+        "image": [b"img"], "objects/bbox": [0.2, 0.1, 0.4, 0.3], "objects/label": [5],
+    })  # fmt: skip
+    given = source_images.SourceRecord(("s", 0, "x"), record, b"img", settings)
+    [box] = source_truth.true_boxes(given, (200, 100), 5, (), ())
+    np.testing.assert_allclose(box, (20, 20, 60, 40), atol=1e-4)
+
+
+def test_damaged_boxes_are_left_out():
+    broken = dict(SIDES) | {"image/object/bbox/xmax": [0.3]}
+    assert source_truth.true_boxes(source(TFRECORD, **broken), (200, 100), 3, (3,), ()) == []
+    no_image = source_images.SourceRecord(("s", 0, "x"), b"junk", b"", TFRECORD)
+    assert source_truth.true_boxes(no_image, (200, 100), 3, (3,), ()) == []

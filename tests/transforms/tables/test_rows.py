@@ -1,0 +1,235 @@
+"""Localizations to rows: every cell of two images written out, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from heatbeam.transforms import heatmaps, records
+from heatbeam.transforms.tables import rows, schemas
+
+CLASS_NAMES = ("cat", "dog", "owl")
+VALUES = [schemas.ValueColumn("drop"), schemas.ValueColumn("entropy")]
+
+
+def schema_of(heatmap_dtype: str = "int16") -> pa.Schema:
+    return schemas.explanations(VALUES, ["size"], heatmap_dtype=heatmap_dtype)
+
+
+def source(image_id: str, **changes) -> records.Source:
+    plain = records.Source(image_id, "shard-0", 3, "ab" * 32, 500, 375, (62.5, 0.0, 437.5, 375.0), (1,))
+    return dataclasses.replace(plain, **changes)
+
+
+def maps(method: str, cells: list, drop: list[float]) -> records.MethodMaps:
+    return records.MethodMaps(method, "last_act", np.array(cells, np.float32), (("drop", np.array(drop)),))
+
+
+def scores(method: str, boxes: list, entropy: list[float], health: tuple) -> records.MethodScores:
+    return records.MethodScores(method, np.array(boxes, float), (("entropy", np.array(entropy)),), health)
+
+
+def two_classes() -> records.Localization:
+    """Two explained classes by two methods, maps of 2 x 2 and 1 x 3 cells."""
+    nan = math.nan
+    explanation = records.Explanation(
+        source=source("first", slices=(("size", "large"),)),
+        ground_truth=records.GroundTruth(masks=np.ones((1, 375, 500), bool)),
+        class_ids=np.array([1, 2]),
+        targets=(("label", "predicted"), ("runner_up",)),
+        logits=np.array([2.5, 1.25], np.float32),
+        probabilities=np.array([0.75, 0.125], np.float32),
+        ranks=np.array([1, 2]),
+        predicted_class_id=1,
+        methods=(
+            maps("cam", [[[1, -2], [0, 0.5]], [[0, 0], [0, 0]]], [0.5, nan]),
+            maps("layer_cam", [[[3, 0, 1]], [[-4, 2, 1]]], [0.25, 1.0]),
+        ),
+    )
+    return records.Localization(
+        explanation,
+        (
+            scores("cam", [[10, 20, 30, 40.5], [nan] * 4], [0.5, nan], ((), ("blank", "constant"))),
+            scores("layer_cam", [[0, 0, 500, 375], [1, 2, 3, 4]], [1.5, 2.5], ((), ())),
+        ),
+        (np.array([[1.0, 2.0, 3.5, 4.0], [0.1, 0.0, 9.0, 9.0]]), np.zeros((0, 4))),
+    )
+
+
+def one_class() -> records.Localization:
+    explanation = records.Explanation(
+        source=source("second", index=4, label_ids=()),
+        ground_truth=records.GroundTruth(),
+        class_ids=np.array([0]),
+        targets=(("predicted",),),
+        logits=np.array([-1.0], np.float32),
+        probabilities=np.array([0.5], np.float32),
+        ranks=np.array([1]),
+        predicted_class_id=0,
+        methods=(maps("cam", [[[8, 4], [2, -1]]], [0.0]),),
+    )
+    return records.Localization(explanation, (scores("cam", [[5, 6, 7, 8]], [0.125], ((),)),), (None,))
+
+
+def table_of(*localizations: records.Localization, heatmap_dtype: str = "int16") -> pa.Table:
+    return rows.explanation_table(localizations, schema_of(heatmap_dtype), CLASS_NAMES)
+
+
+def test_rows_go_by_image_then_method_then_class():
+    table = table_of(two_classes(), one_class())
+    assert table.num_rows == 2 * 2 + 1 == rows.row_count(two_classes()) + rows.row_count(one_class())
+    assert table["image_id"].to_pylist() == ["first"] * 4 + ["second"]
+    assert table["method"].to_pylist() == ["cam", "cam", "layer_cam", "layer_cam", "cam"]
+    assert table["class_id"].to_pylist() == [1, 2, 1, 2, 0]
+    assert table["class_name"].to_pylist() == ["dog", "owl", "dog", "owl", "cat"]
+
+
+def test_every_column_of_a_row():
+    row = table_of(two_classes()).slice(3).to_pylist()[0]
+    # max|map| = 4 is 32767 steps; 2 and 1 are 16383.5 and 8191.75 steps, rounded to even and to nearest.
+    heatmap, scale = row.pop("heatmap"), row.pop("heatmap_scale")
+    assert heatmap == [-32767, 16384, 8192]
+    assert scale == np.float32(4 / 32767)
+    assert row == {
+        "image_id": "first", "image_sha256": "ab" * 32, "shard": "shard-0", "record_index": 3,
+        "image_width": 500, "image_height": 375, "view_x0": 62.5, "view_y0": 0.0, "view_x1": 437.5, "view_y1": 375.0,
+        "label_ids": [1], "target": "runner_up", "targets": ["runner_up"], "class_id": 2, "class_name": "owl",
+        "predicted_class_id": 1, "method": "layer_cam", "layer": "last_act",
+        "logit": 1.25, "probability": 0.125, "rank": 2, "true_boxes": [], "heatmap_height": 1, "heatmap_width": 3,
+        "box_x0": 1.0, "box_y0": 2.0, "box_x1": 3.0, "box_y1": 4.0, "health": [],
+        "drop": 1.0, "entropy": 2.5, "slice_size": "large",
+    }  # fmt: skip
+
+
+def test_what_is_missing_is_null():
+    table = table_of(two_classes(), one_class())
+    blank = table.slice(1).to_pylist()[0]
+    assert [blank[name] for name in ("box_x0", "box_y0", "box_x1", "box_y1", "drop", "entropy")] == [None] * 6
+    assert blank["health"] == ["blank", "constant"]
+    assert (blank["heatmap"], blank["heatmap_scale"]) == ([0, 0, 0, 0], 1.0)
+    assert table["slice_size"].to_pylist() == ["large"] * 4 + [None]
+    assert table["label_ids"].to_pylist()[4] == []
+    corners = [1.0, 2.0, 3.5, 4.0, 0.1, 0.0, 9.0, 9.0]
+    assert table["true_boxes"].to_pylist() == [corners, [], corners, [], None]
+    assert table["targets"].to_pylist()[0] == ["label", "predicted"]
+
+
+def test_exact_maps_are_stored_as_they_are():
+    table = table_of(two_classes(), heatmap_dtype="float32")
+    assert table["heatmap"].to_pylist()[0] == [1.0, -2.0, 0.0, 0.5]
+    assert table["heatmap_scale"].to_pylist() == [1.0] * 4
+
+
+@pytest.mark.parametrize("heatmap_dtype", schemas.HEATMAP_DTYPES)
+def test_decoded_maps_are_within_half_a_step(heatmap_dtype):
+    localizations = [two_classes(), one_class()]
+    decoded = rows.decode_heatmaps(table_of(*localizations, heatmap_dtype=heatmap_dtype))
+    expected = [one for each in localizations for method in each.explanation.methods for one in method.maps]
+    assert len(decoded) == len(expected) == 5
+    for got, want in zip(decoded, expected, strict=True):
+        step = np.abs(want).max() / 32767 if heatmap_dtype == "int16" else 0.0
+        assert got.shape == want.shape
+        assert got.dtype == np.float32
+        assert np.abs(got - want).max() <= 0.5 * step * (1 + 1e-3)
+
+
+def test_a_part_of_a_table_decodes_its_own_rows():
+    table = table_of(two_classes(), one_class())
+    (last,) = rows.decode_heatmaps(table.slice(4))
+    np.testing.assert_allclose(last, [[8, 4], [2, -1]], atol=8 / 32767)
+    assert rows.decode_heatmaps(table.slice(0, 0)) == []
+
+
+def awkward_scales() -> np.ndarray:
+    """Every float32 in [1, 2) that 32767 * scale / 32767 does not give back."""
+    every = np.arange(2**23, dtype=np.uint32) + np.float32(1).view(np.uint32)
+    scales = every.view(np.float32)
+    return scales[scales * np.float32(32767) / np.float32(32767) != scales]
+
+
+def test_quantising_what_was_decoded_changes_nothing():
+    rng = np.random.default_rng(0)
+    scales = np.concatenate([awkward_scales(), np.exp(rng.normal(size=2000) * 8).astype(np.float32)])
+    assert len(scales) == 256 + 2000
+    steps = rng.integers(-32767, 32768, (len(scales), 49)).astype(np.int16)
+    steps[:, 7] = 32767
+    decoded = (steps * scales[:, None]).reshape(-1)
+    again, same_scales = rows.quantise(decoded, np.arange(0, decoded.size + 1, 49))
+    np.testing.assert_array_equal(again, steps.reshape(-1))
+    np.testing.assert_array_equal(same_scales, scales)
+
+
+def test_quantising_follows_the_rule_of_the_methods():
+    rng = np.random.default_rng(1)
+    maps = (rng.normal(size=(300, 7, 7)) * np.exp(rng.normal(size=(300, 1, 1)) * 8)).astype(np.float32)
+    maps[0] = 0
+    maps[1] = 1e-36
+    maps[2] = -maps[3]
+    steps, scales = heatmaps.quantize(maps)
+    mine, my_scales = rows.quantise(maps.reshape(-1), np.arange(0, maps.size + 1, 49))
+    np.testing.assert_array_equal(mine, steps.reshape(-1))
+    np.testing.assert_array_equal(my_scales, scales)
+    assert my_scales[:2].tolist() == [1, 1]
+
+
+def test_arrays_of_the_records_are_not_changed():
+    localization = two_classes()
+    before = [maps.maps.copy() for maps in localization.explanation.methods]
+    table_of(localization)
+    for maps_now, maps_before in zip(localization.explanation.methods, before, strict=True):
+        np.testing.assert_array_equal(maps_now.maps, maps_before)
+
+
+def test_no_images_give_a_typed_empty_table():
+    table = table_of()
+    assert table.num_rows == 0
+    assert table.schema == schema_of()
+
+
+def with_values(names: tuple[str, ...]) -> records.Localization:
+    localization = one_class()
+    pairs = tuple((name, np.array([0.0])) for name in names)
+    return dataclasses.replace(localization, scores=(dataclasses.replace(localization.scores[0], values=pairs),))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("entorpy",), r"unknown: \['entorpy'\]; missing: \['entropy'\]"),
+        ((), r"unknown: \[\]; missing: \['entropy'\]"),
+        (("entropy", "area"), r"unknown: \['area'\]; missing: \[\]"),
+        (("entropy", "drop"), "3 values for 2 columns"),
+    ],
+    ids=["misspelled", "missing", "unknown", "twice"],
+)
+def test_scores_must_be_the_value_columns(names, message):
+    with pytest.raises(ValueError, match=message):
+        table_of(with_values(names))
+
+
+def explanation_with(**changes) -> records.Localization:
+    localization = one_class()
+    return dataclasses.replace(localization, explanation=dataclasses.replace(localization.explanation, **changes))
+
+
+@pytest.mark.parametrize(
+    ("localization", "message"),
+    [
+        (explanation_with(source=source("x", slices=(("colour", "red"),))), "has no slice_colour"),
+        (explanation_with(class_ids=np.array([3])), "3 to 3 but 3 classes have a name"),
+        (explanation_with(targets=((),)), "no target"),
+        (explanation_with(logits=np.array([math.nan], np.float32)), "column logit is required"),
+        (explanation_with(methods=(maps("cam", [[[math.inf, 1]]], [0.0]),)), "a heatmap holds NaN or infinity"),
+        (explanation_with(methods=(maps("cam", [[[1, 1]]] * 2, [0.0]),)), r"shape \(2, 1, 2\); expected \(1, "),
+        (explanation_with(methods=(maps("cam", [[[1, 1]]], [0.0, 1.0]),)), "drop has 2 values for 1 explained"),
+        (explanation_with(methods=(maps("other", [[[1, 1]]], [0.0]),)), "'cam' stand where 'other' is expected"),
+    ],
+    ids=["slice", "class id", "no target", "nan logit", "inf map", "map shape", "score length", "method order"],
+)
+def test_broken_records_are_refused(localization, message):
+    with pytest.raises(ValueError, match=message):
+        table_of(localization)

@@ -1,0 +1,250 @@
+"""From a stored raw map to a heatmap: the one way, used by the metrics, the report and the readers of the tables.
+
+A *raw map* is what a method gives: signed, at the resolution of the target layer. A *heatmap* lies in [0, 1] at the
+size of a picture. In between::
+
+    positive (where the protocol says so)  ->  resize with half-pixel centres  ->  min_max
+
+A row of ``explanations`` becomes a heatmap over its original image by::
+
+    raw = dequantize(row.heatmap.reshape(row.heatmap_height, row.heatmap_width), row.heatmap_scale)
+    view = (row.view_x0, row.view_y0, row.view_x1, row.view_y1)
+    shown = heatmap(raw, (row.image_height, row.image_width), view=view, image_size=(row.image_width, row.image_height))
+
+Maps are ``(h, w)``, rows first; sizes of pictures are ``(height, width)``; a view is ``(x0, y0, x1, y1)`` in pixels of
+the original image (`records.Source`). Nothing here changes its input.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from heatbeam.transforms import records
+
+Floats = npt.NDArray[np.floating[Any]]
+View = tuple[float, float, float, float]
+Interpolation = Literal["nearest", "bilinear", "bicubic"]
+
+INT16_STEPS = 32767
+
+_OPENCV = {"nearest": cv2.INTER_NEAREST_EXACT, "bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
+
+_CUBIC_A = -0.75  # OpenCV's cubic kernel
+
+
+def quantize(maps: Floats) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.float32]]:
+    """Maps as 16-bit steps: scale = max|map| / 32767 and step = round(map / scale), ties to even.
+
+    A map of zeros, or of values too small for a float32 scale (below about 4e-34), has scale 1 and steps 0.
+
+    Args:
+        maps: ``(..., h, w)``, signed.
+
+    Returns:
+        int16 like `maps` and float32 ``(...)``; ``steps * scale`` is within half a scale of the map.
+
+    Raises:
+        records.DataError: ``non_finite_map``, if a value is NaN or infinite.
+    """
+    maps = np.asarray(maps, dtype=np.float32)
+    bad = int(np.count_nonzero(~np.isfinite(maps)))
+    if bad:
+        raise records.DataError(
+            "non_finite_map", f"{bad} of {maps.size} map values are NaN or infinite; expected finite numbers: check the"
+            " image's preprocessing and the model's weights")  # fmt: skip
+    scale = (np.abs(maps).max(axis=(-2, -1), initial=0) / np.float32(INT16_STEPS)).astype(np.float32)
+    scale = np.where(scale < np.finfo(np.float32).tiny, np.float32(1), scale)
+    steps = np.rint(maps / scale[..., None, None])
+    return np.clip(steps, -INT16_STEPS, INT16_STEPS).astype(np.int16), scale
+
+
+def dequantize(steps: npt.NDArray[np.int16], scale: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """The maps that `quantize` encoded: steps * scale, in float32.
+
+    Args:
+        steps: int16 ``(..., h, w)``.
+        scale: float32 ``(...)``.
+    """
+    return np.asarray(steps, np.float32) * np.asarray(scale, np.float32)[..., None, None]
+
+
+def positive(maps: Floats) -> Floats:
+    """max(map, 0): the evidence for the class."""
+    return np.maximum(maps, 0)
+
+
+def min_max(maps: Floats) -> Floats:
+    """(map - min) / (max - min), each map by itself; a constant map and one with a NaN give zeros.
+
+    Args:
+        maps: ``(..., h, w)``.
+
+    Returns:
+        The same shape and dtype, in [0, 1].
+    """
+    low = maps.min(axis=(-2, -1), keepdims=True)
+    with np.errstate(invalid="ignore"):  # infinity - infinity is NaN: zeros below
+        shifted = maps - low
+    high = shifted.max(axis=(-2, -1), keepdims=True)
+    usable = np.isfinite(high) & (high > 0)
+    if usable.all():  # no copy, and nothing to choose
+        scaled: Floats = np.divide(shifted, high, out=shifted)
+    else:
+        scaled = np.where(usable, shifted, 0) / np.where(usable, high, 1)
+    return scaled.astype(maps.dtype, copy=False)
+
+
+def resize(raw: Floats, size: tuple[int, int], interpolation: Interpolation = "bilinear") -> Floats:
+    """One map at another size, with half-pixel centres and repeated edges (OpenCV's resize).
+
+    ``bilinear`` is INTER_LINEAR, ``bicubic`` INTER_CUBIC (a = -0.75; it may overshoot the range of the map) and
+    ``nearest`` INTER_NEAREST_EXACT. Nothing is averaged when a map shrinks.
+
+    Args:
+        raw: float ``(h, w)``.
+        size: ``(height, width)``.
+    """
+    if raw.ndim != 2 or min(raw.shape) < 1 or min(size) < 1:
+        raise ValueError(f"cannot resize a map of shape {raw.shape} to {size}; expected (h, w) and (height, width) > 0")
+    resized = cv2.resize(raw, (size[1], size[0]), interpolation=_OPENCV[interpolation])
+    same: Floats = resized.astype(raw.dtype, copy=False)
+    return same
+
+
+@functools.lru_cache(maxsize=64)
+def _weights(cells: int, view: tuple[float, float], length: int, size: int, interpolation: Interpolation) -> Floats:
+    """Float64 ``(size, cells)``: how each of `size` pixels over an image side mixes the cells that span `view`.
+
+    Args:
+        cells: of the map, along this side.
+        view: where the map starts and ends, in pixels of the original image.
+        length: of the side of the original image, in pixels.
+        size: pixels of the picture along this side. A row is NaN where the pixel's centre lies outside the view.
+    """
+    centre = (np.arange(size) + 0.5) * (length / size)
+    place = (centre - view[0]) * (cells / (view[1] - view[0])) - 0.5
+    weights = np.zeros((size, cells))
+    rows = np.arange(size)
+    if interpolation == "nearest":
+        taps: dict[int, Floats] = {0: np.ones(size)}
+        base = np.floor(place + 0.5).astype(int)
+    else:
+        base = np.floor(place).astype(int)
+        t = place - base
+        taps = {0: 1 - t, 1: t} if interpolation == "bilinear" else _cubic(t)
+    for offset, weight in taps.items():
+        np.add.at(weights, (rows, np.clip(base + offset, 0, cells - 1)), weight)
+    weights[(centre < view[0]) | (centre >= view[1])] = np.nan
+    weights.setflags(write=False)
+    return weights
+
+
+def _cubic(t: Floats) -> dict[int, Floats]:
+    """Cubic convolution (Keys 1981, eq. 4) of the four cells around a place `t` of the way from cell 0 to cell 1."""
+
+    def near(d: Floats) -> Floats:
+        return ((_CUBIC_A + 2) * d - (_CUBIC_A + 3)) * d * d + 1
+
+    def far(d: Floats) -> Floats:
+        return ((_CUBIC_A * d - 5 * _CUBIC_A) * d + 8 * _CUBIC_A) * d - 4 * _CUBIC_A
+
+    return {-1: far(t + 1), 0: near(t), 1: near(1 - t), 2: far(2 - t)}
+
+
+def bilinear_weights(cells: tuple[int, ...], view: View, width: int, height: int) -> tuple[Floats, Floats]:
+    """`to_image_frame` as matrices: the map over its image is ``down @ raw @ across.T``.
+
+    Args:
+        cells: shape ``(h, w)`` of the map.
+        view: the part of the image that the map covers.
+        width, height: of the original image.
+
+    Returns:
+        down ``(height, h)`` and across ``(width, w)``, float64, read-only; a row is NaN where the view does not reach.
+    """
+    down = _weights(cells[0], (view[1], view[3]), height, height, "bilinear")
+    return down, _weights(cells[1], (view[0], view[2]), width, width, "bilinear")
+
+
+def place(
+    raw: Floats,
+    size: tuple[int, int],
+    view: View,
+    image_size: tuple[int, int],
+    interpolation: Interpolation = "bilinear",
+) -> Floats:
+    """One map over a picture of the whole original image, where the map covers `view` only.
+
+    Args:
+        raw: float ``(h, w)``.
+        size: ``(height, width)`` of the picture; the whole image is scaled to it.
+        view: the part of the image that the map covers: all of it (``squash``), less (``crop``) or more (``pad``).
+        image_size: ``(width, height)`` of the original image.
+        interpolation: as of `resize`, which this equals where the view is the whole image.
+
+    Returns:
+        float ``size``, NaN at pixels whose centre lies outside the view.
+    """
+    x0, y0, x1, y1 = view
+    width, height = image_size
+    if (x0, y0, x1, y1) == (0, 0, width, height):
+        return resize(raw, size, interpolation)
+    if not (x0 < x1 and y0 < y1):
+        raise ValueError(f"view is {view}; expected x0 < x1 and y0 < y1")
+    down = _weights(raw.shape[0], (y0, y1), height, size[0], interpolation)
+    across = _weights(raw.shape[1], (x0, x1), width, size[1], interpolation)
+    return (down @ raw @ across.T).astype(raw.dtype, copy=False)
+
+
+def to_image_frame(
+    raw: Floats, view: View, width: int, height: int, interpolation: Interpolation = "bilinear"
+) -> Floats:
+    """The map over its original image, ``(height, width)``; NaN where the model did not see the image."""
+    return place(raw, (height, width), view, (width, height), interpolation)
+
+
+def heatmap(
+    raw: Floats,
+    size: tuple[int, int],
+    *,
+    rectify: bool = True,
+    interpolation: Interpolation = "bilinear",
+    view: View | None = None,
+    image_size: tuple[int, int] | None = None,
+) -> Floats:
+    """The heatmap of a raw map: `positive`, `place` (or `resize`), `min_max`, in this order.
+
+    Args:
+        raw: float ``(h, w)``, signed.
+        size: ``(height, width)`` of the heatmap.
+        rectify: whether negative evidence is dropped first.
+        interpolation: as of `resize`.
+        view, image_size: as of `place`; without them the map covers the picture. What the model did not see is 0.
+
+    Returns:
+        float ``size`` in [0, 1]; zeros for a constant map or one with a NaN.
+    """
+    shown = positive(raw) if rectify else raw
+    if view is None or image_size is None:
+        return min_max(resize(shown, size, interpolation))
+    return scaled(place(shown, size, view, image_size, interpolation), bool(np.isfinite(shown).all()))
+
+
+def scaled(placed: Floats, finite: bool) -> Floats:
+    """The last step of `heatmap` with a view: a map as `place` gives it, in [0, 1]; what the model did not see is 0.
+
+    Args:
+        placed: float ``(height, width)``, NaN where the model did not see the image.
+        finite: whether all cells of the map were; if not, all is 0.
+    """
+    if not finite:
+        return np.zeros_like(placed)
+    if np.isnan(placed.sum()):
+        unseen = np.isnan(placed)
+        placed = np.where(unseen, placed[~unseen].min(initial=np.inf), placed)
+    return min_max(placed)

@@ -1,0 +1,1 @@
+"""Contours of a map at every threshold, in one pass."""

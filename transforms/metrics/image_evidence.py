@@ -1,0 +1,123 @@
+"""What the heatmaps of one image add to the numbers of a dataset. Knows no Beam."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from heatbeam.transforms import heatmaps, records
+from heatbeam.transforms.metrics import baselines, localization, protocols
+
+MODEL = "model"
+"""The ``method`` of numbers that are the model's own: whether it knew the class."""
+
+# Cells of a side of a baseline map; odd, so that one cell is the centre.
+_BASELINE_CELLS = 15
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MapEvidence:
+    """What one heatmap adds to the numbers of a dataset.
+
+    Attributes:
+        method: name of the method, a baseline's name, or `MODEL`.
+        targets: why its class was explained.
+        evidence: the numbers.
+        curves: ``(name, values)`` pairs.
+    """
+
+    method: str
+    targets: tuple[str, ...]
+    evidence: localization.Evidence
+    curves: tuple[tuple[str, np.ndarray], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageEvidence:
+    """What one image adds to the numbers of a dataset.
+
+    Attributes:
+        image_id: of the image.
+        slices: ``(feature, value)`` pairs.
+        maps: one per method and explained class.
+    """
+
+    image_id: str
+    slices: tuple[tuple[str, str], ...]
+    maps: tuple[MapEvidence, ...]
+
+
+def localize(
+    explanation: records.Explanation, protocol: protocols.Protocol, groups: tuple[str, ...], with_baselines: bool
+) -> tuple[records.Localization, ImageEvidence]:
+    """An explanation with what is measured on its maps, and what that adds to the numbers of a dataset."""
+    ids, ranks = explanation.class_ids, explanation.ranks
+    source = dataclasses.replace(explanation.source, view=stored_view(explanation.source.view))
+    scores, maps = [], list(_model_evidence(explanation))
+    truths = localization.truths(explanation.ground_truth, source, ids, protocol)  # the same for every method
+    for method in explanation.methods:
+        frames = [localization.framed(raw, source, protocol, groups) for raw in method.maps]
+        measured = localization.measure(method.maps, frames, source, truths, ids, ranks, protocol, groups)
+        scores.append(records.MethodScores(method.method, measured.boxes, measured.values, measured.health))
+        maps += _map_evidence(explanation, method, measured)
+    if with_baselines:
+        maps += _baseline_evidence(explanation, truths, protocol, groups)
+    row = records.Localization(explanation, tuple(scores), _true_boxes(explanation.ground_truth, truths))
+    return row, ImageEvidence(source.image_id, source.slices, tuple(maps))
+
+
+def stored_view(view: heatmaps.View) -> heatmaps.View:
+    """A view as the table has it, in float32: what is measured with it can be measured again from a row, to the bit."""
+    x0, y0, x1, y1 = (float(np.float32(edge)) for edge in view)
+    return x0, y0, x1, y1
+
+
+def _true_boxes(
+    ground_truth: records.GroundTruth, truths: Sequence[localization.Truth]
+) -> tuple[np.ndarray | None, ...]:
+    if ground_truth.boxes is None:
+        return (None,) * len(truths)
+    return tuple(np.zeros((0, 4)) if truth.boxes is None else truth.boxes for truth in truths)
+
+
+def _map_evidence(
+    explanation: records.Explanation, method: records.MethodMaps, measured: localization.Scores
+) -> Iterator[MapEvidence]:
+    for i, evidence in enumerate(measured.evidence):
+        extra = {name: float(values[i]) for name, values in method.scores if np.isfinite(values[i])}
+        if extra:
+            evidence = dataclasses.replace(evidence, values={**evidence.values, **extra})
+        curves = tuple((name, values[i]) for name, values in method.curves)
+        yield MapEvidence(method.method, explanation.targets[i], evidence, curves)
+
+
+def _model_evidence(explanation: records.Explanation) -> Iterator[MapEvidence]:
+    """Whether the model knew the labels it was explained for."""
+    for i, class_id in enumerate(explanation.class_ids.tolist()):
+        if class_id in explanation.source.label_ids:
+            rank = int(explanation.ranks[i])
+            values = {
+                "label_top1": float(rank == 1),
+                "label_top5": float(rank <= 5),
+                "label_probability": float(explanation.probabilities[i]),
+            }
+            yield MapEvidence(MODEL, explanation.targets[i], localization.Evidence(class_id, values))
+
+
+def _baseline_evidence(
+    explanation: records.Explanation,
+    truths: Sequence[localization.Truth],
+    protocol: protocols.Protocol,
+    groups: tuple[str, ...],
+) -> Iterator[MapEvidence]:
+    truth = explanation.ground_truth
+    if truth.boxes is None and truth.masks is None:
+        return
+    found = baselines.evidence(
+        explanation.source, truths, explanation.class_ids, explanation.ranks, protocol, groups, _BASELINE_CELLS
+    )
+    for name, of_classes in found.items():
+        for targets, evidence in zip(explanation.targets, of_classes, strict=True):
+            yield MapEvidence(name, targets, evidence)

@@ -1,0 +1,1 @@
+"""Formats of records: TFRecord, ArrayRecord, TFDS, features, images, ground truth."""

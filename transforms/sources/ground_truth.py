@@ -1,0 +1,144 @@
+"""Ground truth in the frame of the original image: boxes in pixels, masks as booleans."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from heatbeam.transforms import records
+from heatbeam.transforms.sources import images
+
+SNAP_PX = 1e-3
+"""A coordinate this near to a whole pixel is that pixel: a float32 fraction of it does not come back exactly."""
+
+OVERHANG_PX = 1.0
+OVERHANG_SHARE = 0.01
+"""A box may stick out of its image by this many pixels or this share of the side, whichever is more; it is clipped."""
+
+MAX_MASK_BYTES = 1 << 30
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskOptions:
+    """How the grey values of a semantic mask are read.
+
+    Attributes:
+        background: grey value that belongs to no class, or None.
+        ignore: grey value of pixels that must not be scored (255 in Pascal VOC), or None.
+        offset: subtracted from a grey value to get the class id.
+    """
+
+    background: int | None
+    ignore: int | None
+    offset: int
+
+
+def decode(encoded: records.EncodedExample, size: tuple[int, int], options: MaskOptions) -> records.GroundTruth:
+    """Boxes and masks of an image of `size` ``(width, height)``.
+
+    Raises:
+        DataError: ``invalid_box``, ``corrupt_mask``, ``mask_size_mismatch``, ``invalid_mask`` or ``too_many_masks``.
+    """
+    ignore = None
+    if encoded.ignore_mask is not None:
+        ignore = images.decode_grey(encoded.ignore_mask, size, "the ignore mask") != 0
+    masks = mask_class_ids = None
+    if encoded.masks is not None and encoded.masks_are_instances:
+        masks, mask_class_ids = _instances(encoded.masks, encoded.mask_class_ids, size)
+    elif encoded.masks is not None:
+        values = images.decode_grey(encoded.masks[0], size, "the semantic mask")
+        masks, mask_class_ids = semantic_masks(values, options)
+        if options.ignore is not None and np.any(values == options.ignore):
+            unscored = values == options.ignore
+            ignore = unscored if ignore is None else ignore | unscored
+    count = 0 if encoded.boxes is None else len(encoded.boxes)
+    return records.GroundTruth(
+        boxes=None if encoded.boxes is None else boxes_in_pixels(encoded.boxes, size),
+        box_class_ids=None if encoded.boxes is None else _class_ids(encoded.box_class_ids, count),
+        box_difficult=None if encoded.boxes is None else np.array(encoded.box_difficult or (False,) * count, bool),
+        masks=masks,
+        mask_class_ids=mask_class_ids,
+        ignore=ignore,
+    )
+
+
+def boxes_in_pixels(fractions: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Boxes from fractions of an image to its pixels.
+
+    pixels = fraction * side, made whole within `SNAP_PX` of a whole pixel, and clipped to the image.
+
+    Args:
+        fractions: float64 ``(N, 4)``, ``x0 y0 x1 y1``.
+        size: ``(width, height)`` of the image in pixels.
+
+    Returns:
+        float64 ``(N, 4)``, end exclusive, ``0 <= x0 < x1 <= width`` and ``0 <= y0 < y1 <= height``.
+
+    Raises:
+        DataError: ``invalid_box`` for a box that is not finite, has no area inside the image, or sticks out of it
+            further than `OVERHANG_PX` and `OVERHANG_SHARE` allow.
+    """
+    sides = np.array([*size, *size], np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused below
+        pixels = fractions * sides
+        whole = np.round(pixels)
+        pixels = np.where(np.abs(pixels - whole) < SNAP_PX, whole, pixels)
+    overhang = np.maximum(OVERHANG_PX, OVERHANG_SHARE * sides)
+    inside = (pixels >= -overhang) & (pixels <= sides + overhang)  # NaN is not inside
+    clipped = np.clip(pixels, 0.0, sides)
+    bad = ~(inside.all(axis=1) & (clipped[:, :2] < clipped[:, 2:]).all(axis=1))
+    if bad.any():
+        number = int(np.argmax(bad))
+        raise _invalid_box(number, pixels[number], size, bool(inside[number].all()))
+    return clipped
+
+
+def _invalid_box(number: int, box: np.ndarray, size: tuple[int, int], inside: bool) -> records.DataError:
+    corners = " ".join(f"{value:.6g}" for value in box)
+    cause = "has no area" if inside else "is not inside the image (boxes must be fractions of its width and height)"
+    message = f"box {number} (x0 y0 x1 y1 = {corners} pixels) of an image of {size[0]} x {size[1]} pixels {cause}"
+    return records.DataError("invalid_box", message)
+
+
+def semantic_masks(values: np.ndarray, options: MaskOptions) -> tuple[np.ndarray, np.ndarray]:
+    """One boolean mask per class present in a semantic mask, by rising class id.
+
+    Args:
+        values: integer ``(height, width)``.
+        options: which values are no classes, and the offset of the others.
+
+    Returns:
+        bool ``(M, height, width)`` and int64 ``(M,)``.
+    """
+    present = [int(v) for v in np.unique(values) if int(v) not in (options.background, options.ignore)]
+    class_ids = np.array(present, np.int64) - options.offset
+    if len(present) and class_ids[0] < 0:
+        raise records.DataError(
+            "invalid_mask", f"the semantic mask holds the value {present[0]}; classes start at {options.offset}"
+        )
+    _check_mask_bytes(len(present), values.shape[::-1])
+    masks = np.empty((len(present), *values.shape), bool)
+    for mask, value in zip(masks, present, strict=True):
+        np.equal(values, value, out=mask)
+    return masks, class_ids
+
+
+def _instances(
+    encoded: tuple[bytes, ...], class_ids: tuple[int, ...] | None, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    _check_mask_bytes(len(encoded), size)
+    masks = np.zeros((len(encoded), size[1], size[0]), bool)
+    for number, (mask, data) in enumerate(zip(masks, encoded, strict=True)):
+        np.not_equal(images.decode_grey(data, size, f"instance mask {number}"), 0, out=mask)
+    return masks, _class_ids(class_ids, len(encoded))
+
+
+def _check_mask_bytes(count: int, size: tuple[int, ...]) -> None:
+    if count * size[0] * size[1] > MAX_MASK_BYTES:
+        message = f"{count} masks of {size[0]} x {size[1]} pixels do not fit into {MAX_MASK_BYTES} bytes"
+        raise records.DataError("too_many_masks", message)
+
+
+def _class_ids(class_ids: tuple[int, ...] | None, count: int) -> np.ndarray:
+    return np.array((records.NO_CLASS,) * count if class_ids is None else class_ids, np.int64)

@@ -1,0 +1,225 @@
+"""TFDS datasets as shards: TFDS gives the metadata, our own reader the records.
+
+A prepared dataset stores ``tf.train.Example`` messages under flat feature names (``objects/bbox``), so its records go
+through the same `features.parse_example` as any TFRecord file. Nothing is downloaded or prepared here, and TensorFlow
+is not imported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import apache_beam as beam
+
+from heatbeam.transforms import read
+from heatbeam.transforms.sources import features
+
+_RANGE_RECORDS = 512
+"""Records per range of an array_record file. Fixed, so that neither results nor counts depend on the workers."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TFDSSpec:
+    """Which records of which prepared dataset.
+
+    Attributes:
+        name: ``name``, ``name/config`` or ``name/config:version``, as TFDS writes them; None if `directory` is given.
+        data_dir: folder of prepared datasets; None for TFDS's own default.
+        directory: the folder that holds ``dataset_info.json``; None if `name` is given.
+        split: split expression, such as ``validation[:10%]`` or ``train[:37]+test``.
+    """
+
+    name: str | None
+    data_dir: str | None
+    directory: str | None
+    split: str
+
+    def __post_init__(self) -> None:
+        if (self.name is None) == (self.directory is None):
+            raise ValueError(f"TFDS: give either a name ({self.name!r}) or a directory ({self.directory!r})")
+        if self.directory is not None and self.data_dir is not None:
+            raise ValueError("TFDS: data_dir belongs to a name, not to a directory")
+
+
+@dataclasses.dataclass(eq=False)
+class ReadTFDS(beam.PTransform):
+    """A prepared TFDS dataset to ``{read.MAIN_TAG: EncodedExample, DEAD_LETTER_TAG: DeadLetter}``.
+
+    Args:
+        spec: which records.
+        features: which feature holds what, by TFDS's names, nested ones with ``/``. `bbox` is TFDS's BBoxFeature.
+        reshuffle_records: as in `read.ReadTFRecords`.
+    """
+
+    spec: TFDSSpec
+    features: features.FeatureMap
+    reshuffle_records: bool
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, pbegin: beam.pvalue.PBegin) -> Mapping[str, beam.PCollection]:
+        info = dataset_info(self.spec)
+        shards = split_shards(info, self.spec.split)
+        feature_map = resolve_features(info, self.features)
+        return pbegin | read.ReadShards(shards, "none", feature_map, self.reshuffle_records)
+
+
+def dataset_info(spec: TFDSSpec) -> Any:
+    """TFDS's ``DatasetInfo`` of the prepared dataset.
+
+    Raises:
+        ValueError: there is no such dataset; the message lists what there is.
+    """
+    from tensorflow_datasets.core import dataset_info as info_lib  # optional dependency, a third of a second
+    from tensorflow_datasets.core import read_only_builder, registered
+
+    if spec.directory is not None:
+        try:
+            return read_only_builder.builder_from_directory(os.path.expanduser(spec.directory)).info
+        except info_lib.DatasetInfoFileError as error:
+            raise ValueError(
+                f"{spec.directory} is no prepared TFDS dataset: it holds no dataset_info.json; "
+                f"its folders: {_folders(spec.directory)}. Name the folder of one version, such as mnist/3.0.1"
+            ) from error
+    try:
+        return read_only_builder.builder_from_files(spec.name, data_dir=spec.data_dir).info
+    except registered.DatasetNotFoundError as error:
+        folder = spec.data_dir or os.path.join("~", "tensorflow_datasets")
+        raise ValueError(
+            f"no prepared TFDS dataset {spec.name!r} in {folder}; its folders: {_folders(folder)}. "
+            f"Check name, config and version, or prepare it first: heatbeam downloads nothing"
+        ) from error
+
+
+def _folders(path: str) -> str:
+    path = os.path.expanduser(path)
+    if not os.path.isdir(path):
+        return "none, the folder does not exist"
+    return ", ".join(sorted(entry.name for entry in os.scandir(path) if entry.is_dir())) or "none"
+
+
+def split_shards(info: Any, split: str) -> tuple[read.Shard, ...]:
+    """The files and ranges that a split expression selects, in TFDS's order.
+
+    Raises:
+        ValueError: no such split, an expression that selects nothing or the same records twice, or a file format that
+            is neither tfrecord nor array_record.
+    """
+    file_format = info.file_format.value
+    if file_format not in ("tfrecord", "array_record"):
+        raise ValueError(f"TFDS dataset {info.full_name} is stored as {file_format}; expected tfrecord or array_record")
+    existing = ", ".join(f"{name} ({info.splits[name].num_examples})" for name in info.splits)
+    try:
+        instructions = info.splits[split].file_instructions
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"TFDS dataset {info.full_name} has no split {split!r}: {error}; it has {existing}") from error
+    if not instructions:
+        raise ValueError(f"split {split!r} of TFDS dataset {info.full_name} selects no record; it has {existing}")
+    _check_disjoint(instructions, split)
+    paths = [os.fspath(instruction.filename) for instruction in instructions]
+    names = read.shard_names(paths)
+    ranges = [
+        read.Shard(path, names[path], file_format, start, stop, item.skip)
+        for path, item in zip(paths, instructions, strict=True)
+        for start, stop in _ranges(item.skip, item.skip + item.take, file_format)
+    ]
+    if file_format == "array_record" and any("://" in path for path in paths):
+        raise ValueError(f"array_record files can only be read from a local disk; got {paths[0]}")
+    return tuple(ranges)
+
+
+def _ranges(start: int, stop: int, file_format: str) -> Iterator[tuple[int, int]]:
+    if file_format == "tfrecord":
+        yield start, stop
+        return
+    for position in range(start, stop, _RANGE_RECORDS):
+        yield position, min(position + _RANGE_RECORDS, stop)
+
+
+def _check_disjoint(instructions: Sequence[Any], split: str) -> None:
+    taken = sorted((os.fspath(item.filename), item.skip, item.skip + item.take) for item in instructions)
+    for (path, _, stop), (next_path, start, _) in zip(taken, taken[1:], strict=False):
+        if path == next_path and start < stop:
+            raise ValueError(
+                f"split {split!r} names records of {os.path.basename(path)} twice; use parts that do not overlap"
+            )
+
+
+def resolve_features(info: Any, feature_map: features.FeatureMap) -> features.FeatureMap:
+    """`feature_map`, checked against what the dataset declares; a raw image feature adds its `raw_shape`.
+
+    Raises:
+        ValueError: a required feature is not in the dataset, or the dataset stores a feature in a form that cannot be
+            read. All problems are reported together.
+    """
+    stored = dict(_flatten(info.features.get_serialized_info()))
+    problems = [
+        f"no feature {name!r}"
+        for name in dict.fromkeys((feature_map.image, *feature_map.required))
+        if name not in stored
+    ]
+    for name in feature_map.names():
+        if name in stored and stored[name].sequence_rank > 1:
+            problems.append(f"feature {name!r} is a list of lists, which is not supported")
+    raw_shape = feature_map.raw_shape
+    if feature_map.image in stored:
+        try:
+            raw_shape = _raw_shape(_feature(info.features, feature_map.image), stored[feature_map.image]) or raw_shape
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError(f"TFDS dataset {info.full_name}: {'; '.join(problems)}; it has {', '.join(sorted(stored))}")
+    return dataclasses.replace(feature_map, raw_shape=raw_shape)
+
+
+def class_names(info: Any, feature_map: features.FeatureMap) -> tuple[str, ...] | None:
+    """The names of the classes in the order of their ids, from the first of label, labels, box_class that has any."""
+    import tensorflow_datasets as tfds
+
+    stored = dict(_flatten(info.features.get_serialized_info()))
+    for name in (feature_map.label, feature_map.labels, feature_map.box_class):
+        if name is not None and name in stored:
+            feature = _feature(info.features, name)
+            if isinstance(feature, tfds.features.ClassLabel):
+                return tuple(feature.names)
+    return None
+
+
+def _flatten(specs: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, spec in specs.items():
+        if isinstance(spec, Mapping):
+            yield from _flatten(spec, f"{prefix}{name}/")
+        else:
+            yield prefix + name, spec
+
+
+def _feature(feature: Any, name: str) -> Any:
+    """The feature connector under a nested name; that of one element for a list."""
+    import tensorflow_datasets as tfds
+
+    for part in name.split("/"):
+        feature = feature[part]
+    while isinstance(feature, tfds.features.Sequence):
+        feature = feature.feature
+    return feature
+
+
+def _raw_shape(feature: Any, stored: Any) -> tuple[int, int, int] | None:
+    """The shape of an image that is stored as numbers; None for one that is stored encoded."""
+    import tensorflow_datasets as tfds
+
+    dtype = feature.np_dtype
+    if isinstance(feature, tfds.features.Image):
+        if dtype not in ("uint8", "uint16"):
+            raise ValueError(f"the image is stored as {dtype}; expected uint8 or uint16")
+        return None
+    shape = tuple(stored.shape)
+    if stored.np_dtype == "uint8" and len(shape) == 3 and None not in shape:
+        return shape  # type: ignore[return-value]
+    raise ValueError(
+        f"the image feature is a {feature!r}; expected an Image or a uint8 Tensor of fixed (height, width, channels)"
+    )

@@ -1,0 +1,280 @@
+"""From localizations to rows of ``explanations`` and back to heatmaps.
+
+A batch of images is turned into one Arrow table by array operations. Rows are ordered by image, then method, then
+explained class, as in the records.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from heatbeam.transforms import records
+from heatbeam.transforms.tables import schemas
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Index:
+    """The image, the (image, class) and the (image, method) of each row; `lengths` is rows per (image, method)."""
+
+    image: np.ndarray
+    image_class: np.ndarray
+    image_method: np.ndarray
+    lengths: np.ndarray
+
+
+def row_count(localization: records.Localization) -> int:
+    """Number of rows of `localization`: explained classes times methods."""
+    return len(localization.explanation.class_ids) * len(localization.explanation.methods)
+
+
+def explanation_table(
+    localizations: Sequence[records.Localization], schema: pa.Schema, class_names: Sequence[str]
+) -> pa.Table:
+    """The rows of `localizations`, one per image, method and explained class.
+
+    Args:
+        localizations: any number of images, possibly none.
+        schema: of `schemas.explanations`.
+        class_names: name of each class of the model's output.
+
+    Raises:
+        ValueError: if the scores of a method are not exactly the value columns of the schema, a slice feature has no
+            column, a class has no name, or a required number or a map is not finite.
+    """
+    explanations = [localization.explanation for localization in localizations]
+    index = _index(explanations)
+    columns: dict[str, Any] = {}
+    columns.update(_image_columns(explanations, index, schemas.column_names(schema, "slice")))
+    columns.update(_class_columns(explanations, index, class_names))
+    columns["true_boxes"] = _true_boxes(localizations, index)
+    columns.update(_method_columns(explanations, index))
+    columns.update(_heatmap_columns(explanations, index, schema.field("heatmap").type.value_type))
+    columns.update(_score_columns(localizations, index, schema))
+    columns.update(_curve_columns(explanations, index, schema))
+    return schemas.table_from_columns(schema, columns)
+
+
+def _index(explanations: Sequence[records.Explanation]) -> _Index:
+    classes = np.array([len(one.class_ids) for one in explanations], dtype=np.int64)
+    methods = np.array([len(one.methods) for one in explanations], dtype=np.int64)
+    block_image = np.repeat(np.arange(len(explanations)), methods)
+    lengths = classes[block_image]
+    block = np.repeat(np.arange(len(lengths)), lengths)
+    within = np.arange(len(block)) - (np.cumsum(lengths) - lengths)[block]
+    image = block_image[block]
+    return _Index(image, (np.cumsum(classes) - classes)[image] + within, block, lengths)
+
+
+def _image_columns(
+    explanations: Sequence[records.Explanation], index: _Index, slice_columns: Sequence[str]
+) -> dict[str, Any]:
+    sources = [one.source for one in explanations]
+    take = pa.array(index.image)
+    views = np.array([source.view for source in sources], dtype=np.float32).reshape(-1, 4)[index.image]
+    columns: dict[str, Any] = {
+        "image_id": pa.array([source.image_id for source in sources], pa.string()).take(take),
+        "image_sha256": pa.array([source.image_sha256 for source in sources], pa.string()).take(take),
+        "shard": pa.array([source.shard for source in sources], pa.string()).take(take),
+        "record_index": np.array([source.index for source in sources], dtype=np.int64)[index.image],
+        "image_width": np.array([source.width for source in sources], dtype=np.int32)[index.image],
+        "image_height": np.array([source.height for source in sources], dtype=np.int32)[index.image],
+        "label_ids": _take_lists([source.label_ids for source in sources], pa.int32(), take),
+    }
+    columns.update({f"view_{edge}": views[:, i] for i, edge in enumerate(("x0", "y0", "x1", "y1"))})
+    return columns | _slice_columns(sources, take, slice_columns)
+
+
+def _slice_columns(
+    sources: Sequence[records.Source], take: pa.Array, slice_columns: Sequence[str]
+) -> dict[str, pa.Array]:
+    values: dict[str, list[str | None]] = {name: [None] * len(sources) for name in slice_columns}
+    for number, source in enumerate(sources):
+        for feature, value in source.slices:
+            name = schemas.SLICE_PREFIX + feature
+            if name not in values:
+                raise ValueError(f"image {source.image_id!r} has slice feature {feature!r} but the table has no {name}")
+            values[name][number] = value
+    return {name: pa.array(column, pa.string()).take(take) for name, column in values.items()}
+
+
+def _class_columns(
+    explanations: Sequence[records.Explanation], index: _Index, class_names: Sequence[str]
+) -> dict[str, Any]:
+    class_ids = _concatenate([one.class_ids for one in explanations], np.int32)
+    if len(class_ids) and not 0 <= class_ids.min() <= class_ids.max() < len(class_names):
+        span = f"{class_ids.min()} to {class_ids.max()}"
+        raise ValueError(f"class ids go from {span} but {len(class_names)} classes have a name; name every class")
+    targets = [reasons for one in explanations for reasons in one.targets]
+    if not all(targets):
+        raise ValueError("an explained class has no target; every class is explained for a reason")
+    take = pa.array(index.image_class)
+    used, position = np.unique(class_ids, return_inverse=True)
+    names = pa.array([class_names[i] for i in used], pa.string())
+    predicted = np.array([one.predicted_class_id for one in explanations], dtype=np.int32)
+    return {
+        "target": pa.array([reasons[0] for reasons in targets], pa.string()).take(take),
+        "targets": _take_lists(targets, pa.string(), take),
+        "class_id": class_ids[index.image_class],
+        "class_name": names.take(pa.array(position[index.image_class])),
+        "predicted_class_id": predicted[index.image],
+        "logit": _concatenate([one.logits for one in explanations], np.float32)[index.image_class],
+        "probability": _concatenate([one.probabilities for one in explanations], np.float32)[index.image_class],
+        "rank": _concatenate([one.ranks for one in explanations], np.int32)[index.image_class],
+    }
+
+
+def _true_boxes(localizations: Sequence[records.Localization], index: _Index) -> pa.Array:
+    """The boxes of each row's class, corner by corner; null where boxes are not annotated."""
+    flat = [None if boxes is None else boxes.ravel() for one in localizations for boxes in one.true_boxes]
+    return _take_lists(flat, pa.float64(), pa.array(index.image_class))
+
+
+def _method_columns(explanations: Sequence[records.Explanation], index: _Index) -> dict[str, pa.Array]:
+    methods = [maps for one in explanations for maps in one.methods]
+    take = pa.array(index.image_method)
+    return {
+        "method": pa.array([maps.method for maps in methods], pa.string()).take(take),
+        "layer": pa.array([maps.layer for maps in methods], pa.string()).take(take),
+    }
+
+
+def _heatmap_columns(
+    explanations: Sequence[records.Explanation], index: _Index, value_type: pa.DataType
+) -> dict[str, Any]:
+    blocks = [(maps.method, maps.maps) for one in explanations for maps in one.methods]
+    for (method, maps), length in zip(blocks, index.lengths, strict=True):
+        if maps.ndim != 3 or len(maps) != length:
+            raise ValueError(f"{method} has maps of shape {maps.shape}; expected ({length}, height, width)")
+    sizes = np.array([maps.shape[1:] for _, maps in blocks], dtype=np.int64).reshape(-1, 2)[index.image_method]
+    flat = _concatenate([maps.reshape(-1) for _, maps in blocks], np.float32)
+    offsets = np.concatenate([[0], np.cumsum(sizes.prod(axis=1))])
+    if not np.isfinite(flat).all():
+        raise ValueError("a heatmap holds NaN or infinity; it cannot be stored")
+    if pa.types.is_integer(value_type):
+        flat, scales = quantise(flat, offsets)
+    else:
+        scales = np.ones(len(sizes), np.float32)
+    element = pa.list_(pa.field("element", value_type, nullable=False))
+    lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(flat, value_type), type=element)
+    return {"heatmap": lists, "heatmap_scale": scales, "heatmap_height": sizes[:, 0], "heatmap_width": sizes[:, 1]}
+
+
+def quantise(flat: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Quantise maps that lie one behind the other, by the rule of `methods.heatmaps.quantize`.
+
+    scale = max|map| / 32767; heatmap = round(map / scale), ties to even. A map of zeros, or too small for a float32
+    scale, has scale 1 and steps 0. A map that was quantised before gets the same steps and scale again, so that
+    ``heatmap * scale`` is that map to the bit.
+
+    Args:
+        flat: float32, every cell of every map, finite.
+        offsets: int (R + 1,), where each map starts, and the end of the last; no map is empty.
+
+    Returns:
+        int16 like `flat`, float32 ``(R,)`` scales. ``heatmap * scale`` is within half a scale of the map.
+    """
+    if not len(flat):
+        return np.zeros(0, np.int16), np.zeros(len(offsets) - 1, np.float32)
+    limit = np.float32(schemas.INT16_STEPS)
+    scales = (np.maximum.reduceat(np.abs(flat), offsets[:-1]) / limit).astype(np.float32)
+    scales[scales < np.finfo(np.float32).tiny] = 1
+    steps = np.clip(np.rint(flat / np.repeat(scales, np.diff(offsets))), -limit, limit)
+    return steps.astype(np.int16), _same_scales(flat, offsets, steps, scales)
+
+
+def _same_scales(flat: np.ndarray, offsets: np.ndarray, steps: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """`scales`, or for a map that only a neighbouring float32 gives back to the bit, that neighbour.
+
+    32767 * scale / 32767 is another float32 than scale for 256 of the 2^23 significands (checked on all of them).
+    """
+
+    def differs(candidates: np.ndarray) -> np.ndarray:
+        return np.logical_or.reduceat(steps * np.repeat(candidates, np.diff(offsets)) != flat, offsets[:-1])
+
+    wrong = differs(scales)
+    for direction in (-np.inf, np.inf):
+        if wrong.any():
+            neighbours = np.nextafter(scales, np.float32(direction))
+            scales = np.where(wrong & ~differs(neighbours), neighbours, scales)
+    return scales
+
+
+def decode_heatmaps(table: pa.Table) -> list[np.ndarray]:
+    """The maps of a table of explanations: per row float32 ``(heatmap_height, heatmap_width)``, raw and signed.
+
+    value = heatmap * heatmap_scale
+    """
+    lists = table["heatmap"].combine_chunks()
+    flat = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+    ends = np.cumsum(lists.value_lengths().to_numpy(zero_copy_only=False))[:-1]
+    heights, widths = table["heatmap_height"].to_numpy(), table["heatmap_width"].to_numpy()
+    scales = table["heatmap_scale"].to_numpy()
+    cells = zip(np.split(flat, ends), scales, heights, widths, strict=False)
+    return [(values * scale).reshape(height, width) for values, scale, height, width in cells]
+
+
+def _score_columns(localizations: Sequence[records.Localization], index: _Index, schema: pa.Schema) -> dict[str, Any]:
+    blocks = [
+        (one.explanation.source.image_id, maps, scores)
+        for one in localizations
+        for maps, scores in zip(one.explanation.methods, one.scores, strict=True)
+    ]
+    values: dict[str, list[np.ndarray]] = {
+        name: [] for name in schemas.column_names(schema, "value") if name not in ("logit", "probability", "rank")
+    }
+    for (image_id, maps, scores), length in zip(blocks, index.lengths, strict=True):
+        if maps.method != scores.method:
+            raise ValueError(f"image {image_id!r}: scores of {scores.method!r} stand where {maps.method!r} is expected")
+        pairs = maps.scores + scores.values
+        if len(pairs) != len(values) or any(name not in values for name, _ in pairs):
+            _raise_other_names(image_id, scores.method, [name for name, _ in pairs], list(values))
+        for name, column in pairs:
+            if len(column) != length:
+                raise ValueError(f"image {image_id!r}: {name} has {len(column)} values for {length} explained classes")
+            values[name].append(column)
+    boxes = _concatenate([scores.boxes for _, _, scores in blocks], np.float32, (0, 4))
+    health = [flags for _, _, scores in blocks for flags in scores.health]
+    columns: dict[str, Any] = {name: _concatenate(column, np.float32) for name, column in values.items()}
+    columns.update({f"box_{edge}": boxes[:, i] for i, edge in enumerate(("x0", "y0", "x1", "y1"))})
+    columns["health"] = _take_lists(health, pa.string(), None)
+    return columns
+
+
+def _curve_columns(
+    explanations: Sequence[records.Explanation], index: _Index, schema: pa.Schema
+) -> dict[str, pa.Array]:
+    """A list per row for each curve column; null where the curve was not measured."""
+    measured = [dict(maps.curves) for one in explanations for maps in one.methods]
+    columns = {}
+    for column in schemas.column_names(schema, "curve"):
+        name = column.removesuffix(schemas.CURVE_SUFFIX)
+        lists: list[np.ndarray | None] = []
+        for curves, length in zip(measured, index.lengths, strict=True):
+            lists.extend(curves[name].astype(np.float32) if name in curves else [None] * length)
+        columns[column] = pa.array(lists, schema.field(column).type)
+    return columns
+
+
+def _raise_other_names(image_id: str, method: str, names: Sequence[str], expected: Sequence[str]) -> None:
+    unknown = sorted(set(names) - set(expected))
+    missing = sorted(set(expected) - set(names))
+    raise ValueError(
+        f"image {image_id!r}, method {method!r}: the scores are not the value columns of the table;"
+        f" unknown: {unknown}; missing: {missing}; {len(names)} values for {len(expected)} columns"
+    )
+
+
+def _concatenate(arrays: Sequence[np.ndarray], dtype: Any, empty: tuple[int, ...] = (0,)) -> np.ndarray:
+    return np.concatenate(arrays).astype(dtype) if len(arrays) else np.zeros(empty, dtype)
+
+
+def _take_lists(
+    lists: Sequence[Sequence[Any] | np.ndarray | None], value_type: pa.DataType, take: pa.Array | None
+) -> pa.Array:
+    array = pa.array(lists, pa.list_(pa.field("element", value_type, nullable=False)))
+    return array if take is None else array.take(take)

@@ -1,0 +1,316 @@
+"""The Parquet tables of a run, and how records become rows.
+
+A table has one schema and one function that builds it. The function fails on an unknown or missing column, on a null
+in a required column and on a wrong type; nothing is dropped or filled in silently.
+
+Conventions of every table:
+    * Each field carries ``description``, ``unit`` and ``range`` in its metadata, and ``role``: ``key``, ``map``,
+      ``value``, ``curve`` or ``slice``.
+    * A number that does not exist (no ground truth, blank map) is null, never NaN. Columns that are not nullable
+      always hold a value.
+    * Pixels are those of the original image, x to the right and y down, ends exclusive.
+    * Strings that come from data are stored as they are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from heatbeam.transforms import records
+
+SCHEMA_VERSION = "1"
+
+HEATMAP_DTYPES = ("int16", "float32")
+"""How `explanations` may store a map: quantised to 16 bits, or exactly."""
+
+INT16_STEPS = 32767
+
+QUANTISATION = "value = heatmap * heatmap_scale in float32"
+
+SLICE_PREFIX = "slice_"
+
+CURVE_SUFFIX = "_curve"
+
+
+@dataclasses.dataclass(frozen=True)
+class ValueColumn:
+    """A nullable number per row of `explanations`: a map statistic or a per-image metric.
+
+    Attributes:
+        name: name of the column.
+        description: what it is, with its source.
+        unit: ``px``, ``nats``, ...; empty for a pure number.
+        range: such as ``[0, 1]``; empty if unbounded.
+    """
+
+    name: str
+    description: str = ""
+    unit: str = ""
+    range: str = ""
+
+
+def _field(
+    name: str,
+    arrow_type: pa.DataType,
+    description: str,
+    *,
+    unit: str = "",
+    range: str = "",
+    role: str = "key",
+    nullable: bool = False,
+) -> pa.Field:
+    metadata = {"description": description, "unit": unit, "range": range, "role": role}
+    return pa.field(name, arrow_type, nullable=nullable, metadata=metadata)
+
+
+def _list_of(value_type: pa.DataType) -> pa.ListType:
+    return pa.list_(pa.field("element", value_type, nullable=False))
+
+
+_IMAGE_FIELDS = [
+    _field("image_id", pa.string(), "id of the image, unique in the dataset"),
+    _field("image_sha256", pa.string(), "SHA-256 of the encoded image bytes, hexadecimal"),
+    _field("shard", pa.string(), "base name of the file the record came from"),
+    _field("record_index", pa.int64(), "position of the record in its shard", range="[0, inf)"),
+    _field("image_width", pa.int32(), "width of the original image", range="[1, inf)", unit="px"),
+    _field("image_height", pa.int32(), "height of the original image", range="[1, inf)", unit="px"),
+    _field("view_x0", pa.float32(), "left edge of the part of the image that the model's input shows", unit="px"),
+    _field("view_y0", pa.float32(), "top edge of that part", unit="px"),
+    _field("view_x1", pa.float32(), "right edge of that part, exclusive", unit="px"),
+    _field("view_y1", pa.float32(), "bottom edge of that part, exclusive", unit="px"),
+    _field("label_ids", _list_of(pa.int32()), "class ids of the image; empty without a label"),
+]
+
+_CLASS_FIELDS = [
+    _field("target", pa.string(), "the first reason why this class was explained: label, predicted, runner_up, ..."),
+    _field("targets", _list_of(pa.string()), "every reason why this class was explained"),
+    _field("class_id", pa.int32(), "the explained class: its position in the model's output", range="[0, inf)"),
+    _field("class_name", pa.string(), "name of the explained class"),
+    _field("predicted_class_id", pa.int32(), "the model's first choice for this image", range="[0, inf)"),
+    _field("method", pa.string(), "configured name of the method"),
+    _field("layer", pa.string(), "layer the map belongs to; input for input-gradient methods"),
+    _field("logit", pa.float32(), "the model's logit for the explained class", role="value"),
+    _field("probability", pa.float32(), "the model's probability for that class", range="[0, 1]", role="value"),
+    _field("rank", pa.int32(), "rank of that class, 1 = the model's first choice", range="[1, inf)", role="value"),
+]
+
+_TRUE_BOXES = _field(
+    "true_boxes", _list_of(pa.float64()), "boxes of the explained class, x0 y0 x1 y1 of one behind the other; null"
+    " where boxes are not annotated, empty if none is of this class", unit="px", nullable=True)  # fmt: skip
+
+_BOX_FIELDS = [
+    _field("box_x0", pa.float32(), "left edge of the estimated box; null if the map gives none", unit="px"),
+    _field("box_y0", pa.float32(), "top edge of the estimated box", unit="px"),
+    _field("box_x1", pa.float32(), "right edge of the estimated box, exclusive", unit="px"),
+    _field("box_y1", pa.float32(), "bottom edge of the estimated box, exclusive", unit="px"),
+]
+
+
+def _heatmap_fields(heatmap_dtype: str) -> list[pa.Field]:
+    element = {"int16": pa.int16(), "float32": pa.float32()}[heatmap_dtype]
+    steps = f"[-{INT16_STEPS}, {INT16_STEPS}]" if heatmap_dtype == "int16" else ""
+    size = "[1, 32767]"
+    about = f"raw signed map at the layer's resolution, row by row from the top left; {QUANTISATION}"
+    return [
+        _field("heatmap", _list_of(element), about, range=steps, role="map"),
+        _field("heatmap_scale", pa.float32(), "value of one step of heatmap; 1 for exact maps", role="map"),
+        _field("heatmap_height", pa.int16(), "rows of the map", unit="cells", range=size, role="map"),
+        _field("heatmap_width", pa.int16(), "columns of the map", unit="cells", range=size, role="map"),
+    ]
+
+
+def explanations(
+    values: Sequence[ValueColumn], slices: Sequence[str], *, heatmap_dtype: str, curves: Sequence[str] = ()
+) -> pa.Schema:
+    """Schema of ``explanations``: one row per image, explained class and method.
+
+    Args:
+        values: the map statistics and per-image metrics, in the order of the columns.
+        slices: names of the slice features; their columns are called ``slice_<feature>``.
+        heatmap_dtype: ``int16`` (about two bytes a cell) or ``float32`` (exact).
+        curves: names of the curves measured image by image; their columns are called ``<name>_curve``.
+
+    Raises:
+        ValueError: for an unknown `heatmap_dtype` or a column name that occurs twice.
+    """
+    if heatmap_dtype not in HEATMAP_DTYPES:
+        raise ValueError(f"heatmap_dtype is {heatmap_dtype!r}; expected one of {', '.join(HEATMAP_DTYPES)}")
+    boxes = [field.with_nullable(True) for field in _BOX_FIELDS]
+    health = _field("health", _list_of(pa.string()), "flags of a suspicious map (blank, ...); empty = healthy")
+    fields = [*_IMAGE_FIELDS, *_CLASS_FIELDS, _TRUE_BOXES, *_heatmap_fields(heatmap_dtype), *boxes, health]
+    for value in values:
+        field = _field(value.name, pa.float32(), value.description, unit=value.unit, range=value.range, role="value")
+        fields.append(field.with_nullable(True))
+    for name in curves:
+        about = f"the {name} curve of this map, in the order of its positions; null where it was not measured"
+        field = _field(name + CURVE_SUFFIX, _list_of(pa.float32()), about, role="curve", nullable=True)
+        fields.append(field)
+    for feature in slices:
+        about = f"slice feature {feature}; null if the record does not have it"
+        fields.append(_field(SLICE_PREFIX + feature, pa.string(), about, role="slice", nullable=True))
+    names = [field.name for field in fields]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"explanations would have these columns twice: {', '.join(twice)}; rename the value or slice")
+    return pa.schema(fields)
+
+
+_SLICE_FIELDS = [
+    _field("method", pa.string(), "configured name of the method"),
+    _field("slice_name", pa.string(), "what the rows are split by: all, class, or a slice feature"),
+    _field("slice_value", pa.string(), "value of the slice: all, the name of the class, or the feature's value"),
+]
+
+SUMMARY = pa.schema([
+    *_SLICE_FIELDS,
+    _field("metric", pa.string(), "name of the metric"),
+    _field("value", pa.float64(), "the metric over the slice; null if nothing could be measured", role="value",
+           nullable=True),
+    _field("n", pa.int64(), "number of measurements behind the value", range="[0, inf)", role="value"),
+    _field("lower", pa.float64(), "lower end of the 95 % interval; null if it has none", role="value", nullable=True),
+    _field("upper", pa.float64(), "upper end of the 95 % interval; null if it has none", role="value", nullable=True),
+])  # fmt: skip
+
+CURVES = pa.schema([
+    *_SLICE_FIELDS,
+    _field("curve", pa.string(), "name of the curve"),
+    _field("threshold", pa.float64(), "position on the curve: a threshold or a share of pixels; slices other than all"
+           " keep every 20th threshold, the numbers of summary are made from all", range="[0, 1]"),
+    _field("value", pa.float64(), "the curve at that position; null if nothing could be measured", role="value",
+           nullable=True),
+    _field("n", pa.int64(), "number of measurements behind the value", range="[0, inf)", role="value"),
+])  # fmt: skip
+
+_LOCALIZATION_FIELDS = [
+    _field("image_id", pa.string(), "id of the image"),
+    _field("method", pa.string(), "configured name of the method"),
+    _field("class_id", pa.int32(), "the explained class; with image and method, the key of the row", range="[0, inf)"),
+    _field("best_box_threshold", pa.float64(), "the threshold of the method's MaxBoxAcc over the whole run, relative to"
+           " the map's greatest value: best_box_threshold_single_50 of the summary", range="[0, 1)", role="value"),
+    *(_field(f"best_box_{edge}", pa.float32(), f"{name} edge of the estimated box at that threshold; null if the map"
+             " gives none", unit="px", nullable=True)
+      for edge, name in (("x0", "left"), ("y0", "top"), ("x1", "right, exclusive,"), ("y1", "bottom, exclusive,"))),
+]  # fmt: skip
+
+_MODES = {"single": "the box of the largest contour (MaxBoxAcc)", "multi": "the boxes of all contours (MaxBoxAccV2)"}
+
+
+def localizations(thresholds: Sequence[str]) -> pa.Schema:
+    """Schema of ``localizations``: one row per row of ``explanations`` whose class has boxes.
+
+    Args:
+        thresholds: names of the run's best thresholds, mode and IoU limit in percent, such as ``single_50``; the
+            columns are called ``iou_<name>``. Their type is double: comparing them with the limit gives the counts.
+    """
+    fields = list(_LOCALIZATION_FIELDS)
+    for name in thresholds:
+        mode, percent = name.split("_")
+        about = f"best IoU of {_MODES[mode]} with a true box of the class, at the threshold that is best for IoU >="
+        fields.append(_field(f"iou_{name}", pa.float64(), f"{about} .{percent}, of the method and the whole run",
+                             range="[0, 1]", role="value"))  # fmt: skip
+    return pa.schema(fields)
+
+
+DEAD_LETTERS = pa.schema([
+    _field("image_id", pa.string(), "id of the image, or shard__index if the id could not be read"),
+    _field("shard", pa.string(), "base name of the file the record came from"),
+    _field("record_index", pa.int64(), "position of the record in its shard", range="[0, inf)"),
+    _field("stage", pa.string(), "step that lost it: read, decode, explain or localize"),
+    _field("error_type", pa.string(), "short stable name of the cause"),
+    _field("message", pa.string(), "what came, what was expected and what to do"),
+])  # fmt: skip
+
+
+def with_run_metadata(schema: pa.Schema, metadata: Mapping[str, str]) -> pa.Schema:
+    """`schema` carrying what concerns the whole run: protocol, model digest, box threshold, ...
+
+    ``heatbeam_schema_version`` and ``heatbeam_quantisation`` are added.
+    """
+    own = {"heatbeam_schema_version": SCHEMA_VERSION, "heatbeam_quantisation": QUANTISATION}
+    clash = sorted(own.keys() & metadata.keys())
+    if clash:
+        raise ValueError(f"metadata may not set {', '.join(clash)}: the schema does")
+    return schema.with_metadata({**metadata, **own})
+
+
+def column_names(schema: pa.Schema, role: str) -> list[str]:
+    """Names of the columns with a role: ``key``, ``map``, ``value``, ``curve`` or ``slice``."""
+    return [field.name for field in schema if (field.metadata or {}).get(b"role", b"").decode() == role]
+
+
+def check(table: pa.Table, schema: pa.Schema) -> None:
+    """Check that `table` has exactly the columns of `schema`, of its types, with values wherever one is required.
+
+    Raises:
+        ValueError: naming the columns that are wrong.
+    """
+    _check_names(table.column_names, schema, "table")
+    for field, column in zip(schema, table.columns, strict=True):
+        if column.type != field.type:
+            raise ValueError(f"column {field.name} has type {column.type}; expected {field.type}")
+        if column.null_count and not field.nullable:
+            raise ValueError(f"column {field.name} is required but {column.null_count} of its values are null or NaN")
+
+
+def _check_names(names: Iterable[str], schema: pa.Schema, what: str) -> None:
+    got, expected = list(names), schema.names
+    if got == expected:
+        return
+    unknown = [name for name in got if name not in expected]
+    missing = [name for name in expected if name not in got]
+    problems = [f"unknown: {', '.join(unknown)}"] * bool(unknown) + [f"missing: {', '.join(missing)}"] * bool(missing)
+    raise ValueError(f"{what} has other columns than its schema; {'; '.join(problems) or 'they are in another order'}")
+
+
+def _array(values: Any, field: pa.Field) -> pa.Array:
+    """`values` with the type of `field`; NaN becomes null."""
+    if isinstance(values, pa.Array):
+        return values
+    if pa.types.is_floating(field.type):
+        values = np.asarray(values, dtype=field.type.to_pandas_dtype())
+        return pa.array(values, field.type, mask=np.isnan(values))
+    return pa.array(values, field.type)
+
+
+def table_from_columns(schema: pa.Schema, columns: Mapping[str, Any]) -> pa.Table:
+    """A table of equally long columns (sequences or arrays). NaN becomes null.
+
+    Raises:
+        ValueError: if the names are not those of the schema, or a required value is null or NaN.
+    """
+    _check_names([name for name in schema.names if name in columns] + [n for n in columns if n not in schema.names],
+                 schema, "table")  # fmt: skip
+    table = pa.Table.from_arrays([_array(columns[field.name], field) for field in schema], schema=schema)
+    check(table, schema)
+    return table
+
+
+def table_from_rows(schema: pa.Schema, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+    """A table of rows, each a mapping with exactly the names of the schema; None and NaN become null.
+
+    Raises:
+        ValueError: as `table_from_columns`, naming the first row that is wrong.
+    """
+    rows = list(rows)
+    for number, row in enumerate(rows):
+        if row.keys() != set(schema.names):
+            _check_names(row, schema, f"row {number}")
+    return table_from_columns(schema, {name: [row[name] for row in rows] for name in schema.names})
+
+
+def dead_letter_table(letters: Sequence[records.DeadLetter], schema: pa.Schema = DEAD_LETTERS) -> pa.Table:
+    """One row per dead letter; `schema` is `DEAD_LETTERS`, with the metadata of the run or without."""
+    columns = {
+        "image_id": [letter.image_id for letter in letters],
+        "shard": [letter.shard for letter in letters],
+        "record_index": [letter.index for letter in letters],
+        "stage": [letter.stage for letter in letters],
+        "error_type": [letter.error_type for letter in letters],
+        "message": [letter.message for letter in letters],
+    }
+    return table_from_columns(schema, columns)
