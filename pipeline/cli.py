@@ -13,10 +13,9 @@ import sys
 from collections.abc import Sequence
 
 from heatbeam import config
+from heatbeam.transforms import errors
 
 OK, FAILED, USAGE = 0, 1, 2
-
-_EXPLAINED = {"RunDirectoryError", "PathError", "ModelError", "ModelFileError", "ConditionError", "ExportError"}
 
 _WITH_TENSORFLOW = ("run", "check", "demo", "bench")
 
@@ -43,15 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _import_tensorflow_quietly()
     try:
         return options.function(options, beam_options)
-    except config.ConfigError as error:
+    except errors.UserError as error:  # any other is a bug or a broken machine: the traceback is wanted
         sys.stderr.write(f"{error}\n")
-        return USAGE
-    except Exception as error:
-        status = _status(error)
-        if status is None:
-            raise  # a bug or a broken machine: the traceback is wanted
-        sys.stderr.write(f"{error}\n")
-        return status
+        return error.status
 
 
 def _import_tensorflow_quietly() -> None:
@@ -70,15 +63,6 @@ def _import_tensorflow_quietly() -> None:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-
-
-def _status(error: Exception) -> int | None:
-    """The exit status of an error that its message explains; None for any other."""
-    # By name: the modules are imported only by the sub-commands that need them.
-    kinds = {kind.__name__ for kind in type(error).__mro__}
-    if "RunFailed" in kinds:
-        return FAILED
-    return USAGE if kinds & _EXPLAINED else None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -235,11 +219,7 @@ def _finish(options: argparse.Namespace, _: list[str]) -> int:
 def _report(options: argparse.Namespace, _: list[str]) -> int:
     from heatbeam.report import report
 
-    try:
-        path = report.write_report(options.run, reference=options.reference, clusters=tuple(options.clusters))
-    except ValueError as error:  # not a finished run, or a method or class it does not have
-        sys.stderr.write(f"{error}\n")
-        return USAGE
+    path = report.write_report(options.run, reference=options.reference, clusters=tuple(options.clusters))
     sys.stdout.write(f"{path}\n")
     return OK
 

@@ -16,9 +16,11 @@ from typing import Annotated, Any, Literal
 import pydantic
 import yaml
 
+from heatbeam.transforms import errors
 
-class ConfigError(Exception):
-    """The configuration is wrong. Shown to the user without a traceback.
+
+class ConfigError(errors.UserError):
+    """The configuration is wrong, or the use of a command.
 
     Attributes:
         problems: one line per problem: the path in the file, what came, what was expected.

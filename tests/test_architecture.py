@@ -17,7 +17,7 @@ FOLDERS = {"pipeline": "heatbeam", "transforms": "heatbeam.transforms"}
 
 # From the ground up; rooms of one line do not know each other.
 FLOORS = (
-    ("transforms.records", "transforms.sampling", "transforms.tally"),
+    ("transforms.errors", "transforms.records", "transforms.sampling", "transforms.tally"),
     ("transforms.heatmaps",),
     ("transforms.sources",),
     ("transforms.models",),
@@ -57,6 +57,7 @@ STILL_UP = {
 }
 PURE = (
     "heatbeam.config",
+    "heatbeam.transforms.errors",
     "heatbeam.transforms.records",
     "heatbeam.transforms.heatmaps",
     "heatbeam.transforms.tables.schemas",

@@ -31,6 +31,7 @@ import pyarrow.parquet as pq
 
 from heatbeam.compare import compare_rows, map_pairs, paired_sums, pairs
 from heatbeam.runs import remote_files, run_directory, run_methods, settings_diff
+from heatbeam.transforms import errors
 from heatbeam.transforms.metrics import paired, registry
 
 MEASURES = {**map_pairs.MEASURES, "decision_flip": "share of images whose first choice differs"}
@@ -40,7 +41,7 @@ _LOWER_IS_BETTER = ("map_centroid_shift", "map_flip", "decision_flip")
 _HIGHER_IS_BETTER = ("map_spearman", "map_top20_overlap")
 
 
-class ComparisonError(ValueError):
+class ComparisonError(errors.UserError, ValueError):
     """The two runs cannot be compared; the message says why."""
 
 

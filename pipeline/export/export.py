@@ -11,11 +11,12 @@ import pathlib
 
 from heatbeam.export import export_fiftyone, export_huggingface, export_samples
 from heatbeam.runs import chosen_rows, remote_files, run_directory
+from heatbeam.transforms import errors
 
 FORMATS = ("fiftyone", "huggingface")
 
 
-class ExportError(ValueError):
+class ExportError(errors.UserError, ValueError):
     """The rows cannot be exported there; the message says why."""
 
 
@@ -56,7 +57,7 @@ def export(run_path: str, directory: str, file_format: str, *, where: str, limit
             holds something.
         chosen_rows.ConditionError: if the condition is wrong.
         run_directory.RunDirectoryError: if the run is not finished.
-        remote_files.PathError: if `directory` is not on this machine.
+        errors.PathError: if `directory` is not on this machine.
     """
     target = remote_files.local_folder(directory, "--to")
     _check(target, file_format, {"--limit": limit, "--longest-px": longest_px})

@@ -51,7 +51,7 @@ def render(run_path: str, where: str, directory: str, *, limit: int, longest_px:
     Raises:
         chosen_rows.ConditionError: if the condition is not one, or names a column that is not there.
         run_directory.RunDirectoryError: if the run is not finished.
-        remote_files.PathError: if `directory` is not on this machine.
+        errors.PathError: if `directory` is not on this machine.
     """
     run = run_directory.RunDirectory(run_path)
     manifest = run.read_manifest()

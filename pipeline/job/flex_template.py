@@ -15,6 +15,7 @@ from apache_beam.io import filesystems
 
 from heatbeam import config
 from heatbeam.job import run
+from heatbeam.transforms import errors
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,9 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options, beam_options = parser().parse_known_args(sys.argv[1:] if arguments is None else list(arguments))
     try:
         directory = run.launch(settings(options.config, options.overrides), beam_options)
-    except config.ConfigError as error:
+    except errors.UserError as error:
         sys.stderr.write(f"{error}\n")
-        return 2
+        return error.status
     sys.stdout.write(f"launched; when the job is done: heatbeam finish {directory.path}\n")
     return 0
 

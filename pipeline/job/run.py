@@ -22,7 +22,7 @@ from heatbeam import config
 from heatbeam.job import graph, incremental, plan, progress
 from heatbeam.runners import runner_options, worker_processes
 from heatbeam.runs import history, remote_files, run_directory
-from heatbeam.transforms import account, explain, read, tally
+from heatbeam.transforms import account, errors, explain, read, tally
 from heatbeam.transforms.models import exposure
 
 _PACKAGES = (
@@ -37,8 +37,10 @@ _PACKAGES = (
 )
 
 
-class RunFailed(Exception):
+class RunFailed(errors.UserError):
     """The run ended, and its result must not be used; the message says why."""
+
+    status = 1
 
 
 @dataclasses.dataclass(frozen=True)

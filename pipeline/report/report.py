@@ -20,6 +20,7 @@ from heatbeam.audit import label_suspects, map_clusters, map_health, map_scan, s
 from heatbeam.pages import map_images, report_text
 from heatbeam.report import galleries, pictures, report_curves, report_findings, report_sections, report_tables
 from heatbeam.runs import run_directory, run_methods
+from heatbeam.transforms import errors
 from heatbeam.transforms.metrics import baselines, map_statistics
 
 REPORT = "report.html"
@@ -49,7 +50,7 @@ def write_report(run_path: str, *, reference: str | None = None, clusters: Seque
 
     Raises:
         run_directory.RunDirectoryError: if the run is not finished or damaged.
-        ValueError: if it has no method called `reference`, or no class of a name in `clusters`.
+        errors.UsageError: if it has no method called `reference`, or no class of a name in `clusters`.
     """
     run = run_directory.RunDirectory(run_path)
     context = _context(run, reference, clusters)
@@ -143,7 +144,7 @@ def _methods(manifest: Mapping[str, Any], summary: report_tables.Summary) -> tup
 
 def _reference(methods: Sequence[str], controls: Collection[str], wanted: str | None) -> str:
     if wanted is not None and wanted not in methods:
-        raise ValueError(f"the run has no method {wanted!r}; it has {', '.join(methods) or 'none'}")
+        raise errors.UsageError(f"the run has no method {wanted!r}; it has {', '.join(methods) or 'none'}")
     usual = [*(m for m in methods if m not in controls), *methods]
     return wanted if wanted is not None else (usual[0] if usual else "")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from heatbeam.audit import label_suspects, map_clusters, map_health, map_scan, s
 from heatbeam.pages import report_text
 from heatbeam.report import pictures
 from heatbeam.runs import run_methods
+from heatbeam.transforms import errors
 
 MAX_RANKED = 12
 MAX_CLUSTERED = 4
@@ -77,11 +79,14 @@ def clusters(
     """Clusters of the maps of suspects and of the classes named in `wanted`, per class id.
 
     Raises:
-        ValueError: if a class is not there.
+        errors.UsageError: if a class is not there.
     """
     unknown = sorted(set(wanted) - set(names))
     if unknown:
-        raise ValueError(f"the run has no class {', '.join(map(repr, unknown))}")
+        near = [one for name in unknown for one in difflib.get_close_matches(name, names, 1)]
+        hint = f"did you mean {', '.join(near)}?" if near else f"it has {', '.join(names[:12])}"
+        more = f" and {len(names) - 12} more" if len(names) > 12 and not near else ""
+        raise errors.UsageError(f"the run has no class {', '.join(map(repr, unknown))}; {hint}{more}")
     suspects = [f.class_id for f in findings if f.suspect and f.method == reference and f.scope == map_scan.EVERYTHING]
     chosen = dict.fromkeys([*suspects[:MAX_CLUSTERED], *(names.index(name) for name in wanted)])
     found = {i: map_clusters.cluster_class(table, reference, target, i, CLUSTER_IMAGES) for i in chosen}

@@ -16,11 +16,12 @@ import duckdb
 import pyarrow as pa
 
 from heatbeam.runs import run_directory
+from heatbeam.transforms import errors
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9-]+")
 
 
-class ConditionError(ValueError):
+class ConditionError(errors.UserError, ValueError):
     """The condition is wrong; the message says how."""
 
 

@@ -16,6 +16,7 @@ from pyarrow import fs as pafs
 
 from heatbeam.compare import compare
 from heatbeam.runs import remote_files, run_directory, run_methods
+from heatbeam.transforms import errors
 from heatbeam.transforms.metrics import paired
 
 HEADLINES = (
@@ -120,11 +121,11 @@ def prune(root: str, keep: int) -> list[str]:
     or is running stays, as does any other file, with its directory.
 
     Raises:
-        ValueError: if `keep` is below 1.
+        errors.UsageError: if `keep` is below 1.
         run_directory.RunDirectoryError: if `root` is no directory.
     """
     if keep < 1:
-        raise ValueError(f"keep is {keep}; expected 1 or more: the newest run is never removed")
+        raise errors.UsageError(f"keep is {keep}; expected 1 or more: the newest run is never removed")
     removed = []
     for point in history(root, ()).runs[:-keep]:
         run_directory.RunDirectory(point.path).remove()
@@ -213,13 +214,13 @@ def plot(found: History, path: str | os.PathLike[str]) -> None:
         path: of the picture; the suffix says which kind (``.png``, ``.svg``, ``.pdf``).
 
     Raises:
-        ValueError: if there is nothing to show.
+        errors.UsageError: if there is nothing to show.
     """
     from matplotlib.figure import Figure  # slow to import, and not needed for the table
 
     metrics = list(dict.fromkeys(metric for _, metric in found.series()))
     if not metrics:
-        raise ValueError(f"{found.root} has no finished run with any of these numbers; there is nothing to plot")
+        raise errors.UsageError(f"{found.root} has no finished run with any of these numbers; there is nothing to plot")
     figure = Figure(figsize=(max(7.0, 1.2 + 0.5 * len(found.runs)), 0.8 + 1.9 * len(metrics)), layout="constrained")
     panels = figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0]
     methods = list(dict.fromkeys(method for method, _ in found.series()))

@@ -5,15 +5,15 @@ What the job's steps read and write goes through Beam's file systems instead.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
+from collections.abc import Iterator
 
 import pyarrow as pa
 from pyarrow import fs as pafs
 
-
-class PathError(ValueError):
-    """The path cannot be used for what it was given for."""
+from heatbeam.transforms import errors
 
 
 def is_remote(path: str | os.PathLike[str]) -> bool:
@@ -25,28 +25,30 @@ def filesystem_of(path: str) -> tuple[pafs.FileSystem, str]:
     """The file system of a path or URI, and the path in it.
 
     Raises:
-        PathError: no file system is known for the URI, or what it needs is not installed.
+        errors.PathError: no file system is known for the URI, or what it needs is not installed.
     """
     if not is_remote(path):
         return pafs.LocalFileSystem(), path
     try:
         filesystem, root = pafs.FileSystem.from_uri(path)
     except (pa.ArrowException, OSError) as error:
-        raise PathError(f"{path} cannot be reached: {' '.join(str(error).split())[:300]}") from error
+        raise errors.PathError(f"{path} cannot be reached: {' '.join(str(error).split())[:300]}") from error
     return filesystem, root
 
 
-def open_output(path: str | os.PathLike[str]) -> pa.NativeFile:
+@contextlib.contextmanager
+def open_output(path: str | os.PathLike[str]) -> Iterator[pa.NativeFile]:
     """A stream that makes the file at `path`, with the folders above it on a local disk.
 
     Raises:
-        PathError: as `filesystem_of` does.
-        OSError: the file cannot be made.
+        errors.PathError: the file cannot be made or written, or as `filesystem_of` does.
     """
     filesystem, root = filesystem_of(os.fspath(path))
-    if not is_remote(path):
-        pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-    return filesystem.open_output_stream(root)
+    with errors.about(path, "write"):
+        if not is_remote(path):
+            pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with filesystem.open_output_stream(root) as stream:
+            yield stream
 
 
 def write(path: str | os.PathLike[str], content: bytes) -> None:
@@ -59,8 +61,8 @@ def local_folder(path: str, option: str) -> pathlib.Path:
     """`path` as a folder of this machine.
 
     Raises:
-        PathError: if it is a URI; `option` is what to name in the message.
+        errors.PathError: if it is a URI; `option` is what to name in the message.
     """
     if is_remote(path):
-        raise PathError(f"{option} {path}: many small files are written there; give a local folder and copy it")
+        raise errors.PathError(f"{option} {path}: many small files are written there; give a local folder and copy it")
     return pathlib.Path(path)

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
 from heatbeam.runs import remote_files
+from heatbeam.transforms import errors
 
 MANIFEST = "manifest.json"
 FORMAT = "heatbeam-run"
@@ -44,7 +45,7 @@ _ROW_FILES = (".arrow", ".parquet")
 _MAX_THREADS = 16
 
 
-class RunDirectoryError(ValueError):
+class RunDirectoryError(errors.UserError, ValueError):
     """The directory is not what was asked for: not a run, not finished, not empty, or damaged."""
 
 
@@ -56,7 +57,7 @@ class RunDirectory:
         filesystem: of `path`, if `pyarrow.fs` cannot tell it from the URI.
 
     Raises:
-        remote_files.PathError: no file system is known for the URI.
+        errors.PathError: no file system is known for the URI.
     """
 
     def __init__(self, path: str, filesystem: pafs.FileSystem | None = None):

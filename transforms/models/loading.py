@@ -19,8 +19,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from heatbeam.transforms import errors
 
-class ModelError(ValueError):
+
+class ModelError(errors.UserError, ValueError):
     """The model cannot be loaded or does not have what the configuration says."""
 
 

@@ -14,8 +14,10 @@ from collections.abc import Iterator
 
 from apache_beam.io import filesystem, filesystems
 
+from heatbeam.transforms import errors
 
-class ModelFileError(ValueError):
+
+class ModelFileError(errors.UserError, ValueError):
     """The model file is not there."""
 
 
