@@ -19,14 +19,14 @@ from apache_beam.transforms import combiners
 
 from heatbeam.transforms import records
 from heatbeam.transforms.metrics import box_accuracy, localization, protocols
-from heatbeam.transforms.tables import rows, schemas
+from heatbeam.transforms.tables import schemas, stored_maps
 
 STATED = "single_50"
 """The best threshold at which a row's box is given: MaxBoxAcc's."""
 
 _COLUMNS = (
     "image_id", "image_width", "image_height", "view_x0", "view_y0", "view_x1", "view_y1", "class_id", "method",
-    "true_boxes", "heatmap", "heatmap_scale", "heatmap_height", "heatmap_width",
+    "true_boxes", *stored_maps.COLUMNS,
 )  # fmt: skip
 
 Thresholds = Mapping[str, Mapping[str, float]]
@@ -121,7 +121,7 @@ def table(explanations: pa.Table, thresholds: Thresholds, protocol: protocols.Pr
     wanted = {method: [values[name] for _, _, name in sought] for method, values in thresholds.items()}
     ious, stated = np.zeros((chosen.num_rows, len(sought))), np.full((chosen.num_rows, 4), np.nan)
     methods = chosen["method"].to_pylist()
-    maps = rows.decode_heatmaps(chosen) if chosen.num_rows else []
+    maps = stored_maps.StoredMaps(chosen).each()
     for number, (raw, row) in enumerate(zip(maps, _sources(chosen), strict=True)):
         best, boxes = localization.boxes_at(raw, *row, protocol, wanted[methods[number]])
         ious[number] = best[modes, places]

@@ -57,20 +57,30 @@ def quantize(maps: Floats) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.float3
         raise records.DataError(
             "non_finite_map", f"{bad} of {maps.size} map values are NaN or infinite; expected finite numbers: check the"
             " image's preprocessing and the model's weights")  # fmt: skip
-    scale = (np.abs(maps).max(axis=(-2, -1), initial=0) / np.float32(INT16_STEPS)).astype(np.float32)
-    scale = np.where(scale < np.finfo(np.float32).tiny, np.float32(1), scale)
-    steps = np.rint(maps / scale[..., None, None])
-    return np.clip(steps, -INT16_STEPS, INT16_STEPS).astype(np.int16), scale
+    scale = step_size(np.abs(maps).max(axis=(-2, -1), initial=0))
+    return steps(maps, scale[..., None, None]), scale
 
 
-def dequantize(steps: npt.NDArray[np.int16], scale: npt.ArrayLike) -> npt.NDArray[np.float32]:
+def step_size(peak: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The scale of maps whose greatest magnitude is `peak`: peak / 32767, or 1 where that is no normal float32."""
+    scale = (peak / np.float32(INT16_STEPS)).astype(np.float32)
+    return np.where(scale < np.finfo(np.float32).tiny, np.float32(1), scale)
+
+
+def steps(values: npt.NDArray[np.float32], scale: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
+    """round(value / scale), ties to even, at most 32767 either way. `scale` is one for each value, or broadcasts."""
+    rounded: npt.NDArray[np.float32] = np.clip(np.rint(values / scale), -INT16_STEPS, INT16_STEPS)
+    return rounded.astype(np.int16)
+
+
+def dequantize(cells: npt.NDArray[Any], scale: npt.ArrayLike) -> npt.NDArray[np.float32]:
     """The maps that `quantize` encoded: steps * scale, in float32.
 
     Args:
-        steps: int16 ``(..., h, w)``.
+        cells: int16 ``(..., h, w)``, the steps; or the float32 cells of exact maps, whose scale is 1.
         scale: float32 ``(...)``.
     """
-    return np.asarray(steps, np.float32) * np.asarray(scale, np.float32)[..., None, None]
+    return np.asarray(cells, np.float32) * np.asarray(scale, np.float32)[..., None, None]
 
 
 def positive(maps: Floats) -> Floats:

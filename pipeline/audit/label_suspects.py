@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from heatbeam.audit import map_health, map_scan
 from heatbeam.transforms.metrics import map_similarity
-from heatbeam.transforms.tables import rows
+from heatbeam.transforms.tables import schemas, stored_maps
 
 FILE = "label_suspects.parquet"
 
@@ -66,7 +66,7 @@ class Collector:
         method: whose maps are held against each other.
     """
 
-    columns = (*_COLUMNS, "method", "heatmap", "heatmap_scale", "heatmap_height", "heatmap_width")
+    columns = (*_COLUMNS, "method", *stored_maps.COLUMNS)
 
     def __init__(self, method: str):
         self._method = method
@@ -130,7 +130,7 @@ class Collector:
 def _kinds(table: pa.Table) -> npt.NDArray[np.str_]:
     """``label`` and ``predicted`` for the rows of mistaken images, empty for all others."""
     classes, first = table["class_id"].to_numpy(), table["predicted_class_id"].to_numpy()
-    lists = map_scan.combined(table["label_ids"])
+    lists = schemas.whole(table["label_ids"])
     parents = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
     labels = pc.list_flatten(lists).to_numpy(zero_copy_only=False)
     right, is_label = np.zeros(len(classes), bool), np.zeros(len(classes), bool)
@@ -144,7 +144,7 @@ def _kinds(table: pa.Table) -> npt.NDArray[np.str_]:
 def _likeness(label: pa.Table, predicted: pa.Table) -> tuple[map_scan.Floats, map_scan.Floats]:
     """Overlap and rank correlation of pairs of maps; NaN where a map is constant or the sizes differ."""
     overlap, spearman = np.full(label.num_rows, np.nan), np.full(label.num_rows, np.nan)
-    first, second = rows.decode_heatmaps(label), rows.decode_heatmaps(predicted)
+    first, second = (stored_maps.StoredMaps(table).each() for table in (label, predicted))
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for i, (one, other) in enumerate(zip(first, second, strict=True)):
         if one.shape == other.shape:

@@ -19,6 +19,7 @@ import pyarrow.dataset as ds
 from sklearn import cluster, metrics
 
 from heatbeam.audit import map_scan
+from heatbeam.transforms.tables import stored_maps
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -78,7 +79,7 @@ def cluster_class(table: ds.Dataset, method: str, target: str, class_id: int, ex
 
 def _maps(table: ds.Dataset, method: str, target: str, class_id: int) -> tuple[list[str], Floats]:
     """Image ids and energy ``(N, h, w)``, ordered by id; of several sizes of map the most frequent."""
-    columns = ["image_id", "targets", "heatmap", "heatmap_scale", "heatmap_height", "heatmap_width"]
+    columns = ["image_id", "targets", *stored_maps.COLUMNS]
     condition = (pc.field("method") == method) & (pc.field("class_id") == class_id)
     found: dict[tuple[int, ...], list[tuple[str, Floats]]] = {}
     for batch in map_scan.batches(table, columns, condition):

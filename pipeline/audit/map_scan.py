@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from heatbeam.audit import map_health
-from heatbeam.transforms.tables import schemas
+from heatbeam.transforms.tables import schemas, stored_maps
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -40,7 +40,6 @@ BINS = 100
 EVERYTHING = ("all", "all")
 
 _KEYS = ("image_id", "shard", "record_index", "targets", "class_id", "predicted_class_id", "method", "health")
-_MAP = ("heatmap", "heatmap_scale", "heatmap_height", "heatmap_width")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -192,11 +191,8 @@ class Scanner:
     @property
     def columns(self) -> list[str]:
         """The columns that `add` reads."""
-        return list(
-            dict.fromkeys(
-                [*_KEYS, *_MAP, *self._features, *self._score_columns, *self._histogram_columns, *self._slices]
-            )
-        )
+        values = [*self._features, *self._score_columns, *self._histogram_columns]
+        return list(dict.fromkeys([*_KEYS, *stored_maps.COLUMNS, *values, *self._slices]))
 
     def add(self, batch: pa.Table) -> None:
         """Count the rows of a batch that has `columns`."""
@@ -208,7 +204,7 @@ class Scanner:
             self._add_method(method, table.filter(pa.array(methods[chosen] == method)))
 
     def _count_health(self, batch: pa.Table, methods: npt.NDArray[np.object_]) -> None:
-        lists = combined(batch["health"])
+        lists = schemas.whole(batch["health"])
         sick = np.flatnonzero(lists.value_lengths().to_numpy(zero_copy_only=False) > 0)
         for method, count in collections.Counter(methods.tolist()).items():
             health = self._health.setdefault(method, map_health.MethodHealth(method))
@@ -262,7 +258,7 @@ class Scanner:
 
 def _record_keys(table: pa.Table) -> npt.NDArray[np.uint64]:
     """A number for the record of each row: of its shard and its index, the same for every file order."""
-    shards = combined(table["shard"]).dictionary_encode()
+    shards = schemas.whole(table["shard"]).dictionary_encode()
     hashes = np.array([zlib.crc32(name.encode()) for name in shards.dictionary.to_pylist()], np.uint64)
     keys: npt.NDArray[np.uint64] = (hashes[shards.indices.to_numpy()] << np.uint64(32)) ^ (
         table["record_index"].to_numpy().astype(np.uint64)
@@ -284,24 +280,19 @@ def batches(table: ds.Dataset, columns: Sequence[str], condition: ds.Expression 
 
 def has_target(targets: pa.ChunkedArray, target: str) -> Bools:
     """Which rows were explained for `target`."""
-    lists = combined(targets)
+    lists = schemas.whole(targets)
     hits = np.zeros(len(lists), dtype=bool)
     parents = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
     hits[parents[pc.equal(pc.list_flatten(lists), target).to_numpy(zero_copy_only=False)]] = True
     return hits
 
 
-def combined(column: pa.ChunkedArray) -> pa.Array:
-    """The column as one array."""
-    array = column.combine_chunks()
-    return array if isinstance(array, pa.Array) else pa.concat_arrays(array.chunks)
-
-
 def numbers(table: pa.Table, name: str) -> Floats:
     """A value column as float64, NaN where it is null; all NaN if the table has no such column."""
     if name not in table.column_names:
         return np.full(table.num_rows, np.nan)
-    values: Floats = combined(pc.cast(table[name], pa.float64())).to_numpy(zero_copy_only=False).astype(np.float64)
+    column = schemas.whole(pc.cast(table[name], pa.float64()))
+    values: Floats = column.to_numpy(zero_copy_only=False).astype(np.float64)
     return values
 
 
@@ -315,13 +306,11 @@ def energies(table: pa.Table) -> Iterator[tuple[Ints, Floats]]:
 
     energy = max(map, 0) / sum max(map, 0), averaged down to at most `GRID_CELLS` cells a side
     """
-    sizes = np.column_stack([table["heatmap_height"].to_numpy(), table["heatmap_width"].to_numpy()]).astype(np.int64)
-    lists = combined(table["heatmap"])
-    for size in np.unique(sizes, axis=0):
-        rows = np.flatnonzero((sizes == size).all(axis=1))
-        steps = lists.take(pa.array(rows)).flatten().to_numpy(zero_copy_only=False)
+    stored = stored_maps.StoredMaps(table)
+    for rows in stored.by_size():
+        size = stored.sizes[rows[0]]
         # A positive scale cancels in the division.
-        evidence = np.maximum(steps, 0).astype(np.float64).reshape(len(rows), *size)
+        evidence = np.maximum(stored.cells(rows), 0).astype(np.float64)
         total = evidence.sum(axis=(1, 2))
         usable = total > 0
         grid = (min(int(size[0]), GRID_CELLS), min(int(size[1]), GRID_CELLS))

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from heatbeam.transforms.metrics import map_similarity
+from heatbeam.transforms.tables import stored_maps
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -26,8 +27,7 @@ BIN_COUNT = 20
 COLUMNS = (
     "image_id", "image_sha256", "shard", "record_index", "image_width", "image_height", "view_x0", "view_y0", "view_x1",
     "view_y1", "label_ids", "targets", "class_id", "class_name", "predicted_class_id", "method", "probability", "rank",
-    "heatmap",
-    "heatmap_scale", "heatmap_height", "heatmap_width",
+    *stored_maps.COLUMNS,
 )  # fmt: skip
 """What is read of both tables of explanations, beside metrics and slices."""
 
@@ -81,7 +81,7 @@ def similarity(baseline: pa.Table, candidate: pa.Table) -> dict[str, Floats]:
     kinds = np.column_stack([sides[0].sizes, sides[1].sizes, moved])
     for kind in np.unique(kinds, axis=0):
         rows = np.flatnonzero((kinds == kind).all(axis=1))
-        first, second = (side.stack(rows) for side in sides)
+        first, second = (side.maps(rows) for side in sides)
         if kind[4] or first.shape != second.shape:
             kept, first, second = _aligned(first, second, sides[0].views[rows], sides[1].views[rows])
             rows = rows[kept]
@@ -95,21 +95,11 @@ class _Side:
     """The maps of one run: sizes ``(R, 2)``, views ``(R, 4)`` in fractions of the image, and the maps by row."""
 
     def __init__(self, table: pa.Table):
-        sizes = [table[f"heatmap_{side}"].to_numpy() for side in ("height", "width")]
-        self.sizes = np.column_stack(sizes).astype(np.int64)
+        stored = stored_maps.StoredMaps(table)
+        self.sizes, self.maps = stored.sizes, stored.maps
         corners = np.column_stack([table[f"view_{edge}"].to_numpy() for edge in ("x0", "y0", "x1", "y1")])
         image = np.column_stack([table[f"image_{side}"].to_numpy() for side in ("width", "height")]).astype(np.float64)
         self.views = corners / np.tile(image, 2)
-        self._scales = table["heatmap_scale"].to_numpy()
-        lists = table["heatmap"].combine_chunks()
-        self._lists = lists if isinstance(lists, pa.Array) else pa.concat_arrays(lists.chunks)
-
-    def stack(self, rows: Ints) -> npt.NDArray[np.float32]:
-        """``(N, h, w)`` maps of rows whose maps have one size: heatmap * heatmap_scale."""
-        steps = self._lists.take(pa.array(rows)).flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-        scales = self._scales[rows][:, None, None]
-        scaled: npt.NDArray[np.float32] = steps.reshape(len(rows), *self.sizes[rows[0]]) * scales
-        return scaled
 
 
 def _aligned(
@@ -151,7 +141,7 @@ def most_changed(
     ):
         width, height = of_baseline["image_width"], of_baseline["image_height"]
         views = [tuple((side.views[row] * (width, height, width, height)).tolist()) for side in sides]
-        first, second = (side.stack(np.array([row]))[0] for side in sides)
+        first, second = (side.maps(np.array([row]))[0] for side in sides)
         examples.append(Example(
             image_id=of_baseline["image_id"], class_name=of_baseline["class_name"], method=of_baseline["method"],
             place=(of_baseline["shard"], of_baseline["record_index"], of_baseline["image_sha256"]),

@@ -9,13 +9,13 @@ from typing import Any
 
 from heatbeam.pages import map_images
 from heatbeam.runs import chosen_rows, remote_files, run_directory, source_images
+from heatbeam.transforms.tables import stored_maps
 
 INDEX = "index.json"
 
 _COLUMNS = (
     "image_id", "image_sha256", "shard", "record_index", "image_width", "image_height", "view_x0", "view_y0", "view_x1",
-    "view_y1", "class_id", "class_name", "method", "target", "probability", "heatmap", "heatmap_scale",
-    "heatmap_height", "heatmap_width",
+    "view_y1", "class_id", "class_name", "method", "target", "probability", *stored_maps.COLUMNS,
 )  # fmt: skip
 _TOLD = ("image_id", "class_id", "class_name", "method", "target", "probability")
 

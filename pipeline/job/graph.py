@@ -179,7 +179,7 @@ def conventions(planned: plan.Plan, description: exposure.ModelDescription) -> d
         "decode": decode.decode_recipe(image_options(planned, description), mask_options(planned)),
         "protocol": protocols.get(planned.settings.evaluate.protocol).as_dict(),
         "primary_target": primary_target(planned.settings.explain.targets),
-        "heatmap": schemas.QUANTISATION,
+        "heatmap": schemas.QUANTIZATION,
     }
 
 

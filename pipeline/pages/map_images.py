@@ -18,6 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from heatbeam.transforms import heatmaps
+from heatbeam.transforms.tables import stored_maps
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -44,18 +45,11 @@ def colours(count: int) -> Pixels:
     return table
 
 
-def raw_map(row: Mapping[str, Any]) -> npt.NDArray[np.float32]:
-    """The raw map of a row: heatmap * heatmap_scale, ``(heatmap_height, heatmap_width)``."""
-    steps = np.array(row["heatmap"], np.float32).reshape(row["heatmap_height"], row["heatmap_width"])
-    scaled_map: npt.NDArray[np.float32] = steps * np.float32(row["heatmap_scale"])
-    return scaled_map
-
-
 def row_heat(row: Mapping[str, Any], size: tuple[int, int]) -> npt.NDArray[np.floating]:
     """The heatmap of a row over its whole image, in [0, 1], ``(height, width)`` = `size`, by `heatmaps.heatmap`."""
     view = (row["view_x0"], row["view_y0"], row["view_x1"], row["view_y1"])
     image_size = (row["image_width"], row["image_height"])
-    return heatmaps.heatmap(raw_map(row), size, view=view, image_size=image_size)
+    return heatmaps.heatmap(stored_maps.of_row(row), size, view=view, image_size=image_size)
 
 
 def overlay(

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from heatbeam.audit import map_scan
+from heatbeam.transforms.tables import stored_maps
 
 MEASURES = {
     "energy_share": "share of the energy on the object",
@@ -30,7 +31,7 @@ SCORE_COLUMNS = (*MEASURES, "rank", "pointing_hit", "box_hit", "border_share", "
 ROW_COLUMNS = (
     "image_id", "image_sha256", "shard", "record_index", "image_width", "image_height", "view_x0", "view_y0", "view_x1",
     "view_y1", "label_ids", "targets", "class_id", "class_name", "predicted_class_id", "method", "probability", "rank",
-    "heatmap", "heatmap_scale", "heatmap_height", "heatmap_width", "box_x0", "box_y0", "box_x1", "box_y1", "box_iou",
+    *stored_maps.COLUMNS, "box_x0", "box_y0", "box_x1", "box_y1", "box_iou",
     "energy_share", "pointing_hit",
 )  # fmt: skip
 
@@ -133,7 +134,7 @@ def strongest_at(
     if not places:
         return {}
     condition = (pc.field("method") == method) & pc.field("class_id").isin(sorted(places))
-    columns = ["image_id", "class_id", "targets", "heatmap", "heatmap_scale", "heatmap_height", "heatmap_width"]
+    columns = ["image_id", "class_id", "targets", *stored_maps.COLUMNS]
     best: dict[int, list[tuple[float, str]]] = {class_id: [] for class_id in places}
     for batch in map_scan.batches(table, columns, condition):
         chosen = batch.filter(pa.array(map_scan.has_target(batch["targets"], target)))

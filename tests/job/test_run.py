@@ -18,7 +18,7 @@ from heatbeam.job import run
 from heatbeam.runs import run_directory
 from heatbeam.transforms.metrics import localization, protocols
 from heatbeam.transforms.sources import tfexample
-from heatbeam.transforms.tables import rows
+from heatbeam.transforms.tables import stored_maps
 from tests.support import cluster_models, keras_models, sample_shards, small_runs
 
 COUNT = 40
@@ -61,7 +61,7 @@ def test_every_row_says_what_was_explained_and_why(reference):
 def test_metrics_are_those_of_the_stored_maps(reference):
     """The numbers in a row can be computed again from the row and the ground truth."""
     table = reference.open_table("explanations").to_table().sort_by(small_runs.SORT)
-    maps = rows.decode_heatmaps(table)
+    maps = stored_maps.StoredMaps(table).each()
     checked = 0
     for row, raw in zip(table.to_pylist()[:60], maps[:60], strict=True):
         number = int(row["image_id"][5:])
@@ -359,10 +359,10 @@ def test_ids_and_labels_are_data(tmp_path):
 def test_exact_maps_are_stored_on_request(reference, tmp_path):
     pattern = small_runs.write(tmp_path / "data", [small_runs.record(i) for i in range(5)], 1)
     directory = small_runs.run_quietly(small_runs.settings(pattern, tmp_path / "run", "output.heatmap_dtype=float32"))
-    exact = rows.decode_heatmaps(directory.open_table("explanations").to_table().sort_by(small_runs.SORT))
+    exact = stored_maps.StoredMaps(directory.open_table("explanations").to_table().sort_by(small_runs.SORT)).each()
     table = reference.open_table("explanations").to_table().sort_by(small_runs.SORT)
     ids = {f"image{i:04d}" for i in range(5)}
-    stored = rows.decode_heatmaps(table.filter(pc.field("image_id").isin(list(ids))))
+    stored = stored_maps.StoredMaps(table.filter(pc.field("image_id").isin(list(ids)))).each()
     for one, other in zip(exact, stored, strict=True):
         assert np.abs(one - other).max() <= np.abs(one).max() * (0.5 / 32767 + 1e-5)
 

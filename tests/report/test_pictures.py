@@ -15,6 +15,7 @@ from heatbeam.report import galleries, pictures
 from heatbeam.runs import run_directory, source_images, source_truth
 from heatbeam.transforms import heatmaps
 from heatbeam.transforms.sources import tfexample
+from heatbeam.transforms.tables import stored_maps
 from tests.support import report_runs, sample_shards
 
 
@@ -39,7 +40,7 @@ def test_heatmap_is_the_documented_one_and_transparent_without_evidence():
     given = row()
     image = opened(pictures.heat_uri(given)).convert("RGBA")
     assert image.size == (40, 20)
-    heat = heatmaps.heatmap(map_images.raw_map(given), (20, 40))
+    heat = heatmaps.heatmap(stored_maps.of_row(given), (20, 40))
     alpha = np.asarray(image)[..., 3] / 255
     # Opacity is 1.25 times the heat, at most 0.82, in steps of 1 / 47.
     np.testing.assert_allclose(alpha, np.clip(np.rint(heat * 47) / 47 * 1.25, 0, 0.82), atol=0.003)

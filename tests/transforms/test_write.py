@@ -22,7 +22,7 @@ from apache_beam.testing import util as beam_util
 
 from heatbeam.runs import run_directory
 from heatbeam.transforms import records, write
-from heatbeam.transforms.tables import rows, schemas
+from heatbeam.transforms.tables import rows, schemas, stored_maps
 
 LIMITS = write.Limits(rows=8192, bytes=32 << 20, compression_level=3)
 CLASS_NAMES = ("cat", "dog")
@@ -239,7 +239,7 @@ def test_two_threads_write_every_row_once(tmp_path):
     assert run.finish({})["tables"]["explanations"]["rows"] == 40
     table = run.open_table("explanations").to_table().sort_by("record_index")
     assert table["record_index"].to_pylist() == list(range(40))
-    for number, cells in enumerate(rows.decode_heatmaps(table)):
+    for number, cells in enumerate(stored_maps.StoredMaps(table).each()):
         np.testing.assert_array_equal(cells, raw_map(number))
 
 

@@ -85,7 +85,7 @@ class Batch:
     Attributes:
         predict: inputs (N, H, W, C) to probabilities (N, classes).
         explain: inputs and class ids (N,) to heatmaps (N, H, W) in [0, 1], as `heatmaps` were made.
-        explain_twin: the same with the twin of shuffled weights (`stability.randomised_weights`), or None without
+        explain_twin: the same with the twin of shuffled weights (`stability.randomized_weights`), or None without
             ``randomization``.
         inputs: float32 (B, H, W, C), preprocessed.
         heatmaps: (B, H, W) in [0, 1].

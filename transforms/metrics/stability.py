@@ -4,8 +4,8 @@ Shared contract as in `faithfulness`: inputs float32 (B, H, W, C), maps (B, h, w
 number does not exist; nothing depends on which images share a batch.
 
 * *Sensitivity*: noise too small to see should not change a map.
-* *Parameter randomisation*: a twin of the model with shuffled weights knows nothing; a map that stays alike does not
-  explain the model (`randomised_weights`, then `agreement` of the maps of model and twin).
+* *Parameter randomization*: a twin of the model with shuffled weights knows nothing; a map that stays alike does not
+  explain the model (`randomized_weights`, then `agreement` of the maps of model and twin).
 * *Class independence*: the map of the label and that of a random other class (`sampling.other_class`) should differ;
   compare them with `agreement`.
 """
@@ -104,7 +104,7 @@ def _noisy(image: Inputs, seed: int, sample: int, radius: float) -> Inputs:
     return image + (2 * drawn - 1) * np.float32(radius * float(np.ptp(image)))
 
 
-def randomised_weights(weights: Sequence[npt.NDArray[Any]], *, share: float, seed: int) -> list[npt.NDArray[Any]]:
+def randomized_weights(weights: Sequence[npt.NDArray[Any]], *, share: float, seed: int) -> list[npt.NDArray[Any]]:
     """The weights of a twin that has learnt nothing: the entries of each array shuffled over the array.
 
     A shuffle keeps mean and standard deviation to the bit, and variances positive, so that activations keep their

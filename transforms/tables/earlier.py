@@ -19,15 +19,15 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.io import filesystem, filesystems
 
-from heatbeam.transforms import heatmaps, records, sampling
-from heatbeam.transforms.tables import schemas, table_files
+from heatbeam.transforms import records, sampling
+from heatbeam.transforms.tables import schemas, stored_maps, table_files
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -46,7 +46,7 @@ _RECORD_COLUMNS = ("image_sha256", "image_id", "shard", "record_index")
 _COLUMNS = (
     *("image_id", "image_sha256", "image_width", "image_height", "label_ids"),
     *("targets", "class_id", "predicted_class_id", "method", "layer", "logit", "probability", "rank"),
-    *("heatmap", "heatmap_scale", "heatmap_height", "heatmap_width"),
+    *stored_maps.COLUMNS,
 )
 
 NOTHING = records.Earlier(
@@ -165,7 +165,7 @@ def _entries(file: table_files.TableFile) -> np.ndarray:
         table = file.read(block, block, _RECORD_COLUMNS)
         if not table.num_rows:
             continue
-        columns = [_whole(table[name]) for name in _RECORD_COLUMNS]
+        columns = [schemas.whole(table[name]) for name in _RECORD_COLUMNS]
         new = np.zeros(table.num_rows, bool)
         new[0] = last != [column[0].as_py() for column in columns]
         for column in columns:
@@ -280,14 +280,12 @@ class _Block:
 
     def __init__(self, table: pa.Table, scores: Sequence[str], curves: Sequence[str]):
         table = table.combine_chunks()
-        self._columns = {name: _whole(table[name]) for name in table.column_names}
+        self._columns = {name: schemas.whole(table[name]) for name in table.column_names}
         numbers = (*("class_id", "predicted_class_id", "logit", "probability", "rank"), *scores)
-        numbers += ("image_width", "image_height", "heatmap_scale", "heatmap_height", "heatmap_width")
+        numbers += ("image_width", "image_height")
         self._numbers = {name: self._columns[name].to_numpy(zero_copy_only=False) for name in numbers}
         self._names = {name: self._columns[name].to_pylist() for name in ("method", "layer")}
-        heatmap = self._columns["heatmap"]
-        self._cells = heatmap.values.to_numpy(zero_copy_only=False)
-        self._offsets = heatmap.offsets.to_numpy()
+        self._stored = stored_maps.StoredMaps(table)
         self._scores, self._curves = scores, curves
 
     def is_of(self, row: int, encoded: records.EncodedExample, image_sha256: str, same_id: bool) -> bool:
@@ -336,9 +334,6 @@ class _Block:
         return next((i for i in range(row, end) if methods[i] != methods[row]), end) - row
 
     def _maps(self, label: str, row: int, end: int) -> records.MethodMaps:
-        height, width = (int(self._numbers[name][row]) for name in ("heatmap_height", "heatmap_width"))
-        cells = self._cells[self._offsets[row] : self._offsets[end]].reshape(end - row, height, width)
-        scales = self._numbers["heatmap_scale"][row:end]
         curves = []
         for name in self._curves:
             lists = self._columns[name + schemas.CURVE_SUFFIX][row:end]
@@ -348,12 +343,7 @@ class _Block:
         return records.MethodMaps(
             method=label,
             layer=self._names["layer"][row],
-            maps=heatmaps.dequantize(cells, scales),
+            maps=self._stored.maps(slice(row, end)),
             scores=tuple((name, self._numbers[name][row:end].astype(np.float64)) for name in self._scores),
             curves=tuple(curves),
         )
-
-
-def _whole(column: pa.ChunkedArray) -> Any:
-    """The one array of a column."""
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

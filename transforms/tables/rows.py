@@ -1,4 +1,4 @@
-"""From localizations to rows of ``explanations`` and back to heatmaps.
+"""From localizations to rows of ``explanations``.
 
 A batch of images is turned into one Arrow table by array operations. Rows are ordered by image, then method, then
 explained class, as in the records.
@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from heatbeam.transforms import records
-from heatbeam.transforms.tables import schemas
+from heatbeam.transforms.tables import schemas, stored_maps
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -150,72 +150,7 @@ def _heatmap_columns(
     for (method, maps), length in zip(blocks, index.lengths, strict=True):
         if maps.ndim != 3 or len(maps) != length:
             raise ValueError(f"{method} has maps of shape {maps.shape}; expected ({length}, height, width)")
-    sizes = np.array([maps.shape[1:] for _, maps in blocks], dtype=np.int64).reshape(-1, 2)[index.image_method]
-    flat = _concatenate([maps.reshape(-1) for _, maps in blocks], np.float32)
-    offsets = np.concatenate([[0], np.cumsum(sizes.prod(axis=1))])
-    if not np.isfinite(flat).all():
-        raise ValueError("a heatmap holds NaN or infinity; it cannot be stored")
-    if pa.types.is_integer(value_type):
-        flat, scales = quantise(flat, offsets)
-    else:
-        scales = np.ones(len(sizes), np.float32)
-    element = pa.list_(pa.field("element", value_type, nullable=False))
-    lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(flat, value_type), type=element)
-    return {"heatmap": lists, "heatmap_scale": scales, "heatmap_height": sizes[:, 0], "heatmap_width": sizes[:, 1]}
-
-
-def quantise(flat: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Quantise maps that lie one behind the other, by the rule of `methods.heatmaps.quantize`.
-
-    scale = max|map| / 32767; heatmap = round(map / scale), ties to even. A map of zeros, or too small for a float32
-    scale, has scale 1 and steps 0. A map that was quantised before gets the same steps and scale again, so that
-    ``heatmap * scale`` is that map to the bit.
-
-    Args:
-        flat: float32, every cell of every map, finite.
-        offsets: int (R + 1,), where each map starts, and the end of the last; no map is empty.
-
-    Returns:
-        int16 like `flat`, float32 ``(R,)`` scales. ``heatmap * scale`` is within half a scale of the map.
-    """
-    if not len(flat):
-        return np.zeros(0, np.int16), np.zeros(len(offsets) - 1, np.float32)
-    limit = np.float32(schemas.INT16_STEPS)
-    scales = (np.maximum.reduceat(np.abs(flat), offsets[:-1]) / limit).astype(np.float32)
-    scales[scales < np.finfo(np.float32).tiny] = 1
-    steps = np.clip(np.rint(flat / np.repeat(scales, np.diff(offsets))), -limit, limit)
-    return steps.astype(np.int16), _same_scales(flat, offsets, steps, scales)
-
-
-def _same_scales(flat: np.ndarray, offsets: np.ndarray, steps: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """`scales`, or for a map that only a neighbouring float32 gives back to the bit, that neighbour.
-
-    32767 * scale / 32767 is another float32 than scale for 256 of the 2^23 significands (checked on all of them).
-    """
-
-    def differs(candidates: np.ndarray) -> np.ndarray:
-        return np.logical_or.reduceat(steps * np.repeat(candidates, np.diff(offsets)) != flat, offsets[:-1])
-
-    wrong = differs(scales)
-    for direction in (-np.inf, np.inf):
-        if wrong.any():
-            neighbours = np.nextafter(scales, np.float32(direction))
-            scales = np.where(wrong & ~differs(neighbours), neighbours, scales)
-    return scales
-
-
-def decode_heatmaps(table: pa.Table) -> list[np.ndarray]:
-    """The maps of a table of explanations: per row float32 ``(heatmap_height, heatmap_width)``, raw and signed.
-
-    value = heatmap * heatmap_scale
-    """
-    lists = table["heatmap"].combine_chunks()
-    flat = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-    ends = np.cumsum(lists.value_lengths().to_numpy(zero_copy_only=False))[:-1]
-    heights, widths = table["heatmap_height"].to_numpy(), table["heatmap_width"].to_numpy()
-    scales = table["heatmap_scale"].to_numpy()
-    cells = zip(np.split(flat, ends), scales, heights, widths, strict=False)
-    return [(values * scale).reshape(height, width) for values, scale, height, width in cells]
+    return stored_maps.encoded([maps for _, maps in blocks], value_type)
 
 
 def _score_columns(localizations: Sequence[records.Localization], index: _Index, schema: pa.Schema) -> dict[str, Any]:

@@ -21,16 +21,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from heatbeam.transforms import records
+from heatbeam.transforms import heatmaps, records
 
 SCHEMA_VERSION = "1"
 
 HEATMAP_DTYPES = ("int16", "float32")
-"""How `explanations` may store a map: quantised to 16 bits, or exactly."""
+"""How `explanations` may store a map: quantized to 16 bits, or exactly."""
 
-INT16_STEPS = 32767
-
-QUANTISATION = "value = heatmap * heatmap_scale in float32"
+QUANTIZATION = "value = heatmap * heatmap_scale in float32"
 
 SLICE_PREFIX = "slice_"
 
@@ -113,9 +111,9 @@ _BOX_FIELDS = [
 
 def _heatmap_fields(heatmap_dtype: str) -> list[pa.Field]:
     element = {"int16": pa.int16(), "float32": pa.float32()}[heatmap_dtype]
-    steps = f"[-{INT16_STEPS}, {INT16_STEPS}]" if heatmap_dtype == "int16" else ""
+    steps = f"[-{heatmaps.INT16_STEPS}, {heatmaps.INT16_STEPS}]" if heatmap_dtype == "int16" else ""
     size = "[1, 32767]"
-    about = f"raw signed map at the layer's resolution, row by row from the top left; {QUANTISATION}"
+    about = f"raw signed map at the layer's resolution, row by row from the top left; {QUANTIZATION}"
     return [
         _field("heatmap", _list_of(element), about, range=steps, role="map"),
         _field("heatmap_scale", pa.float32(), "value of one step of heatmap; 1 for exact maps", role="map"),
@@ -231,7 +229,7 @@ def with_run_metadata(schema: pa.Schema, metadata: Mapping[str, str]) -> pa.Sche
 
     ``heatbeam_schema_version`` and ``heatbeam_quantisation`` are added.
     """
-    own = {"heatbeam_schema_version": SCHEMA_VERSION, "heatbeam_quantisation": QUANTISATION}
+    own = {"heatbeam_schema_version": SCHEMA_VERSION, "heatbeam_quantisation": QUANTIZATION}
     clash = sorted(own.keys() & metadata.keys())
     if clash:
         raise ValueError(f"metadata may not set {', '.join(clash)}: the schema does")
@@ -241,6 +239,14 @@ def with_run_metadata(schema: pa.Schema, metadata: Mapping[str, str]) -> pa.Sche
 def column_names(schema: pa.Schema, role: str) -> list[str]:
     """Names of the columns with a role: ``key``, ``map``, ``value``, ``curve`` or ``slice``."""
     return [field.name for field in schema if (field.metadata or {}).get(b"role", b"").decode() == role]
+
+
+def whole(column: pa.ChunkedArray) -> pa.Array:
+    """The column as one array; a copy only if it has several chunks."""
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    array = column.combine_chunks()
+    return array if isinstance(array, pa.Array) else pa.concat_arrays(array.chunks)
 
 
 def check(table: pa.Table, schema: pa.Schema) -> None:

@@ -103,7 +103,7 @@ def test_sensitivity_arguments_that_do_not_fit() -> None:
         sensitivity(scene(2), maps=np.zeros((2, 3, 3)))
 
 
-# Randomised weights
+# Randomized weights
 
 
 def _weights() -> list[np.ndarray]:
@@ -113,7 +113,7 @@ def _weights() -> list[np.ndarray]:
 
 def test_shuffled_weights_are_the_same_numbers_in_other_places() -> None:
     weights = _weights()
-    twin = stability.randomised_weights(weights, share=1.0, seed=1)
+    twin = stability.randomized_weights(weights, share=1.0, seed=1)
     for old, new in zip(weights, twin, strict=True):
         assert new.shape == old.shape and new.dtype == old.dtype
         np.testing.assert_array_equal(np.sort(new, axis=None), np.sort(old, axis=None))
@@ -124,20 +124,20 @@ def test_shuffled_weights_are_the_same_numbers_in_other_places() -> None:
 
 
 def test_shuffle_is_fixed_by_the_seed_and_the_place() -> None:
-    first, again, other = (stability.randomised_weights(_weights(), share=1.0, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (stability.randomized_weights(_weights(), share=1.0, seed=seed) for seed in (1, 1, 2))
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
     assert (first[0] != other[0]).any()
-    two = stability.randomised_weights([np.arange(50.0)] * 2, share=1.0, seed=1)
+    two = stability.randomized_weights([np.arange(50.0)] * 2, share=1.0, seed=1)
     assert (two[0] != two[1]).any()
 
 
 def test_a_share_shuffles_from_the_output_back() -> None:
     weights = [np.arange(100.0)] * 4
-    twin = stability.randomised_weights(weights, share=0.5, seed=0)
+    twin = stability.randomized_weights(weights, share=0.5, seed=0)
     assert [(new != np.arange(100)).any() for new in twin] == [False, False, True, True]
     assert twin[0] is not weights[0]
     with pytest.raises(ValueError, match="share of 0"):
-        stability.randomised_weights(weights, share=0, seed=0)
+        stability.randomized_weights(weights, share=0, seed=0)
 
 
 # Agreement

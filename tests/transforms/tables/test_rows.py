@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from heatbeam.transforms import heatmaps, records
-from heatbeam.transforms.tables import rows, schemas
+from heatbeam.transforms import records
+from heatbeam.transforms.tables import rows, schemas, stored_maps
 
 CLASS_NAMES = ("cat", "dog", "owl")
 VALUES = [schemas.ValueColumn("drop"), schemas.ValueColumn("entropy")]
@@ -127,7 +127,7 @@ def test_exact_maps_are_stored_as_they_are():
 @pytest.mark.parametrize("heatmap_dtype", schemas.HEATMAP_DTYPES)
 def test_decoded_maps_are_within_half_a_step(heatmap_dtype):
     localizations = [two_classes(), one_class()]
-    decoded = rows.decode_heatmaps(table_of(*localizations, heatmap_dtype=heatmap_dtype))
+    decoded = stored_maps.StoredMaps(table_of(*localizations, heatmap_dtype=heatmap_dtype)).each()
     expected = [one for each in localizations for method in each.explanation.methods for one in method.maps]
     assert len(decoded) == len(expected) == 5
     for got, want in zip(decoded, expected, strict=True):
@@ -139,41 +139,9 @@ def test_decoded_maps_are_within_half_a_step(heatmap_dtype):
 
 def test_a_part_of_a_table_decodes_its_own_rows():
     table = table_of(two_classes(), one_class())
-    (last,) = rows.decode_heatmaps(table.slice(4))
+    (last,) = stored_maps.StoredMaps(table.slice(4)).each()
     np.testing.assert_allclose(last, [[8, 4], [2, -1]], atol=8 / 32767)
-    assert rows.decode_heatmaps(table.slice(0, 0)) == []
-
-
-def awkward_scales() -> np.ndarray:
-    """Every float32 in [1, 2) that 32767 * scale / 32767 does not give back."""
-    every = np.arange(2**23, dtype=np.uint32) + np.float32(1).view(np.uint32)
-    scales = every.view(np.float32)
-    return scales[scales * np.float32(32767) / np.float32(32767) != scales]
-
-
-def test_quantising_what_was_decoded_changes_nothing():
-    rng = np.random.default_rng(0)
-    scales = np.concatenate([awkward_scales(), np.exp(rng.normal(size=2000) * 8).astype(np.float32)])
-    assert len(scales) == 256 + 2000
-    steps = rng.integers(-32767, 32768, (len(scales), 49)).astype(np.int16)
-    steps[:, 7] = 32767
-    decoded = (steps * scales[:, None]).reshape(-1)
-    again, same_scales = rows.quantise(decoded, np.arange(0, decoded.size + 1, 49))
-    np.testing.assert_array_equal(again, steps.reshape(-1))
-    np.testing.assert_array_equal(same_scales, scales)
-
-
-def test_quantising_follows_the_rule_of_the_methods():
-    rng = np.random.default_rng(1)
-    maps = (rng.normal(size=(300, 7, 7)) * np.exp(rng.normal(size=(300, 1, 1)) * 8)).astype(np.float32)
-    maps[0] = 0
-    maps[1] = 1e-36
-    maps[2] = -maps[3]
-    steps, scales = heatmaps.quantize(maps)
-    mine, my_scales = rows.quantise(maps.reshape(-1), np.arange(0, maps.size + 1, 49))
-    np.testing.assert_array_equal(mine, steps.reshape(-1))
-    np.testing.assert_array_equal(my_scales, scales)
-    assert my_scales[:2].tolist() == [1, 1]
+    assert stored_maps.StoredMaps(table.slice(0, 0)).each() == []
 
 
 def test_arrays_of_the_records_are_not_changed():

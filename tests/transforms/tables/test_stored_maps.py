@@ -1,0 +1,78 @@
+"""The columns of a raw map: what is written is read again, row by row and by size."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from heatbeam.transforms import heatmaps
+from heatbeam.transforms.tables import schemas, stored_maps
+
+MAPS = [np.array(one, np.float32) for one in ([[1, -2], [0, 4]], [[3, 1, 2]], [[8, 4], [2, -1]])]
+
+
+def table_of(value_type: pa.DataType) -> pa.Table:
+    """One row for each of `MAPS`, in two chunks."""
+    table = pa.table(stored_maps.encoded([one[None] for one in MAPS], value_type))
+    return pa.concat_tables([table.slice(0, 1), table.slice(1)])
+
+
+@pytest.mark.parametrize("dtype", schemas.HEATMAP_DTYPES)
+def test_every_way_of_reading_gives_the_same_maps(dtype: str) -> None:
+    table = table_of({"int16": pa.int16(), "float32": pa.float32()}[dtype])
+    stored = stored_maps.StoredMaps(table)
+    assert stored.sizes.tolist() == [[2, 2], [1, 3], [2, 2]]
+    assert [rows.tolist() for rows in stored.by_size()] == [[1], [0, 2]]
+    each = stored.each()
+    for got, want, row in zip(each, MAPS, table.to_pylist(), strict=True):
+        assert got.dtype == np.float32
+        np.testing.assert_allclose(got, want, atol=np.abs(want).max() / 32767 / 2 * 1.001 if dtype == "int16" else 0)
+        np.testing.assert_array_equal(stored_maps.of_row(row), got)
+    np.testing.assert_array_equal(stored.maps(np.array([0, 2])), [each[0], each[2]])
+    np.testing.assert_array_equal(stored.maps(slice(1, 2)), [each[1]])
+    assert stored.cells(slice(2, 3))[0, 0, 0] == (32767 if dtype == "int16" else 8)
+
+
+def test_a_part_of_a_table_has_its_own_rows() -> None:
+    stored = stored_maps.StoredMaps(table_of(pa.float32()).slice(1))
+    np.testing.assert_array_equal(stored.maps(slice(1, 2))[0], MAPS[2])
+    np.testing.assert_array_equal(stored.each()[0], MAPS[1])
+    assert stored_maps.StoredMaps(table_of(pa.int16()).slice(0, 0)).each() == []
+
+
+def test_what_is_not_finite_is_refused() -> None:
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        stored_maps.encoded([np.array([[[1.0, np.nan]]])], pa.int16())
+
+
+def awkward_scales() -> np.ndarray:
+    """Every float32 in [1, 2) that 32767 * scale / 32767 does not give back."""
+    every = np.arange(2**23, dtype=np.uint32) + np.float32(1).view(np.uint32)
+    scales = every.view(np.float32)
+    return scales[scales * np.float32(32767) / np.float32(32767) != scales]
+
+
+def test_quantizing_what_was_decoded_changes_nothing() -> None:
+    rng = np.random.default_rng(0)
+    scales = np.concatenate([awkward_scales(), np.exp(rng.normal(size=2000) * 8).astype(np.float32)])
+    assert len(scales) == 256 + 2000
+    steps = rng.integers(-32767, 32768, (len(scales), 49)).astype(np.int16)
+    steps[:, 7] = 32767
+    decoded = (steps * scales[:, None]).reshape(-1)
+    again, same_scales = stored_maps.quantize(decoded, np.arange(0, decoded.size + 1, 49))
+    np.testing.assert_array_equal(again, steps.reshape(-1))
+    np.testing.assert_array_equal(same_scales, scales)
+
+
+def test_quantizing_follows_the_rule_of_the_methods() -> None:
+    rng = np.random.default_rng(1)
+    maps = (rng.normal(size=(300, 7, 7)) * np.exp(rng.normal(size=(300, 1, 1)) * 8)).astype(np.float32)
+    maps[0] = 0
+    maps[1] = 1e-36
+    maps[2] = -maps[3]
+    steps, scales = heatmaps.quantize(maps)
+    mine, my_scales = stored_maps.quantize(maps.reshape(-1), np.arange(0, maps.size + 1, 49))
+    np.testing.assert_array_equal(mine, steps.reshape(-1))
+    np.testing.assert_array_equal(my_scales, scales)
+    assert my_scales[:2].tolist() == [1, 1]
