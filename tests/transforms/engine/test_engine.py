@@ -344,8 +344,8 @@ def test_h5_files_and_applications_with_weights_load(tmp_path):
 _COUNT_FAULTS = """
 import resource
 import numpy as np
-from tests import engine_specs
-from heatbeam.transforms.methods import engine
+from heatbeam.transforms.engine import engine
+from tests.support import engine_specs
 
 which = engine.Engine(engine_specs.spec(engine_specs.factory("wide"), targets=("predicted",), batch_size=16))
 images = np.zeros((16, 128, 128, 3), np.uint8)

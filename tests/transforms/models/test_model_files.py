@@ -18,8 +18,8 @@ _COPY = """
 import sys
 from apache_beam.io import filesystems
 from apache_beam.options import pipeline_options
-from tests import counted_files
-from transforms import model_files
+from heatbeam.transforms.models import model_files
+from tests.support import counted_files
 filesystems.FileSystems.set_options(pipeline_options.PipelineOptions(sys.argv[2:]))
 sys.stdout.write(model_files.local_copy(sys.argv[1]))
 """
@@ -39,7 +39,7 @@ def machine(tmp_path, monkeypatch) -> pathlib.Path:
 def _copies(path: str, *options: str, **environment: str) -> list[str]:
     """What `local_copy` gives in several processes that start together."""
     command = [sys.executable, "-c", _COPY, path, *options]
-    where = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    where = {**os.environ, **environment}
     started = [
         subprocess.Popen(command, cwd=ROOT, env=where, stdout=subprocess.PIPE, text=True) for _ in range(PROCESSES)
     ]

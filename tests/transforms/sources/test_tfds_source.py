@@ -326,7 +326,7 @@ def test_class_names(datasets):
 
 def test_tensorflow_is_not_imported(datasets):
     code = (
-        "import sys; from transforms import tfds_source as t\n"
+        "import sys; from heatbeam.transforms.sources import tfds_source as t\n"
         f"info = t.dataset_info(t.TFDSSpec('tiny', {str(datasets['tfrecord'])!r}, None, 'train'))\n"
         "assert len(t.split_shards(info, 'train')) == 2\n"
         "assert 'tensorflow' not in sys.modules"
