@@ -1,10 +1,16 @@
-"""Lists of methods and metrics, as text for a terminal and as Markdown for the README; both from the registries."""
+"""Lists of methods and metrics, as text for a terminal and as Markdown for the README; both from the registries.
+
+Also the commands ``methods`` and ``metrics``, which print them.
+"""
 
 from __future__ import annotations
 
+import argparse
+import sys
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from heatbeam import command
 from heatbeam.transforms.methods import registry as methods
 from heatbeam.transforms.metrics import registry as metrics
 
@@ -58,3 +64,23 @@ def _entry(name: str, head: str, lines: Iterable[str]) -> str:
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--markdown", action="store_true", help="as a Markdown table")
+
+
+def _methods(options: argparse.Namespace, _: Sequence[str]) -> int:
+    sys.stdout.write(methods_markdown() if options.markdown else methods_text())
+    return command.OK
+
+
+def _metrics(options: argparse.Namespace, _: Sequence[str]) -> int:
+    sys.stdout.write(metrics_markdown() if options.markdown else metrics_text())
+    return command.OK
+
+
+METHODS = command.Command("methods", "what methods there are: passes, formula, source, options", _add_options, _methods)
+METRICS = command.Command(
+    "metrics", "what metrics there are: definition, formula, range, source", _add_options, _metrics
+)

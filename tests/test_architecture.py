@@ -27,7 +27,7 @@ FLOORS = (
     ("transforms.tables",),
     ("transforms.engine",),
     ("transforms",),  # the steps
-    ("config",),
+    ("command", "config"),
     ("runners",),
     ("runs",),
     ("pages",),

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 import pytest
 import yaml
 
-from heatbeam import cli
+from heatbeam import cli, listing
 from heatbeam.demo import demo
 from heatbeam.transforms.methods import registry
 from tests.support import paths, small_runs
@@ -91,3 +93,57 @@ def test_a_run_compared_with_itself_passes_a_gate_of_changes(config_file, tmp_pa
     assert "<testsuite" in (tmp_path / "j.xml").read_text()
     rules.write_text("min_n: 1\nrules:\n  - {method: grad_cam, metric: pointing_game, lower: 1.01}\n")
     assert cli.main(["compare", same, "--gate", str(rules)]) == 1
+
+
+def loaded_by(*arguments: str) -> list[str]:
+    """What of the heavy packages a process has imported after a command."""
+    program = (
+        "import sys\nfrom heatbeam import cli\n"
+        "try:\n    cli.main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        "print(*(m for m in ('tensorflow', 'keras', 'apache_beam', 'pyarrow', 'pydantic') if m in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1].split()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["compare", "--help"], ["methods"], ["metrics"]])
+def test_help_and_lists_load_neither_tensorflow_nor_beam(arguments):
+    assert not loaded_by(*arguments)
+
+
+def test_help_names_every_command_once(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--help"])
+    shown = capsys.readouterr().out
+    for one in cli.COMMANDS:
+        assert shown.count(f"\n    {one.name} ") == 1
+        with pytest.raises(SystemExit, match="0"):
+            cli.main([one.name, "--help"])
+        assert f"usage: heatbeam {one.name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        ([], "heatbeam: the following arguments are required: SUBCOMMAND; see heatbeam --help"),
+        (["run"], "heatbeam run: the following arguments are required: CONFIG.yaml; see heatbeam run --help"),
+        (
+            ["render", "r", "--to", "t", "--limit", "x"],
+            "heatbeam render: argument --limit: invalid int value: 'x'; see",
+        ),
+        (["report", "r", "--", "--direct_num_workers=2"], "heatbeam report takes no Beam options after --"),
+        (["compare", "one"], "compare: give BASELINE and CANDIDATE, or one run and --gate, or --newest ROOT"),
+        (["compare", "one", "--newest", "root"], "compare: give runs or --newest, not both"),
+    ],
+)
+def test_wrong_arguments_end_in_one_line(arguments, said, capsys):
+    assert cli.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(said) and error.count("\n") == 1
+
+
+def test_a_bug_shows_its_traceback(monkeypatch):
+    monkeypatch.setattr(listing, "methods_text", lambda: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["methods"])

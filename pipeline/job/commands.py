@@ -1,0 +1,87 @@
+"""The commands about a job: ``run``, ``check`` and ``finish``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from heatbeam import command
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    command.add_config(parser)
+    parser.add_argument(
+        "--reuse",
+        metavar="RUN",
+        help="take over what is unchanged from that run, finished or not; newest: the last one under output.root",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the unfinished run in output.directory, if there is one"
+    )
+
+
+def _run(options: argparse.Namespace, beam_options: Sequence[str]) -> int:
+    from heatbeam import config
+
+    overrides = list(options.set)
+    if options.reuse is not None:
+        overrides.append(f"output.reuse={json.dumps(options.reuse)}")
+    if options.resume:
+        overrides.append("output.resume=true")
+    settings = config.load(options.config, overrides)
+    from heatbeam.job import run
+    from heatbeam.runs import history
+
+    result = run.run(settings, beam_options, sys.stderr)
+    run.print_result(result, sys.stdout)
+    if settings.output.root is not None and settings.output.keep is not None:
+        for removed in history.prune(settings.output.root, settings.output.keep):
+            sys.stdout.write(f"  removed {removed}\n")
+    return command.OK
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    command.add_config(parser)
+    parser.add_argument("--records", type=int, default=8, help="how many records to explain (default: 8)")
+
+
+def _check(options: argparse.Namespace, _: Sequence[str]) -> int:
+    from heatbeam import config
+
+    settings = config.load(options.config, options.set)
+    from heatbeam.job import check
+
+    return command.OK if check.check(settings, options.records, sys.stdout) else command.FAILED
+
+
+def _add_finish(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="the run's directory")
+
+
+def _finish(options: argparse.Namespace, _: Sequence[str]) -> int:
+    from heatbeam.job import run
+
+    run.print_result(run.finish(options.run), sys.stdout)
+    return command.OK
+
+
+RUN = command.Command(
+    "run",
+    "run the job of a configuration file; Beam's own options go after --",
+    _add_run,
+    _run,
+    uses_tensorflow=True,
+    takes_beam_options=True,
+)
+CHECK = command.Command(
+    "check",
+    "dry run: resolve everything, explain a few records, say what looks wrong",
+    _add_check,
+    _check,
+    uses_tensorflow=True,
+)
+FINISH = command.Command(
+    "finish", "check and close a run that a Flex Template launched, when its job is done", _add_finish, _finish
+)
