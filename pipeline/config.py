@@ -1,4 +1,7 @@
-"""Every setting of a run, its default, and its checks. Defaults live here and nowhere else.
+"""Every setting of a run, its default, and its checks.
+
+A default that a public specification has too is read from there (`specs.EngineSpec`, `model_source.ModelSource`), so
+that a file and a program that set nothing do the same; every other default stands here and nowhere else.
 
 A configuration is a YAML file with the sections ``input``, ``model``, ``explain``, ``evaluate``, ``output`` and
 ``runner``. Unknown keys and wrong values are all reported together, each with its path in the file.
@@ -17,6 +20,8 @@ import pydantic
 import yaml
 
 from heatbeam.transforms import errors
+from heatbeam.transforms.engine import specs
+from heatbeam.transforms.models import model_source
 
 
 class ConfigError(errors.UserError):
@@ -174,10 +179,11 @@ class PreprocessingConfig(_Section):
     """From pixels 0..255 to what the model was trained with."""
 
     mode: str = pydantic.Field(
-        "auto", description="auto (application models), none, tf, caffe, torch, or an application's name"
+        model_source.Preprocessing.mode,
+        description="auto (application models), none, tf, caffe, torch, or an application's name",
     )
-    scale: tuple[float, ...] | None = None
-    offset: tuple[float, ...] | None = None
+    scale: tuple[float, ...] | None = model_source.Preprocessing.scale
+    offset: tuple[float, ...] | None = model_source.Preprocessing.offset
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -199,19 +205,30 @@ class PreprocessingConfig(_Section):
 class ModelConfig(_Section):
     """The model, the layer to map and the scores to explain."""
 
-    path: str | None = pydantic.Field(None, description=".keras or .h5 file, local or remote")
-    application: str | None = pydantic.Field(None, description="a name in keras.applications")
-    factory: str | None = pydantic.Field(None, description="module:function that returns a Keras model")
-    weights: str | None = pydantic.Field(None, description="weights file for application or factory")
-    arguments: dict[str, Any] = pydantic.Field({}, description="keyword arguments of the application or factory")
-    safe_mode: bool = pydantic.Field(True, description="refuse model files that carry code")
-    preprocessing: PreprocessingConfig = PreprocessingConfig()
-    target_layer: str = pydantic.Field("auto", description="name or path of the layer to map")
-    scores: Literal["auto", "softmax", "sigmoid", "as_is"] = pydantic.Field(
-        "auto", description="how probabilities follow from logits; as_is explains the model's own output"
+    path: str | None = pydantic.Field(model_source.ModelSource.path, description=".keras or .h5 file, local or remote")
+    application: str | None = pydantic.Field(
+        model_source.ModelSource.application, description="a name in keras.applications"
     )
-    output: str | None = pydantic.Field(None, description="which output of a model of several")
-    input_size: tuple[Positive, Positive, Positive] | None = None
+    factory: str | None = pydantic.Field(
+        model_source.ModelSource.factory, description="module:function that returns a Keras model"
+    )
+    weights: str | None = pydantic.Field(
+        model_source.ModelSource.weights, description="weights file for application or factory"
+    )
+    arguments: dict[str, Any] = pydantic.Field(
+        dict(model_source.ModelSource.arguments), description="keyword arguments of the application or factory"
+    )
+    safe_mode: bool = pydantic.Field(
+        model_source.ModelSource.safe_mode, description="refuse model files that carry code"
+    )
+    preprocessing: PreprocessingConfig = PreprocessingConfig()
+    target_layer: str = pydantic.Field(specs.EngineSpec.target_layer, description="name or path of the layer to map")
+    scores: specs.Scores = pydantic.Field(
+        specs.EngineSpec.scores,
+        description="how probabilities follow from logits; as_is explains the model's own output",
+    )
+    output: str | None = pydantic.Field(specs.EngineSpec.output, description="which output of a model of several")
+    input_size: tuple[Positive, Positive, Positive] | None = specs.EngineSpec.input_size
     class_names: tuple[str, ...] | str | None = pydantic.Field(
         None, description="list of names, or a text file with one a line; TFDS brings its own"
     )
@@ -234,10 +251,12 @@ class MethodConfig(_Section):
     options: dict[str, Any] = {}
     layer: str | None = pydantic.Field(None, description="another target layer for this method")
     layers: tuple[str, ...] | None = pydantic.Field(None, description="layers to fuse, for methods that do")
-    target: Literal["logit", "finer_cam"] = pydantic.Field("logit", description="whose gradient is taken")
+    target: specs.GradientOf = pydantic.Field(specs.MethodSpec.target, description="whose gradient is taken")
     wrapper: Literal["smooth", "tta"] | None = None
     wrapper_options: dict[str, Any] = {}
-    sample: Fraction = pydantic.Field(1.0, description="share of the images, chosen by hash of the image id")
+    sample: Fraction = pydantic.Field(
+        specs.MethodSpec.sample, description="share of the images, chosen by hash of the image id"
+    )
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -247,33 +266,34 @@ class MethodConfig(_Section):
     @property
     def label(self) -> str:
         """The name under which the method stands in the tables."""
-        if self.name is not None:
-            return self.name
-        return f"{self.wrapper}_{self.method}" if self.wrapper else self.method
+        return self.name if self.name is not None else specs.default_label(self.method, self.wrapper)
 
 
 class ExplainConfig(_Section):
     """Which methods explain which classes, and how the model runs."""
 
-    methods: Annotated[tuple[MethodConfig, ...], pydantic.Field(min_length=1)] = (MethodConfig(method="grad_cam"),)
-    targets: Annotated[tuple[str | int, ...], pydantic.Field(min_length=1)] = ("label", "predicted")
+    methods: Annotated[tuple[MethodConfig, ...], pydantic.Field(min_length=1)] = tuple(
+        MethodConfig(method=one.method) for one in specs.EngineSpec.methods
+    )
+    targets: Annotated[tuple[specs.Target, ...], pydantic.Field(min_length=1)] = specs.EngineSpec.targets
     batch_size: int | Literal["auto"] = pydantic.Field(
-        32,
+        specs.EngineSpec.batch_size,
         description="images explained at once, in several passes where each core has a batch of its own; auto: each "
         "worker measures which size is fastest",
     )
     pass_batch_size: Positive | None = pydantic.Field(
         None,
-        description="images per forward pass of many-pass methods; bounds their memory (default: batch_size, or 32)",
+        description="images per forward pass of many-pass methods; bounds their memory (default: batch_size, or "
+        f"{specs.EngineSpec.pass_batch_size})",
     )
-    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
-    xla: bool = False
+    precision: specs.Precision = specs.EngineSpec.precision
+    xla: bool = specs.EngineSpec.xla
     constant_weights: bool | Literal["auto"] = pydantic.Field(
         "auto",
         description="compile the weights into the graph: faster, for several times their memory; auto: on CPUs without "
         "XLA, weights up to 40 MiB",
     )
-    seed: int = 0
+    seed: int = specs.EngineSpec.seed
 
     @pydantic.field_validator("batch_size", mode="before")
     @classmethod
@@ -285,7 +305,8 @@ class ExplainConfig(_Section):
     @property
     def largest_pass(self) -> int:
         """Images per forward pass of many-pass methods."""
-        return self.pass_batch_size or (32 if self.batch_size == "auto" else self.batch_size)
+        alike = specs.EngineSpec.pass_batch_size if self.batch_size == "auto" else self.batch_size
+        return self.pass_batch_size or alike
 
     @pydantic.field_validator("targets")
     @classmethod

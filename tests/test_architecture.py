@@ -63,6 +63,8 @@ PURE = (
     "heatbeam.transforms.tables.schemas",
     "heatbeam.transforms.tables.rows",
     "heatbeam.transforms.methods.registry",
+    "heatbeam.transforms.models.model_source",
+    "heatbeam.transforms.engine.specs",
     "heatbeam.transforms.metrics.image_evidence",
     "heatbeam.transforms.metrics.localization",
     "heatbeam.transforms.metrics.summary",

@@ -27,7 +27,7 @@ from apache_beam.transforms import window
 from apache_beam.utils import shared, windowed_value
 
 from heatbeam.transforms import heatmaps, records, sampling, tally
-from heatbeam.transforms.engine import assess, explained
+from heatbeam.transforms.engine import assess, explained, specs
 from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.models import loading, model_files
 
@@ -38,11 +38,11 @@ REUSED_TAG = "reused"
 COMPUTED_TAG = "computed"
 
 # One handle for the process: a handle of its own in each DoFn would load the model once per step.
-_HANDLES: dict[engines.EngineSpec, shared.Shared] = {}
+_HANDLES: dict[specs.EngineSpec, shared.Shared] = {}
 _HANDLES_LOCK = threading.Lock()
 
 
-def acquire_engine(spec: engines.EngineSpec) -> tuple[engines.Engine, bool]:
+def acquire_engine(spec: specs.EngineSpec) -> tuple[engines.Engine, bool]:
     """The process's engine for `spec`, loaded and warm, and whether this call loaded it."""
     with _HANDLES_LOCK:
         handle = _HANDLES.setdefault(spec, shared.Shared())
@@ -61,7 +61,7 @@ def acquire_engine(spec: engines.EngineSpec) -> tuple[engines.Engine, bool]:
     return handle.acquire(load), bool(loaded)
 
 
-def _with_local_files(spec: engines.EngineSpec) -> engines.EngineSpec:
+def _with_local_files(spec: specs.EngineSpec) -> specs.EngineSpec:
     """`spec` with remote model and weights files fetched, once per machine."""
     source = spec.model
     path = model_files.local_copy(source.path) if source.path is not None else None
@@ -89,10 +89,10 @@ class Explain(beam.PTransform):
     ``model_loads``, ``batches``, ``explain_msec``; distribution ``batch_size``.
     """
 
-    spec: engines.EngineSpec
-    sample_seed: int
-    exact_maps: bool
-    assessment: assess.Assessment | None
+    spec: specs.EngineSpec
+    sample_seed: int = specs.EngineSpec.seed
+    exact_maps: bool = False
+    assessment: assess.Assessment | None = None
     model_digest: str | None = None
 
     def expand(self, examples: beam.PCollection) -> beam.pvalue.DoOutputsTuple:

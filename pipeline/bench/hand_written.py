@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from heatbeam.bench import models, settings
 from heatbeam.transforms.engine import engine
-from heatbeam.transforms.models import loading
+from heatbeam.transforms.models import loading, model_source
 
 _BATCHES_AHEAD = 2
 """Batches to prefetch, for each core."""
@@ -145,7 +145,7 @@ def logits_model(application: str) -> Any:
     import keras
 
     model = loading.load_keras_model(
-        loading.ModelSource(None, application, None, None, (("classifier_activation", None),), True)
+        model_source.ModelSource(application=application, arguments=(("classifier_activation", None),))
     )
     last = [layer for layer in model.layers if len(layer.output.shape) == 4][-1]
     return model, keras.Model(model.inputs, [model.outputs[0], last.output])

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from heatbeam.bench import figures, models, settings
 from heatbeam.transforms.engine import engine
+from heatbeam.transforms.models import model_source
 
 PASSES_GOAL = figures.Goal(high=1.1)
 LOOP_GOAL = figures.Goal(low=5.0)
@@ -39,7 +40,7 @@ def _images(size: tuple[int, int, int], count: int) -> tuple[np.ndarray, tf.Tens
     return images, tf.constant(images / 127.5 - 1, tf.float32)
 
 
-def _score_cam(name: str, source: engine.loading.ModelSource, rounds: int) -> figures.Figure:
+def _score_cam(name: str, source: model_source.ModelSource, rounds: int) -> figures.Figure:
     """Score-CAM over a fixed number of channels, none of them dead, so that the passes can be counted."""
     method = models.method("faster_score_cam", channels=_CHANNELS)
     ours = engine.Engine(models.engine_spec(source, (method,), ("predicted",), pass_batch_size=_PASS_BATCH))
@@ -63,7 +64,7 @@ def _score_cam(name: str, source: engine.loading.ModelSource, rounds: int) -> fi
     )
 
 
-def _ablation_cam(name: str, source: engine.loading.ModelSource, layer: str, rounds: int) -> figures.Figure:
+def _ablation_cam(name: str, source: model_source.ModelSource, layer: str, rounds: int) -> figures.Figure:
     """Ablation-CAM over a pass of the head for each channel, also where arithmetic on one pass gives its numbers."""
     method = models.method("ablation_cam")
     spec = models.engine_spec(source, (method,), ("predicted",), pass_batch_size=_HEAD_BATCH, target_layer=layer)

@@ -9,9 +9,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from heatbeam.transforms.engine import engine
+from heatbeam.transforms.engine import specs
 from heatbeam.transforms.methods import registry
-from heatbeam.transforms.models import loading, weight_constants
+from heatbeam.transforms.models import model_source, weight_constants
 
 APPLICATIONS = ("ResNet50V2", "MobileNetV2")
 """A model whose forward pass is the cost, and one so cheap that everything around it shows."""
@@ -30,35 +30,28 @@ def costless(side: int, classes: int) -> keras.Model:
     )
 
 
-def application(name: str) -> loading.ModelSource:
+def application(name: str) -> model_source.ModelSource:
     """A Keras application with random weights."""
-    return loading.ModelSource(None, name, None, None, (), True)
+    return model_source.ModelSource(application=name)
 
 
-def method(name: str, **options: Any) -> engine.MethodSpec:
+def method(name: str, **options: Any) -> specs.MethodSpec:
     """A method with its default options but for `options`."""
-    resolved = registry.resolve_options(name, options)
-    return engine.MethodSpec(name, name, tuple(sorted(resolved.items())), (), "logit", None, (), 1.0)
+    return specs.MethodSpec(name, options=specs.pairs(registry.resolve_options(name, options)))
 
 
 def engine_spec(
-    model: loading.ModelSource, methods: tuple[engine.MethodSpec, ...], targets: tuple[str | int, ...], **changes: Any
-) -> engine.EngineSpec:
+    model: model_source.ModelSource,
+    methods: tuple[specs.MethodSpec, ...],
+    targets: tuple[str | int, ...],
+    **changes: Any,
+) -> specs.EngineSpec:
     """A specification with the model's own preprocessing, batches of 16 and TensorFlow's own choice of threads."""
     fields: dict[str, Any] = {
-        "preprocessing": loading.Preprocessing("auto", None, None),
-        "target_layer": "auto",
-        "scores": "auto",
-        "output": None,
-        "input_size": None,
         "batch_size": 16,
         "pass_batch_size": 16,
-        "precision": "float32",
-        "xla": False,
-        "seed": 0,
-        "intra_op_threads": None,
     }
-    return engine.EngineSpec(model=model, methods=methods, targets=targets, **(fields | changes))
+    return specs.EngineSpec(model=model, methods=methods, targets=targets, **(fields | changes))
 
 
 def bare_forward(model: keras.Model, constant_weights: bool) -> Callable[[tf.Tensor], tf.Tensor]:

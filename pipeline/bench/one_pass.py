@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from heatbeam.bench import figures, models, settings
-from heatbeam.transforms.engine import engine
+from heatbeam.transforms.engine import engine, specs
 from heatbeam.transforms.methods import registry
 
 METHODS_GOAL = figures.Goal(high=1.15)
@@ -23,7 +23,7 @@ def measure(options: settings.Options) -> list[figures.Figure]:
     return found
 
 
-def one_pass_methods() -> tuple[engine.MethodSpec, ...]:
+def one_pass_methods() -> tuple[specs.MethodSpec, ...]:
     """Every method that is arithmetic on one layer's activations and gradients."""
     return tuple(models.method(m.name) for m in registry.METHODS.values() if m.kind == registry.ONE_PASS)
 

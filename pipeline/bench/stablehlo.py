@@ -37,7 +37,7 @@ from heatbeam.bench import models, samples, seeded_weights
 from heatbeam.job import plan
 from heatbeam.runners import runner_options
 from heatbeam.transforms import explain
-from heatbeam.transforms.engine import engine
+from heatbeam.transforms.engine import engine, specs
 from heatbeam.transforms.methods import registry
 from heatbeam.transforms.sources import images as decoding
 
@@ -124,7 +124,7 @@ def write_photos(folder: pathlib.Path) -> Iterator[str]:
 
 
 def export(
-    spec: engine.EngineSpec,
+    spec: specs.EngineSpec,
     folder: pathlib.Path,
     name: str,
     batch_sizes: Sequence[int],
@@ -175,7 +175,7 @@ def export(
         yield f"{folder / stem}.json"
 
 
-def load(spec: engine.EngineSpec) -> engine.Engine:
+def load(spec: specs.EngineSpec) -> engine.Engine:
     """An engine with its weights as variables, and the methods of `spec` that share one pass.
 
     Raises:

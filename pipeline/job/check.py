@@ -17,7 +17,7 @@ from heatbeam.runners import runner_options
 from heatbeam.runs import run_directory, run_methods
 from heatbeam.transforms import decode, explain, read, records
 from heatbeam.transforms.engine import engine as engines
-from heatbeam.transforms.engine import explained
+from heatbeam.transforms.engine import explained, specs
 from heatbeam.transforms.methods import registry
 from heatbeam.transforms.metrics import map_statistics
 from heatbeam.transforms.models import exposure
@@ -89,7 +89,7 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
     return not findings.problems
 
 
-def _with_rivals(spec: engines.EngineSpec) -> engines.EngineSpec:
+def _with_rivals(spec: specs.EngineSpec) -> specs.EngineSpec:
     """The specification with a second class to compare maps with."""
     extra = tuple(t for t in ("predicted", "runner_up") if t not in spec.targets)
     return dataclasses.replace(spec, targets=spec.targets + extra)
@@ -181,7 +181,7 @@ def _explain(
     return time.monotonic() - started, results
 
 
-def _write_methods(spec: engines.EngineSpec, engine: engines.Engine, stream: TextIO) -> None:
+def _write_methods(spec: specs.EngineSpec, engine: engines.Engine, stream: TextIO) -> None:
     for method in spec.methods:
         cost = _cost(method, engine)
         options = ", ".join(f"{k}={v}" for k, v in method.options)
@@ -191,7 +191,7 @@ def _write_methods(spec: engines.EngineSpec, engine: engines.Engine, stream: Tex
         )
 
 
-def _cost(method: engines.MethodSpec, engine: engines.Engine) -> registry.Cost:
+def _cost(method: specs.MethodSpec, engine: engines.Engine) -> registry.Cost:
     known = registry.get(method.method)
     channels, classes = engine.description.layer.shape[-1] or 0, engine.description.classes
     own = known.cost(channels, classes, dict(method.options))
@@ -222,7 +222,7 @@ def _write_records(
 
 
 def _judge_maps(
-    spec: engines.EngineSpec,
+    spec: specs.EngineSpec,
     targets: Collection[str],
     results: Sequence[explained.ImageExplanation],
     findings: _Findings,

@@ -12,9 +12,9 @@ from apache_beam.io import filesystems
 from heatbeam import config
 from heatbeam.runs import remote_files
 from heatbeam.transforms import read
-from heatbeam.transforms.engine import batch_tuning, engine
+from heatbeam.transforms.engine import batch_tuning, specs
 from heatbeam.transforms.methods import registry
-from heatbeam.transforms.models import exposure, loading
+from heatbeam.transforms.models import exposure, model_source
 from heatbeam.transforms.sources import features, tfds_source
 
 
@@ -31,7 +31,7 @@ class Plan:
     """
 
     settings: config.RunConfig
-    engine_spec: engine.EngineSpec
+    engine_spec: specs.EngineSpec
     feature_map: features.FeatureMap
     shards: tuple[read.Shard, ...]
     class_names: tuple[str, ...] | None
@@ -97,7 +97,7 @@ def class_names(plan: Plan, description: exposure.ModelDescription) -> tuple[str
     return plan.class_names
 
 
-def engine_spec(settings: config.RunConfig) -> engine.EngineSpec:
+def engine_spec(settings: config.RunConfig) -> specs.EngineSpec:
     """Model, methods and targets of a configuration."""
     model, explain, runner = settings.model, settings.explain, settings.runner
     threads = runner.intra_op_threads
@@ -105,16 +105,16 @@ def engine_spec(settings: config.RunConfig) -> engine.EngineSpec:
         # One batch per worker thread and core wastes less than threads inside each operation.
         threads = 1
     preprocessing = model.preprocessing
-    return engine.EngineSpec(
-        model=loading.ModelSource(
+    return specs.EngineSpec(
+        model=model_source.ModelSource(
             path=_absolute(model.path),
             application=model.application,
             factory=model.factory,
             weights=_absolute(model.weights),
-            arguments=_pairs(model.arguments),
+            arguments=specs.pairs(model.arguments),
             safe_mode=model.safe_mode,
         ),
-        preprocessing=loading.Preprocessing(preprocessing.mode, preprocessing.scale, preprocessing.offset),
+        preprocessing=model_source.Preprocessing(preprocessing.mode, preprocessing.scale, preprocessing.offset),
         target_layer=model.target_layer,
         scores=model.scores,
         output=model.output,
@@ -137,16 +137,13 @@ def _absolute(path: str | None) -> str | None:
     return path if path is None or remote_files.is_remote(path) else os.path.abspath(path)
 
 
-def _method_spec(method: config.MethodConfig, seed: int) -> engine.MethodSpec:
+def _method_spec(method: config.MethodConfig, seed: int) -> specs.MethodSpec:
     layers = method.layers or ((method.layer,) if method.layer is not None else ())
 
-    def complete(name: str, options: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
-        resolved = registry.resolve_options(name, options)
-        if "seed" in resolved and "seed" not in options:
-            resolved["seed"] = seed
-        return _pairs(resolved)
+    def complete(name: str, options: dict[str, Any]) -> specs.Pairs:
+        return specs.pairs(specs.complete_options(name, options, seed))
 
-    return engine.MethodSpec(
+    return specs.MethodSpec(
         label=method.label,
         method=method.method,
         options=complete(method.method, method.options),
@@ -156,15 +153,6 @@ def _method_spec(method: config.MethodConfig, seed: int) -> engine.MethodSpec:
         wrapper_options=complete(method.wrapper, method.wrapper_options) if method.wrapper is not None else (),
         sample=method.sample,
     )
-
-
-def _pairs(values: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """Sorted pairs, lists frozen, so that a specification can be a key."""
-    return tuple((name, _frozen(value)) for name, value in sorted(values.items()))
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
 
 
 def _method_problems(methods: Sequence[config.MethodConfig]) -> list[str]:

@@ -37,7 +37,7 @@ from heatbeam.bench import (
 from heatbeam.job import plan
 from heatbeam.transforms.engine import engine
 from heatbeam.transforms.methods import perturbation
-from heatbeam.transforms.models import exposure
+from heatbeam.transforms.models import exposure, model_source
 from heatbeam.transforms.sources import images as decoding
 from tests.support import small_runs
 
@@ -460,14 +460,14 @@ def test_the_hand_written_loop_feeds_the_jobs_pixels(tmp_path: pathlib.Path) -> 
 
 def test_the_hand_written_loop_explains_every_image(tmp_path: pathlib.Path, monkeypatch) -> None:
     pattern = samples.write_shards(tmp_path / "tiny", samples.tiny(9), 2, classes=10)
-    source = models.loading.ModelSource(
-        None, None, "heatbeam.bench.models:costless", None, (("classes", 10), ("side", samples.TINY_PX)), True
+    source = model_source.ModelSource(
+        factory="heatbeam.bench.models:costless", arguments=(("classes", 10), ("side", samples.TINY_PX))
     )
     spec = models.engine_spec(
         source,
         (models.method("grad_cam"),),
         settings.TARGETS,
-        preprocessing=models.loading.Preprocessing("tf", None, None),
+        preprocessing=model_source.Preprocessing("tf"),
     )
     monkeypatch.setattr(models, "engine_spec", lambda *_, **__: spec)
     for threads in (1, 2):

@@ -15,13 +15,13 @@ import pytest
 
 from heatbeam import cli, config
 from heatbeam.bench import command, host_work, models, samples, seeded_weights, stablehlo
-from heatbeam.transforms.engine import engine
+from heatbeam.transforms.engine import specs
 from heatbeam.transforms.metrics import image_evidence, protocols
-from heatbeam.transforms.models import loading
+from heatbeam.transforms.models import model_source
 from tests.support import paths
 
 SIDE, CLASSES, BATCH = 32, 5, 3
-SCALED = loading.Preprocessing("none", (0.5, 1.0, 2.0), (-1.0, 0.0, 1.0))
+SCALED = model_source.Preprocessing("none", (0.5, 1.0, 2.0), (-1.0, 0.0, 1.0))
 
 
 def small_model() -> keras.Model:
@@ -41,8 +41,8 @@ def small_model() -> keras.Model:
     )
 
 
-def spec(*methods: str, precision: str = "float32") -> engine.EngineSpec:
-    source = loading.ModelSource(None, None, f"{__name__}:small_model", None, (), True)
+def spec(*methods: str, precision: str = "float32") -> specs.EngineSpec:
+    source = model_source.ModelSource(factory=f"{__name__}:small_model")
     made = tuple(models.method(name) for name in methods)
     return models.engine_spec(source, made, ("label", "predicted"), preprocessing=SCALED, precision=precision)
 

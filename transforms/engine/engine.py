@@ -15,12 +15,10 @@ import numpy as np
 import tensorflow as tf
 
 from heatbeam.transforms import records
-from heatbeam.transforms.engine import batch_tuning, explained
+from heatbeam.transforms.engine import batch_tuning, explained, specs
 from heatbeam.transforms.methods import cam, registry, targets
 from heatbeam.transforms.metrics import stability
 from heatbeam.transforms.models import exposure, loading, weight_constants
-
-Pairs = tuple[tuple[str, Any], ...]
 
 # Images of one shared pass where TensorFlow has one thread per operation: what it computes stays in the core's caches.
 _CORE_BATCH = 8
@@ -34,70 +32,6 @@ class BatchError(Exception):
 
 class OutOfMemory(Exception):
     """The device has no memory for a batch of this size."""
-
-
-@dataclasses.dataclass(frozen=True)
-class MethodSpec:
-    """One configured method.
-
-    Attributes:
-        label: its name in the tables.
-        method: its name in the registry.
-        options: sorted ``(name, value)`` pairs, complete.
-        layers: names of the layers it maps; empty for the model's target layer.
-        target: ``logit`` or ``finer_cam``: whose gradient is taken.
-        wrapper: name of a wrapper in the registry, or None.
-        wrapper_options: its options, complete.
-        sample: share of the images it explains.
-    """
-
-    label: str
-    method: str
-    options: Pairs
-    layers: tuple[str, ...]
-    target: str
-    wrapper: str | None
-    wrapper_options: Pairs
-    sample: float
-
-
-@dataclasses.dataclass(frozen=True)
-class EngineSpec:
-    """Everything the engine needs, hashable and picklable: equal specs share one loaded model per process.
-
-    Attributes:
-        model: where the model comes from.
-        preprocessing: from pixels to the model's input.
-        target_layer, scores, output, input_size: as in `exposure.ExposedModel`.
-        methods: the configured methods.
-        targets: ``label``, ``labels``, ``predicted``, ``runner_up``, ``top_N`` or class ids.
-        pass_batch_size: images per forward pass of many-pass methods, at most.
-        precision: Keras dtype policy the model computes in.
-        xla: compile the shared pass with XLA; batches are padded to `batch_size`.
-        batch_size: largest batch that will come.
-        constant_weights: compile the weights into the graphs; None does so where it pays off
-            (`weight_constants.pays_off`).
-        tune_batch: measure how many images to explain at once (`Engine.batch_size`).
-        seed: of every random choice.
-        intra_op_threads: threads inside a TensorFlow operation; None is TensorFlow's choice.
-    """
-
-    model: loading.ModelSource
-    preprocessing: loading.Preprocessing
-    target_layer: str
-    scores: str
-    output: str | None
-    input_size: tuple[int, int, int] | None
-    methods: tuple[MethodSpec, ...]
-    targets: tuple[str | int, ...]
-    batch_size: int
-    pass_batch_size: int
-    precision: str
-    xla: bool
-    seed: int
-    intra_op_threads: int | None
-    constant_weights: bool | None = None
-    tune_batch: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,9 +64,12 @@ class _Planned:
         return self.function(activations[0], gradients[0], **self.options)
 
 
-def _resolved(spec: MethodSpec, model: exposure.ExposedModel) -> _Planned:
+def _resolved(spec: specs.MethodSpec, model: exposure.ExposedModel, seed: int) -> _Planned:
     method = registry.get(spec.method)
-    wrapper = registry.get_wrapper(spec.wrapper) if spec.wrapper is not None else None
+    wrapper, wrapper_options = None, {}
+    if spec.wrapper is not None:
+        wrapper = registry.get_wrapper(spec.wrapper)
+        wrapper_options = specs.complete_options(spec.wrapper, dict(spec.wrapper_options), seed)
     layers = tuple(model.resolve(name) for name in spec.layers) or (model.layer,)
     if "layers" in method.needs and len(layers) < 2:
         raise loading.ModelError(f"method {spec.label} fuses several layers; name them in `layers`, the finest first")
@@ -144,9 +81,9 @@ def _resolved(spec: MethodSpec, model: exposure.ExposedModel) -> _Planned:
         layers=layers,
         target=spec.target,
         function=method.function,
-        options=dict(spec.options),
+        options=specs.complete_options(spec.method, dict(spec.options), seed),
         wrapper=wrapper.function if wrapper is not None else None,
-        wrapper_options=dict(spec.wrapper_options),
+        wrapper_options=wrapper_options,
         needs_linear_gap_head="linear_gap_head" in method.needs,
         runs_head="head" in method.needs,
     )
@@ -165,7 +102,7 @@ class Engine:
         trials: what was measured to find that, if it was.
     """
 
-    def __init__(self, spec: EngineSpec) -> None:
+    def __init__(self, spec: specs.EngineSpec) -> None:
         """Load and expose the model.
 
         Raises:
@@ -194,7 +131,7 @@ class Engine:
         )
         self.description = self.model.description
         self._preprocess = loading.preprocessing_function(spec.preprocessing, spec.model.application)
-        self._plan = [_resolved(m, self.model) for m in spec.methods]
+        self._plan = [_resolved(m, self.model, spec.seed) for m in spec.methods]
         self._layers = tuple(dict.fromkeys(name for m in self._plan for name in m.layers))
         self._top = explained.top_count(spec.targets, self.description.classes)
         self._given = explained.given_count(spec.targets)

@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from heatbeam.transforms.engine import specs
+
 WIDEST = 16
 """Classes of an image that one pass explains at most: with the batch size it bounds the memory of head gradients."""
-
-Target = str | int
-"""``label``, ``labels``, ``predicted``, ``runner_up``, ``top_N`` or a class id."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,12 +54,12 @@ class BatchMaps:
     chosen: np.ndarray | None
 
 
-def given_count(targets: Sequence[Target]) -> int:
+def given_count(targets: Sequence[specs.Target]) -> int:
     """How many columns of classes that are known before the model is asked one pass explains."""
     return sum(1 for t in targets if t in ("label", "labels") or isinstance(t, int))
 
 
-def top_count(wanted: Sequence[str | int], classes: int) -> int:
+def top_count(wanted: Sequence[specs.Target], classes: int) -> int:
     """How many of the model's first choices have to be explained."""
     counts = {"predicted": 1, "runner_up": 2}
     most = 0
@@ -70,12 +69,12 @@ def top_count(wanted: Sequence[str | int], classes: int) -> int:
     return min(most, classes)
 
 
-def chosen_classes(targets: Sequence[Target], top: Sequence[int]) -> list[tuple[int, str]]:
+def chosen_classes(targets: Sequence[specs.Target], top: Sequence[int]) -> list[tuple[int, str]]:
     """The model's first choices, the best first, that must be explained, each with its reasons."""
     return [(class_id, reason) for place, class_id in enumerate(top) for reason in _top_reasons(targets, place)]
 
 
-def _top_reasons(wanted: Sequence[str | int], place: int) -> list[str]:
+def _top_reasons(wanted: Sequence[specs.Target], place: int) -> list[str]:
     """The targets that ask for the model's choice number `place` (from 0)."""
     reasons = []
     for target in wanted:
@@ -90,7 +89,7 @@ def _reason_name(target: str | int) -> str:
     return f"class_{target}" if isinstance(target, int) else target
 
 
-def given_classes(targets: Sequence[Target], label_ids: Sequence[int]) -> list[tuple[int, str]]:
+def given_classes(targets: Sequence[specs.Target], label_ids: Sequence[int]) -> list[tuple[int, str]]:
     """The classes an image must be explained for before the model is asked, each with its reason."""
     given: list[tuple[int, str]] = []
     for target in targets:
@@ -105,7 +104,7 @@ def given_classes(targets: Sequence[Target], label_ids: Sequence[int]) -> list[t
 
 def image_explanation(
     i: int,
-    targets: Sequence[Target],
+    targets: Sequence[specs.Target],
     given: Sequence[tuple[int, str]],
     fetched: Mapping[str, np.ndarray],
     methods: Sequence[BatchMaps],
@@ -151,12 +150,12 @@ def image_explanation(
     )
 
 
-def _in_order(reasons: Sequence[str], targets: Sequence[Target]) -> tuple[str, ...]:
+def _in_order(reasons: Sequence[str], targets: Sequence[specs.Target]) -> tuple[str, ...]:
     """Each reason once, in the order of the targets."""
     return tuple(sorted(set(reasons), key=list(map(_reason_name, targets)).index))
 
 
-def joined(parts: list[ImageExplanation], targets: Sequence[Target]) -> ImageExplanation:
+def joined(parts: list[ImageExplanation], targets: Sequence[specs.Target]) -> ImageExplanation:
     """One explanation of an image whose classes took several passes; each class once, as one pass would have it."""
     if len(parts) == 1:
         return parts[0]

@@ -6,7 +6,6 @@ only because the configuration names it.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import importlib
 import inspect
@@ -20,51 +19,14 @@ import numpy as np
 import tensorflow as tf
 
 from heatbeam.transforms import errors
+from heatbeam.transforms.models import model_source
 
 
 class ModelError(errors.UserError, ValueError):
     """The model cannot be loaded or does not have what the configuration says."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Preprocessing:
-    """From uint8 pixels to what the model expects: a mode, or ``x * scale + offset`` where `scale` is given.
-
-    Attributes:
-        mode: ``tf`` scales to [-1, 1]; ``caffe`` is BGR less the ImageNet mean; ``torch`` scales to [0, 1] and
-            standardises with the ImageNet mean and deviation; ``none`` passes 0 to 255 on (preprocessing inside the
-            model); or the name of a Keras application whose ``preprocess_input`` to use.
-            ``auto`` is the application's own for a model made by name, and an error for any other model.
-        scale, offset: one number, or one per channel; None means that `mode` decides.
-    """
-
-    mode: str
-    scale: tuple[float, ...] | None
-    offset: tuple[float, ...] | None
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelSource:
-    """Where a model comes from: exactly one of `path`, `application` and `factory`.
-
-    Attributes:
-        path: a local ``.keras`` or ``.h5`` file, or a SavedModel is refused with an explanation.
-        application: a name in ``keras.applications``, such as ``MobileNetV2``.
-        factory: ``module:function``, called with `arguments`, returns a Keras model.
-        weights: a local weights file for `application` or `factory`, or None.
-        arguments: keyword arguments of the application or the factory, as sorted pairs.
-        safe_mode: Keras' refusal to load code (Lambda layers) from a file.
-    """
-
-    path: str | None
-    application: str | None
-    factory: str | None
-    weights: str | None
-    arguments: tuple[tuple[str, Any], ...]
-    safe_mode: bool
-
-
-def load_keras_model(source: ModelSource) -> keras.Model:
+def load_keras_model(source: model_source.ModelSource) -> keras.Model:
     """The Keras model of `source`.
 
     Raises:
@@ -138,7 +100,9 @@ def _factory(name: str) -> Callable[..., Any]:
         raise ModelError(f"model.factory {name!r} cannot be imported: {error}") from error
 
 
-def preprocessing_function(preprocessing: Preprocessing, application: str | None) -> Callable[[tf.Tensor], tf.Tensor]:
+def preprocessing_function(
+    preprocessing: model_source.Preprocessing, application: str | None
+) -> Callable[[tf.Tensor], tf.Tensor]:
     """A traceable function from uint8 or float pixels 0..255 ``(B, H, W, C)`` to the model's float32 input.
 
     Raises:

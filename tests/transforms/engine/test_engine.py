@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from heatbeam.transforms.engine import engine, explained
-from heatbeam.transforms.models import loading
+from heatbeam.transforms.engine import engine, explained, specs
+from heatbeam.transforms.models import loading, model_source
 from tests.support import engine_specs, keras_models, paths
 
 REFERENCE = np.load(keras_models.GOLDEN / "methods_public.npz")
@@ -234,9 +234,7 @@ def test_predict_gives_probabilities_in_chunks():
 
 def test_a_poisoned_image_fails_its_batch_with_the_models_words():
     explainer = engine.Engine(
-        engine_specs.spec(
-            engine_specs.factory("fragile_factory"), preprocessing=loading.Preprocessing("none", None, None)
-        )
+        engine_specs.spec(engine_specs.factory("fragile_factory"), preprocessing=model_source.Preprocessing("none"))
     )
     images = np.zeros((3, 16, 16, 3), np.uint8)
     images[1, 0, 0] = (255, 0, 255)
@@ -246,7 +244,7 @@ def test_a_poisoned_image_fails_its_batch_with_the_models_words():
 
 
 def test_scores_that_are_no_numbers_are_flagged_for_their_image_only():
-    none = loading.Preprocessing("none", None, None)
+    none = model_source.Preprocessing("none")
     explainer = engine.Engine(engine_specs.spec(engine_specs.factory("undefined_factory"), preprocessing=none))
     images = np.zeros((3, 16, 16, 3), np.uint8)
     images[1, 0, 0] = (255, 0, 255)
@@ -280,13 +278,13 @@ def test_a_method_that_does_not_fit_the_model_is_refused(methods, changes, said)
     ],
 )
 def test_preprocessing_modes(mode, expected):
-    function = loading.preprocessing_function(loading.Preprocessing(mode, None, None), None)
+    function = loading.preprocessing_function(model_source.Preprocessing(mode), None)
     pixel = np.array([10, 128, 255], np.uint8).reshape(1, 1, 1, 3)
     np.testing.assert_allclose(function(pixel).numpy().ravel(), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_preprocessing_by_scale_and_offset():
-    function = loading.preprocessing_function(loading.Preprocessing("auto", (0.5,), (1.0, 2.0, 3.0)), None)
+    function = loading.preprocessing_function(model_source.Preprocessing("auto", (0.5,), (1.0, 2.0, 3.0)), None)
     pixel = np.array([10, 20, 30], np.uint8).reshape(1, 1, 1, 3)
     assert function(pixel).numpy().ravel().tolist() == [6.0, 12.0, 18.0]
 
@@ -301,10 +299,10 @@ def test_equal_models_have_equal_digests():
     ("source", "said"),
     [
         (engine_specs.file("/nowhere/model.keras"), "does not exist"),
-        (loading.ModelSource(None, "MobileNetV9", None, None, (), True), "has no model 'MobileNetV9'; it has"),
-        (loading.ModelSource(None, None, "tests.support.keras_models", None, (), True), "expected module:function"),
-        (loading.ModelSource(None, None, "tests.support.keras_models:nothing", None, (), True), "cannot be imported"),
-        (loading.ModelSource(None, None, "tests.support.keras_models:images", None, (), True), "cannot be imported"),
+        (model_source.ModelSource(application="MobileNetV9"), "has no model 'MobileNetV9'; it has"),
+        (model_source.ModelSource(factory="tests.support.keras_models"), "expected module:function"),
+        (model_source.ModelSource(factory="tests.support.keras_models:nothing"), "cannot be imported"),
+        (model_source.ModelSource(factory="tests.support.keras_models:images"), "cannot be imported"),
     ],
 )
 def test_a_model_that_cannot_be_had_says_why(source, said):
@@ -335,7 +333,7 @@ def test_h5_files_and_applications_with_weights_load(tmp_path):
     made = keras.applications.MobileNetV2(weights=None, **arguments)
     weights = str(tmp_path / "net.weights.h5")
     made.save_weights(weights)
-    source = loading.ModelSource(None, "MobileNetV2", None, weights, tuple(sorted(arguments.items())), True)
+    source = model_source.ModelSource(application="MobileNetV2", weights=weights, arguments=specs.pairs(arguments))
     assert loading.model_digest(loading.load_keras_model(source)) == loading.model_digest(made)
     with pytest.raises(loading.ModelError, match="do not load into"):
         loading.load_keras_model(dataclasses.replace(source, weights=path))

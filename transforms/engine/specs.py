@@ -1,0 +1,129 @@
+"""What an engine is made from: a model, methods, targets, and how to run them. Does not import TensorFlow.
+
+Defaults of what a user can set stand here, once: the configuration reads them from these classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from heatbeam.transforms.methods import registry
+from heatbeam.transforms.models import model_source
+
+Pairs = tuple[tuple[str, Any], ...]
+"""Names and values that can be hashed, sorted by name."""
+
+Target = str | int
+"""``label``, ``labels``, ``predicted``, ``runner_up``, ``top_N`` or a class id."""
+
+Scores = Literal["auto", "softmax", "sigmoid", "as_is"]
+GradientOf = Literal["logit", "finer_cam"]
+Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
+
+
+def pairs(values: Mapping[str, Any]) -> Pairs:
+    """Sorted pairs, lists as tuples, so that a specification can be a key.
+
+    >>> pairs({"scales": [0.5, 2.0], "flip": True})
+    (('flip', True), ('scales', (0.5, 2.0)))
+    """
+    return tuple((name, _hashable(value)) for name, value in sorted(values.items()))
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(map(_hashable, value)) if isinstance(value, (list, tuple)) else value
+
+
+def complete_options(name: str, options: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Every option of a method or wrapper: those given, and the defaults of the others.
+
+    Args:
+        name: of the method or wrapper.
+        options: those given.
+        seed: of the run, for a method that draws random numbers and is given no seed of its own.
+
+    Raises:
+        ValueError: an option does not exist or has a bad value.
+    """
+    complete = registry.resolve_options(name, options)
+    return complete | {"seed": seed} if "seed" in complete and "seed" not in options else complete
+
+
+def default_label(method: str, wrapper: str | None) -> str:
+    """The name in the tables of a method that is given none.
+
+    >>> default_label("grad_cam", "smooth")
+    'smooth_grad_cam'
+    """
+    return f"{wrapper}_{method}" if wrapper else method
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodSpec:
+    """One configured method.
+
+    Attributes:
+        method: its name in the registry.
+        label: its name in the tables; `default_label` where none is given.
+        options: sorted ``(name, value)`` pairs; what is left out has its default.
+        layers: names of the layers it maps; empty for the model's target layer.
+        target: whose gradient is taken (`targets.target_scores`).
+        wrapper: name of a wrapper in the registry, or None.
+        wrapper_options: its options, as `options`.
+        sample: share of the images it explains, in [0, 1].
+    """
+
+    method: str
+    label: str = ""
+    options: Pairs = ()
+    layers: tuple[str, ...] = ()
+    target: GradientOf = "logit"
+    wrapper: str | None = None
+    wrapper_options: Pairs = ()
+    sample: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.label:
+            object.__setattr__(self, "label", default_label(self.method, self.wrapper))
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineSpec:
+    """Everything an engine needs, hashable and picklable: equal specs share one loaded model per process.
+
+    Attributes:
+        model: where the model comes from.
+        preprocessing: from pixels to the model's input.
+        target_layer, scores, output: as `layer`, `scores` and `output` of `exposure.ExposedModel`.
+        input_size: height, width and channels where the model leaves them open.
+        methods: the configured methods.
+        targets: the classes of an image that are explained.
+        batch_size: largest batch that will come.
+        pass_batch_size: images per forward pass of many-pass methods, at most.
+        precision: Keras dtype policy the model computes in.
+        xla: compile the shared pass with XLA; batches are padded to `batch_size`.
+        seed: of every random choice for which a method's own options name none.
+        intra_op_threads: threads inside a TensorFlow operation; None is TensorFlow's choice.
+        constant_weights: compile the weights into the graphs; None does so where it pays off
+            (`weight_constants.pays_off`).
+        tune_batch: measure how many images to explain at once (`engine.Engine.batch_size`).
+    """
+
+    model: model_source.ModelSource
+    preprocessing: model_source.Preprocessing = model_source.Preprocessing()
+    target_layer: str = "auto"
+    scores: Scores = "auto"
+    output: str | None = None
+    input_size: tuple[int, int, int] | None = None
+    methods: tuple[MethodSpec, ...] = (MethodSpec("grad_cam"),)
+    targets: tuple[Target, ...] = ("label", "predicted")
+    batch_size: int = 32
+    pass_batch_size: int = 32
+    precision: Precision = "float32"
+    xla: bool = False
+    seed: int = 0
+    intra_op_threads: int | None = None
+    constant_weights: bool | None = None
+    tune_batch: bool = False

@@ -1,0 +1,59 @@
+"""Where a model comes from and what it expects of pixels. Does not import TensorFlow.
+
+Defaults of what a user can set stand here, once: the configuration reads them from these classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from heatbeam.transforms import errors
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """From uint8 pixels to what the model expects: a mode, or ``x * scale + offset`` where either is given.
+
+    Attributes:
+        mode: ``tf`` scales to [-1, 1]; ``caffe`` is BGR less the ImageNet mean; ``torch`` scales to [0, 1] and
+            standardises with the ImageNet mean and deviation; ``none`` passes 0 to 255 on (preprocessing inside the
+            model); or the name of a Keras application whose ``preprocess_input`` to use.
+            ``auto`` is the application's own for a model made by name, and an error for any other model.
+        scale, offset: one number, or one per channel; None means 1 and 0, or, where both are None, that `mode` decides.
+    """
+
+    mode: str = "auto"
+    scale: tuple[float, ...] | None = None
+    offset: tuple[float, ...] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSource:
+    """Where a model comes from: exactly one of `path`, `application` and `factory`.
+
+    Attributes:
+        path: a ``.keras`` or ``.h5`` file; a SavedModel is refused with an explanation.
+        application: a name in ``keras.applications``, such as ``MobileNetV2``.
+        factory: ``module:function``, called with `arguments`, returns a Keras model.
+        weights: a weights file for `application` or `factory`, or None.
+        arguments: keyword arguments of the application or the factory, as sorted pairs.
+        safe_mode: Keras' refusal to load code (Lambda layers) from a file.
+
+    Raises:
+        errors.UsageError: none of the three is given, or several are.
+    """
+
+    path: str | None = None
+    application: str | None = None
+    factory: str | None = None
+    weights: str | None = None
+    arguments: tuple[tuple[str, Any], ...] = ()
+    safe_mode: bool = True
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("path", "application", "factory") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise errors.UsageError(
+                f"give exactly one of path, application and factory (given: {', '.join(given) or 'none'})"
+            )
