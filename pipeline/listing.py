@@ -1,16 +1,23 @@
-"""Lists of methods and metrics, as text for a terminal and as Markdown for the README; both from the registries.
+"""Lists of methods, metrics and settings, as text for a terminal and as Markdown for the README files.
 
-Also the commands ``methods`` and ``metrics``, which print them.
+Made from the registries and from the settings' own schema. Also the commands that print them.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import textwrap
+import types
+import typing
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
-from heatbeam import command
+import pydantic
+from pydantic import fields
+
+from heatbeam import command, config
 from heatbeam.transforms.methods import registry as methods
 from heatbeam.transforms.metrics import registry as metrics
 
@@ -42,6 +49,91 @@ def metrics_markdown() -> str:
     """The README's table of metrics."""
     rows = ((f"`{m.name}`", m.definition, f"`{m.formula}`", m.better, m.needs, m.paper) for m in metrics.METRICS)
     return _table(("metric", "definition", "formula", "better", "needs", "source"), rows)
+
+
+def settings_text() -> str:
+    """Every setting: what it takes, its default, what it is for."""
+    return "\n".join(
+        _entry(name, f"{takes}; default: {default}", [text])
+        for name, takes, default, text in _settings(config.RunConfig)
+    )
+
+
+def settings_markdown() -> str:
+    """The tables of settings of ``configs/README.md``, one for each section of a configuration."""
+    parts = []
+    for name, field in config.RunConfig.model_fields.items():
+        (section,) = _sections(field.annotation)
+        rows = ((f"`{path}`", f"`{takes}`", f"`{default}`", text) for path, takes, default, text in _settings(section))
+        table = _table(("setting", "takes", "default", "what it is"), rows)
+        parts.append(f"## {name}\n\n{(section.__doc__ or '').strip()}\n\n{table}")
+    return "\n".join(parts)
+
+
+def _settings(section: type[pydantic.BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """Path, what it takes, default and description of every setting below a section."""
+    for name, field in section.model_fields.items():
+        path = prefix + name
+        inner = _sections(field.annotation)
+        yield path, _takes(field), _default(field), field.description or ""
+        for each in inner:
+            mark = "[]." if typing.get_origin(field.annotation) is tuple else "."
+            yield from _settings(each, path + mark)
+
+
+def _sections(annotation: Any) -> list[type[pydantic.BaseModel]]:
+    """The models that an annotation speaks of."""
+    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+        return [annotation]
+    return [section for inner in typing.get_args(annotation) for section in _sections(inner)]
+
+
+def _takes(field: fields.FieldInfo) -> str:
+    bounds = [
+        f"{sign} {getattr(rule, key)}"
+        for rule in (*field.metadata, *_rules(field.annotation))
+        for key, sign in (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
+        if getattr(rule, key, None) is not None
+    ]
+    return " ".join([_type_in_words(field.annotation), ", ".join(dict.fromkeys(bounds))]).strip()
+
+
+def _rules(annotation: Any) -> Iterator[Any]:
+    """The constraints inside an annotation; a `Field` holds its own."""
+    for rule in getattr(annotation, "__metadata__", ()):
+        yield from getattr(rule, "metadata", (rule,))
+    for inner in typing.get_args(annotation):
+        yield from _rules(inner)
+
+
+def _type_in_words(annotation: Any) -> str:
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _type_in_words(inner[0])
+    if origin is typing.Literal:
+        return ", ".join(str(value) for value in inner)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_type_in_words(part) for part in inner if part is not type(None))
+    if origin is tuple:
+        parts = [_type_in_words(part) for part in inner if part is not Ellipsis]
+        return f"list of {parts[0]}" if Ellipsis in inner else f"[{', '.join(parts)}]"
+    if origin is dict or annotation is dict:
+        return "mapping"
+    if _sections(annotation):
+        return "mapping"
+    named = {str: "text", int: "whole number", float: "number", bool: "true, false"}
+    return named.get(annotation, "anything")
+
+
+def _default(field: fields.FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, pydantic.BaseModel):
+        return "see below"
+    if isinstance(value, tuple):
+        value = [each.label if isinstance(each, config.MethodConfig) else each for each in value]
+    return "not given" if value is None else json.dumps(value)
 
 
 def _all() -> tuple[methods.Method, ...]:
@@ -80,7 +172,15 @@ def _metrics(options: argparse.Namespace, _: Sequence[str]) -> int:
     return command.OK
 
 
+def _settings_command(options: argparse.Namespace, _: Sequence[str]) -> int:
+    sys.stdout.write(settings_markdown() if options.markdown else settings_text())
+    return command.OK
+
+
 METHODS = command.Command("methods", "what methods there are: passes, formula, source, options", _add_options, _methods)
 METRICS = command.Command(
     "metrics", "what metrics there are: definition, formula, range, source", _add_options, _metrics
+)
+SETTINGS = command.Command(
+    "settings", "what a configuration may hold: every setting with its default", _add_options, _settings_command
 )

@@ -1,1 +1,5 @@
-"""What HTML pages share: templates, plots, pictures of maps, words."""
+"""What HTML pages share: templates, plots, pictures of maps, words.
+
+Imports `runs` and `transforms.heatmaps`; knows no command. A new kind of plot is a function here that returns SVG or
+PNG.
+"""
