@@ -37,7 +37,7 @@ lint: $(STAMP)
 # What the pipeline costs over the model, in build/bench.json; minutes, on a quiet machine. See "Speed" in the README.
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
-	$(BIN)/heatbeam bench --trace build/bench_trace.json
+	$(BIN)/python -m tests.benchmarks --trace build/bench_trace.json
 
 clean:
 	rm -rf $(VENV) build runs *.egg-info

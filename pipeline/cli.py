@@ -14,7 +14,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from heatbeam import bench, command, listing
+from heatbeam import command, listing
+from heatbeam.bench import commands as bench
 from heatbeam.compare import commands as compare
 from heatbeam.demo import commands as demo
 from heatbeam.export import commands as export

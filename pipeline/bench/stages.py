@@ -90,15 +90,15 @@ class Stages:
             explained = self._timed("explain", self._explain.process(good))
             for one in explained:
                 if not isinstance(one, beam.pvalue.TaggedOutput):
-                    self._finish(one, table, file)
-        self._timed("write", map(file.write, [rest.value for rest in table.finish_bundle()]))
+                    self._finish(one, table, sink, file)
+        self._timed("write", (sink.write_record(file, rest.value) for rest in table.finish_bundle()))
         self._timed("write", map(sink.close, [file]))
         self._timed("aggregate", self._aggregate.finish_bundle())
 
-    def _finish(self, explanation: records.Explanation, table: Any, file: Any) -> None:
+    def _finish(self, explanation: records.Explanation, table: Any, sink: write.ParquetSink, file: Any) -> None:
         ((row, evidence),) = self._timed("localize", map(self._localize, [explanation]))
         self._timed("aggregate", self._aggregate.process(evidence))
-        self._timed("write", map(file.write, table.process(row)))
+        self._timed("write", (sink.write_record(file, made) for made in table.process(row)))
         self.images += 1
 
     def _localize(self, explanation: records.Explanation) -> Any:

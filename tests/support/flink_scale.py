@@ -4,8 +4,8 @@ From the repository's root; starts the cluster, runs one job after another on it
 
     python -m tests.support.flink_scale --task-managers 2 --images 1000 10000
 
-Tiny JPEGs and a model that costs next to nothing (`heatbeam.bench.scaling.SETTINGS`), so that what is measured is what
-surrounds the model. Each TaskManager has one slot and one Python worker, whose TensorFlow has one thread.
+Tiny JPEGs and a model that costs next to nothing (`tests.benchmarks.scaling.SETTINGS`), so that what is measured is
+what surrounds the model. Each TaskManager has one slot and one Python worker, whose TensorFlow has one thread.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from heatbeam import config
-from heatbeam.bench import samples, scaling
 from heatbeam.job import run
+from tests.benchmarks import samples, scaling
 from tests.support import flink_cluster
 
 SHARDS = 16

@@ -11,12 +11,15 @@ import contextlib
 import dataclasses
 import os
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from heatbeam.bench import child, figures, models, settings
+from heatbeam.bench import user_job
+from heatbeam.transforms.engine import engine
+from tests.benchmarks import child, figures, models, settings
 
 BATCH = 32
 
@@ -72,8 +75,8 @@ def rounds(name: str, ways: Sequence[Way], batches: int, count: int) -> list[dic
     with contextlib.ExitStack() as stack:
         children = {}
         for way in ways:
-            task = {"kind": "engine", "patterns": [1, batches], "application": name, **dataclasses.asdict(way)}
-            children[way.what] = stack.enter_context(child.Child(task))
+            task = {"kind": f"{__name__}:Explaining", "patterns": [1, batches], "application": name}
+            children[way.what] = stack.enter_context(child.Child(task | dataclasses.asdict(way)))
             children[way.what].work(0)
         found = []
         for i in range(count):
@@ -93,7 +96,7 @@ def _figures(
             f"{way.what} over the default, {name}",
             [(one[way.what], one[DEFAULT.what]) for one in seconds],
             None,
-            f"time to explain {images} images in memory by Grad-CAM, batches of {BATCH}, {models.device()}; above 1 "
+            f"time to explain {images} images in memory by Grad-CAM, batches of {BATCH}, {user_job.device()}; above 1 "
             "the default is faster",
             work=images,
         )
@@ -103,11 +106,9 @@ def _figures(
 
 
 class Explaining:
-    """An engine that explains batches of noise in some threads, as a task says; for `child.KINDS`."""
+    """An engine that explains batches of noise in some threads, as a task says; a `child.Worker`."""
 
     def __init__(self, task: Mapping[str, Any]) -> None:
-        from heatbeam.transforms.engine import engine
-
         changes = {"batch_size": BATCH, "intra_op_threads": 1, **task["engine"]}
         spec = models.engine_spec(
             models.application(task["application"]), (models.method("grad_cam"),), settings.TARGETS, **changes
@@ -120,12 +121,13 @@ class Explaining:
         shape = (BATCH, *self._engine.description.input_size)
         self._images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
-    def run(self, number: int) -> None:
+    def work(self, number: int) -> float:
         """Explain as many batches as the pattern of that number says, and one for each thread at least."""
+        started = time.perf_counter()
         left = iter(range(max(self._counts[number], self._threads)))
         lock = threading.Lock()
 
-        def work() -> None:
+        def explain() -> None:
             while True:
                 with lock:
                     if next(left, None) is None:
@@ -133,5 +135,9 @@ class Explaining:
                 self._engine.explain(self._images, [(0,)] * BATCH, {})
 
         with concurrent.futures.ThreadPoolExecutor(self._threads) as pool:
-            for worker in [pool.submit(work) for _ in range(self._threads)]:
+            for worker in [pool.submit(explain) for _ in range(self._threads)]:
                 worker.result()  # raises what it raised
+        return time.perf_counter() - started
+
+    def result(self) -> dict[str, Any]:
+        return {}

@@ -1,4 +1,4 @@
-"""Run the groups of figures, each in a process of its own, print the table and write it as JSON."""
+"""The groups of figures: each is measured in a process of its own, printed as a table and written as JSON."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import sys
 import tempfile
 from typing import TextIO
 
-from heatbeam import config
-from heatbeam.bench import figures, settings
+from tests.benchmarks import figures, settings
 
 GROUPS = {
     "one_pass": "one-pass methods over a forward pass",
@@ -45,50 +44,11 @@ def bench(options: settings.Options, only: tuple[str, ...], path: str, stream: T
             continue
         stream.write(figures.table(measured) + "\n")
         found += measured
-    _write(found, path, stream)
-    return complete and (options.quick or all(f.met is not False for f in found))
-
-
-def bench_configured(configured: config.RunConfig, options: settings.Options, path: str, stream: TextIO) -> None:
-    """Measure a user's own job and write the figures to `path`; see `user_job.measure`."""
-    from heatbeam.bench import user_job
-
-    found = user_job.measure(configured, options)
-    stream.write(figures.table(found) + "\n")
-    _write(found, path, stream)
-
-
-def export_stablehlo(configured: config.RunConfig | None, quick: bool, folder: str, stream: TextIO) -> None:
-    """Write the compiled pass of the bench's models, or of a user's own, for a machine without TensorFlow.
-
-    Args:
-        configured: the user's job; None for the bench's models.
-        quick: of the bench's models, only a small part.
-        folder: where to.
-        stream: for the names of the files, and how to run them.
-    """
-    from heatbeam.bench import stablehlo
-
-    to = pathlib.Path(folder)
-    made = (
-        stablehlo.export_applications(to, quick) if configured is None else stablehlo.export_configured(configured, to)
-    )
-    for file in made:
-        stream.write(f"{file}\n")
-        stream.flush()
-    stream.write(
-        "where JAX is, with this source tree and without TensorFlow:\n"
-        f"  python -m heatbeam.bench.run_stablehlo {folder} --json {to / 'measured' / 'device.json'}\n"
-        f"  python -m heatbeam.bench.host_work {folder} --json {to / 'measured' / 'host.json'}\n"
-    )
-
-
-def _write(found: list[figures.Figure], path: str, stream: TextIO) -> None:
-    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
     figures.write_json(found, path)
     missed = [f.name for f in found if f.met is False]
     stream.write(f"{len(found)} figures in {path}")
     stream.write(f"; {len(missed)} miss their goal: {', '.join(missed)}\n" if missed else "\n")
+    return complete and (options.quick or not missed)
 
 
 def _in_a_process(name: str, options: settings.Options) -> list[figures.Figure] | None:
@@ -96,7 +56,7 @@ def _in_a_process(name: str, options: settings.Options) -> list[figures.Figure] 
     with tempfile.TemporaryDirectory(prefix="heatbeam-bench-") as folder:
         result = pathlib.Path(folder, "figures.json")
         arguments = [name, str(result), str(int(options.quick)), options.trace or ""]
-        command = [sys.executable, "-m", "heatbeam.bench.command", *arguments]
+        command = [sys.executable, "-m", "tests.benchmarks.groups", *arguments]
         done = subprocess.run(command, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"})
         if done.returncode or not result.exists():
             return None
@@ -105,7 +65,7 @@ def _in_a_process(name: str, options: settings.Options) -> list[figures.Figure] 
 
 def main(name: str, path: str, quick: str, trace: str) -> None:
     """Measure one group in this process and write its figures to `path`."""
-    group = importlib.import_module(f"heatbeam.bench.{name}")
+    group = importlib.import_module(f"tests.benchmarks.{name}")
     figures.write_json(group.measure(settings.Options(quick=quick == "1", trace=trace or None)), path)
     for line in group.missing() if hasattr(group, "missing") else ():
         sys.stdout.write(f"{line}\n")

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from heatbeam.transforms.engine import specs
 from heatbeam.transforms.methods import registry
-from heatbeam.transforms.models import model_source, weight_constants
+from heatbeam.transforms.models import model_source
 
 APPLICATIONS = ("ResNet50V2", "MobileNetV2")
 """A model whose forward pass is the cost, and one so cheap that everything around it shows."""
@@ -52,26 +49,3 @@ def engine_spec(
         "pass_batch_size": 16,
     }
     return specs.EngineSpec(model=model, methods=methods, targets=targets, **(fields | changes))
-
-
-def bare_forward(model: keras.Model, constant_weights: bool) -> Callable[[tf.Tensor], tf.Tensor]:
-    """The model alone, as one ``tf.function`` of preprocessed inputs: the limit of everything.
-
-    Args:
-        model: to run.
-        constant_weights: as the engine that it is compared with has them.
-    """
-
-    def forward(inputs: tf.Tensor) -> tf.Tensor:
-        with weight_constants.as_constants(model) if constant_weights else contextlib.nullcontext():
-            return model(inputs, training=False)
-
-    return tf.function(forward, autograph=False, reduce_retracing=True)
-
-
-def device() -> str:
-    """Name of the device that TensorFlow computes on."""
-    gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
-        return "CPU"
-    return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"))

@@ -9,8 +9,8 @@ import tempfile
 from typing import Any
 
 from heatbeam import config
-from heatbeam.bench import child, figures, samples, settings
-from heatbeam.bench.whole_job import steady_seconds
+from tests.benchmarks import child, figures, samples, settings
+from tests.benchmarks.whole_job import steady_seconds
 
 MEMORY_GOAL = figures.Goal(high=1.1)
 LINEAR_GOAL = figures.Goal(high=1.1)
@@ -18,11 +18,12 @@ LINEAR_GOAL = figures.Goal(high=1.1)
 _CLASSES = 10
 _SHARDS = 16
 _BATCH = 32
+_JOB, _STRAIGHT = "tests.benchmarks.jobs:Job", "tests.benchmarks.jobs:Straight"
 _MOST_PROCESSES = 8  # each has TensorFlow and a model in memory
 
 SETTINGS: dict[str, Any] = {
     "model": {
-        "factory": "heatbeam.bench.models:costless",
+        "factory": "tests.benchmarks.models:costless",
         "arguments": {"side": samples.TINY_PX, "classes": _CLASSES},
         "preprocessing": "tf",
     },
@@ -47,7 +48,7 @@ def _seconds(kind: str, runner: dict[str, int], patterns: list[str], directory: 
     """`steady_seconds` of the second pattern over the first, after a run that loads everything.
 
     Args:
-        kind: a key of `child.KINDS`.
+        kind: of `child.Child`.
         runner: the configuration's section.
         patterns: of the short and the long run.
         directory: for what is written.
@@ -63,8 +64,8 @@ def _overhead(patterns: list[str], sizes: tuple[int, ...], folder: str, rounds: 
     alone = {"workers": 1, "intra_op_threads": 1}
     pairs = []
     for number in range(rounds):
-        job = _seconds("job", alone, patterns, f"{folder}/overhead{number}")
-        plain = _seconds("straight", alone, patterns, folder)
+        job = _seconds(_JOB, alone, patterns, f"{folder}/overhead{number}")
+        plain = _seconds(_STRAIGHT, alone, patterns, folder)
         pairs.append((job / images, plain / images))
     found = figures.cost(
         "Beam's overhead, model that costs nothing",
@@ -86,8 +87,8 @@ def _processes(patterns: list[str], sizes: tuple[int, ...], folder: str, rounds:
     images = sizes[1] - sizes[0]
     pairs = []
     for number in range(rounds):
-        processes = _seconds("job", {"workers": cores, "processes": cores}, patterns, f"{folder}/processes{number}")
-        threads = _seconds("job", {"workers": cores}, patterns, f"{folder}/threads{number}")
+        processes = _seconds(_JOB, {"workers": cores, "processes": cores}, patterns, f"{folder}/processes{number}")
+        threads = _seconds(_JOB, {"workers": cores}, patterns, f"{folder}/threads{number}")
         pairs.append((processes, threads))
     return [
         figures.speedup(
@@ -105,7 +106,7 @@ def _growth(patterns: list[str], sizes: tuple[int, ...], folder: str) -> list[fi
     """Each size in a process of its own; a first run over the smallest pays for loading in all of them."""
     results = [
         child.spawn(
-            {"kind": "job", "settings": SETTINGS, "patterns": [patterns[0], p], "directory": f"{folder}/growth{i}"}
+            {"kind": _JOB, "settings": SETTINGS, "patterns": [patterns[0], p], "directory": f"{folder}/growth{i}"}
         )
         for i, p in enumerate(patterns)
     ]

@@ -1,4 +1,4 @@
-"""One measurement in a process of its own: ``python -m heatbeam.bench.child TASK.json RESULT.json``.
+"""One measurement in a process of its own: ``python -m tests.benchmarks.child TASK.json RESULT.json``.
 
 A process has one set of TensorFlow threads and one peak of memory, so what is compared runs in processes of its own, in
 turn. A `Child` lasts: it works on a pattern of files when it is told to, so that processes which take long to start can
@@ -8,9 +8,8 @@ task and ends.
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import io
+import importlib
 import json
 import logging
 import os
@@ -21,12 +20,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
-from heatbeam.bench import trace
+from tests.support import paths
 
 SLICE_S = 1.0
 """Of a turn in `in_slices`: several batches, so that stopping costs nothing, yet short beside a machine's moods."""
@@ -34,7 +32,7 @@ SLICE_S = 1.0
 Stretch = tuple[float, float]
 """Begin and end of a time in which a process ran, in seconds of `time.perf_counter`, which processes share."""
 
-_COMMAND = (sys.executable, "-m", "heatbeam.bench.child")
+_COMMAND = (sys.executable, "-m", "tests.benchmarks.child")
 
 
 class ChildFailed(RuntimeError):
@@ -45,8 +43,8 @@ class Child:
     """A process that works on one of its task's patterns each time it is told to, and waits in between.
 
     Args:
-        task: ``kind`` (a key of `KINDS`), ``patterns`` and the other arguments of the kind; JSON values. Variables of
-            its ``environment``, if it has one, are set in the process.
+        task: ``kind`` (``module:class`` of a `Worker`), ``patterns`` and the other arguments of the kind; JSON values.
+            Variables of its ``environment``, if it has one, are set in the process.
     """
 
     def __init__(self, task: Mapping[str, Any]) -> None:
@@ -63,6 +61,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=said,
+                cwd=paths.ROOT,  # where `tests` is imported from
                 env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", **task.get("environment", {})},
             )
 
@@ -203,153 +202,14 @@ def peak_bytes() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-class _Worker(Protocol):
+class Worker(Protocol):
+    """What a process does: made of its task, in the process."""
+
     def work(self, number: int) -> float:
         """Work on the pattern of that number; the seconds that it took."""
 
     def result(self) -> dict[str, Any]:
         """What else was measured, as JSON values."""
-
-
-class _Job:
-    """Whole jobs. A task that says ``record`` gets the spans of each; others have no use for the memory they take."""
-
-    def __init__(self, task: Mapping[str, Any]) -> None:
-        from heatbeam.transforms import explain
-
-        self._task = task
-        self._first = _FirstImage(task["spawned"])
-        # Held here, so that every run but the first finds the model loaded.
-        self._engine, _ = explain.acquire_engine(self._planned(0).engine_spec)
-        self._recorded: list[list[trace.Span]] = []
-        self._table: Mapping[str, Any] = {}
-
-    def _planned(self, number: int) -> Any:
-        from heatbeam.job import plan
-
-        return plan.make(self._settings(number))
-
-    def _settings(self, number: int) -> Any:
-        from heatbeam import config
-
-        task = self._task
-        text = {
-            **task["settings"],
-            "input": {**task["settings"].get("input", {}), "tfrecord": task["patterns"][number]},
-            "output": {"directory": f"{task['directory']}/run{number}", "overwrite": True},
-        }
-        return config.RunConfig.model_validate(text)
-
-    def work(self, number: int) -> float:
-        from heatbeam.job import run
-
-        with contextlib.ExitStack() as stack:
-            if self._task.get("record"):
-                self._recorded.append(stack.enter_context(trace.recording()).spans)
-            started = time.perf_counter()
-            finished = run.run(self._settings(number), (), io.StringIO())
-            seconds = time.perf_counter() - started
-        self._first.stop()
-        self._table = finished.manifest["tables"]["explanations"]
-        return seconds
-
-    def result(self) -> dict[str, Any]:
-        return {
-            "first_image_s": self._first.seconds,
-            "spans": self._recorded,
-            "rows": self._table["rows"],
-            "bytes": self._table["bytes"],
-        }
-
-
-class _FirstImage:
-    """Notes when the first image of this process was explained, in seconds since the process was asked for."""
-
-    def __init__(self, spawned: float) -> None:
-        self.seconds = 0.0
-        self._spawned = spawned
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-
-    def _watch(self) -> None:
-        from heatbeam.transforms import tally
-
-        while not self._done.wait(0.005):
-            if tally.TALLY.snapshot().get("images_explained"):
-                self.seconds = time.time() - self._spawned
-                return
-
-    def stop(self) -> None:
-        """Stop watching."""
-        self._done.set()
-        self._thread.join()
-
-
-class _Loop:
-    """The loop written by hand."""
-
-    def __init__(self, task: Mapping[str, Any]) -> None:
-        from heatbeam.bench import hand_written
-
-        self._task = task
-        self._loop = hand_written.Loop(task["application"], task["batch_size"], task["threads"], task["as_job"])
-
-    def work(self, number: int) -> float:
-        started = time.perf_counter()
-        self._loop.run(self._task["patterns"][number])
-        return time.perf_counter() - started
-
-    def result(self) -> dict[str, Any]:
-        return {"first_image_s": self._loop.first_batch_at - self._task["spawned"]}
-
-
-class _Straight:
-    """The steps of the job one after another, without Beam."""
-
-    def __init__(self, task: Mapping[str, Any]) -> None:
-        self._task = task
-
-    def work(self, number: int) -> float:
-        from heatbeam import config
-        from heatbeam.bench import stages
-        from heatbeam.job import plan
-
-        task = self._task
-        text = {
-            **task["settings"],
-            "input": {"tfrecord": task["patterns"][number]},
-            "output": {"directory": task["directory"]},
-        }
-        steps = stages.Stages(plan.make(config.RunConfig.model_validate(text)), task["directory"])
-        started = time.perf_counter()
-        steps.run()
-        return time.perf_counter() - started
-
-    def result(self) -> dict[str, Any]:
-        return {}
-
-
-class _Engine:
-    """The engine alone; a pattern is a number of batches."""
-
-    def __init__(self, task: Mapping[str, Any]) -> None:
-        from heatbeam.bench import choices
-
-        self._explaining = choices.Explaining(task)
-
-    def work(self, number: int) -> float:
-        started = time.perf_counter()
-        self._explaining.run(number)
-        return time.perf_counter() - started
-
-    def result(self) -> dict[str, Any]:
-        return {}
-
-
-KINDS: dict[str, Callable[[Mapping[str, Any]], _Worker]] = {
-    "engine": _Engine, "job": _Job, "loop": _Loop, "straight": _Straight,
-}  # fmt: skip
 
 
 def main(given: str, result: str) -> None:
@@ -360,7 +220,8 @@ def main(given: str, result: str) -> None:
     logging.basicConfig(level=logging.ERROR, force=True)
     task = json.loads(pathlib.Path(given).read_text(encoding="utf-8"))
     answers, sys.stdout = sys.stdout, sys.stderr  # what libraries print is no answer
-    worker = KINDS[task["kind"]](task)
+    module, _, name = task["kind"].partition(":")
+    worker: Worker = getattr(importlib.import_module(module), name)(task)
     seconds, cpu_seconds = [], []
     for line in sys.stdin:
         gc.collect()

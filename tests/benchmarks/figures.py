@@ -10,6 +10,7 @@ import dataclasses
 import gc
 import json
 import math
+import pathlib
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -167,7 +168,8 @@ def _measured_text(measured: Mapping[str, float | int | str]) -> str:
 
 
 def write_json(figures: Sequence[Figure], path: str) -> None:
-    """The list of figures as ``bench.json``."""
+    """The list of figures as a JSON file, in a folder that is made where it is missing."""
+    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", encoding="utf-8") as stream:
         json.dump([f.as_dict() for f in figures], stream, indent=2, allow_nan=False)
         stream.write("\n")

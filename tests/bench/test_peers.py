@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from heatbeam.bench import figures, hand_written, models, peers
 from heatbeam.transforms.engine import engine
+from tests.benchmarks import figures, hand_written, models, peers
 
 HOW_TO_GET = {
     "tf-keras-vis": ("tf_keras_vis", "pip install 'heatbeam[bench]'"),

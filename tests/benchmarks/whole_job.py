@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from heatbeam.bench import child, figures, samples, settings, trace
+from tests.benchmarks import child, figures, samples, settings, trace
 
 GOALS = {"ResNet50V2": figures.Goal(low=0.95), "MobileNetV2": figures.Goal(low=0.9)}
 UTILISATION_GOAL = figures.Goal(low=0.95)
@@ -68,7 +68,7 @@ def _write(folder: pathlib.Path, sizes: Sequence[int]) -> list[str]:
 def _tasks(name: str, patterns: list[str], directory: str) -> dict[str, dict[str, Any]]:
     """The job, the loop with TensorFlow's own threads and with two Python threads, and one of defaults."""
     job = {
-        "kind": "job",
+        "kind": "tests.benchmarks.jobs:Job",
         "patterns": patterns,
         "directory": directory,
         "record": True,
@@ -77,7 +77,12 @@ def _tasks(name: str, patterns: list[str], directory: str) -> dict[str, dict[str
             "explain": {"methods": ["grad_cam"], "targets": list(settings.TARGETS), "batch_size": BATCH},
         },
     }
-    loop = {"kind": "loop", "patterns": patterns, "application": name, "batch_size": BATCH}
+    loop = {
+        "kind": "tests.benchmarks.hand_written:LoopWork",
+        "patterns": patterns,
+        "application": name,
+        "batch_size": BATCH,
+    }
     return {
         "job": job,
         "loop": {**loop, "threads": 1, "as_job": True},

@@ -11,11 +11,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import tensorflow as tf
 
-from heatbeam.bench import figures, host_work, models, settings
-from heatbeam.transforms import best_boxes, records
+from heatbeam.bench import user_job
+from heatbeam.transforms import best_boxes, heatmaps, records
 from heatbeam.transforms.metrics import box_accuracy, boxes, image_evidence, localization, protocols, summary
 from heatbeam.transforms.models import loading, weight_constants
 from heatbeam.transforms.tables import rows, schemas
+from tests.benchmarks import figures, models, settings
 
 PLAIN_GOAL = figures.Goal(low=10.0)
 FORWARD_GOAL = figures.Goal(high=0.1)
@@ -27,6 +28,7 @@ _SIDE = 224
 _FORWARD_BATCH = 16
 _MAPS = 8
 _CLASSES = 1000
+_LABEL = 3
 
 WSOL = protocols.WSOLEVALUATION
 
@@ -98,8 +100,26 @@ def _against_plain(cells: int, rounds: int) -> figures.Figure:
 
 
 def explanation(number: int = 0) -> records.Explanation:
-    """One image of 500x375 with two boxes of its class, explained by one 7x7 map."""
-    return host_work.explanation(number, np.random.default_rng(number).normal(size=(1, 7, 7)).astype(np.float32))
+    """One image of 500x375 with two boxes of its class, explained by one 7x7 map of seeded noise."""
+    source = records.Source(f"image{number}", "shard", number, "", 500, 375, (0.0, 0.0, 500.0, 375.0), (_LABEL,))
+    truth = records.GroundTruth(
+        boxes=np.array([[60.0, 50, 300, 260], [350, 200, 480, 370]]),
+        box_class_ids=np.full(2, records.NO_CLASS, np.int64),
+        box_difficult=np.zeros(2, bool),
+    )
+    raw = np.random.default_rng(number).normal(size=(1, 7, 7)).astype(np.float32)
+    steps, scale = heatmaps.quantize(raw)
+    return records.Explanation(
+        source=source,
+        ground_truth=truth,
+        class_ids=np.array([_LABEL], np.int64),
+        targets=(("label",),),
+        logits=np.zeros(1, np.float32),
+        probabilities=np.full(1, 0.5, np.float32),
+        ranks=np.ones(1, np.int64),
+        predicted_class_id=_LABEL,
+        methods=(records.MethodMaps("grad_cam", "layer", heatmaps.dequantize(steps, scale)),),
+    )
 
 
 def _over_forward(rounds: int) -> list[figures.Figure]:
@@ -108,7 +128,7 @@ def _over_forward(rounds: int) -> list[figures.Figure]:
     And what the second pass over the rows does for one, once the best thresholds of the run are known.
     """
     model = loading.load_keras_model(models.application("ResNet50V2"))
-    forward = models.bare_forward(model, weight_constants.pays_off(model, xla=False))
+    forward = user_job.bare_forward(model, weight_constants.pays_off(model, xla=False))
     inputs = tf.random.stateless_uniform((_FORWARD_BATCH, _SIDE, _SIDE, 3), (0, 0), -1, 1)
     explained = [explanation(number) for number in range(_FORWARD_BATCH)]
     groups = tuple(localization.GROUPS)
@@ -119,7 +139,7 @@ def _over_forward(rounds: int) -> list[figures.Figure]:
 
     table = _table(explained)
     best = {"grad_cam": dict.fromkeys(best_boxes.names(protocols.DEFAULT), 0.3)}
-    where = f"one thread, over the model's forward pass, all threads; {_FORWARD_BATCH} images, {models.device()}"
+    where = f"one thread, over the model's forward pass, all threads; {_FORWARD_BATCH} images, {user_job.device()}"
     return [
         figures.cost(
             "localization of a Grad-CAM row over ResNet50V2",

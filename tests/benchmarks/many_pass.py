@@ -6,9 +6,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from heatbeam.bench import figures, models, settings
+from heatbeam.bench import user_job
 from heatbeam.transforms.engine import engine
 from heatbeam.transforms.models import model_source
+from tests.benchmarks import figures, models, settings
 
 PASSES_GOAL = figures.Goal(high=1.1)
 LOOP_GOAL = figures.Goal(low=5.0)
@@ -45,7 +46,7 @@ def _score_cam(name: str, source: model_source.ModelSource, rounds: int) -> figu
     method = models.method("faster_score_cam", channels=_CHANNELS)
     ours = engine.Engine(models.engine_spec(source, (method,), ("predicted",), pass_batch_size=_PASS_BATCH))
     images, inputs = _images(ours.description.input_size, _BATCH)
-    forward = models.bare_forward(ours.model.keras_model, ours.model.constant_weights)
+    forward = user_job.bare_forward(ours.model.keras_model, ours.model.constant_weights)
     masked = tf.concat([inputs] * (_PASS_BATCH // _BATCH), axis=0)
 
     def reference() -> None:
@@ -58,7 +59,7 @@ def _score_cam(name: str, source: model_source.ModelSource, rounds: int) -> figu
         figures.alternate(lambda: ours.explain(images, [()] * _BATCH, {}), reference, rounds),
         PASSES_GOAL,
         f"{_BATCH} images by {_CHANNELS} channels and the shared pass, over as many bare passes in batches of "
-        f"{_PASS_BATCH}; {models.device()}",
+        f"{_PASS_BATCH}; {user_job.device()}",
         work=_BATCH * (_CHANNELS + 1),
         unit="passes",
     )
@@ -71,7 +72,7 @@ def _ablation_cam(name: str, source: model_source.ModelSource, layer: str, round
     ours = engine.Engine(spec)
     count = _HEAD_IMAGES if layer == "auto" else 1
     images, inputs = _images(ours.description.input_size, count)
-    forward = models.bare_forward(ours.model.keras_model, ours.model.constant_weights)
+    forward = user_job.bare_forward(ours.model.keras_model, ours.model.constant_weights)
     activations = tf.function(lambda x: ours.model.expose(x)[1][0], autograph=False)(inputs)
     head = tf.function(ours.model.head, autograph=False)
     passes = int(np.any(activations.numpy() != 0, axis=(1, 2)).sum())
@@ -91,7 +92,7 @@ def _ablation_cam(name: str, source: model_source.ModelSource, layer: str, round
         figures.alternate(lambda: ours.explain(images, [()] * count, {}), reference, rounds),
         PASSES_GOAL,
         f"{count} images, {passes} channels and the shared pass, over as many bare passes of the head in {steps} "
-        f"batches of {rows}; ours {'by arithmetic' if ours.model.head_is_affine else 'as many'}; {models.device()}",
+        f"batches of {rows}; ours {'by arithmetic' if ours.model.head_is_affine else 'as many'}; {user_job.device()}",
         work=passes,
         unit="head_passes",
     )
@@ -169,6 +170,6 @@ def _loop_figure(
         [(ours / passes[0], loop / passes[1]) for ours, loop in pairs],
         goal,
         f"one image, time per channel: one channel per forward pass, {how}, over ours; no channel is dead; "
-        f"{models.device()}",
+        f"{user_job.device()}",
         unit="passes",
     )

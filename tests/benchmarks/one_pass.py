@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from heatbeam.bench import figures, models, settings
+from heatbeam.bench import user_job
 from heatbeam.transforms.engine import engine, specs
 from heatbeam.transforms.methods import registry
+from tests.benchmarks import figures, models, settings
 
 METHODS_GOAL = figures.Goal(high=1.15)
 TARGETS_GOAL = figures.Goal(high=1.3)
@@ -37,8 +38,8 @@ def _measure(name: str, rounds: int) -> list[figures.Figure]:
     images = np.random.default_rng(0).integers(0, 256, (_BATCH, height, width, channels), dtype=np.uint8)
     inputs = tf.constant(images / 127.5 - 1, tf.float32)
     model = one.model.keras_model
-    forward = models.bare_forward(model, constant_weights=False)
-    alike = models.bare_forward(model, one.model.constant_weights)
+    forward = user_job.bare_forward(model, constant_weights=False)
+    alike = user_job.bare_forward(model, one.model.constant_weights)
     labels = [()] * _BATCH
 
     def explain(which: engine.Engine) -> None:
@@ -47,7 +48,7 @@ def _measure(name: str, rounds: int) -> list[figures.Figure]:
     bare = figures.alternate(lambda: explain(one), lambda: forward(inputs).numpy(), rounds)
     same = figures.alternate(lambda: explain(one), lambda: alike(inputs).numpy(), rounds)
     more = figures.alternate(lambda: explain(five), lambda: explain(one), rounds)
-    work = f"{_BATCH} images of {width} px, {models.device()}"
+    work = f"{_BATCH} images of {width} px, {user_job.device()}"
     variable, constant = (
         engine.Engine(models.engine_spec(source, (models.method("grad_cam"),), ("predicted",), constant_weights=chosen))
         for chosen in (False, True)

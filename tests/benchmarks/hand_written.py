@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
-from heatbeam.bench import models, settings
 from heatbeam.transforms.engine import engine
 from heatbeam.transforms.models import loading, model_source
+from tests.benchmarks import models, settings
 
 _BATCHES_AHEAD = 2
 """Batches to prefetch, for each core."""
@@ -76,6 +77,22 @@ class Loop:
         out["maps"]["grad_cam"].numpy()  # waits for the device
         self.first_batch_at = self.first_batch_at or time.time()
         return int(images.shape[0])
+
+
+class LoopWork:
+    """A `Loop` as a `child.Worker`."""
+
+    def __init__(self, task: Mapping[str, Any]) -> None:
+        self._task = task
+        self._loop = Loop(task["application"], task["batch_size"], task["threads"], task["as_job"])
+
+    def work(self, number: int) -> float:
+        started = time.perf_counter()
+        self._loop.run(self._task["patterns"][number])
+        return time.perf_counter() - started
+
+    def result(self) -> dict[str, Any]:
+        return {"first_image_s": self._loop.first_batch_at - self._task["spawned"]}
 
 
 def dataset(pattern: str, size: tuple[int, int, int], batch_size: int, antialias: bool) -> tf.data.Dataset:

@@ -20,10 +20,11 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from heatbeam.bench import figures, hand_written, models, samples, settings
+from heatbeam.bench import user_job
 from heatbeam.transforms import heatmaps
 from heatbeam.transforms.engine import engine
 from heatbeam.transforms.sources import images as decoding
+from tests.benchmarks import figures, hand_written, models, samples, settings
 
 GRAD_CAM_GOAL = figures.Goal(low=3.0)
 SCORE_CAM_GOAL = figures.Goal(low=5.0)
@@ -162,7 +163,7 @@ def _grad_cam(name: str, paths: list[pathlib.Path], rounds: int) -> list[figures
             figures.alternate(ours_once, functools.partial(_theirs, explain, paths, ids), rounds),
             goal,
             f"images per second over the peer's, {len(paths)} JPEG files of 500x375, loading included, one thread of "
-            f"Python; {models.device()}{note}",
+            f"Python; {user_job.device()}{note}",
             work=len(paths),
         )
         for peer, (explain, goal, note) in peers.items()
@@ -192,7 +193,7 @@ def _several_methods(name: str, paths: list[pathlib.Path], rounds: int) -> list[
             figures.alternate(lambda: _ours(ours, paths), theirs, rounds),
             None,
             f"images per second over the peer's for {', '.join(m.method for m in methods)}, {len(paths)} JPEG files, "
-            f"loading included, one thread of Python; {models.device()}",
+            f"loading included, one thread of Python; {user_job.device()}",
             work=len(paths),
         )
     ]
@@ -230,7 +231,7 @@ def _pytorch_grad_cam(name: str) -> Explain | None:
     import torchvision
     from pytorch_grad_cam.utils import model_targets
 
-    gpu = models.device() != "CPU"
+    gpu = user_job.device() != "CPU"
     if gpu and not torch.cuda.is_available():
         return None
     architecture, layer, _ = _TORCHVISION[name]
@@ -270,7 +271,7 @@ def _score_cam(path: pathlib.Path, rounds: int) -> list[figures.Figure]:
             SCORE_CAM_GOAL,
             f"images per second over the peer's, the 1280 channels of {_SCORE_LAYER}; ours {threads} images at once, "
             f"one per thread as in the job, passes of {_SCORE_PASS}; the peer one after another, passes of {_BATCH}; "
-            f"{models.device()}",
+            f"{user_job.device()}",
             work=1,
         )
     ]

@@ -63,7 +63,7 @@ def _steps() -> tuple[tuple[str, Any, str], ...]:
         ("localize", image_evidence, "localize"),
         ("aggregate", summary.MetricState, "add"),
         ("rows", rows, "explanation_table"),
-        ("write", write._TableFile, "write"),
+        ("write", write.ParquetSink, "write_record"),
     )
 
 
