@@ -1,7 +1,8 @@
 """Every setting of a run, its default, and its checks.
 
-A default that a public specification has too is read from there (`specs.EngineSpec`, `model_source.ModelSource`), so
-that a file and a program that set nothing do the same; every other default stands here and nowhere else.
+A default that a public specification has too is read from there (`specs.EngineSpec`, `model_source.ModelSource`,
+`feature_map.FeatureMap`, `decode_options.ImageOptions`), so that a file and a program that set nothing do the same;
+every other default stands here and nowhere else.
 
 A configuration is a YAML file with the sections ``input``, ``model``, ``explain``, ``evaluate``, ``output`` and
 ``runner``. Unknown keys and wrong values are all reported together, each with its path in the file.
@@ -13,7 +14,7 @@ import difflib
 import os
 import pathlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -22,6 +23,8 @@ import yaml
 from heatbeam.transforms import errors
 from heatbeam.transforms.engine import specs
 from heatbeam.transforms.models import model_source
+from heatbeam.transforms.sources import decode_options, feature_map, source, tfds_source, tfrecord_source
+from heatbeam.transforms.sources import tfrecord as framing
 
 
 class ConfigError(errors.UserError):
@@ -53,7 +56,9 @@ class TfdsConfig(_Section):
     )
     directory: str | None = pydantic.Field(None, description="directory of a prepared dataset (builder_from_directory)")
     data_dir: str | None = pydantic.Field(None, description="where TFDS keeps prepared datasets; for `name`")
-    split: str = pydantic.Field("validation", description="split expression: validation, train[:10%], train+test")
+    split: str = pydantic.Field(
+        tfds_source.TFDSSource.split, description="split expression: validation, train[:10%], train+test"
+    )
 
     @pydantic.model_validator(mode="after")
     def _one_source(self) -> TfdsConfig:
@@ -86,71 +91,56 @@ class FeaturesConfig(_Section):
     channels: str | None = None
 
 
-TFRECORD_FEATURES = FeaturesConfig(
-    image="image/encoded",
-    image_id="image/source_id",
-    label="image/class/label",
-    box_xmin="image/object/bbox/xmin",
-    box_ymin="image/object/bbox/ymin",
-    box_xmax="image/object/bbox/xmax",
-    box_ymax="image/object/bbox/ymax",
-    box_class="image/object/class/label",
-    box_difficult="image/object/difficult",
-    instance_masks="image/object/mask",
-    mask_class="image/object/class/label",
-    format="image/format",
-    height="image/height",
-    width="image/width",
-    channels="image/channels",
-)
-"""The TF Object Detection API's names."""
-
-TFDS_FEATURES = FeaturesConfig(
-    image="image",
-    label="label",
-    labels="labels",
-    boxes="objects/bbox",
-    box_class="objects/label",
-    box_difficult="objects/is_difficult",
-    semantic_mask="segmentation_mask",
-)
-"""The names that TFDS datasets mostly use."""
-
-
 class InputConfig(_Section):
     """Where the records are and what is in them."""
 
     tfrecord: tuple[str, ...] | None = pydantic.Field(None, description="glob or list of globs of TFRecord shards")
-    compression: Literal["auto", "none", "gzip", "zlib"] = "auto"
+    compression: framing.Compression = tfrecord_source.TFRecordSource.compression
     tfds: TfdsConfig | None = None
     features: FeaturesConfig = FeaturesConfig()
     required: tuple[str, ...] = pydantic.Field(
-        (), description="features every record must have; a record without one becomes a dead letter"
+        feature_map.FeatureMap.required,
+        description="features every record must have; a record without one becomes a dead letter",
     )
     raw_shape: tuple[Positive, Positive, Positive] | None = pydantic.Field(
-        None, description="height, width, channels, where every image is raw uint8 pixels"
+        feature_map.FeatureMap.raw_shape,
+        description="height, width, channels, where every image is raw uint8 pixels",
     )
-    label_offset: int = pydantic.Field(0, description="subtracted from every class id of the records")
-    semantic_background: int | None = pydantic.Field(0, description="grey value of a semantic mask that is no class")
-    semantic_ignore: int | None = pydantic.Field(255, description="grey value of a semantic mask not to be scored")
+    label_offset: int = pydantic.Field(
+        feature_map.FeatureMap.label_offset, description="subtracted from every class id of the records"
+    )
+    semantic_background: int | None = pydantic.Field(
+        decode_options.MaskOptions.background, description="grey value of a semantic mask that is no class"
+    )
+    semantic_ignore: int | None = pydantic.Field(
+        decode_options.MaskOptions.ignore, description="grey value of a semantic mask not to be scored"
+    )
     semantic_offset: int | None = pydantic.Field(
         None, description="subtracted from the grey values of a semantic mask (default: label_offset)"
     )
-    resize: Literal["squash", "crop", "pad"] = pydantic.Field(
-        "squash", description="to the model's input: change the aspect ratio, cut the longer side, or add borders"
+    resize: decode_options.Resize = pydantic.Field(
+        decode_options.ImageOptions.resize,
+        description="to the model's input: change the aspect ratio, cut the longer side, or add borders",
     )
-    interpolation: Literal["nearest", "area", "bilinear", "hamming", "bicubic", "lanczos"] = "bilinear"
+    interpolation: decode_options.Interpolation = decode_options.ImageOptions.interpolation
     crop_fraction: Annotated[float, pydantic.Field(gt=0, le=1)] = pydantic.Field(
-        1.0, description="for crop: share of the largest centred rectangle to show"
+        decode_options.ImageOptions.crop_fraction,
+        description="for crop: share of the largest centred rectangle to show",
     )
     pad_value: Annotated[int, pydantic.Field(ge=0, le=255)] = pydantic.Field(
-        0, description="for pad: the border's grey"
+        decode_options.ImageOptions.pad_value, description="for pad: the border's grey"
     )
-    exif: bool = pydantic.Field(False, description="apply the EXIF orientation; boxes must then fit the turned image")
+    exif: bool = pydantic.Field(
+        decode_options.ImageOptions.exif,
+        description="apply the EXIF orientation; boxes must then fit the turned image",
+    )
     draft: bool = pydantic.Field(
-        False, description="decode much larger JPEGs at reduced size: faster, slightly other pixels"
+        decode_options.ImageOptions.draft,
+        description="decode much larger JPEGs at reduced size: faster, slightly other pixels",
     )
-    max_pixels: Positive = pydantic.Field(100_000_000, description="larger images become dead letters before decoding")
+    max_pixels: Positive = pydantic.Field(
+        decode_options.ImageOptions.max_pixels, description="larger images become dead letters before decoding"
+    )
     reshuffle_records: bool = pydantic.Field(False, description="spread the records of few big shards over the workers")
 
     @pydantic.field_validator("tfrecord", mode="before")
@@ -160,8 +150,8 @@ class InputConfig(_Section):
 
     @pydantic.model_validator(mode="after")
     def _one_source(self) -> InputConfig:
-        if (self.tfrecord is None) == (self.tfds is None):
-            raise ValueError("give exactly one of tfrecord and tfds")
+        if sum(getattr(self, key) is not None for key in SOURCES) != 1:
+            raise ValueError(f"give exactly one of {' and '.join(SOURCES)}")
         if self.tfrecord is not None and not self.tfrecord:
             raise ValueError("tfrecord names no files")
         return self
@@ -169,10 +159,35 @@ class InputConfig(_Section):
     @pydantic.model_validator(mode="after")
     def _usual_features(self) -> InputConfig:
         """The source's usual feature names, with what the file sets in their place: as the manifest records them."""
-        usual = TFRECORD_FEATURES if self.tfrecord is not None else TFDS_FEATURES
+        usual = {name: getattr(self.as_source().usual_features, name) for name in FeaturesConfig.model_fields}
         given = {name: getattr(self.features, name) for name in self.features.model_fields_set}
-        object.__setattr__(self, "features", FeaturesConfig(**{**usual.model_dump(), **given}))
+        object.__setattr__(self, "features", FeaturesConfig(**{**usual, **given}))
         return self
+
+    def as_source(self) -> source.Source:
+        """Where the records are, as the steps know it."""
+        return next(make(self) for key, make in SOURCES.items() if getattr(self, key) is not None)
+
+    def as_feature_map(self, **more: Any) -> feature_map.FeatureMap:
+        """What the features hold, as the steps know it, with the fields `more` of a `feature_map.FeatureMap`.
+
+        Raises:
+            ValueError: as `feature_map.FeatureMap` says.
+        """
+        return feature_map.FeatureMap(
+            **self.features.model_dump(),
+            raw_shape=self.raw_shape,
+            label_offset=self.label_offset,
+            required=self.required,
+            **more,
+        )
+
+
+SOURCES: Mapping[str, Callable[[InputConfig], source.Source]] = {
+    "tfrecord": lambda given: tfrecord_source.TFRecordSource(given.tfrecord or (), given.compression),
+    "tfds": lambda given: tfds_source.TFDSSource(**dict(given.tfds or ())),
+}
+"""The formats of input: the key of each in the section ``input``, and what reads it."""
 
 
 class PreprocessingConfig(_Section):

@@ -53,7 +53,6 @@ FETCHES = ("heatbeam.transforms.models.model_files",)
 STILL_UP = {
     ("heatbeam.pages.report_text", "heatbeam.report.report_tables"),
     ("heatbeam.runs.history", "heatbeam.compare.compare"),
-    ("heatbeam.transforms.sources.tfds_source", "heatbeam.transforms.read"),
 }
 PURE = (
     "heatbeam.config",

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
+import subprocess
+import sys
+
 import pytest
 
 from heatbeam import config
+from heatbeam.transforms.sources import decode_options, feature_map, tfrecord_source
 
 GOOD = """
 input: {tfrecord: 'data/*.tfrecord'}
@@ -103,3 +108,21 @@ def test_a_file_that_is_not_there_or_not_yaml(tmp_path):
     (tmp_path / "list.yaml").write_text("- a")
     with pytest.raises(config.ConfigError, match="is a list, expected sections"):
         config.load(tmp_path / "list.yaml")
+
+
+def test_settings_that_are_handed_to_the_steps_have_their_defaults_and_names_there():
+    given = config.parse(GOOD).input
+    records = (feature_map.FeatureMap(), decode_options.ImageOptions(1, 1), tfrecord_source.TFRecordSource(()))
+    for record in records:
+        for field in dataclasses.fields(record):
+            if field.name in set(type(given).model_fields) - set(feature_map.NAMES):
+                assert getattr(given, field.name) == getattr(record, field.name), field.name
+    assert set(config.FeaturesConfig.model_fields) == set(feature_map.NAMES)
+    assert given.as_feature_map() == feature_map.FeatureMap()
+
+
+def test_the_settings_load_quickly():
+    heavy = ("apache_beam", "tensorflow", "keras", "tensorflow_datasets", "cv2", "pyarrow", "PIL")
+    program = f"import sys, heatbeam.config\nprint([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")

@@ -19,7 +19,7 @@ import numpy as np
 from apache_beam.metrics import Metrics
 
 from heatbeam.transforms import records, tally
-from heatbeam.transforms.sources import ground_truth, images
+from heatbeam.transforms.sources import decode_options, ground_truth, images
 
 NAMESPACE = "heatbeam"
 MAIN_TAG = "main"
@@ -27,7 +27,7 @@ STAGE = "decode"
 
 
 def decode_example(
-    encoded: records.EncodedExample, image: images.ImageOptions, masks: ground_truth.MaskOptions
+    encoded: records.EncodedExample, image: decode_options.ImageOptions, masks: decode_options.MaskOptions
 ) -> records.Example:
     """One record, decoded.
 
@@ -59,7 +59,7 @@ def decode_example(
     return records.Example(source, pixels, ground_truth.decode(encoded, size, masks), encoded.earlier)
 
 
-def decode_recipe(image: images.ImageOptions, masks: ground_truth.MaskOptions) -> dict[str, Any]:
+def decode_recipe(image: decode_options.ImageOptions, masks: decode_options.MaskOptions) -> dict[str, Any]:
     """Everything about this step that can change a number, for the manifest. JSON types only."""
     return {"image": images.recipe(image), "semantic_mask": dataclasses.asdict(masks)}
 
@@ -73,8 +73,8 @@ class Decode(beam.PTransform):
         masks: how a semantic mask is read.
     """
 
-    image: images.ImageOptions
-    masks: ground_truth.MaskOptions
+    image: decode_options.ImageOptions
+    masks: decode_options.MaskOptions
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class Decode(beam.PTransform):
 
 @beam.typehints.with_output_types(records.Example)
 class _Decode(beam.DoFn):
-    def __init__(self, image: images.ImageOptions, masks: ground_truth.MaskOptions):
+    def __init__(self, image: decode_options.ImageOptions, masks: decode_options.MaskOptions):
         super().__init__()
         self._image = image
         self._masks = masks

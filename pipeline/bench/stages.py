@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import apache_beam as beam
 
 from heatbeam.job import graph, plan
-from heatbeam.transforms import aggregate, decode, explain, read, records, write
+from heatbeam.transforms import aggregate, decode, explain, records, write
 from heatbeam.transforms.metrics import image_evidence, protocols
-from heatbeam.transforms.sources import features
+from heatbeam.transforms.sources import features, source
 
 Element = TypeVar("Element")
 
@@ -112,11 +112,9 @@ class Stages:
         return done
 
     def _records(self, limit: int | None) -> Iterator[records.EncodedExample]:
-        source = self._plan.settings.input
-        compression = plan.compression(source)
         left = limit
-        for shard in self._plan.shards:
-            stream = read.read_shard(shard, compression)
+        for shard in self._plan.dataset.shards:
+            stream = shard.records()
             while left is None or left > 0:
                 parsed = self._timed("read", (self._parse(shard, *item) for item in itertools.islice(stream, 1)))
                 if not parsed:
@@ -124,12 +122,12 @@ class Stages:
                 left = None if left is None else left - 1
                 yield from (one for one in parsed if one is not None)
 
-    def _parse(self, shard: read.Shard, index: int, record: Any) -> records.EncodedExample | None:
+    def _parse(self, shard: source.Shard, index: int, record: Any) -> records.EncodedExample | None:
         """The parsed record; None for one that a job would count as lost."""
         if isinstance(record, records.DataError):
             return None
         try:
-            return features.parse_example(record, self._plan.feature_map, shard.name, index)
+            return features.parse_example(record, self._plan.features, shard.name, index)
         except records.DataError:
             return None
 

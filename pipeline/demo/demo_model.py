@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from heatbeam.demo import demo_scenes
-from heatbeam.transforms.sources import images
+from heatbeam.transforms.sources import decode_options, images
 
 INPUT_SIZE_PX = 96
 PREPROCESSING_SCALE = 1 / 127.5
@@ -31,18 +31,7 @@ BATCH_SIZE = 32
 
 _LEARNING_RATE = 2e-3
 _SHIFT_PX = 3
-_IMAGE_OPTIONS = images.ImageOptions(
-    height=INPUT_SIZE_PX,
-    width=INPUT_SIZE_PX,
-    channels=3,
-    resize="squash",
-    interpolation="bilinear",
-    crop_fraction=1.0,
-    pad_value=0,
-    exif=False,
-    draft=False,
-    max_pixels=1_000_000,
-)
+_IMAGE_OPTIONS = decode_options.ImageOptions(INPUT_SIZE_PX, INPUT_SIZE_PX)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,7 +21,7 @@ from heatbeam.transforms.engine import explained, specs
 from heatbeam.transforms.methods import registry
 from heatbeam.transforms.metrics import map_statistics
 from heatbeam.transforms.models import exposure
-from heatbeam.transforms.sources import features
+from heatbeam.transforms.sources import features, source
 
 
 @dataclasses.dataclass
@@ -58,8 +58,7 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
         run.directory_of(settings.output).check_free(overwrite=settings.output.overwrite, resume=settings.output.resume)
     except run_directory.RunDirectoryError as error:
         findings.problems.append(str(error))
-    shards = planned.shards
-    stream.write(f"input    {_input_in_words(planned, shards)}\n")
+    stream.write(f"input    {_input_in_words(planned)}\n")
     spec = _with_rivals(planned.engine_spec)
     engine, _ = explain.acquire_engine(spec)
     names = plan.class_names(planned, engine.description)
@@ -67,7 +66,7 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
     if engine.trials:
         tried = ", ".join(f"{size} ({speed:,.3g} images/s)" for size, speed in engine.trials)
         stream.write(f"batch    {engine.batch_size} images at once on this machine; tried {tried}\n")
-    examples, letters = _read(planned, engine.description, shards, count)
+    examples, letters = _read(planned, engine.description, count)
     for letter in letters:
         findings.warnings.append(
             f"record {letter.image_id} is lost in {letter.stage}: {letter.error_type}: {letter.message}"
@@ -80,7 +79,7 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
         _write_methods(spec, engine, stream)
         _write_records(good, results, names, stream)
         _judge_maps(spec, {str(target) for target in planned.engine_spec.targets}, results, findings, stream)
-        _write_estimate(planned, engine, shards, good, seconds / len(good), stream)
+        _write_estimate(planned, engine, good, seconds / len(good), stream)
     for warning in findings.warnings:
         stream.write(f"warning  {warning}\n")
     for problem in findings.problems:
@@ -95,11 +94,12 @@ def _with_rivals(spec: specs.EngineSpec) -> specs.EngineSpec:
     return dataclasses.replace(spec, targets=spec.targets + extra)
 
 
-def _input_in_words(planned: plan.Plan, shards: Sequence[read.Shard]) -> str:
-    source = planned.settings.input
-    kind = "TFDS" if source.tfds is not None else "TFRecord"
-    files = len({s.path for s in shards})
-    return f"{kind}, {files} shards; images {source.resize} to the model's input, {source.interpolation}"
+def _input_in_words(planned: plan.Plan) -> str:
+    given = planned.settings.input
+    files = len({shard.path for shard in planned.dataset.shards})
+    return (
+        f"{given.as_source().title}, {files} shards; images {given.resize} to the model's input, {given.interpolation}"
+    )
 
 
 def _write_model(about: exposure.ModelDescription, stream: TextIO) -> None:
@@ -119,7 +119,7 @@ def _write_model(about: exposure.ModelDescription, stream: TextIO) -> None:
 
 
 def _read(
-    planned: plan.Plan, about: exposure.ModelDescription, shards: Sequence[read.Shard], count: int
+    planned: plan.Plan, about: exposure.ModelDescription, count: int
 ) -> tuple[list[records.Example], list[records.DeadLetter]]:
     """The first `count` records, decoded, and those that are lost."""
     image, masks = graph.image_options(planned, about), graph.mask_options(planned)
@@ -129,14 +129,14 @@ def _read(
     def lose(stage: str, image_id: str, shard: str, index: int, error: records.DataError) -> None:
         letters.append(records.DeadLetter.from_error(image_id, shard, index, stage, error))
 
-    for shard, index, record in itertools.islice(_serialized(planned, shards), count):
+    for shard, index, record in itertools.islice(_serialized(planned.dataset), count):
         image_id = features.default_image_id(shard.name, index)
         if isinstance(record, records.DataError):
             lose(read.STAGE, image_id, shard.name, index, record)
             continue
         stage = read.STAGE
         try:
-            encoded = features.parse_example(record, planned.feature_map, shard.name, index)
+            encoded = features.parse_example(record, planned.features, shard.name, index)
             stage = decode.STAGE
             examples.append(decode.decode_example(encoded, image, masks))
         except records.DataError as error:
@@ -144,12 +144,9 @@ def _read(
     return examples, letters
 
 
-def _serialized(
-    planned: plan.Plan, shards: Sequence[read.Shard]
-) -> Iterator[tuple[read.Shard, int, bytes | records.DataError]]:
+def _serialized(dataset: source.Dataset) -> Iterator[tuple[source.Shard, int, bytes | records.DataError]]:
     """Records of every shard in turn, so that a few of them are a mixture."""
-    compression = plan.compression(planned.settings.input)
-    streams = [((shard, i, r) for i, r in read.read_shard(shard, compression)) for shard in shards[:64]]
+    streams = [((shard, index, record) for index, record in shard.records()) for shard in dataset.shards[:64]]
     while streams:
         for stream in list(streams):
             element = next(stream, None)
@@ -256,13 +253,12 @@ def _judge_maps(
 def _write_estimate(
     planned: plan.Plan,
     engine: engines.Engine,
-    shards: Sequence[read.Shard],
     examples: Sequence[records.Example],
     seconds_per_image: float,
     stream: TextIO,
 ) -> None:
     """Passes, time and bytes of the full run, as far as a few records can tell."""
-    records_total = _record_count(planned, shards)
+    records_total = _record_count(planned.dataset)
     layer = engine.description.layer
     spec = planned.engine_spec
     cost = [_cost(m, engine) for m in spec.methods]
@@ -278,10 +274,10 @@ def _write_estimate(
     )
 
 
-def _record_count(planned: plan.Plan, shards: Sequence[read.Shard]) -> int:
-    """Records in all: exact for TFDS, for TFRecord from the bytes of the shards and of the first records."""
-    if planned.settings.input.tfds is not None:
-        return sum((s.stop or 0) - s.start for s in shards)
-    total = read.total_bytes([s.path for s in shards])
-    sizes = [len(r) + 16 for _, _, r in itertools.islice(_serialized(planned, shards), 256) if isinstance(r, bytes)]
-    return round(total / (sum(sizes) / len(sizes))) if sizes else 0
+def _record_count(dataset: source.Dataset) -> int:
+    """Records in all: exact where the format knows, else from the bytes of the shards and of the first records."""
+    if dataset.count is not None:
+        return dataset.count
+    first = itertools.islice(_serialized(dataset), 256)
+    sizes = [len(record) + shard.overhead_bytes for shard, _, record in first if isinstance(record, bytes)]
+    return round(dataset.stored_bytes / (sum(sizes) / len(sizes))) if sizes else 0

@@ -26,7 +26,7 @@ from heatbeam.transforms import account, aggregate, best_boxes, decode, explain,
 from heatbeam.transforms.engine import assess
 from heatbeam.transforms.metrics import localization, model_metrics, protocols, registry
 from heatbeam.transforms.models import exposure
-from heatbeam.transforms.sources import ground_truth, images
+from heatbeam.transforms.sources import decode_options
 from heatbeam.transforms.tables import schemas
 
 # Row groups of 8192 rows, and rarely more than 32 MiB in memory per writer.
@@ -54,7 +54,9 @@ def build(
         metadata: further facts for the files of ``explanations``.
     """
     settings = planned.settings
-    encoded = pipeline | "Read" >> plan.read_transform(planned)
+    encoded = pipeline | "Read" >> read.ReadShards(
+        planned.dataset.shards, planned.features, settings.input.reshuffle_records
+    )
     parsed = encoded[read.MAIN_TAG]
     hints = settings.runner.resource_hints
     explained = parsed | "ExplainImages" >> _ExplainImages(planned, description, lookup).with_resource_hints(**hints)
@@ -148,11 +150,11 @@ class _ExplainImages(beam.PTransform):
         }
 
 
-def image_options(planned: plan.Plan, description: exposure.ModelDescription) -> images.ImageOptions:
+def image_options(planned: plan.Plan, description: exposure.ModelDescription) -> decode_options.ImageOptions:
     """How an image becomes the model's input."""
     source = planned.settings.input
     height, width, channels = description.input_size
-    return images.ImageOptions(
+    return decode_options.ImageOptions(
         height=height,
         width=width,
         channels=channels,
@@ -166,11 +168,11 @@ def image_options(planned: plan.Plan, description: exposure.ModelDescription) ->
     )
 
 
-def mask_options(planned: plan.Plan) -> ground_truth.MaskOptions:
+def mask_options(planned: plan.Plan) -> decode_options.MaskOptions:
     """How the grey values of a semantic mask are read."""
     source = planned.settings.input
     offset = source.label_offset if source.semantic_offset is None else source.semantic_offset
-    return ground_truth.MaskOptions(source.semantic_background, source.semantic_ignore, offset)
+    return decode_options.MaskOptions(source.semantic_background, source.semantic_ignore, offset)
 
 
 def conventions(planned: plan.Plan, description: exposure.ModelDescription) -> dict[str, Any]:

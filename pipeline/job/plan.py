@@ -11,11 +11,10 @@ from apache_beam.io import filesystems
 
 from heatbeam import config
 from heatbeam.runs import remote_files
-from heatbeam.transforms import read
 from heatbeam.transforms.engine import batch_tuning, specs
 from heatbeam.transforms.methods import registry
 from heatbeam.transforms.models import exposure, model_source
-from heatbeam.transforms.sources import features, tfds_source
+from heatbeam.transforms.sources import feature_map, source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,15 +24,15 @@ class Plan:
     Attributes:
         settings: the configuration it came from.
         engine_spec: model, methods and targets.
-        feature_map: which feature of a record holds what.
-        shards: the files and ranges to read, matched once.
+        features: which feature of a record holds what.
+        dataset: the shards to read, matched once.
         class_names: one name per class, or None until the model says how many there are.
     """
 
     settings: config.RunConfig
     engine_spec: specs.EngineSpec
-    feature_map: features.FeatureMap
-    shards: tuple[read.Shard, ...]
+    features: feature_map.FeatureMap
+    dataset: source.Dataset
     class_names: tuple[str, ...] | None
 
 
@@ -44,42 +43,22 @@ def make(settings: config.RunConfig) -> Plan:
         config.ConfigError: every problem that can be seen without loading the model.
     """
     problems = [*_method_problems(settings.explain.methods)]
-    info, names = None, None
-    shards: tuple[read.Shard, ...] = ()
+    dataset, names, features = None, None, None
     try:
         names = _configured_names(settings.model.class_names)
-        if settings.input.tfds is not None:
-            info = tfds_source.dataset_info(_tfds_spec(settings.input.tfds))
-            shards = tfds_source.split_shards(info, settings.input.tfds.split)
-        else:
-            shards = read.match_shards(settings.input.tfrecord or ())
+        dataset = settings.input.as_source().open()
     except (ValueError, OSError) as error:
         problems.append(f"input: {error}")
-    feature_map = None
     try:
-        feature_map = _feature_map(settings, names)
-        if info is not None:
-            feature_map = tfds_source.resolve_features(info, feature_map)
-            names = names or tfds_source.class_names(info, feature_map)
+        features = settings.input.as_feature_map(slices=settings.evaluate.slices, label_vocabulary=names)
+        if dataset is not None:
+            features = dataset.resolve(features)
+            names = names or dataset.class_names(features)
     except ValueError as error:
         problems.append(f"input.features: {error}")
-    if problems or feature_map is None:
+    if problems or dataset is None or features is None:
         raise config.ConfigError(problems)
-    return Plan(settings, engine_spec(settings), feature_map, shards, names)
-
-
-def read_transform(plan: Plan) -> read.ReadTFRecords | tfds_source.ReadTFDS:
-    """The step that reads the plan's records."""
-    source = plan.settings.input
-    if source.tfds is not None:
-        return tfds_source.ReadTFDS(_tfds_spec(source.tfds), plan.feature_map, source.reshuffle_records)
-    assert source.tfrecord is not None
-    return read.ReadTFRecords(source.tfrecord, source.compression, plan.feature_map, source.reshuffle_records)
-
-
-def compression(source: config.InputConfig) -> str:
-    """Of the shards; TFDS does not compress its own."""
-    return source.compression if source.tfrecord is not None else "none"
+    return Plan(settings, engine_spec(settings), features, dataset, names)
 
 
 def class_names(plan: Plan, description: exposure.ModelDescription) -> tuple[str, ...]:
@@ -177,40 +156,3 @@ def _configured_names(names: tuple[str, ...] | str | None) -> tuple[str, ...] | 
     with filesystems.FileSystems.open(names) as file:
         lines = file.read().decode("utf-8").splitlines()
     return tuple(line.strip() for line in lines if line.strip())
-
-
-def _tfds_spec(source: config.TfdsConfig) -> tfds_source.TFDSSpec:
-    return tfds_source.TFDSSpec(source.name, source.data_dir, source.directory, source.split)
-
-
-def _feature_map(settings: config.RunConfig, vocabulary: tuple[str, ...] | None) -> features.FeatureMap:
-    source = settings.input
-    names = source.features
-    if names.image is None:
-        raise ValueError("image is null; every record needs an image")
-    return features.FeatureMap(
-        image=names.image,
-        image_id=names.image_id,
-        label=names.label,
-        labels=names.labels,
-        box_ymin=names.box_ymin,
-        box_xmin=names.box_xmin,
-        box_ymax=names.box_ymax,
-        box_xmax=names.box_xmax,
-        bbox=names.boxes,
-        box_class=names.box_class,
-        box_difficult=names.box_difficult,
-        instance_masks=names.instance_masks,
-        mask_class=names.mask_class,
-        semantic_mask=names.semantic_mask,
-        ignore_mask=names.ignore_mask,
-        image_format=names.format,
-        height=names.height,
-        width=names.width,
-        channels=names.channels,
-        raw_shape=source.raw_shape,
-        slices=settings.evaluate.slices,
-        label_offset=source.label_offset,
-        label_vocabulary=vocabulary,
-        required=source.required,
-    )

@@ -22,7 +22,7 @@ from heatbeam import config
 from heatbeam.job import graph, incremental, plan, progress
 from heatbeam.runners import runner_options, worker_processes
 from heatbeam.runs import history, remote_files, run_directory
-from heatbeam.transforms import account, errors, explain, read, tally
+from heatbeam.transforms import account, errors, explain, tally
 from heatbeam.transforms.models import exposure
 
 _PACKAGES = (
@@ -224,7 +224,7 @@ def _run(
     pipeline = _prepare(planned, arguments, directory, manifest, stream)
     loaded = time.monotonic()
     tally.TALLY.clear()
-    with progress.shown(stream, _input_bytes(planned)):
+    with progress.shown(stream, _bytes_to_read(planned)):
         try:
             result = pipeline.run()
             state = result.wait_until_finish()
@@ -279,17 +279,9 @@ def _now() -> str:
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
-def _input_bytes(planned: plan.Plan) -> int:
-    """Bytes of the shards, for the time left; 0 where they say little (compressed or partly read)."""
-    shards = planned.shards
-    if any(s.file_format != "tfrecord" or s.stop is not None for s in shards):
-        return 0
-    if any(s.path.endswith((".gz", ".z", ".zlib")) for s in shards) or planned.settings.input.compression in (
-        "gzip",
-        "zlib",
-    ):
-        return 0
-    return read.total_bytes([s.path for s in shards])
+def _bytes_to_read(planned: plan.Plan) -> int:
+    """Bytes of the shards, for the time left; 0 where they say little (packed or partly read)."""
+    return planned.dataset.stored_bytes if planned.dataset.reads_every_byte else 0
 
 
 def _take_counts(directory: run_directory.RunDirectory) -> dict[str, int]:

@@ -11,8 +11,8 @@ import collections
 import dataclasses
 import hashlib
 import io
-from collections.abc import Collection, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,22 +21,11 @@ from PIL import Image, ImageOps
 
 from heatbeam import config
 from heatbeam.transforms import records
-from heatbeam.transforms.sources import arrayrecord, features, tfrecord
-
-if TYPE_CHECKING:
-    from heatbeam.transforms import read
+from heatbeam.transforms.sources import feature_map, features, source
 
 Pixels = npt.NDArray[np.uint8]
 Place = tuple[str, int, str]
 """``(shard, record_index, image_sha256)`` of a row."""
-
-
-class _File(NamedTuple):
-    """A shard that was found: what the rows call it, where it is, and how it is stored."""
-
-    shard: str
-    path: str
-    file_format: str
 
 
 def source_images(
@@ -52,10 +41,10 @@ def source_images(
         places: of the rows.
         problems: where to add why shards could not be read, one sentence each.
     """
-    for source in source_records(manifest, places, problems):
-        pixels = source.pixels()
+    for one in source_records(manifest, places, problems):
+        pixels = one.pixels()
         if pixels is not None:
-            yield source.place, pixels
+            yield one.place, pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,112 +94,76 @@ def source_records(
 def _wanted_records(
     settings: config.InputConfig, wanted: Mapping[str, Mapping[int, Collection[str]]], problems: list[str]
 ) -> Iterator[SourceRecord]:
-    files, feature_map = _files(settings, wanted, problems)
+    found, features_of_image = _found(settings, problems)
     changed = 0
     # Shards of two directories may have one name: the bytes tell which image it is.
-    for file in files:
-        for index, record in _records(file, settings, wanted[file.shard], problems):
-            image, raw_shape = _image(record, feature_map, file.shard, index)
+    for name, shard in _called(found, wanted, problems):
+        for index, record in _records(name, shard, wanted[name], problems):
+            image, raw_shape = _image(record, features_of_image, name, index)
             digest = hashlib.sha256(image).hexdigest()
-            if digest in wanted[file.shard][index]:
-                yield SourceRecord((file.shard, index, digest), record, image, settings, raw_shape)
+            if digest in wanted[name][index]:
+                yield SourceRecord((name, index, digest), record, image, settings, raw_shape)
             else:
                 changed += 1
     if changed:
         problems.append(f"{changed} of the wanted records hold other bytes than those that were explained")
 
 
-def image_features(settings: config.InputConfig) -> features.FeatureMap:
+def image_features(settings: config.InputConfig) -> feature_map.FeatureMap:
     """What `features.parse_example` must read of a record for its image alone."""
-    names = settings.features.model_dump()
-    unused = dict.fromkeys(
-        ("image_id", "label", "labels", "box_ymin", "box_xmin", "box_ymax", "box_xmax", "bbox", "box_class",
-         "box_difficult", "instance_masks", "mask_class", "semantic_mask", "ignore_mask")
-    )  # fmt: skip
-    return features.FeatureMap(
-        image=str(names["image"]),
-        image_format=names["format"],
-        height=names["height"],
-        width=names["width"],
-        channels=names["channels"],
-        raw_shape=settings.raw_shape,
-        slices=(),
-        label_offset=settings.label_offset,
-        label_vocabulary=None,
-        required=(),
-        **unused,
-    )
+    return settings.as_feature_map().reduced_to(*feature_map.OF_THE_IMAGE)
 
 
-def _files(
-    settings: config.InputConfig, wanted: Collection[str], problems: list[str]
-) -> tuple[list[_File], features.FeatureMap]:
-    """The wanted shards that are there, and how to read an image of their records."""
-    from heatbeam.transforms import read  # Beam takes a second to import, and a report may need no image
+def _found(settings: config.InputConfig, problems: list[str]) -> tuple[Sequence[source.Shard], feature_map.FeatureMap]:
+    """The shards that are there, and how to read an image of their records."""
+    names = image_features(settings)
+    try:
+        dataset = settings.as_source().open()
+        return dataset.shards, dataset.resolve(names)
+    except source.IncompleteSource as error:
+        problems += map(_in_a_line, error.problems)
+        return error.found.shards, error.found.resolve(names)
+    except (ValueError, OSError, ImportError) as error:
+        problems.append(_in_a_line(error))
+        return (), names
 
-    feature_map = image_features(settings)
-    found: list[read.Shard] = []
-    if settings.tfds is not None:
-        try:
-            found, feature_map = _tfds_shards(settings.tfds, feature_map)
-        except (ValueError, OSError, ImportError) as error:
-            problems.append(_in_a_line(error))
-    for pattern in settings.tfrecord or ():
-        try:
-            found += read.match_shards((pattern,))
-        except (ValueError, OSError) as error:
-            problems.append(_in_a_line(error))
-    # A shard is named by the end of its path, as long as it takes to be unique in the run.
-    by_path = {(shard.path.replace("\\", "/"), shard.file_format) for shard in found}
-    files = [
-        _File(name, path, file_format)
-        for path, file_format in sorted(by_path)
+
+def _called(
+    found: Sequence[source.Shard], wanted: Collection[str], problems: list[str]
+) -> Sequence[tuple[str, source.Shard]]:
+    """The wanted shards, by the name that the rows call each: the end of its path, as long as made it unique then."""
+    by_path = {shard.path.replace("\\", "/"): shard for shard in found}
+    called = [
+        (name, shard)
+        for path, shard in sorted(by_path.items())
         for name in wanted
         if path == name or path.endswith("/" + name)
     ]
-    missing = len(set(wanted) - {file.shard for file in files})
+    missing = len(set(wanted) - {name for name, _ in called})
     if missing and found:
         problems.append(f"{missing} of {len(wanted)} shards are no longer there")
-    return files, feature_map
-
-
-def _tfds_shards(
-    source: config.TfdsConfig, feature_map: features.FeatureMap
-) -> tuple[list[read.Shard], features.FeatureMap]:
-    """The shards of a prepared dataset, and the features with the shape of images that are stored as numbers."""
-    from heatbeam.transforms.sources import tfds_source
-
-    info = tfds_source.dataset_info(tfds_source.TFDSSpec(source.name, source.data_dir, source.directory, source.split))
-    return list(tfds_source.split_shards(info, source.split)), tfds_source.resolve_features(info, feature_map)
+    return called
 
 
 def _records(
-    file: _File, settings: config.InputConfig, indices: Collection[int], problems: list[str]
+    name: str, shard: source.Shard, indices: Collection[int], problems: list[str]
 ) -> Iterator[tuple[int, bytes]]:
     try:
-        if file.file_format == "array_record":
-            yield from arrayrecord.read_at(file.path, indices)
-            return
-        from apache_beam.io import filesystem, filesystems
-
-        # `tfrecord` unpacks, so that it can skip what is not needed.
-        plain = filesystem.CompressionTypes.UNCOMPRESSED
-        with filesystems.FileSystems.open(file.path, compression_type=plain) as stream:
-            yield from tfrecord.read_at(stream, settings.compression if settings.tfds is None else "none", indices)
+        yield from shard.records_at(indices)
     except (OSError, ImportError, records.DataError) as error:
-        problems.append(f"{file.shard}: {_in_a_line(error)}")  # what the shard gave before the damage stands
+        problems.append(f"{name}: {_in_a_line(error)}")  # what the shard gave before the damage stands
 
 
-def _in_a_line(error: Exception) -> str:
+def _in_a_line(error: Exception | str) -> str:
     return " ".join(str(error).split())[:300]
 
 
 def _image(
-    record: bytes, feature_map: features.FeatureMap, shard: str, index: int
+    record: bytes, names: feature_map.FeatureMap, shard: str, index: int
 ) -> tuple[bytes, tuple[int, int, int] | None]:
     """The image of a record, nothing if it has none; and its shape if it is raw."""
     try:
-        encoded = features.parse_example(record, feature_map, shard, index)
+        encoded = features.parse_example(record, names, shard, index)
     except records.DataError:
         return b"", None
     return encoded.image, encoded.raw_shape

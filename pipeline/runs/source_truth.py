@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from heatbeam.runs import source_images
 from heatbeam.transforms import records
 from heatbeam.transforms.metrics import boxes
-from heatbeam.transforms.sources import features, ground_truth
+from heatbeam.transforms.sources import feature_map, features, ground_truth
 
 Box = tuple[float, float, float, float]
 
@@ -32,9 +31,8 @@ def true_boxes(
         label_ids: of the image; a box without a class belongs to them.
         class_names: in the order of the model's output, for boxes whose class is stored as a name.
     """
-    names = source.settings.features.model_dump()
     try:
-        encoded = features.parse_example(source.record, _box_features(names, source, class_names), *source.place[:2])
+        encoded = features.parse_example(source.record, _box_features(source, class_names), *source.place[:2])
         if encoded.boxes is None:
             return []
         pixels = ground_truth.boxes_in_pixels(encoded.boxes, image_size)
@@ -45,20 +43,9 @@ def true_boxes(
     return [(x0, y0, x1, y1) for x0, y0, x1, y1 in pixels[chosen].tolist()]
 
 
-def _box_features(
-    names: Mapping[str, Any], source: source_images.SourceRecord, class_names: Sequence[str]
-) -> features.FeatureMap:
+def _box_features(source: source_images.SourceRecord, class_names: Sequence[str]) -> feature_map.FeatureMap:
     """What `features.parse_example` must read for boxes alone."""
     unique = len(set(class_names)) == len(class_names)
-    sides = {f"box_{side}": names[f"box_{side}"] for side in ("ymin", "xmin", "ymax", "xmax")}
-    if names["boxes"] is not None:
-        sides = dict.fromkeys(sides)
-    return dataclasses.replace(
-        source_images.image_features(source.settings),
-        image_format=None,
-        raw_shape=source.raw_shape,
-        bbox=names["boxes"],
-        box_class=names["box_class"],
-        label_vocabulary=tuple(class_names) if class_names and unique else None,
-        **sides,
-    )
+    vocabulary = tuple(class_names) if class_names and unique else None
+    names = source.settings.as_feature_map(label_vocabulary=vocabulary)
+    return dataclasses.replace(names.reduced_to(*feature_map.OF_THE_BOXES), raw_shape=source.raw_shape)

@@ -13,6 +13,7 @@ from heatbeam.bench import stages
 from heatbeam.job import plan
 from heatbeam.transforms.methods import perturbation
 from heatbeam.transforms.models import exposure, model_source
+from heatbeam.transforms.sources import decode_options
 from heatbeam.transforms.sources import images as decoding
 from tests.benchmarks import (
     child,
@@ -69,7 +70,7 @@ def _costless() -> dict:
 def test_the_hand_written_loop_feeds_the_jobs_pixels(tmp_path: pathlib.Path) -> None:
     photos = samples.photos(3)
     pattern = samples.write_shards(tmp_path / "photos", photos, 1)
-    how = decoding.ImageOptions(224, 224, 3, "squash", "bilinear", 1.0, 0, False, False, 10**8)
+    how = decode_options.ImageOptions(224, 224)
     pixels = {i * 7919 % samples.CLASSES: decoding.decode_image(one, None, how)[0] for i, one in enumerate(photos)}
 
     def differences(antialias: bool) -> np.ndarray:

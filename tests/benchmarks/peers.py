@@ -23,6 +23,7 @@ from PIL import Image
 from heatbeam.bench import user_job
 from heatbeam.transforms import heatmaps
 from heatbeam.transforms.engine import engine
+from heatbeam.transforms.sources import decode_options
 from heatbeam.transforms.sources import images as decoding
 from tests.benchmarks import figures, hand_written, models, samples, settings
 
@@ -112,7 +113,7 @@ def _loaded(paths: list[pathlib.Path]) -> np.ndarray:
 
 def _ours(which: engine.Engine, paths: list[pathlib.Path]) -> list[np.ndarray]:
     """Decode, explain and bring the maps to the size of the input, as the peers return them."""
-    how = decoding.ImageOptions(
+    how = decode_options.ImageOptions(
         height=_SIDE,
         width=_SIDE,
         channels=3,

@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from heatbeam.demo import demo_data, demo_scenes
-from heatbeam.transforms.sources import features, ground_truth
+from heatbeam.transforms.sources import decode_options, features, ground_truth
 from tests.support import sample_shards
 
 tfds = pytest.importorskip("tensorflow_datasets")
@@ -220,7 +220,7 @@ def test_the_project_reads_back_every_box_mask_and_class(written):
     for index, (record, scene) in enumerate(zip(tfrecords(written, "train"), scenes, strict=True)):
         encoded = features.parse_example(record, detection, "train-00000-of-00002.tfrecord", index)
         height, width = scene.image.shape[:2]
-        truth = ground_truth.decode(encoded, (width, height), ground_truth.MaskOptions(None, None, 0))
+        truth = ground_truth.decode(encoded, (width, height), decode_options.MaskOptions(None, None, 0))
         assert encoded.image_id == scene.image_id == f"train-{index:05d}"
         assert encoded.label_ids == (scene.class_id,)
         assert encoded.slices == (("source", scene.source), ("size_bucket", scene.size_bucket))
@@ -262,7 +262,7 @@ def test_tfds_holds_the_same_validation_images(written):
 def test_tfds_semantic_mask_holds_class_ids(written):
     builder = tfds.builder_from_directory(written.tfds_directory)
     examples = list(tfds.as_numpy(builder.as_dataset(split="validation")))
-    options = ground_truth.MaskOptions(background=demo_data.MASK_BACKGROUND, ignore=255, offset=0)
+    options = decode_options.MaskOptions(background=demo_data.MASK_BACKGROUND, ignore=255, offset=0)
     for example, scene in zip(examples, drawn("validation", VALIDATION), strict=True):
         grey = example["segmentation_mask"][..., 0]
         assert (grey == 254).sum() == grey.size - sum(int(digit.mask.sum()) for digit in scene.digits)

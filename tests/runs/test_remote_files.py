@@ -20,7 +20,8 @@ from pyarrow import parquet as pq
 from heatbeam import cli
 from heatbeam.runners import runner_options
 from heatbeam.runs import remote_files, run_directory
-from heatbeam.transforms import explain, read
+from heatbeam.transforms import explain
+from heatbeam.transforms.sources import files as stored_files
 from tests.support import engine_specs, keras_models, s3_server, small_runs
 
 BUCKET = "audit"
@@ -232,7 +233,7 @@ def test_sizes_of_many_shards_are_one_question(s3, monkeypatch):
 
     monkeypatch.setattr(filesystems.FileSystems, "match", counted)
     paths = [f"s3://audit/many/data-{i:05d}" for i in range(30)]
-    assert read.total_bytes([*paths, "s3://audit/many/data-99999"]) == sum(range(1, 31))
+    assert sum(stored_files.sizes([*paths, "s3://audit/many/data-99999"]).values()) == sum(range(1, 31))
     assert asked == ["s3://audit/many/data-*"]
 
 

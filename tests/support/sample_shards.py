@@ -13,29 +13,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from heatbeam.transforms.sources import features, tfexample, tfrecord
+from heatbeam.transforms.sources import feature_map, tfexample, tfrecord
 
-NO_FEATURES = features.FeatureMap(
-    **{field.name: None for field in dataclasses.fields(features.FeatureMap)}  # type: ignore[arg-type]
-    | {"image": "image", "slices": (), "label_offset": 0, "required": ()}
-)
+NO_FEATURES = feature_map.FeatureMap.naming("image")
 """A map of the feature ``image`` alone; tests name what they add."""
 
-DETECTION = dataclasses.replace(
-    NO_FEATURES,
-    image="image/encoded",
-    image_id="image/source_id",
-    label="image/class/label",
-    box_ymin="image/object/bbox/ymin",
-    box_xmin="image/object/bbox/xmin",
-    box_ymax="image/object/bbox/ymax",
-    box_xmax="image/object/bbox/xmax",
-    box_class="image/object/class/label",
-    box_difficult="image/object/difficult",
-    instance_masks="image/object/mask",
-    mask_class="image/object/class/label",
-)
-"""The names of the TF Object Detection API."""
+DETECTION = dataclasses.replace(feature_map.FeatureMap(), format=None, height=None, width=None, channels=None)
+"""The names of the TF Object Detection API, for images that are encoded."""
 
 
 def encode(pixels: np.ndarray, file_format: str = "PNG", mode: str | None = None, **options: Any) -> bytes:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from heatbeam.transforms import decode, records
-from heatbeam.transforms.sources import ground_truth, images
+from heatbeam.transforms.sources import decode_options
 from tests.support import beam_runs, sample_shards
 
-IMAGE = images.ImageOptions(
+IMAGE = decode_options.ImageOptions(
     height=2,
     width=2,
     channels=3,
@@ -23,7 +23,7 @@ IMAGE = images.ImageOptions(
     draft=False,
     max_pixels=10_000,
 )
-MASKS = ground_truth.MaskOptions(background=0, ignore=255, offset=0)
+MASKS = decode_options.MaskOptions(background=0, ignore=255, offset=0)
 PIXELS = sample_shards.noise(2, 4)
 
 

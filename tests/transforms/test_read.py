@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 
 from heatbeam.transforms import read, records
-from heatbeam.transforms.sources import tfexample
+from heatbeam.transforms.sources import files, tfexample, tfrecord_source
 from tests.support import beam_runs, sample_shards
 
 DETECTION = sample_shards.DETECTION
 
 
 def read_all(*patterns, compression="auto", feature_map=DETECTION, reshuffle=False):
-    return beam_runs.collect(read.ReadTFRecords(tuple(map(str, patterns)), compression, feature_map, reshuffle))
+    return beam_runs.collect(
+        read.Read(tfrecord_source.TFRecordSource(tuple(map(str, patterns)), compression), feature_map, reshuffle)
+    )
 
 
 def ids(examples):
@@ -98,14 +100,14 @@ def test_patterns_without_a_file_are_all_named_before_the_start(tmp_path):
 
 def test_no_patterns_and_unknown_compression_are_refused():
     with pytest.raises(ValueError, match="at least one"):
-        read.match_shards(())
+        tfrecord_source.TFRecordSource(()).open()
     with pytest.raises(ValueError, match="'lz4'; expected one of auto"):
-        read.ReadTFRecords(("x",), "lz4", DETECTION, False)
+        tfrecord_source.TFRecordSource(("x",), "lz4")
 
 
 def test_a_shard_that_is_gone_when_it_is_read(tmp_path):
     paths = sample_shards.write_shards(tmp_path, [1, 1])
-    transform = read.ReadShards(read.match_shards([str(tmp_path / "*")]), "auto", DETECTION, False)
+    transform = read.ReadShards(tfrecord_source.TFRecordSource((str(tmp_path / "*"),)).open().shards, DETECTION)
     paths[0].unlink()
     examples, lost, _ = beam_runs.collect(transform)
     assert ids(examples) == ["id1"]
@@ -113,16 +115,16 @@ def test_a_shard_that_is_gone_when_it_is_read(tmp_path):
 
 
 def test_a_shard_that_may_not_be_read_stops_the_run(tmp_path):
-    shard = read.Shard(str(tmp_path), "folder", "tfrecord", 0, None, 0)
+    shard = tfrecord_source.TFRecordShard(str(tmp_path), "folder")
     with pytest.raises(IsADirectoryError):
-        list(read.read_shard(shard, "auto"))
+        list(shard.records())
 
 
 def test_range_of_a_shard_keeps_indices_of_the_whole_file(tmp_path):
     (path,) = sample_shards.write_shards(tmp_path, [5])
 
     def found(start, stop):
-        shard = read.Shard(str(path), "s", "tfrecord", start, stop, start)
+        shard = tfrecord_source.TFRecordShard(str(path), "s", start, stop, start)
         return [
             (
                 index,
@@ -130,7 +132,7 @@ def test_range_of_a_shard_keeps_indices_of_the_whole_file(tmp_path):
                 if isinstance(record, records.DataError)
                 else record == sample_shards.image_record(index),
             )
-            for index, record in read.read_shard(shard, "none")
+            for index, record in shard.records()
         ]
 
     assert found(1, 3) == [(1, True), (2, True)]
@@ -150,7 +152,7 @@ def test_range_of_a_shard_keeps_indices_of_the_whole_file(tmp_path):
     ],
 )
 def test_shard_names_are_base_names_unless_they_clash(paths, names):
-    assert read.shard_names(paths) == dict(zip(paths, names, strict=True))
+    assert files.shard_names(paths) == dict(zip(paths, names, strict=True))
 
 
 def test_same_base_name_in_two_folders_gives_distinct_ids(tmp_path):
@@ -164,7 +166,8 @@ def test_same_base_name_in_two_folders_gives_distinct_ids(tmp_path):
 def test_transforms_can_be_sent_to_workers():
     transform = read._Parse(DETECTION)
     assert pickle.loads(pickle.dumps(transform))._features == DETECTION
-    assert pickle.loads(pickle.dumps(read._ReadShard("auto")))._compression == "auto"
+    shard = tfrecord_source.TFRecordShard("a/x", "x", compression="gzip")
+    assert pickle.loads(pickle.dumps(shard)) == shard
 
 
 def test_boxes_survive_the_pipeline(tmp_path):

@@ -1,5 +1,7 @@
-"""Formats of records: TFRecord, ArrayRecord, TFDS; features, images, ground truth.
+"""Formats of records, and how images and ground truth are read from them.
 
-Imports the records only. From bytes to pixels, labels, boxes and masks; what is wrong with a record is a
-`records.DataError`. A new format is a module of its own and a row in the table of formats.
+`source` states what a format gives: shards, their records, and what it knows beforehand; `tfrecord_source`,
+`tfds_source` and `arrayrecord` give it. A format more is a file that does so, and a row of `heatbeam.config.SOURCES`
+with its key. `feature_map` and `decode_options` are values alone and load nothing; `files` is the only one that needs
+Beam. Imports the records only; what is wrong with a record is a `records.DataError`.
 """

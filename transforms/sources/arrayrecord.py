@@ -6,11 +6,29 @@ The format gives random access and checks each record by itself, so damage costs
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Collection, Iterator
 from typing import Any
 
 from heatbeam.transforms import records
+from heatbeam.transforms.sources import source
+
+
+@dataclasses.dataclass(frozen=True)
+class ArrayRecordShard(source.Shard):
+    """A range of an array_record file on a local disk."""
+
+    def read(self) -> source.Read:
+        """As `read_records`; the range must have an end."""
+        assert self.stop is not None
+        if not os.path.exists(self.path):
+            raise FileNotFoundError(self.path)
+        yield from read_records(self.path, self.start, self.stop, self.first)
+
+    def records_at(self, indices: Collection[int]) -> Iterator[tuple[int, bytes]]:
+        """As `read_at`."""
+        yield from read_at(self.path, indices)
 
 
 def read_records(path: str, start: int, stop: int, first: int) -> Iterator[tuple[int, bytes | records.DataError]]:

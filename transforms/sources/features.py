@@ -7,14 +7,13 @@ here is data: names and texts are never used as paths or markup, and whatever is
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from heatbeam.transforms import records
-from heatbeam.transforms.sources import tfexample
+from heatbeam.transforms.sources import feature_map, tfexample
 
 UNLABELLED = -1
 """A stored class id that says "no label", as TFDS writes it into test splits; read before `FeatureMap.label_offset`."""
@@ -22,91 +21,14 @@ UNLABELLED = -1
 _NAMES_SHOWN = 12
 
 
-@dataclasses.dataclass(frozen=True)
-class FeatureMap:
-    """Which feature of a record holds what. None (or no names) means: not there.
-
-    A feature that is named here but absent from a record means that this record has no such annotation, unless the
-    name is in `required`; then the record is lost with ``missing_feature``. `image` is always required.
-
-    Attributes:
-        image: encoded image; raw uint8 pixels if `raw_shape` is given or `image_format` says ``raw``.
-        image_id: text or integer. Absent or empty, the id is ``shard__index``, which equals TFDS's ``tfds_id``.
-        label: one class, as id or as name.
-        labels: any number of classes; repetitions are dropped. With `label`, that one comes first.
-        box_ymin, box_xmin, box_ymax, box_xmax: floats, fractions of the image's height and width, one per box. All
-            four or none.
-        bbox: instead of those four, ``ymin xmin ymax xmax`` per box, flat (TFDS).
-        box_class: class of each box, as id or as name.
-        box_difficult: integer per box, nonzero for a difficult one (Pascal VOC).
-        instance_masks: PNG per object, nonzero where it is.
-        mask_class: class of each instance mask.
-        semantic_mask: one PNG whose grey value is the class. Not together with `instance_masks`.
-        ignore_mask: one PNG, nonzero where pixels must not be scored.
-        image_format: text; ``raw`` (any case) means that `image` holds pixels of `height` x `width` x `channels`.
-        height, width, channels: integers, read for raw images only.
-        raw_shape: ``(height, width, channels)`` of every image, all of them raw.
-        slices: features whose values break the results down. A list feature puts its image into several slices.
-        label_offset: subtracted from every integer class id (TF Object Detection ids start at 1).
-        label_vocabulary: class names in the order of the model's output; gives a class stored as text its id.
-        required: names of the features that every record must have.
-    """
-
-    image: str
-    image_id: str | None
-    label: str | None
-    labels: str | None
-    box_ymin: str | None
-    box_xmin: str | None
-    box_ymax: str | None
-    box_xmax: str | None
-    bbox: str | None
-    box_class: str | None
-    box_difficult: str | None
-    instance_masks: str | None
-    mask_class: str | None
-    semantic_mask: str | None
-    ignore_mask: str | None
-    image_format: str | None
-    height: str | None
-    width: str | None
-    channels: str | None
-    raw_shape: tuple[int, int, int] | None
-    slices: tuple[str, ...]
-    label_offset: int
-    label_vocabulary: tuple[str, ...] | None
-    required: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        sides = [name is not None for name in self.box_sides()]
-        if any(sides) and not all(sides):
-            raise ValueError(
-                f"box features: give all of box_ymin, box_xmin, box_ymax, box_xmax; got {self.box_sides()}"
-            )
-        if any(sides) and self.bbox is not None:
-            raise ValueError(f"box features: give either bbox ({self.bbox!r}) or the four sides, not both")
-        if self.instance_masks is not None and self.semantic_mask is not None:
-            raise ValueError("mask features: give either instance_masks or semantic_mask, not both")
-        if self.label_vocabulary is not None and len(set(self.label_vocabulary)) < len(self.label_vocabulary):
-            raise ValueError("label_vocabulary: a class name occurs twice")
-
-    def box_sides(self) -> tuple[str | None, str | None, str | None, str | None]:
-        """The names of the four box features, in TFDS's order: ymin, xmin, ymax, xmax."""
-        return (self.box_ymin, self.box_xmin, self.box_ymax, self.box_xmax)
-
-    def names(self) -> tuple[str, ...]:
-        """Every feature named here, each once."""
-        settings = {"raw_shape", "slices", "label_offset", "label_vocabulary", "required"}
-        fields = (getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in settings)
-        return tuple(dict.fromkeys(name for name in (*fields, *self.slices) if name is not None))
-
-
 def default_image_id(shard: str, index: int) -> str:
     """``shard__index``: the id of a record that brings none."""
     return f"{shard}__{index}"
 
 
-def parse_example(serialized: bytes, features: FeatureMap, shard: str, index: int) -> records.EncodedExample:
+def parse_example(
+    serialized: bytes, features: feature_map.FeatureMap, shard: str, index: int
+) -> records.EncodedExample:
     """One serialized ``tf.train.Example`` as an `EncodedExample`.
 
     Args:
@@ -143,7 +65,7 @@ def parse_example(serialized: bytes, features: FeatureMap, shard: str, index: in
     )
 
 
-def readable_image_id(serialized: bytes, features: FeatureMap, shard: str, index: int) -> str:
+def readable_image_id(serialized: bytes, features: feature_map.FeatureMap, shard: str, index: int) -> str:
     """The id of a record that may be broken in other places; `default_image_id` if the id itself cannot be read."""
     try:
         return _image_id(_Reader(tfexample.parse(serialized)), features, shard, index)
@@ -189,8 +111,8 @@ class _Reader:
         return (", ".join(names[:_NAMES_SHOWN]) or "no features") + more
 
 
-def _image(reader: _Reader, features: FeatureMap) -> tuple[bytes, tuple[int, int, int] | None]:
-    image_format = reader.one(features.image_format, "bytes")
+def _image(reader: _Reader, features: feature_map.FeatureMap) -> tuple[bytes, tuple[int, int, int] | None]:
+    image_format = reader.one(features.format, "bytes")
     if features.raw_shape is None and (image_format is None or image_format.lower() != b"raw"):
         image = reader.one(features.image, "bytes")
         if not image:
@@ -217,7 +139,7 @@ def _raw_pixels(reader: _Reader, name: str) -> bytes:
         ) from error
 
 
-def _raw_shape(reader: _Reader, features: FeatureMap, size: int) -> tuple[int, int, int]:
+def _raw_shape(reader: _Reader, features: feature_map.FeatureMap, size: int) -> tuple[int, int, int]:
     height, width = reader.one(features.height, "int64"), reader.one(features.width, "int64")
     if height is None or width is None:
         raise records.DataError("invalid_raw_image", "a raw image needs its height and width as features")
@@ -225,7 +147,7 @@ def _raw_shape(reader: _Reader, features: FeatureMap, size: int) -> tuple[int, i
     return height, width, size // max(height * width, 1) if channels is None else channels
 
 
-def _image_id(reader: _Reader, features: FeatureMap, shard: str, index: int) -> str:
+def _image_id(reader: _Reader, features: feature_map.FeatureMap, shard: str, index: int) -> str:
     try:
         value = reader.one(features.image_id, "bytes", "int64")
     except records.DataError as error:
@@ -244,7 +166,7 @@ def _text(value: bytes | int | float, name: str | None, error_type: str) -> str:
         raise records.DataError(error_type, f"feature {name} is not UTF-8 text: {value[:40]!r}") from error
 
 
-def _label_ids(reader: _Reader, features: FeatureMap) -> tuple[int, ...]:
+def _label_ids(reader: _Reader, features: feature_map.FeatureMap) -> tuple[int, ...]:
     label = reader.one(features.label, "int64", "bytes")
     labels = reader.many(features.labels, "int64", "bytes") or ()
     stored = [(features.label, label)] if label is not None else []
@@ -253,7 +175,7 @@ def _label_ids(reader: _Reader, features: FeatureMap) -> tuple[int, ...]:
     return tuple(dict.fromkeys(ids))
 
 
-def _class_id(value: bytes | int, name: str | None, features: FeatureMap) -> int:
+def _class_id(value: bytes | int, name: str | None, features: feature_map.FeatureMap) -> int:
     if isinstance(value, int):
         class_id = value - features.label_offset
         if class_id < 0:
@@ -275,12 +197,12 @@ def _class_id(value: bytes | int, name: str | None, features: FeatureMap) -> int
         ) from None
 
 
-def _boxes(reader: _Reader, features: FeatureMap) -> np.ndarray | None:
-    if features.bbox is not None:
-        flat = reader.many(features.bbox, "float")
+def _boxes(reader: _Reader, features: feature_map.FeatureMap) -> np.ndarray | None:
+    if features.boxes is not None:
+        flat = reader.many(features.boxes, "float")
         if flat is not None and len(flat) % 4:
             raise records.DataError(
-                "box_length_mismatch", f"feature {features.bbox} holds {len(flat)} values; not 4 per box"
+                "box_length_mismatch", f"feature {features.boxes} holds {len(flat)} values; not 4 per box"
             )
         rows = None if flat is None else np.array(flat, np.float64).reshape(-1, 4)
     else:
@@ -299,14 +221,16 @@ def _box_rows(reader: _Reader, names: Sequence[str | None]) -> np.ndarray | None
     return np.array([side or () for side in sides], np.float64).reshape(4, counts[0]).T
 
 
-def _box_class_ids(reader: _Reader, features: FeatureMap, boxes: np.ndarray | None) -> tuple[int, ...] | None:
+def _box_class_ids(
+    reader: _Reader, features: feature_map.FeatureMap, boxes: np.ndarray | None
+) -> tuple[int, ...] | None:
     if boxes is None:
         return None
     return _classes_of(reader, features.box_class, features, len(boxes), "boxes")
 
 
 def _classes_of(
-    reader: _Reader, name: str | None, features: FeatureMap, count: int, objects: str
+    reader: _Reader, name: str | None, features: feature_map.FeatureMap, count: int, objects: str
 ) -> tuple[int, ...] | None:
     classes = reader.many(name, "int64", "bytes")
     if classes is None:
@@ -318,7 +242,9 @@ def _classes_of(
     return tuple(_class_id(value, name, features) for value in classes)
 
 
-def _box_difficult(reader: _Reader, features: FeatureMap, boxes: np.ndarray | None) -> tuple[bool, ...] | None:
+def _box_difficult(
+    reader: _Reader, features: feature_map.FeatureMap, boxes: np.ndarray | None
+) -> tuple[bool, ...] | None:
     flags = reader.many(features.box_difficult, "int64") if boxes is not None else None
     if flags is None or boxes is None:
         return None
@@ -330,7 +256,9 @@ def _box_difficult(reader: _Reader, features: FeatureMap, boxes: np.ndarray | No
     return tuple(flag != 0 for flag in flags)
 
 
-def _masks(reader: _Reader, features: FeatureMap) -> tuple[tuple[bytes, ...] | None, tuple[int, ...] | None]:
+def _masks(
+    reader: _Reader, features: feature_map.FeatureMap
+) -> tuple[tuple[bytes, ...] | None, tuple[int, ...] | None]:
     if features.semantic_mask is not None:
         semantic = reader.one(features.semantic_mask, "bytes")
         return (None if semantic is None else (semantic,)), None
@@ -340,7 +268,7 @@ def _masks(reader: _Reader, features: FeatureMap) -> tuple[tuple[bytes, ...] | N
     return tuple(masks), _classes_of(reader, features.mask_class, features, len(masks), "masks")
 
 
-def _slices(reader: _Reader, features: FeatureMap) -> tuple[tuple[str, str], ...]:
+def _slices(reader: _Reader, features: feature_map.FeatureMap) -> tuple[tuple[str, str], ...]:
     pairs = []
     for name in features.slices:
         for value in reader.many(name, "bytes", "int64", "float") or ():

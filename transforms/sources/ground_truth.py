@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
 from heatbeam.transforms import records
-from heatbeam.transforms.sources import images
+from heatbeam.transforms.sources import decode_options, images
 
 SNAP_PX = 1e-3
 """A coordinate this near to a whole pixel is that pixel: a float32 fraction of it does not come back exactly."""
@@ -19,22 +17,9 @@ OVERHANG_SHARE = 0.01
 MAX_MASK_BYTES = 1 << 30
 
 
-@dataclasses.dataclass(frozen=True)
-class MaskOptions:
-    """How the grey values of a semantic mask are read.
-
-    Attributes:
-        background: grey value that belongs to no class, or None.
-        ignore: grey value of pixels that must not be scored (255 in Pascal VOC), or None.
-        offset: subtracted from a grey value to get the class id.
-    """
-
-    background: int | None
-    ignore: int | None
-    offset: int
-
-
-def decode(encoded: records.EncodedExample, size: tuple[int, int], options: MaskOptions) -> records.GroundTruth:
+def decode(
+    encoded: records.EncodedExample, size: tuple[int, int], options: decode_options.MaskOptions
+) -> records.GroundTruth:
     """Boxes and masks of an image of `size` ``(width, height)``.
 
     Raises:
@@ -101,7 +86,7 @@ def _invalid_box(number: int, box: np.ndarray, size: tuple[int, int], inside: bo
     return records.DataError("invalid_box", message)
 
 
-def semantic_masks(values: np.ndarray, options: MaskOptions) -> tuple[np.ndarray, np.ndarray]:
+def semantic_masks(values: np.ndarray, options: decode_options.MaskOptions) -> tuple[np.ndarray, np.ndarray]:
     """One boolean mask per class present in a semantic mask, by rising class id.
 
     Args:

@@ -22,9 +22,9 @@ import PIL.features
 from PIL import Image, ImageOps
 
 from heatbeam.transforms import records
+from heatbeam.transforms.sources import decode_options
 
-RESIZES = ("squash", "crop", "pad")
-INTERPOLATIONS = {
+_FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "area": Image.Resampling.BOX,
     "bilinear": Image.Resampling.BILINEAR,
@@ -40,59 +40,8 @@ _RAW_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 View = tuple[float, float, float, float]
 
 
-@dataclasses.dataclass(frozen=True)
-class ImageOptions:
-    """How an image becomes the model's input.
-
-    Attributes:
-        height, width: of the model's input.
-        channels: 3 (RGB) or 1 (grey, ITU-R 601 luma).
-        resize: ``squash`` shows the whole image and changes its proportions; ``crop`` shows the largest centred
-            rectangle with the input's proportions, times `crop_fraction`; ``pad`` shows the whole image, centred, with
-            `pad_value` around it.
-        interpolation: a key of `INTERPOLATIONS`. ``area`` averages the pixels that an output pixel covers.
-        crop_fraction: for ``crop``, the share of that rectangle's sides to show, in (0, 1]; 0.875 is the customary
-            "resize to 256, crop 224".
-        pad_value: for ``pad``, the grey value around the image, 0 to 255.
-        exif: whether to apply the EXIF orientation. Boxes and masks then have to be those of the turned image.
-        draft: whether a JPEG that is at least four times as large as needed may be decoded at 1/2, 1/4 or 1/8 of its
-            size, leaving twice the needed one: faster, with slightly other pixels. Not for images that `exif` turns.
-        max_pixels: larger images are refused before they are decoded.
-    """
-
-    height: int
-    width: int
-    channels: int
-    resize: str
-    interpolation: str
-    crop_fraction: float
-    pad_value: int
-    exif: bool
-    draft: bool
-    max_pixels: int
-
-    def __post_init__(self) -> None:
-        problems = []
-        if self.height < 1 or self.width < 1:
-            problems.append(f"height and width must be positive; got {self.height} x {self.width}")
-        if self.channels not in _MODES:
-            problems.append(f"channels must be 1 or 3; got {self.channels}")
-        if self.resize not in RESIZES:
-            problems.append(f"resize must be one of {', '.join(RESIZES)}; got {self.resize!r}")
-        if self.interpolation not in INTERPOLATIONS:
-            problems.append(f"interpolation must be one of {', '.join(INTERPOLATIONS)}; got {self.interpolation!r}")
-        if not 0 < self.crop_fraction <= 1:
-            problems.append(f"crop_fraction must be above 0 and at most 1; got {self.crop_fraction}")
-        if not 0 <= self.pad_value <= 255:
-            problems.append(f"pad_value must be from 0 to 255; got {self.pad_value}")
-        if self.max_pixels < 1:
-            problems.append(f"max_pixels must be positive; got {self.max_pixels}")
-        if problems:
-            raise ValueError("image options: " + "; ".join(problems))
-
-
 def decode_image(
-    data: bytes, raw_shape: tuple[int, int, int] | None, options: ImageOptions
+    data: bytes, raw_shape: tuple[int, int, int] | None, options: decode_options.ImageOptions
 ) -> tuple[np.ndarray, tuple[int, int], View]:
     """The model's view of an image.
 
@@ -143,7 +92,7 @@ def decode_grey(data: bytes, size: tuple[int, int], what: str) -> np.ndarray:
     return values
 
 
-def recipe(options: ImageOptions) -> dict[str, Any]:
+def recipe(options: decode_options.ImageOptions) -> dict[str, Any]:
     """Everything about decoding that can change a pixel, for the manifest."""
     return {
         "decoder": f"Pillow {PIL.__version__}",
@@ -195,7 +144,9 @@ def _plain(error: BaseException) -> str:
     return "unknown format" if isinstance(error, PIL.UnidentifiedImageError) else f"{error}"
 
 
-def _open(data: bytes, options: ImageOptions) -> tuple[Image.Image, tuple[int, int], tuple[float, float]]:
+def _open(
+    data: bytes, options: decode_options.ImageOptions
+) -> tuple[Image.Image, tuple[int, int], tuple[float, float]]:
     """The image in the model's mode, its original size, and its extent.
 
     The extent is the part of the returned image that the original covers, as ``(width, height)`` in the returned
@@ -215,14 +166,14 @@ def _open(data: bytes, options: ImageOptions) -> tuple[Image.Image, tuple[int, i
     return _convert(image, options), size, extent
 
 
-def _check_size(size: tuple[int, int], options: ImageOptions) -> None:
+def _check_size(size: tuple[int, int], options: decode_options.ImageOptions) -> None:
     if size[0] * size[1] > options.max_pixels:
         raise records.DataError(
             "image_too_large", f"the image is {_size_text(size)}, more than max_pixels ({options.max_pixels}) allows"
         )
 
 
-def _convert(image: Image.Image, options: ImageOptions) -> Image.Image:
+def _convert(image: Image.Image, options: decode_options.ImageOptions) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion clips at 255
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
@@ -234,7 +185,7 @@ def _convert(image: Image.Image, options: ImageOptions) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def _from_raw(data: bytes, shape: tuple[int, int, int], options: ImageOptions) -> Image.Image:
+def _from_raw(data: bytes, shape: tuple[int, int, int], options: decode_options.ImageOptions) -> Image.Image:
     height, width, channels = shape
     _check_size((width, height), options)
     if channels not in _RAW_MODES:
@@ -244,7 +195,7 @@ def _from_raw(data: bytes, shape: tuple[int, int, int], options: ImageOptions) -
     return _convert(Image.frombytes(_RAW_MODES[channels], (width, height), data), options)
 
 
-def view_of(size: tuple[int, int], options: ImageOptions) -> View:
+def view_of(size: tuple[int, int], options: decode_options.ImageOptions) -> View:
     """The rectangle ``x0 y0 x1 y1`` of an original of ``(width, height)`` pixels that the model's input shows."""
     if options.resize == "crop":
         return _crop_view(size, options)
@@ -257,11 +208,11 @@ def view_of(size: tuple[int, int], options: ImageOptions) -> View:
     return x0, y0, x0 + options.width * step_x, y0 + options.height * step_y
 
 
-def _margins(padded: tuple[int, int], options: ImageOptions) -> tuple[int, int]:
+def _margins(padded: tuple[int, int], options: decode_options.ImageOptions) -> tuple[int, int]:
     return (options.width - padded[0]) // 2, (options.height - padded[1]) // 2
 
 
-def _crop_view(size: tuple[int, int], options: ImageOptions) -> View:
+def _crop_view(size: tuple[int, int], options: decode_options.ImageOptions) -> View:
     """The centred rectangle that ``crop`` shows."""
     scale = options.crop_fraction * min(size[0] / options.width, size[1] / options.height)
     half_width, half_height = scale * options.width / 2, scale * options.height / 2
@@ -270,13 +221,13 @@ def _crop_view(size: tuple[int, int], options: ImageOptions) -> View:
     return max(x - half_width, 0.0), max(y - half_height, 0.0), right, bottom
 
 
-def _padded_size(size: tuple[int, int], options: ImageOptions) -> tuple[int, int]:
+def _padded_size(size: tuple[int, int], options: decode_options.ImageOptions) -> tuple[int, int]:
     """The ``(width, height)`` in whole pixels of the model's input that ``pad`` gives to the image."""
     scale = min(options.width / size[0], options.height / size[1])
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _needed_size(size: tuple[int, int], options: ImageOptions) -> tuple[int, int]:
+def _needed_size(size: tuple[int, int], options: decode_options.ImageOptions) -> tuple[int, int]:
     """The ``(width, height)`` at which the original still has two pixels per output pixel, in both directions.
 
     Pillow's draft never goes below the size it is given.
@@ -292,10 +243,10 @@ def _needed_size(size: tuple[int, int], options: ImageOptions) -> tuple[int, int
 
 
 def _resize(
-    image: Image.Image, size: tuple[int, int], extent: tuple[float, float], options: ImageOptions
+    image: Image.Image, size: tuple[int, int], extent: tuple[float, float], options: decode_options.ImageOptions
 ) -> tuple[np.ndarray, View]:
     """The model's input and its view; `image` may be a draft of an original of `size`, which covers its `extent`."""
-    filter_ = INTERPOLATIONS[options.interpolation]
+    filter_ = _FILTERS[options.interpolation]
     view = view_of(size, options)
     if options.resize == "pad":
         return _pad(image.resize(_padded_size(size, options), filter_, (0, 0, *extent)), options), view
@@ -305,7 +256,7 @@ def _resize(
     return np.asarray(image.resize((options.width, options.height), filter_, box)), view
 
 
-def _pad(image: Image.Image, options: ImageOptions) -> np.ndarray:
+def _pad(image: Image.Image, options: decode_options.ImageOptions) -> np.ndarray:
     fill = (options.pad_value,) * options.channels
     canvas = Image.new(image.mode, (options.width, options.height), fill if options.channels > 1 else fill[0])
     canvas.paste(image, _margins(image.size, options))

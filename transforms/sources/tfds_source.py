@@ -10,19 +10,16 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-import apache_beam as beam
-
-from heatbeam.transforms import read
-from heatbeam.transforms.sources import features
+from heatbeam.transforms.sources import arrayrecord, feature_map, source, tfrecord_source
 
 _RANGE_RECORDS = 512
 """Records per range of an array_record file. Fixed, so that neither results nor counts depend on the workers."""
 
 
 @dataclasses.dataclass(frozen=True)
-class TFDSSpec:
+class TFDSSource:
     """Which records of which prepared dataset.
 
     Attributes:
@@ -30,12 +27,26 @@ class TFDSSpec:
         data_dir: folder of prepared datasets; None for TFDS's own default.
         directory: the folder that holds ``dataset_info.json``; None if `name` is given.
         split: split expression, such as ``validation[:10%]`` or ``train[:37]+test``.
+
+    Raises:
+        ValueError: not exactly one of `name` and `directory` is given.
     """
 
-    name: str | None
-    data_dir: str | None
-    directory: str | None
-    split: str
+    name: str | None = None
+    data_dir: str | None = None
+    directory: str | None = None
+    split: str = "validation"
+
+    title: ClassVar[str] = "TFDS"
+    usual_features: ClassVar[feature_map.FeatureMap] = feature_map.FeatureMap.naming(
+        "image",
+        label="label",
+        labels="labels",
+        boxes="objects/bbox",
+        box_class="objects/label",
+        box_difficult="objects/is_difficult",
+        semantic_mask="segmentation_mask",
+    )
 
     def __post_init__(self) -> None:
         if (self.name is None) == (self.directory is None):
@@ -43,32 +54,36 @@ class TFDSSpec:
         if self.directory is not None and self.data_dir is not None:
             raise ValueError("TFDS: data_dir belongs to a name, not to a directory")
 
+    def open(self) -> source.Dataset:
+        """The shards of the split, in TFDS's order.
 
-@dataclasses.dataclass(eq=False)
-class ReadTFDS(beam.PTransform):
-    """A prepared TFDS dataset to ``{read.MAIN_TAG: EncodedExample, DEAD_LETTER_TAG: DeadLetter}``.
+        Raises:
+            ValueError: as `dataset_info` and `split_shards` say.
+        """
+        info = dataset_info(self)
+        return PreparedDataset(split_shards(info, self.split), info)
 
-    Args:
-        spec: which records.
-        features: which feature holds what, by TFDS's names, nested ones with ``/``. `bbox` is TFDS's BBoxFeature.
-        reshuffle_records: as in `read.ReadTFRecords`.
+
+@dataclasses.dataclass(frozen=True)
+class PreparedDataset(source.Dataset):
+    """A split of a prepared dataset, whose features and classes TFDS knows.
+
+    Attributes:
+        info: TFDS's ``DatasetInfo``.
     """
 
-    spec: TFDSSpec
-    features: features.FeatureMap
-    reshuffle_records: bool
+    info: Any
 
-    def __post_init__(self) -> None:
-        super().__init__()
+    def resolve(self, features: feature_map.FeatureMap) -> feature_map.FeatureMap:
+        """As `resolve_features`."""
+        return resolve_features(self.info, features)
 
-    def expand(self, pbegin: beam.pvalue.PBegin) -> Mapping[str, beam.PCollection]:
-        info = dataset_info(self.spec)
-        shards = split_shards(info, self.spec.split)
-        feature_map = resolve_features(info, self.features)
-        return pbegin | read.ReadShards(shards, "none", feature_map, self.reshuffle_records)
+    def class_names(self, features: feature_map.FeatureMap) -> tuple[str, ...] | None:
+        """As the function `class_names`."""
+        return class_names(self.info, features)
 
 
-def dataset_info(spec: TFDSSpec) -> Any:
+def dataset_info(spec: TFDSSource) -> Any:
     """TFDS's ``DatasetInfo`` of the prepared dataset.
 
     Raises:
@@ -102,16 +117,19 @@ def _folders(path: str) -> str:
     return ", ".join(sorted(entry.name for entry in os.scandir(path) if entry.is_dir())) or "none"
 
 
-def split_shards(info: Any, split: str) -> tuple[read.Shard, ...]:
+def split_shards(info: Any, split: str) -> tuple[source.Shard, ...]:
     """The files and ranges that a split expression selects, in TFDS's order.
 
     Raises:
         ValueError: no such split, an expression that selects nothing or the same records twice, or a file format that
             is neither tfrecord nor array_record.
     """
+    from heatbeam.transforms.sources import files  # loads Beam
+
     file_format = info.file_format.value
-    if file_format not in ("tfrecord", "array_record"):
-        raise ValueError(f"TFDS dataset {info.full_name} is stored as {file_format}; expected tfrecord or array_record")
+    if file_format not in _STORED_AS:
+        expected = " or ".join(_STORED_AS)
+        raise ValueError(f"TFDS dataset {info.full_name} is stored as {file_format}; expected {expected}")
     existing = ", ".join(f"{name} ({info.splits[name].num_examples})" for name in info.splits)
     try:
         instructions = info.splits[split].file_instructions
@@ -121,23 +139,28 @@ def split_shards(info: Any, split: str) -> tuple[read.Shard, ...]:
         raise ValueError(f"split {split!r} of TFDS dataset {info.full_name} selects no record; it has {existing}")
     _check_disjoint(instructions, split)
     paths = [os.fspath(instruction.filename) for instruction in instructions]
-    names = read.shard_names(paths)
-    ranges = [
-        read.Shard(path, names[path], file_format, start, stop, item.skip)
-        for path, item in zip(paths, instructions, strict=True)
-        for start, stop in _ranges(item.skip, item.skip + item.take, file_format)
-    ]
     if file_format == "array_record" and any("://" in path for path in paths):
         raise ValueError(f"array_record files can only be read from a local disk; got {paths[0]}")
-    return tuple(ranges)
+    names, stored = files.shard_names(paths), files.sizes(paths)
+    return tuple(
+        shard
+        for path, item in zip(paths, instructions, strict=True)
+        for shard in _STORED_AS[file_format](path, names[path], item.skip, item.skip + item.take, stored.get(path, 0))
+    )
 
 
-def _ranges(start: int, stop: int, file_format: str) -> Iterator[tuple[int, int]]:
-    if file_format == "tfrecord":
-        yield start, stop
-        return
+def _tfrecord(path: str, name: str, start: int, stop: int, stored: int) -> Iterator[source.Shard]:
+    yield tfrecord_source.TFRecordShard(path, name, start, stop, start, stored, compression="none")
+
+
+def _array_record(path: str, name: str, start: int, stop: int, stored: int) -> Iterator[source.Shard]:
     for position in range(start, stop, _RANGE_RECORDS):
-        yield position, min(position + _RANGE_RECORDS, stop)
+        end = min(position + _RANGE_RECORDS, stop)
+        yield arrayrecord.ArrayRecordShard(path, name, position, end, start, stored)
+
+
+_STORED_AS = {"tfrecord": _tfrecord, "array_record": _array_record}
+"""TFDS's file formats that can be read."""
 
 
 def _check_disjoint(instructions: Sequence[Any], split: str) -> None:
@@ -149,8 +172,8 @@ def _check_disjoint(instructions: Sequence[Any], split: str) -> None:
             )
 
 
-def resolve_features(info: Any, feature_map: features.FeatureMap) -> features.FeatureMap:
-    """`feature_map`, checked against what the dataset declares; a raw image feature adds its `raw_shape`.
+def resolve_features(info: Any, features: feature_map.FeatureMap) -> feature_map.FeatureMap:
+    """`features`, checked against what the dataset declares; a raw image feature adds its `raw_shape`.
 
     Raises:
         ValueError: a required feature is not in the dataset, or the dataset stores a feature in a form that cannot be
@@ -158,30 +181,28 @@ def resolve_features(info: Any, feature_map: features.FeatureMap) -> features.Fe
     """
     stored = dict(_flatten(info.features.get_serialized_info()))
     problems = [
-        f"no feature {name!r}"
-        for name in dict.fromkeys((feature_map.image, *feature_map.required))
-        if name not in stored
+        f"no feature {name!r}" for name in dict.fromkeys((features.image, *features.required)) if name not in stored
     ]
-    for name in feature_map.names():
+    for name in features.names():
         if name in stored and stored[name].sequence_rank > 1:
             problems.append(f"feature {name!r} is a list of lists, which is not supported")
-    raw_shape = feature_map.raw_shape
-    if feature_map.image in stored:
+    raw_shape = features.raw_shape
+    if features.image in stored:
         try:
-            raw_shape = _raw_shape(_feature(info.features, feature_map.image), stored[feature_map.image]) or raw_shape
+            raw_shape = _raw_shape(_feature(info.features, features.image), stored[features.image]) or raw_shape
         except ValueError as error:
             problems.append(str(error))
     if problems:
         raise ValueError(f"TFDS dataset {info.full_name}: {'; '.join(problems)}; it has {', '.join(sorted(stored))}")
-    return dataclasses.replace(feature_map, raw_shape=raw_shape)
+    return dataclasses.replace(features, raw_shape=raw_shape)
 
 
-def class_names(info: Any, feature_map: features.FeatureMap) -> tuple[str, ...] | None:
+def class_names(info: Any, features: feature_map.FeatureMap) -> tuple[str, ...] | None:
     """The names of the classes in the order of their ids, from the first of label, labels, box_class that has any."""
     import tensorflow_datasets as tfds
 
     stored = dict(_flatten(info.features.get_serialized_info()))
-    for name in (feature_map.label, feature_map.labels, feature_map.box_class):
+    for name in (features.label, features.labels, features.box_class):
         if name is not None and name in stored:
             feature = _feature(info.features, name)
             if isinstance(feature, tfds.features.ClassLabel):
@@ -219,7 +240,7 @@ def _raw_shape(feature: Any, stored: Any) -> tuple[int, int, int] | None:
         return None
     shape = tuple(stored.shape)
     if stored.np_dtype == "uint8" and len(shape) == 3 and None not in shape:
-        return shape  # type: ignore[return-value]
+        return shape
     raise ValueError(
         f"the image feature is a {feature!r}; expected an Image or a uint8 Tensor of fixed (height, width, channels)"
     )

@@ -21,11 +21,16 @@ import google_crc32c
 
 from heatbeam.transforms import records
 
-COMPRESSIONS = ("auto", "none", "gzip", "zlib")
+Compression = typing.Literal["auto", "none", "gzip", "zlib"]
 """How a file is packed; ``auto`` looks at its first bytes, never at its name."""
+
+COMPRESSIONS: tuple[str, ...] = typing.get_args(Compression)
 
 _HEADER = struct.Struct("<QI")
 _CRC = struct.Struct("<I")
+OVERHEAD_BYTES = _HEADER.size + _CRC.size
+"""What a record takes in a file beyond its own bytes."""
+
 _BLOCK_BYTES = 1 << 16
 _INFLATED_BYTES = 1 << 20
 _PIECE_BYTES = 1 << 24

@@ -79,7 +79,7 @@ def test_image_without_objects_has_no_rows():
 
 def test_flat_boxes_of_tfds():
     example = parse(
-        dataclasses.replace(sample_shards.NO_FEATURES, image="image/encoded", bbox="objects/bbox"),
+        dataclasses.replace(sample_shards.NO_FEATURES, image="image/encoded", boxes="objects/bbox"),
         **{"objects/bbox": [0.0, 0.5, 1.0, 0.75, 0.25, 0.125, 0.75, 1.0]},
     )
     np.testing.assert_array_equal(example.boxes, [[0.5, 0.0, 0.75, 1.0], [0.125, 0.25, 1.0, 0.75]])
@@ -156,7 +156,7 @@ def test_bad_records(fields, feature_map, error_type, words):
 
 
 def test_flat_boxes_not_in_fours():
-    feature_map = dataclasses.replace(sample_shards.NO_FEATURES, image="image/encoded", bbox="b")
+    feature_map = dataclasses.replace(sample_shards.NO_FEATURES, image="image/encoded", boxes="b")
     assert error_of(feature_map, b=[0.0] * 6).error_type == "box_length_mismatch"
 
 
@@ -166,7 +166,7 @@ def test_missing_image_names_some_of_many_features():
 
 
 def test_raw_image_by_its_own_features():
-    feature_map = changed(image_format="format", height="h", width="w", channels="c")
+    feature_map = changed(format="format", height="h", width="w", channels="c")
     fields = {"image/encoded": [bytes(24)], "format": [b"RAW"], "h": [2], "w": [4]}
     assert parse(feature_map, **fields, c=[3]).raw_shape == (2, 4, 3)
     assert parse(feature_map, **fields).raw_shape == (2, 4, 3)
@@ -195,7 +195,7 @@ def test_id_of_a_record_that_is_broken_elsewhere():
     ("changes", "words"),
     [
         ({"box_ymin": None}, "give all of"),
-        ({"bbox": "objects/bbox"}, "not both"),
+        ({"boxes": "objects/bbox"}, "not both"),
         ({"semantic_mask": "segmentation"}, "not both"),
         ({"label_vocabulary": ("a", "b", "a")}, "occurs twice"),
     ],

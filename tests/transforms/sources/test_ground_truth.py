@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from heatbeam.transforms import records
-from heatbeam.transforms.sources import ground_truth
+from heatbeam.transforms.sources import decode_options, ground_truth
 from tests.support import sample_shards
 
-OPTIONS = ground_truth.MaskOptions(background=0, ignore=255, offset=0)
+OPTIONS = decode_options.MaskOptions(background=0, ignore=255, offset=0)
 
 
 def example(**changes):
@@ -126,16 +126,16 @@ def test_semantic_mask_becomes_one_mask_per_class():
 
 
 def test_semantic_mask_without_background_or_ignore_and_with_offset():
-    everything = ground_truth.MaskOptions(background=None, ignore=None, offset=0)
+    everything = decode_options.MaskOptions(background=None, ignore=None, offset=0)
     truth = decode(masks=(sample_shards.encode(MASK),), masks_are_instances=False, options=everything)
     assert truth.mask_class_ids.tolist() == [0, 1, 2, 255]
     assert truth.masks.sum(axis=0).tolist() == [[1] * 4] * 2
     assert truth.ignore is None
-    one_based = ground_truth.MaskOptions(background=0, ignore=255, offset=1)
+    one_based = decode_options.MaskOptions(background=0, ignore=255, offset=1)
     truth = decode(masks=(sample_shards.encode(MASK),), masks_are_instances=False, options=one_based)
     assert truth.mask_class_ids.tolist() == [0, 1]
     with pytest.raises(records.DataError, match="holds the value 1; classes start at 2"):
-        ground_truth.semantic_masks(MASK, ground_truth.MaskOptions(background=0, ignore=255, offset=2))
+        ground_truth.semantic_masks(MASK, decode_options.MaskOptions(background=0, ignore=255, offset=2))
 
 
 def test_semantic_mask_of_background_only():
@@ -168,7 +168,7 @@ def test_bad_masks(changes, error_type, words):
 
 def test_too_many_masks_are_refused(monkeypatch):
     monkeypatch.setattr(ground_truth, "MAX_MASK_BYTES", 2 * 8)
-    everything = ground_truth.MaskOptions(background=None, ignore=None, offset=0)
+    everything = decode_options.MaskOptions(background=None, ignore=None, offset=0)
     assert len(ground_truth.semantic_masks(MASK, OPTIONS)[0]) == 2
     with pytest.raises(records.DataError, match="4 masks of 4 x 2 pixels"):
         ground_truth.semantic_masks(MASK, everything)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from heatbeam.transforms import records
-from heatbeam.transforms.sources import images
+from heatbeam.transforms.sources import decode_options, images
 from tests.support import sample_shards
 
 OPTIONS = {
@@ -26,7 +26,7 @@ OPTIONS = {
 
 
 def options(**changes):
-    return images.ImageOptions(**{**OPTIONS, **changes})
+    return decode_options.ImageOptions(**{**OPTIONS, **changes})
 
 
 def decode(data, raw_shape=None, **changes):
@@ -108,8 +108,8 @@ def test_pad_of_an_extreme_image_keeps_a_pixel():
     assert view == (0.0, -1.0, 100.0, 3.0)
 
 
-@pytest.mark.parametrize("interpolation", images.INTERPOLATIONS)
-@pytest.mark.parametrize("resize", images.RESIZES)
+@pytest.mark.parametrize("interpolation", decode_options.INTERPOLATIONS)
+@pytest.mark.parametrize("resize", decode_options.RESIZES)
 def test_constant_image_stays_constant(interpolation, resize):
     data = sample_shards.encode(np.full((31, 17, 3), (10, 200, 90), np.uint8))
     pixels, size, view = decode(data, resize=resize, interpolation=interpolation, height=5, width=7)
@@ -212,7 +212,7 @@ def test_exif_orientation_is_a_setting(draft):
     np.testing.assert_allclose(shown[:, :, 0].astype(int), [[0, 0], [255, 255]], atol=3)
 
 
-@pytest.mark.parametrize("resize", images.RESIZES)
+@pytest.mark.parametrize("resize", decode_options.RESIZES)
 def test_draft_changes_pixels_little_and_geometry_not_at_all(resize):
     """Waves 100 pixels long and 100 grey values high: an image shifted by 5 pixels would be off by up to 15."""
     x, y = np.arange(1203), np.arange(811)  # no multiples of 8: the draft's last row and column are partly empty

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from heatbeam.transforms import read, records
-from heatbeam.transforms.sources import tfds_source, tfexample
+from heatbeam.transforms.sources import tfds_source, tfexample, tfrecord_source
 from tests.support import beam_runs, sample_shards
 
 tfds = pytest.importorskip("tensorflow_datasets")
@@ -25,7 +25,7 @@ FEATURES = dataclasses.replace(
     image_id="file_name",
     label="label",
     labels="tags",
-    bbox="objects/bbox",
+    boxes="objects/bbox",
     box_class="objects/label",
     box_difficult="objects/is_difficult",
     semantic_mask="segmentation_mask",
@@ -104,11 +104,11 @@ def datasets(tmp_path_factory):
 
 
 def spec(folder, split="train+test", name="tiny"):
-    return tfds_source.TFDSSpec(name, str(folder), None, split)
+    return tfds_source.TFDSSource(name, str(folder), None, split)
 
 
 def read_all(folder, split="train+test", feature_map=FEATURES, reshuffle=False):
-    return beam_runs.collect(tfds_source.ReadTFDS(spec(folder, split), feature_map, reshuffle))
+    return beam_runs.collect(read.Read(spec(folder, split), feature_map, reshuffle))
 
 
 def numbers(examples):
@@ -178,7 +178,7 @@ def test_tfrecord_and_tfds_give_the_same_records(datasets, tmp_path):
         slices=("camera/name",),
         label_offset=1,
     )
-    ours, _, _ = beam_runs.collect(read.ReadTFRecords((str(tmp_path / "*"),), "auto", feature_map, False))
+    ours, _, _ = beam_runs.collect(read.Read(tfrecord_source.TFRecordSource((str(tmp_path / "*"),)), feature_map))
     theirs, _, _ = read_all(datasets["tfrecord"], "train")
     for examples in (ours, theirs):
         examples.sort(key=lambda example: example.image_id)
@@ -284,19 +284,19 @@ def test_missing_datasets(datasets, tmp_path):
     with pytest.raises(ValueError, match="the folder does not exist"):
         tfds_source.dataset_info(spec(tmp_path / "gone"))
     with pytest.raises(ValueError, match="holds no dataset_info.json; its folders: 1.0.0"):
-        tfds_source.dataset_info(tfds_source.TFDSSpec(None, None, str(datasets["tfrecord"] / "tiny"), "train"))
+        tfds_source.dataset_info(tfds_source.TFDSSource(None, None, str(datasets["tfrecord"] / "tiny"), "train"))
 
 
 def test_from_a_directory(datasets):
-    directory = tfds_source.TFDSSpec(None, None, str(datasets["tfrecord"] / "tiny" / "1.0.0"), "test")
-    examples, _, _ = beam_runs.collect(tfds_source.ReadTFDS(directory, FEATURES, False))
+    directory = tfds_source.TFDSSource(None, None, str(datasets["tfrecord"] / "tiny" / "1.0.0"), "test")
+    examples, _, _ = beam_runs.collect(read.Read(directory, FEATURES, False))
     assert numbers(examples) == [*range(100, 104)]
 
 
 @pytest.mark.parametrize(("name", "data_dir", "directory"), [(None, None, None), ("a", None, "b"), (None, "a", "b")])
 def test_contradictory_specs_are_refused(name, data_dir, directory):
     with pytest.raises(ValueError, match="TFDS:"):
-        tfds_source.TFDSSpec(name, data_dir, directory, "train")
+        tfds_source.TFDSSource(name, data_dir, directory, "train")
 
 
 def test_raw_tensor_as_image(datasets):
@@ -327,7 +327,7 @@ def test_class_names(datasets):
 def test_tensorflow_is_not_imported(datasets):
     code = (
         "import sys; from heatbeam.transforms.sources import tfds_source as t\n"
-        f"info = t.dataset_info(t.TFDSSpec('tiny', {str(datasets['tfrecord'])!r}, None, 'train'))\n"
+        f"info = t.dataset_info(t.TFDSSource('tiny', {str(datasets['tfrecord'])!r}, None, 'train'))\n"
         "assert len(t.split_shards(info, 'train')) == 2\n"
         "assert 'tensorflow' not in sys.modules"
     )

@@ -1,0 +1,118 @@
+"""Which feature of a record holds what: names only, so that whoever needs no more than these loads nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureMap:
+    """Which feature of a record holds what. None (or no names) means: not there.
+
+    A feature that is named here but absent from a record means that this record has no such annotation, unless the
+    name is in `required`; then the record is lost with ``missing_feature``. `image` is always required. The names are
+    those of the TF Object Detection API unless others are given::
+
+        >>> FeatureMap(image="jpeg", label="class").image
+        'jpeg'
+
+    Attributes:
+        image: encoded image; raw uint8 pixels if `raw_shape` is given or `format` says ``raw``.
+        image_id: text or integer. Absent or empty, the id is ``shard__index``, which equals TFDS's ``tfds_id``.
+        label: one class, as id or as name.
+        labels: any number of classes; repetitions are dropped. With `label`, that one comes first.
+        boxes: ``ymin xmin ymax xmax`` per box, flat (TFDS), floats, fractions of the image's height and width.
+        box_xmin, box_ymin, box_xmax, box_ymax: instead of `boxes`, one number of each per box. All four or none.
+        box_class: class of each box, as id or as name.
+        box_difficult: integer per box, nonzero for a difficult one (Pascal VOC).
+        instance_masks: PNG per object, nonzero where it is.
+        mask_class: class of each instance mask.
+        semantic_mask: one PNG whose grey value is the class. Not together with `instance_masks`.
+        ignore_mask: one PNG, nonzero where pixels must not be scored.
+        format: text; ``raw`` (any case) means that `image` holds pixels of `height` x `width` x `channels`.
+        height, width, channels: integers, read for raw images only.
+        raw_shape: ``(height, width, channels)`` of every image, all of them raw.
+        slices: features whose values break the results down. A list feature puts its image into several slices.
+        label_offset: subtracted from every integer class id (TF Object Detection ids start at 1).
+        label_vocabulary: class names in the order of the model's output; gives a class stored as text its id.
+        required: names of the features that every record must have.
+
+    Raises:
+        ValueError: there is no image, or two ways are named in which boxes or masks may be stored.
+    """
+
+    image: str = "image/encoded"
+    image_id: str | None = "image/source_id"
+    label: str | None = "image/class/label"
+    labels: str | None = None
+    boxes: str | None = None
+    box_xmin: str | None = "image/object/bbox/xmin"
+    box_ymin: str | None = "image/object/bbox/ymin"
+    box_xmax: str | None = "image/object/bbox/xmax"
+    box_ymax: str | None = "image/object/bbox/ymax"
+    box_class: str | None = "image/object/class/label"
+    box_difficult: str | None = "image/object/difficult"
+    instance_masks: str | None = "image/object/mask"
+    mask_class: str | None = "image/object/class/label"
+    semantic_mask: str | None = None
+    ignore_mask: str | None = None
+    format: str | None = "image/format"
+    height: str | None = "image/height"
+    width: str | None = "image/width"
+    channels: str | None = "image/channels"
+    raw_shape: tuple[int, int, int] | None = None
+    slices: tuple[str, ...] = ()
+    label_offset: int = 0
+    label_vocabulary: tuple[str, ...] | None = None
+    required: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.image is None:
+            raise ValueError("image is null; every record needs an image")
+        sides = [name is not None for name in self.box_sides()]
+        if any(sides) and not all(sides):
+            raise ValueError(
+                f"box features: give all of box_ymin, box_xmin, box_ymax, box_xmax; got {self.box_sides()}"
+            )
+        if any(sides) and self.boxes is not None:
+            raise ValueError(f"box features: give either boxes ({self.boxes!r}) or the four sides, not both")
+        if self.instance_masks is not None and self.semantic_mask is not None:
+            raise ValueError("mask features: give either instance_masks or semantic_mask, not both")
+        if self.label_vocabulary is not None and len(set(self.label_vocabulary)) < len(self.label_vocabulary):
+            raise ValueError("label_vocabulary: a class name occurs twice")
+
+    def box_sides(self) -> tuple[str | None, str | None, str | None, str | None]:
+        """The names of the four box features, in TFDS's order: ymin, xmin, ymax, xmax."""
+        return (self.box_ymin, self.box_xmin, self.box_ymax, self.box_xmax)
+
+    def names(self) -> tuple[str, ...]:
+        """Every feature named here, each once."""
+        named = (getattr(self, field) for field in NAMES)
+        return tuple(dict.fromkeys(name for name in (*named, *self.slices) if name is not None))
+
+    @classmethod
+    def naming(cls, image: str, **names: Any) -> FeatureMap:
+        """The map that names `image` and what is given beside it, and nothing else.
+
+        >>> FeatureMap.naming("png", label="digit").names()
+        ('png', 'digit')
+        """
+        return cls(image, **{**dict.fromkeys(NAMES[1:]), **names})
+
+    def reduced_to(self, *fields: str) -> FeatureMap:
+        """The map of the image and of `fields` alone, for a reader that needs nothing else of a record."""
+        unused: dict[str, Any] = dict.fromkeys(set(NAMES) - {"image", *fields})
+        return dataclasses.replace(self, slices=(), required=(), **unused)
+
+
+_SETTINGS = ("raw_shape", "slices", "label_offset", "label_vocabulary", "required")
+
+NAMES = tuple(field.name for field in dataclasses.fields(FeatureMap) if field.name not in _SETTINGS)
+"""The fields of a `FeatureMap` that name one feature each."""
+
+OF_THE_IMAGE = ("format", "height", "width", "channels")
+"""What must be read of a record beside `FeatureMap.image` for the image alone."""
+
+OF_THE_BOXES = ("boxes", "box_xmin", "box_ymin", "box_xmax", "box_ymax", "box_class")
+"""What must be read for the boxes and their classes."""

@@ -1,0 +1,114 @@
+"""TFRecord files by name or glob, on any file system that Beam knows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterator
+from typing import ClassVar
+
+from heatbeam.transforms import records
+from heatbeam.transforms.sources import feature_map, source, tfrecord
+
+_PACKED_NAMES = (".gz", ".z", ".zlib")
+
+
+@dataclasses.dataclass(frozen=True)
+class TFRecordShard(source.Shard):
+    """A TFRecord file, or a range of it.
+
+    Attributes:
+        compression: one of `tfrecord.COMPRESSIONS`.
+    """
+
+    compression: tfrecord.Compression = "auto"
+
+    overhead_bytes = tfrecord.OVERHEAD_BYTES
+
+    def read(self) -> source.Read:
+        """The records before the damage, and the damage; a file with fewer than `stop` ends in ``truncated_shard``."""
+        from heatbeam.transforms.sources import files  # loads Beam
+
+        index = 0
+        with files.open_stored(self.path) as stream:
+            serialized = tfrecord.read_records(stream, self.compression)
+            while self.stop is None or index < self.stop:
+                try:
+                    record = next(serialized, None)
+                except records.DataError as error:
+                    yield max(index, self.start), error
+                    return
+                if record is None:
+                    break
+                if index >= self.start:
+                    yield index, record
+                index += 1
+        if self.stop is not None and index < self.stop:
+            message = f"the file has only {index} records, fewer than its dataset says"
+            yield max(index, self.start), records.DataError("truncated_shard", message)
+
+    def records_at(self, indices: Collection[int]) -> Iterator[tuple[int, bytes]]:
+        """As `tfrecord.read_at`: of a plain file only the chosen records are read, of a packed one all before them."""
+        from heatbeam.transforms.sources import files  # loads Beam
+
+        with files.open_stored(self.path) as stream:
+            yield from tfrecord.read_at(stream, self.compression, indices)
+
+    @property
+    def reads_every_byte(self) -> bool:
+        """Whether it is read whole and does not look packed."""
+        packed = self.compression in ("gzip", "zlib") or self.path.endswith(_PACKED_NAMES)
+        return self.stop is None and not packed
+
+
+@dataclasses.dataclass(frozen=True)
+class TFRecordSource:
+    """TFRecord files of ``tf.train.Example`` messages.
+
+    Attributes:
+        patterns: file names and globs.
+        compression: of all files; ``auto`` looks at the first bytes of each, never at its name.
+
+    Raises:
+        ValueError: there is no such compression.
+    """
+
+    patterns: tuple[str, ...]
+    compression: tfrecord.Compression = "auto"
+
+    title: ClassVar[str] = "TFRecord"
+    usual_features: ClassVar[feature_map.FeatureMap] = feature_map.FeatureMap()
+
+    def __post_init__(self) -> None:
+        if self.compression not in tfrecord.COMPRESSIONS:
+            expected = ", ".join(tfrecord.COMPRESSIONS)
+            raise ValueError(f"unknown TFRecord compression {self.compression!r}; expected one of {expected}")
+
+    def open(self) -> source.Dataset:
+        """The files that the patterns match, sorted by path, each once.
+
+        Raises:
+            ValueError: there are no patterns.
+            source.IncompleteSource: a pattern matches nothing, names a folder, or is on a file system that is not
+                installed. Every such pattern is named.
+        """
+        from heatbeam.transforms.sources import files  # loads Beam
+
+        if not self.patterns:
+            raise ValueError("no TFRecord files were named; give at least one file name or glob")
+        problems: list[str] = []
+        found: dict[str, int] = {}
+        for pattern in self.patterns:
+            try:
+                found |= files.match(pattern)
+            except ValueError as error:
+                problems.append(f"{pattern}: {error}")
+        names = files.shard_names(sorted(found))
+        dataset = source.Dataset(
+            tuple(
+                TFRecordShard(path, names[path], stored_bytes=found[path], compression=self.compression)
+                for path in sorted(found)
+            )
+        )
+        if problems:
+            raise source.IncompleteSource(self.title, problems, dataset)
+        return dataset
