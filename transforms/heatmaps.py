@@ -167,7 +167,7 @@ def _cubic(t: Floats) -> dict[int, Floats]:
 
 
 def bilinear_weights(cells: tuple[int, ...], view: View, width: int, height: int) -> tuple[Floats, Floats]:
-    """`to_image_frame` as matrices: the map over its image is ``down @ raw @ across.T``.
+    """`place` over the original image as matrices: the map there is ``down @ raw @ across.T``.
 
     Args:
         cells: shape ``(h, w)`` of the map.
@@ -209,13 +209,6 @@ def place(
     down = _weights(raw.shape[0], (y0, y1), height, size[0], interpolation)
     across = _weights(raw.shape[1], (x0, x1), width, size[1], interpolation)
     return (down @ raw @ across.T).astype(raw.dtype, copy=False)
-
-
-def to_image_frame(
-    raw: Floats, view: View, width: int, height: int, interpolation: Interpolation = "bilinear"
-) -> Floats:
-    """The map over its original image, ``(height, width)``; NaN where the model did not see the image."""
-    return place(raw, (height, width), view, (width, height), interpolation)
 
 
 def heatmap(

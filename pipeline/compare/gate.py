@@ -151,11 +151,6 @@ class Verdict:
         """Whether no check fails."""
         return not any(check.fails for check in self.checks)
 
-    @property
-    def exit_status(self) -> int:
-        """0 if the gate passes, 1 if it fails."""
-        return 0 if self.passed else 1
-
     def count(self, outcome: Outcome) -> int:
         """Checks with an outcome."""
         return sum(check.outcome == outcome for check in self.checks)

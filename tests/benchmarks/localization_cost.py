@@ -179,8 +179,15 @@ def accumulators(classes: int, doublings: int) -> dict[int, summary.MetricState]
     state = summary.MetricState(protocols.DEFAULT, 0)
     state.add(next(one for one in evidence.maps if one.method == "grad_cam").evidence, "image")
     for _ in range(doublings):
-        state = state.merge(state)
-    return {number: state.merge(summary.MetricState(protocols.DEFAULT, 0)) for number in range(classes)}
+        state = _merged(state, state)
+    return {number: _merged(state) for number in range(classes)}
+
+
+def _merged(*states: summary.MetricState) -> summary.MetricState:
+    merged = summary.MetricState(protocols.DEFAULT, 0)
+    for state in states:
+        merged.absorb(state)
+    return merged
 
 
 def _accumulators() -> figures.Figure:

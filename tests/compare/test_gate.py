@@ -102,7 +102,7 @@ def test_changes(comparison, change, row, outcome):
     verdict = changes(comparison, {"change": change}, row)
     (check,) = verdict.checks
     assert (check.kind, check.outcome, check.value) == ("change", outcome, row.difference)
-    assert verdict.exit_status == (1 if outcome == "fail" else 0)
+    assert verdict.passed == (outcome != "fail")
 
 
 @pytest.mark.parametrize(
@@ -242,12 +242,12 @@ def test_two_runs_and_a_file(runs, tmp_path):
         ("map_spearman", "lower", "cam", "fail"),
     ]
     # The mean of i / 40 over 40 images is 19.5 / 40; half of it is lost.
-    assert verdict.checks[1].value == pytest.approx(-19.5 / 80) and verdict.exit_status == 1
+    assert verdict.checks[1].value == pytest.approx(-19.5 / 80) and not verdict.passed
 
 
 def test_one_run_alone_keeps_bounds_only(runs):
     rules = gate.Gate(rules=[{"metric": "energy_pointing_game", "lower": 0.1}])
-    assert gate.judge(rules, runs[1]).exit_status == 0
+    assert gate.judge(rules, runs[1]).passed
     with pytest.raises(config.ConfigError, match="rules.0.change: there is no baseline"):
         gate.judge(gate.Gate(rules=[{"metric": "pxap", "change": {"absolute": 0}}]), runs[1])
 

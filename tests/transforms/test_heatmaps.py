@@ -84,7 +84,7 @@ def test_place_by_weights_equals_resize(interpolation: heatmaps.Interpolation, s
 
 def test_a_crop_lies_where_the_model_looked() -> None:
     raw = np.array([[1.0, 2.0]])
-    placed = heatmaps.to_image_frame(raw, (2, 0, 6, 2), 8, 2)
+    placed = heatmaps.place(raw, (2, 8), (2, 0, 6, 2), (8, 2))
     row = [np.nan, np.nan, 1, 1.25, 1.75, 2, np.nan, np.nan]
     assert np.array_equal(placed, [row, row], equal_nan=True)
     shown = heatmaps.heatmap(raw, (2, 8), view=(2, 0, 6, 2), image_size=(8, 2))
@@ -93,7 +93,7 @@ def test_a_crop_lies_where_the_model_looked() -> None:
 
 def test_a_padded_view_is_cut_to_the_image() -> None:
     raw = np.array([[9.0, 1.0, 2.0, 9.0]])
-    placed = heatmaps.to_image_frame(raw, (-1, 0, 3, 1), 2, 1, "nearest")
+    placed = heatmaps.place(raw, (1, 2), (-1, 0, 3, 1), (2, 1), "nearest")
     assert placed.tolist() == [[1, 2]]
 
 

@@ -268,11 +268,6 @@ def _spread(best: Floats, at: npt.NDArray[np.int64], limits: Floats) -> npt.NDAr
     return hits
 
 
-def max_box_acc(counts: npt.NDArray[np.integer], images: int, limits: tuple[float, ...]) -> float:
-    """MaxBoxAcc in [0, 1] from summed hits ``(2, limits, thresholds)``; NaN without images."""
-    return float(counts[SINGLE, limits.index(0.5)].max() / images) if images else float("nan")
-
-
 def max_box_acc_v2(counts: npt.NDArray[np.integer], images: int) -> float:
     """MaxBoxAccV2 in [0, 1] from summed hits ``(2, limits, thresholds)``; NaN without images."""
     return float((counts[MULTI].max(axis=1) / images).mean()) if images else float("nan")

@@ -198,11 +198,6 @@ def confidence_gain(before: Floats, after: Floats) -> Floats:
     return gain
 
 
-def absolute_drop(before: Floats, after: Floats) -> Floats:
-    """max(0, Y - O), for any score. pytorch-grad-cam calls this ``DropInConfidence``; it is not average drop."""
-    return _loss(before, after)
-
-
 def _loss(before: Floats, after: Floats) -> Floats:
     return np.maximum(before - after, 0)
 

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from heatbeam.transforms import heatmaps
-from heatbeam.transforms.metrics import boxes
 from heatbeam.transforms.metrics.contours import compiled
 
 Floats = npt.NDArray[np.float64]
@@ -28,8 +27,8 @@ _ROUNDING = 1e-6
 def point(raw: npt.NDArray[np.floating], view: heatmaps.View, width: int, height: int) -> tuple[int, int]:
     """The pixel ``(x, y)`` of the original image where the map is strongest.
 
-    That is the first maximum, row by row, of `heatmaps.to_image_frame`, but only pixels that can hold it are computed:
-    a pixel is a mean of the cells around it, so it cannot exceed a known pixel unless one of its cells does.
+    That is the first maximum, row by row, of `heatmaps.place` over the image, but only pixels that can hold it are
+    computed: a pixel is a mean of the cells around it, so it cannot exceed a known pixel unless one of its cells does.
 
     Args:
         raw: ``(h, w)``, finite.
@@ -135,13 +134,14 @@ def _side(weights: heatmaps.Floats) -> _Side:
     return _Side(first, count, mine, of_cells, mine.argmax(axis=0).astype(np.int64), of_cells != 0)
 
 
-def hits_boxes(x: int, y: int, truths: Floats, tolerance_px: float) -> bool:
-    """Whether a pixel of any filled box is nearer than the tolerance to pixel ``(x, y)``."""
-    return hits_ranges(x, y, boxes.pixel_ranges(truths).tolist(), tolerance_px)
-
-
 def hits_ranges(x: int, y: int, ranges: Sequence[Sequence[int]], tolerance_px: float) -> bool:
-    """`hits_boxes` with the `boxes.pixel_ranges` of the boxes, as lists."""
+    """Whether a pixel of any filled box is nearer than the tolerance to pixel ``(x, y)``.
+
+    Args:
+        x, y: the pixel.
+        ranges: `boxes.pixel_ranges` of the boxes, as lists.
+        tolerance_px: the radius of the disc, itself outside.
+    """
     for x0, y0, x1, y1 in ranges:
         if x1 > x0 and y1 > y0:
             dx, dy = x - min(max(x, x0), x1 - 1), y - min(max(y, y0), y1 - 1)

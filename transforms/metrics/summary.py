@@ -249,13 +249,6 @@ class MetricState:
         for name, (n, total) in other._curves.items():
             self._add_curve(name, n, total)
 
-    def merge(self, other: MetricState) -> MetricState:
-        """A new state that counts what both count."""
-        merged = MetricState(self.protocol, self.replicates)
-        merged.absorb(self)
-        merged.absorb(other)
-        return merged
-
     def best_thresholds(self) -> dict[str, float]:
         """The threshold at which each number over thresholds is best, the lowest of equals; input of `summary_rows`.
 

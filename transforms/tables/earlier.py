@@ -34,7 +34,6 @@ Value = TypeVar("Value")
 
 _ENTRY = np.dtype([("key", "<u8"), ("row", "<u8"), ("file", "<u4"), ("rows", "<u4")])
 
-ENTRY_BYTES = _ENTRY.itemsize
 
 _KEY_DIGITS = 16
 _KEPT_BLOCKS = 2

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from heatbeam.transforms import records
-from heatbeam.transforms.metrics import localization, pointing_game, protocols
+from heatbeam.transforms import heatmaps, records
+from heatbeam.transforms.metrics import boxes, localization, pointing_game, protocols
 from tests.support import paths
 
 GOLDEN = paths.GOLDEN / "wsol_public" / "wsol_public.npz"
@@ -33,6 +33,10 @@ def test_points_and_hits_equal_torchray(golden) -> None:
     assert (hits == golden["argmax/class_hits"]).all() and (misses == golden["argmax/class_misses"]).all()
 
 
+def hits_boxes(x: int, y: int, truths: np.ndarray, tolerance: float) -> bool:
+    return pointing_game.hits_ranges(x, y, boxes.pixel_ranges(truths).tolist(), tolerance)
+
+
 @pytest.mark.parametrize("tolerance", [0, 1, 5, 15])
 def test_disc_equals_torchray(golden, tolerance: int) -> None:
     for (mx, my, x, y), want in zip(
@@ -42,11 +46,11 @@ def test_disc_equals_torchray(golden, tolerance: int) -> None:
         mask[my, mx] = True
         assert pointing_game.hits_masks(x, y, mask[None], tolerance) == (want == 1)
         pixel = np.array([[mx, my, mx + 1.0, my + 1.0]])
-        assert pointing_game.hits_boxes(x, y, pixel, tolerance) == (want == 1)
+        assert hits_boxes(x, y, pixel, tolerance) == (want == 1)
 
 
 def test_the_disc_has_697_pixels() -> None:
-    inside = [pointing_game.hits_boxes(x, y, np.array([[20.0, 20, 21, 21]]), 15) for x in range(41) for y in range(41)]
+    inside = [hits_boxes(x, y, np.array([[20.0, 20, 21, 21]]), 15) for x in range(41) for y in range(41)]
     assert sum(inside) == 697
 
 
@@ -85,7 +89,7 @@ def test_a_large_image_gives_the_same_point_as_the_whole_resize() -> None:
     for side in (7, 14):
         for width, height in ((640, 480), (300, 901), (5, 4)):
             raw = rng.normal(size=(side, side)).astype(np.float32)
-            full = pointing_game.heatmaps.to_image_frame(raw, (0, 0, width, height), width, height)
+            full = heatmaps.place(raw, (height, width), (0, 0, width, height), (width, height))
             x, y = pointing_game.point(raw, (0, 0, width, height), width, height)
             assert full[y, x] == pytest.approx(full.max(), abs=1e-6)
 
@@ -103,6 +107,6 @@ def test_point_of_a_constant_map_is_the_first_pixel_the_model_saw() -> None:
 def test_a_plateau_gives_its_first_pixel() -> None:
     raw = np.zeros((7, 7), np.float32)
     raw[2:5, 3:6] = 0.1
-    full = pointing_game.heatmaps.to_image_frame(raw, (0, 0, 70, 70), 70, 70)
+    full = heatmaps.place(raw, (70, 70), (0, 0, 70, 70), (70, 70))
     assert pointing_game.point(raw, (0, 0, 70, 70), 70, 70) == (35, 25)
     assert np.argmax(full) == 25 * 70 + 35

@@ -40,6 +40,13 @@ def _points(state: summary.MetricState, every: int) -> list[tuple[str, float, fl
     return [(c.name, x, y, c.n) for c in state.curves(every) for x, y in zip(c.thresholds, c.values, strict=True)]
 
 
+def _merged(*states: summary.MetricState) -> summary.MetricState:
+    merged = summary.MetricState(PROTOCOL, states[0].replicates)
+    for state in states:
+        merged.absorb(state)
+    return merged
+
+
 def _same(first: summary.MetricState, second: summary.MetricState) -> None:
     for rows, others in ((first.summary_rows(), second.summary_rows()), (_points(first, 50), _points(second, 50))):
         assert [row[0] for row in rows] == [row[0] for row in others]
@@ -62,14 +69,14 @@ def test_any_split_and_order_of_merging_gives_the_same(data: st.DataObject) -> N
     states = [pickle.loads(pickle.dumps(_state(part, replicates))) for part in parts]
     while len(states) > 1:
         first = states.pop(data.draw(st.integers(0, len(states) - 1)))
-        states.append(states.pop(0).merge(first))
+        states.append(_merged(states.pop(0), first))
     _same(whole, states[0])
 
 
 def test_merge_leaves_its_inputs_alone() -> None:
     first, second = _state([1, 2, 3], 5), _state([4, 7, 300], 5)
     before = [pickle.dumps((one.summary_rows(), _points(one, 1))) for one in (first, second)]
-    merged = first.merge(second)
+    merged = _merged(first, second)
     merged.absorb(second)
     assert [pickle.dumps((one.summary_rows(), _points(one, 1))) for one in (first, second)] == before
 
@@ -79,7 +86,7 @@ def test_counts_outgrow_their_type_without_loss() -> None:
     evidence = localization.Evidence(0, {}, np.ones(SHAPE, dtype=bool), np.full((2, 1001), 40))
     for _ in range(300):
         state.add(evidence, "one")
-    doubled = state.merge(state).merge(state)
+    doubled = _merged(state, state, state)
     assert state._box_hits is not None and state._box_hits.dtype == np.uint16
     for one, count in ((state, 300), (doubled, 900)):
         assert (one._box_hits == count).all() and (one._pixels == 40 * count).all()
@@ -227,7 +234,7 @@ def test_mean_curves_skip_missing_ones_and_refuse_another_length() -> None:
 
 def test_states_of_different_settings_do_not_merge() -> None:
     with pytest.raises(ValueError, match="do not merge"):
-        summary.MetricState(PROTOCOL, 0).merge(summary.MetricState(PROTOCOL, 5))
+        summary.MetricState(PROTOCOL, 0).absorb(summary.MetricState(PROTOCOL, 5))
 
 
 def test_a_thousand_classes_fit_into_64_mib() -> None:

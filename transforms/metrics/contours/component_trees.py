@@ -314,13 +314,3 @@ def _extents_above(
         runs, before, above = before, runs, here
     whole: npt.NDArray[np.int32] = extent[:count][parent[:count] == np.arange(count)]
     return whole
-
-
-@compiled.function
-def population(spans: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
-    """For each t, how many exist there."""
-    change = np.zeros(LEVELS + 1, np.int64)
-    for node in range(len(spans)):
-        change[spans[node, 0]] += 1
-        change[spans[node, 1]] -= 1
-    return np.cumsum(change)[:LEVELS]

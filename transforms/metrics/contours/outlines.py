@@ -22,7 +22,14 @@ _COARSEST = 32
 
 @compiled.function
 def _area(framed: npt.NDArray[np.uint8], width: int, level: int, first: int) -> float:
-    """`outline_area` in a framed image of that width; `first` is numbered in the frame."""
+    """Area of the polygon of an outer contour.
+
+    Args:
+        framed: uint8, an image with a frame of zeros, flattened row by row.
+        width: of the framed image.
+        level: foreground is ``framed > level``.
+        first: number of the component's first pixel, row by row.
+    """
     steps = np.empty(16, np.int64)  # twice around: no modulo
     for turn in range(16):
         steps[turn] = _DY[turn % 8] * width + _DX[turn % 8]
@@ -49,21 +56,6 @@ def _area(framed: npt.NDArray[np.uint8], width: int, level: int, first: int) -> 
         direction = turned % 8
         if pixel == first and direction == first_direction:
             return float(abs(twice_area) / 2)
-
-
-@compiled.function
-def outline_area(image: npt.NDArray[np.uint8], level: int, first: int) -> float:
-    """Area of the polygon of an outer contour.
-
-    Args:
-        image: uint8 ``(H, W)``.
-        level: foreground is ``image > level``.
-        first: number of the component's first pixel, row by row.
-    """
-    width = image.shape[1]
-    start = (first // width + 1) * (width + 2) + first % width + 1
-    area: float = _area(component_trees.framed(image), width + 2, level, start)
-    return area
 
 
 @compiled.function
