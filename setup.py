@@ -44,6 +44,7 @@ TEST = [
     "pytest-xdist>=3.5",  # two thirds of the time on two cores
     "ruff>=0.6",
     "selenium>=4.11",  # drives Chromium over the report; without Chromium those tests are skipped
+    "setuptools>=69",  # builds the wheel that a test installs
     "types-PyYAML>=6.0",
 ]
 
