@@ -11,7 +11,7 @@ import tensorflow as tf
 from heatbeam import config
 from heatbeam.bench import stages
 from heatbeam.job import plan
-from heatbeam.transforms.methods import perturbation
+from heatbeam.transforms.methods import passes, perturbation
 from heatbeam.transforms.models import exposure, model_source
 from heatbeam.transforms.sources import decode_options
 from heatbeam.transforms.sources import images as decoding
@@ -120,7 +120,7 @@ def test_grad_cam_by_tape_and_the_channel_loop_are_the_engines_methods() -> None
     exposed = exposure.ExposedModel(model, layer="features", scores="auto", output=None, size=None)
     score_cam = tf.function(
         lambda: perturbation.score_cam(
-            exposed, inputs, ids, activations, None, batch_size=4, variant="keras_explainable"
+            passes.Pass(exposed, inputs, ids, activations, None, batch_size=4), variant="keras_explainable"
         ),
         autograph=False,
     )

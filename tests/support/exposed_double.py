@@ -6,6 +6,7 @@ Also the golden models and arrays the method tests compare with.
 from __future__ import annotations
 
 import functools
+import threading
 
 import keras
 import numpy as np
@@ -24,6 +25,7 @@ class ExposedDouble:
 
     def __init__(self, model: keras.Model, layer: str):
         self.keras_model = model
+        self.lock = threading.RLock()
         self.layer = layer
         output = model.get_layer(layer).output
         self._to_layer = keras.Model(model.input, output)

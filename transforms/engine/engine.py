@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from heatbeam.transforms import records
 from heatbeam.transforms.engine import batch_tuning, explained, specs
-from heatbeam.transforms.methods import cam, registry, targets
+from heatbeam.transforms.methods import cam, passes, registry, targets
 from heatbeam.transforms.metrics import stability
 from heatbeam.transforms.models import exposure, loading, weight_constants
 
@@ -404,7 +404,7 @@ class Engine:
         def run(inputs: tf.Tensor, class_ids: tf.Tensor, activations: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
             if method.wrapper is not None:
                 return self._maps_of(method, inputs, class_ids)
-            return method.function(model, inputs, class_ids, activations, logits, batch_size=size, **method.options)
+            return method.function(passes.Pass(model, inputs, class_ids, activations, logits, size), **method.options)
 
         about = self.model.description
         grid = self.model.grid(method.layers[0])
@@ -442,7 +442,9 @@ class Engine:
             logits, exposed = self.model.expose(changed, method.layers)
             if not method.is_one_pass:
                 size = self._rows(method)
-                return method.function(model, changed, class_ids, exposed[0], logits, batch_size=size, **method.options)
+                return method.function(
+                    passes.Pass(model, changed, class_ids, exposed[0], logits, size), **method.options
+                )
             scores = targets.target_scores(logits, class_ids, method.target)
             return method.one_pass_maps(list(exposed), [targets.score_gradients(scores, a) for a in exposed])
 

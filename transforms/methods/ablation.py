@@ -1,32 +1,19 @@
 """Ablation-CAM: channels weighted by what the score loses without them. Runs the head only.
 
-Arguments and results as in `perturbation`.
+Argument and result as in `passes`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import tensorflow as tf
 
-from heatbeam.transforms.methods import cam, targets, tensor_maps
-
-if TYPE_CHECKING:
-    from heatbeam.transforms.models import exposure
+from heatbeam.transforms.methods import cam, passes, targets, tensor_maps
 
 SMALLEST_LOGIT = 1e-6
 """Logits nearer to 0 than this are replaced by it, with their sign, where Ablation-CAM divides by them."""
 
 
-def ablation_cam(
-    model: exposure.ExposedModel,
-    inputs: tf.Tensor,
-    class_ids: tf.Tensor,
-    activations: tf.Tensor,
-    logits: tf.Tensor,
-    *,
-    batch_size: int,
-) -> tf.Tensor:
+def ablation_cam(given: passes.Pass) -> tf.Tensor:
     """Ablation-CAM: activations weighted by the relative drop of the score when the channel is set to 0.
 
     w[k] = (y - y_k) / y,  maps = sum_k w[k] A[k],  y the logit and y_k the logit with channel k of A set to 0.
@@ -35,7 +22,7 @@ def ablation_cam(
     with it. |y| below `SMALLEST_LOGIT` is raised to it, so the map stays finite; near there it is large and its sign
     unstable.
 
-    Where the head is affine in A (`exposure.ExposedModel.head_is_affine`), as global average pooling and one dense
+    Where the head is affine in A (`passes.Exposed.head_is_affine`), as global average pooling and one dense
     layer are, y - y_k = sum_hw g[k] A[k] exactly, g the gradient of y: no channel is run, and what a channel loses is
     not the small difference of two large numbers.
 
@@ -44,52 +31,46 @@ def ablation_cam(
 
     Desai and Ramaswamy, WACV 2020, eq. 2-3 before the ReLU.
     """
-    score = tf.gather(logits, class_ids, batch_dims=1)[:, None, :]
-    if model.head_is_affine:
-        lost = _affine_losses(model, inputs, class_ids, activations, batch_size)
+    score = tf.gather(given.logits, given.class_ids, batch_dims=1)[:, None, :]
+    if given.model.head_is_affine:
+        lost = _affine_losses(given)
     else:
-        lost = score - ablated_logits(model, inputs, class_ids, activations, logits, batch_size)
+        lost = score - ablated_logits(given)
     sign = tf.where(score < 0.0, -1.0, 1.0)
     weights = lost / (sign * tf.maximum(tf.abs(score), SMALLEST_LOGIT))
-    return cam.weighted_maps(activations, tf.transpose(weights, (0, 2, 1)))
+    return cam.weighted_maps(given.activations, tf.transpose(weights, (0, 2, 1)))
 
 
-def _affine_losses(
-    model: exposure.ExposedModel, inputs: tf.Tensor, class_ids: tf.Tensor, activations: tf.Tensor, batch_size: int
-) -> tf.Tensor:
+def _affine_losses(given: passes.Pass) -> tf.Tensor:
     """float32 (B, K, L): what the logit of each explained class loses with each channel, where the head is affine."""
-    bypass = model.bypass(inputs)
+    bypass = given.model.bypass(given.inputs)
 
     def chunk(image: tf.Tensor) -> tf.Tensor:
-        maps = tf.gather(activations, image)
+        maps = tf.gather(given.activations, image)
         aside = None if bypass is None else tf.gather(bypass, image)
-        scores = tf.gather(model.head(tf.gather(inputs, image), maps, aside), tf.gather(class_ids, image), batch_dims=1)
+        outputs = given.model.head(tf.gather(given.inputs, image), maps, aside)
+        scores = tf.gather(outputs, tf.gather(given.class_ids, image), batch_dims=1)
         return tf.reduce_sum(targets.score_gradients(scores, maps) * maps[:, None], axis=(2, 3))
 
-    row_shape = (class_ids.shape[1], activations.shape[-1])
-    return tf.transpose(tensor_maps.in_chunks(chunk, tf.shape(activations)[0], batch_size, row_shape), (0, 2, 1))
+    row_shape = (given.class_ids.shape[1], given.activations.shape[-1])
+    found = tensor_maps.in_chunks(chunk, tf.shape(given.activations)[0], given.batch_size, row_shape)
+    return tf.transpose(found, (0, 2, 1))
 
 
-def ablated_logits(
-    model: exposure.ExposedModel,
-    inputs: tf.Tensor,
-    class_ids: tf.Tensor,
-    activations: tf.Tensor,
-    logits: tf.Tensor,
-    batch_size: int,
-) -> tf.Tensor:
+def ablated_logits(given: passes.Pass) -> tf.Tensor:
     """float32 (B, K, L): the logit of each explained class with channel k of the target layer set to 0.
 
     What by-passes the target layer (a skip connection, a class token) is computed once for each image. A batch of the
     head has channels of one image: its activations are copied once, and not gathered first.
     """
-    channels, bypass = activations.shape[-1], model.bypass(inputs)
-    row_shape = (class_ids.shape[1],)
+    model, channels = given.model, given.activations.shape[-1]
+    bypass = model.bypass(given.inputs)
+    row_shape = (given.class_ids.shape[1],)
 
     def of_image(number: tf.Tensor) -> tf.Tensor:
-        image, maps, classes = (tf.gather(t, number) for t in (inputs, activations, class_ids))
+        image, maps, classes = (tf.gather(t, number) for t in (given.inputs, given.activations, given.class_ids))
         aside = None if bypass is None else tf.gather(bypass, number)
-        unchanged = tf.gather(tf.gather(logits, number), classes, batch_dims=1)
+        unchanged = tf.gather(tf.gather(given.logits, number), classes, batch_dims=1)
         alive = tf.where(tf.reduce_any(maps != 0.0, axis=(0, 1, 2)))[:, 0]
         needed = tf.size(alive, tf.int32)
         # At least one channel is run; what it gives is dropped.
@@ -107,8 +88,8 @@ def ablated_logits(
                 )
             return tf.gather(outputs, classes[0], axis=1)
 
-        found = tensor_maps.in_chunks(chunk, tf.maximum(needed, 1), batch_size, row_shape)
+        found = tensor_maps.in_chunks(chunk, tf.maximum(needed, 1), given.batch_size, row_shape)
         table = tf.tile(unchanged, (channels, 1))
         return tf.tensor_scatter_nd_update(table, alive[:, None], found[:needed])[None]
 
-    return tensor_maps.in_chunks(of_image, tf.shape(activations)[0], 1, (channels, *row_shape))
+    return tensor_maps.in_chunks(of_image, tf.shape(given.activations)[0], 1, (channels, *row_shape))

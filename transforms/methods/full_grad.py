@@ -17,41 +17,28 @@ from __future__ import annotations
 
 import collections.abc
 import contextlib
-import threading
-from typing import TYPE_CHECKING, Any
+import functools
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from heatbeam.transforms.methods import tensor_maps
+from heatbeam.transforms.methods import passes, tensor_maps
+from heatbeam.transforms.models import replaced_calls
 
-if TYPE_CHECKING:
-    from heatbeam.transforms.models import exposure
-
-_NO_OTHER_THREAD = threading.RLock()
 # Layers whose parts work on tensors that are not passed from layer to layer: taken as one layer each.
 _WHOLE = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention, keras.layers.RNN)
 
 
-def full_grad(
-    model: exposure.ExposedModel,
-    inputs: tf.Tensor,
-    class_ids: tf.Tensor,
-    activations: tf.Tensor,
-    logits: tf.Tensor,
-    *,
-    batch_size: int,
-    variant: str,
-    downsample: tensor_maps.Size | None,
-) -> tf.Tensor:
+def full_grad(given: passes.Pass, *, variant: str, downsample: tensor_maps.Size | None) -> tf.Tensor:
     """FullGrad, one map for each class.
 
     ``paper``: maps = sum_c psi(g_x x) + sum_i sum_k psi(g_z_i b_i), psi(v) the absolute value of a channel, rescaled to
     [0, 1] by its minimum and maximum (range + 1e-7) and upsampled bilinearly to the input's size.
 
     ``complete``: psi(v) = v, upsampled so that its sum is kept. The map adds up to the logit less the terms that have
-    no
-    place in the image: those of layers whose output has no grid (dense layers after pooling, tokens). Before averaging.
+    no place in the image: those of layers whose output has no grid (dense layers after pooling, tokens). Before
+    averaging.
 
     Args:
         variant: ``paper`` or ``complete``.
@@ -62,22 +49,21 @@ def full_grad(
 
     Srinivas and Fleuret, NeurIPS 2019, eq. 2 and 5, with psi per channel as in pytorch-grad-cam. arXiv:1905.00780.
     """
-    del activations, logits
-    batch, width = tf.shape(inputs)[0], class_ids.shape[1]
+    batch, width = tf.shape(given.inputs)[0], given.class_ids.shape[1]
 
     def chunk(numbers: tf.Tensor) -> tf.Tensor:
-        classes = tf.gather(tf.reshape(class_ids, (-1,)), numbers)
-        maps, _ = full_gradients(model, tf.gather(inputs, numbers // width), classes, variant)
+        classes = tf.gather(tf.reshape(given.class_ids, (-1,)), numbers)
+        maps, _ = full_gradients(given.model, tf.gather(given.inputs, numbers // width), classes, variant)
         return tensor_maps.downsample(maps, downsample)
 
-    size = tuple(inputs.shape[1:3]) if downsample is None else tuple(downsample)
-    maps = tensor_maps.in_chunks(chunk, batch * width, batch_size, size)
+    size = tuple(given.inputs.shape[1:3]) if downsample is None else tuple(downsample)
+    maps = tensor_maps.in_chunks(chunk, batch * width, given.batch_size, size)
     shape = tf.shape(maps)
     return tensor_maps.classes_last(tf.reshape(maps, (batch, width, shape[1], shape[2])))
 
 
 def full_gradients(
-    model: exposure.ExposedModel, images: tf.Tensor, classes: tf.Tensor, variant: str
+    model: passes.Exposed, images: tf.Tensor, classes: tf.Tensor, variant: str
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The FullGrad map of one class of each image, and what has no place in it.
 
@@ -128,19 +114,12 @@ def _placed(term: tf.Tensor, size: tensor_maps.Size, variant: str) -> tf.Tensor:
 
 @contextlib.contextmanager
 def _recording_biases(
-    model: exposure.ExposedModel, terms: list[tuple[tf.Tensor, tf.Tensor]]
+    model: passes.Exposed, terms: list[tuple[tf.Tensor, tf.Tensor]]
 ) -> collections.abc.Iterator[None]:
     """Note the output and the bias of every call of every innermost operation while the context is open."""
-    # The model's own lock, so that no other thread traces the model while its layers are changed.
-    with getattr(model, "lock", _NO_OTHER_THREAD):
-        changed = _innermost(model.keras_model)
-        for operation in changed:
-            object.__setattr__(operation, "call", _noting(operation.call, terms))
-        try:
-            yield
-        finally:
-            for operation in changed:
-                object.__delattr__(operation, "call")
+    noting = functools.partial(_noting, terms=terms)
+    with model.lock, replaced_calls.replaced(dict.fromkeys(_innermost(model.keras_model), noting)):
+        yield
 
 
 def _innermost(model: keras.Model) -> list[Any]:
@@ -165,9 +144,7 @@ def _innermost(model: keras.Model) -> list[Any]:
     return list(found.values())
 
 
-def _noting(
-    call: collections.abc.Callable[..., Any], terms: list[tuple[tf.Tensor, tf.Tensor]]
-) -> collections.abc.Callable[..., Any]:
+def _noting(call: replaced_calls.Call, terms: list[tuple[tf.Tensor, tf.Tensor]]) -> replaced_calls.Call:
     def noting(*args: Any, **kwargs: Any) -> Any:
         sources = [v for v in tf.nest.flatten((args, kwargs)) if tf.is_tensor(v) and v.dtype.is_floating]
         unique = list({id(v): v for v in sources}.values())
@@ -179,6 +156,4 @@ def _noting(
             terms.append((output, tf.stop_gradient(output - linear)))
         return output
 
-    # Keras reads the signature to decide which arguments (training, mask) to pass.
-    noting.__wrapped__ = call  # type: ignore[attr-defined]
     return noting

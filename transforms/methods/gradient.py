@@ -1,6 +1,6 @@
 """Input gradients: how the score changes with each pixel.
 
-Arguments and results as in `perturbation`; `activations` and `logits` are not used. The maps have the size of the
+Argument and result as in `passes`; activations and logits are not used. The maps have the size of the
 input, (H W) / (h w) times the numbers of a map of the target layer (1024 times for 224 x 224 and 7 x 7). Options they
 share:
 
@@ -9,35 +9,21 @@ share:
     downsample: (h, w) of the grid whose cells the map is averaged over, or None to keep the input's size. Averaging
         keeps the mean of the map; its sum shrinks by (h w) / (H W).
 
-Each explained class of each image is one row of a forward and a backward pass, `batch_size` rows at a time.
+Each explained class of each image is one row of a forward and a backward pass, `passes.Pass.batch_size` rows at a time.
 """
 
 from __future__ import annotations
 
 import collections.abc
-from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from heatbeam.transforms.methods import tensor_maps
-
-if TYPE_CHECKING:
-    from heatbeam.transforms.models import exposure
+from heatbeam.transforms.methods import passes, tensor_maps
 
 Gradient = collections.abc.Callable[[tf.Tensor], tf.Tensor]
 
 
-def gradients(
-    model: exposure.ExposedModel,
-    inputs: tf.Tensor,
-    class_ids: tf.Tensor,
-    activations: tf.Tensor,
-    logits: tf.Tensor,
-    *,
-    batch_size: int,
-    reduce: str,
-    downsample: tensor_maps.Size | None,
-) -> tf.Tensor:
+def gradients(given: passes.Pass, *, reduce: str, downsample: tensor_maps.Size | None) -> tf.Tensor:
     """The gradient of the logit with respect to the input, reduced over the channels.
 
     maps[b,y,x,l] = reduce_c d logit_bl / d x[b,y,x,c]
@@ -48,20 +34,10 @@ def gradients(
     def attribution(images: tf.Tensor, gradient: Gradient) -> tf.Tensor:
         return gradient(images)
 
-    return _by_row(model, inputs, class_ids, batch_size, attribution, reduce, downsample)
+    return _by_row(given, attribution, reduce, downsample)
 
 
-def gradient_x_input(
-    model: exposure.ExposedModel,
-    inputs: tf.Tensor,
-    class_ids: tf.Tensor,
-    activations: tf.Tensor,
-    logits: tf.Tensor,
-    *,
-    batch_size: int,
-    reduce: str,
-    downsample: tensor_maps.Size | None,
-) -> tf.Tensor:
+def gradient_x_input(given: passes.Pass, *, reduce: str, downsample: tensor_maps.Size | None) -> tf.Tensor:
     """Gradient times preprocessed input: maps[b,y,x,l] = reduce_c x[b,y,x,c] d logit_bl / d x[b,y,x,c].
 
     With ``sum`` the map of a network without biases adds up to the logit.
@@ -72,22 +48,11 @@ def gradient_x_input(
     def attribution(images: tf.Tensor, gradient: Gradient) -> tf.Tensor:
         return images * gradient(images)
 
-    return _by_row(model, inputs, class_ids, batch_size, attribution, reduce, downsample)
+    return _by_row(given, attribution, reduce, downsample)
 
 
 def smooth_grad(
-    model: exposure.ExposedModel,
-    inputs: tf.Tensor,
-    class_ids: tf.Tensor,
-    activations: tf.Tensor,
-    logits: tf.Tensor,
-    *,
-    batch_size: int,
-    repetitions: int,
-    sigma: float,
-    seed: int,
-    reduce: str,
-    downsample: tensor_maps.Size | None,
+    given: passes.Pass, *, repetitions: int, sigma: float, seed: int, reduce: str, downsample: tensor_maps.Size | None
 ) -> tf.Tensor:
     """SmoothGrad: the mean of the signed gradients at noisy copies of the image, then reduced over the channels.
 
@@ -108,21 +73,11 @@ def smooth_grad(
             lambda r: gradient(images + tensor_maps.noise_like(images, sigma, seed, r)), repetitions, rank=4
         )
 
-    return _by_row(model, inputs, class_ids, batch_size, attribution, reduce, downsample)
+    return _by_row(given, attribution, reduce, downsample)
 
 
 def integrated_gradients(
-    model: exposure.ExposedModel,
-    inputs: tf.Tensor,
-    class_ids: tf.Tensor,
-    activations: tf.Tensor,
-    logits: tf.Tensor,
-    *,
-    batch_size: int,
-    steps: int,
-    baseline: float,
-    reduce: str,
-    downsample: tensor_maps.Size | None,
+    given: passes.Pass, *, steps: int, baseline: float, reduce: str, downsample: tensor_maps.Size | None
 ) -> tf.Tensor:
     """Integrated Gradients along the straight line from a constant image to the input, by the midpoint rule.
 
@@ -145,7 +100,7 @@ def integrated_gradients(
 
         return path * tensor_maps.mean_of_passes(at, steps, rank=4)
 
-    return _by_row(model, inputs, class_ids, batch_size, attribution, reduce, downsample)
+    return _by_row(given, attribution, reduce, downsample)
 
 
 def reduce_channels(values: tf.Tensor, reduce: str) -> tf.Tensor:
@@ -160,28 +115,25 @@ def reduce_channels(values: tf.Tensor, reduce: str) -> tf.Tensor:
 
 
 def _by_row(
-    model: exposure.ExposedModel,
-    inputs: tf.Tensor,
-    class_ids: tf.Tensor,
-    batch_size: int,
+    given: passes.Pass,
     attribution: collections.abc.Callable[[tf.Tensor, Gradient], tf.Tensor],
     reduce: str,
     downsample: tensor_maps.Size | None,
 ) -> tf.Tensor:
     """The reduced attributions (B, H, W, L) of every image and class, given how a row's attribution is computed."""
-    batch, width = tf.shape(inputs)[0], class_ids.shape[1]
+    inputs, batch, width = given.inputs, tf.shape(given.inputs)[0], given.class_ids.shape[1]
 
     def chunk(numbers: tf.Tensor) -> tf.Tensor:
-        classes = tf.gather(tf.reshape(class_ids, (-1,)), numbers)
+        classes = tf.gather(tf.reshape(given.class_ids, (-1,)), numbers)
 
         def gradient(images: tf.Tensor) -> tf.Tensor:
-            score = tf.gather(model.logits(images), classes, batch_dims=1)
+            score = tf.gather(given.model.logits(images), classes, batch_dims=1)
             return tf.convert_to_tensor(tf.gradients(score, images)[0])
 
         values = attribution(tf.gather(inputs, numbers // width), gradient)
         return tensor_maps.downsample(reduce_channels(values, reduce), downsample)
 
     size = tuple(inputs.shape[1:3]) if downsample is None else tuple(downsample)
-    maps = tensor_maps.in_chunks(chunk, batch * width, batch_size, size)
+    maps = tensor_maps.in_chunks(chunk, batch * width, given.batch_size, size)
     shape = tf.shape(maps)
     return tensor_maps.classes_last(tf.reshape(maps, (batch, width, shape[1], shape[2])))

@@ -16,7 +16,7 @@ FUSED_LAYERS = "fused_layers"
 """``function(activations, gradients, **options)`` with a tuple of each, one per layer, the finest first."""
 
 MANY_PASS = "many_pass"
-"""``function(model, inputs, class_ids, activations, logits, *, batch_size, **options)`` (`perturbation`)."""
+"""``function(given, *, **options)``: a forward pass that was made, and the model to make more (`passes.Pass`)."""
 
 INPUT_GRADIENT = "input_gradient"
 """As `MANY_PASS`; maps have the size of the input unless the option ``downsample`` is set."""

@@ -1,40 +1,19 @@
 """Score-CAM and its relatives: channels weighted by the score of the image seen through each channel's activation map.
 
-Contract of every method here, and of `ablation`, `rise`, `gradient` and `full_grad`:
-
-Args:
-    model: `exposure.ExposedModel`.
-    inputs: float32 (B, H, W, C), preprocessed. Masks multiply them, so a masked pixel tends to 0 in *preprocessed*
-        values.
-    class_ids: int (B, L), L static.
-    activations: float32 (B, h, w, K), the target layer's output for `inputs`.
-    logits: float32 (B, classes), the model's output for `inputs`.
-    batch_size: the largest number of images in one forward pass; it alone bounds the memory, whatever K, L and the
-        passes. It never changes a result.
-
-Returns:
-    float32 (B, h', w', L), signed, not rectified, not scaled.
-
-Each forward pass scores every explained class, so the cost does not grow with L. The pairs (image, channel) of the
-whole batch form one list that is cut into full batches. A dead channel, one whose map is the same at every position,
-masks the image to zeros whichever channel it is: all dead channels of an image share one pass, and results are as if
-each had its own.
+Argument and result as in `passes`. The pairs (image, channel) of the whole batch form one list that is cut into full
+batches. A dead channel, one whose map is the same at every position, masks the image to zeros
+whichever channel it is: all dead channels of an image share one pass, and results are as if each had its own.
 """
 
 from __future__ import annotations
 
 import collections.abc
 import dataclasses
-from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from heatbeam.transforms.methods import cam, tensor_maps
+from heatbeam.transforms.methods import cam, passes, tensor_maps
 
-if TYPE_CHECKING:
-    from heatbeam.transforms.models import exposure
-
-Change = collections.abc.Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 Score = collections.abc.Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
@@ -61,6 +40,19 @@ class Reading:
     skips_dead: bool
 
 
+@dataclasses.dataclass(frozen=True)
+class Changes:
+    """Ways in which a mask is changed; a channel's score is the mean over them.
+
+    Attributes:
+        count: of the ways.
+        change: masks (n, H, W) and the number of the way, from 0, to masks of that shape.
+    """
+
+    count: int
+    change: collections.abc.Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
 READINGS = {
     "keras_explainable": Reading(False, True, 0.0, False, False, True, True),
     "official": Reading(False, False, 0.0, True, False, False, True),
@@ -71,16 +63,7 @@ READINGS = {
 """The variants of `score_cam`, named after their source."""
 
 
-def score_cam(
-    model: exposure.ExposedModel,
-    inputs: tf.Tensor,
-    class_ids: tf.Tensor,
-    activations: tf.Tensor,
-    logits: tf.Tensor,
-    *,
-    batch_size: int,
-    variant: str,
-) -> tf.Tensor:
+def score_cam(given: passes.Pass, *, variant: str) -> tf.Tensor:
     """Score-CAM: maps = sum_k w[k] A[k], w[k] from the score of the class on the image times the mask M[k].
 
     U is bilinear upsampling to the input's size, N rescales a map to [0, 1].
@@ -105,20 +88,10 @@ def score_cam(
 
     Wang et al., CVPRW 2020. arXiv:1910.01279.
     """
-    del logits
-    return _score_weighted(model, inputs, class_ids, activations, READINGS[variant], batch_size)
+    return _score_weighted(given, READINGS[variant])
 
 
-def faster_score_cam(
-    model: exposure.ExposedModel,
-    inputs: tf.Tensor,
-    class_ids: tf.Tensor,
-    activations: tf.Tensor,
-    logits: tf.Tensor,
-    *,
-    batch_size: int,
-    channels: int,
-) -> tf.Tensor:
+def faster_score_cam(given: passes.Pass, *, channels: int) -> tf.Tensor:
     """Faster Score-CAM: Score-CAM (the ``tf_keras_vis`` reading) over the channels that vary most.
 
     Only the `channels` channels of each image with the largest standard deviation over space are used (ties: the lower
@@ -129,29 +102,17 @@ def faster_score_cam(
 
     tabayashi0117/Score-CAM on GitHub, "Faster Score-CAM"; tf-keras-vis, `Scorecam(max_N=...)`.
     """
-    del logits
-    total = activations.shape[-1]
-    _, best = tf.math.top_k(tf.math.reduce_std(activations, axis=(1, 2)), k=min(channels, total))
+    total = given.activations.shape[-1]
+    _, best = tf.math.top_k(tf.math.reduce_std(given.activations, axis=(1, 2)), k=min(channels, total))
     chosen = tf.reduce_max(tf.one_hot(best, total), axis=1) > 0
-    return _score_weighted(model, inputs, class_ids, activations, READINGS["tf_keras_vis"], batch_size, chosen=chosen)
+    return _score_weighted(given, READINGS["tf_keras_vis"], chosen=chosen)
 
 
 _AVERAGED = Reading(False, True, 0.0, False, True, False, False)
 """What SS-CAM and IS-CAM do with the scores they average, as torch-cam reads their papers."""
 
 
-def ss_cam(
-    model: exposure.ExposedModel,
-    inputs: tf.Tensor,
-    class_ids: tf.Tensor,
-    activations: tf.Tensor,
-    logits: tf.Tensor,
-    *,
-    batch_size: int,
-    repetitions: int,
-    sigma: float,
-    seed: int,
-) -> tf.Tensor:
+def ss_cam(given: passes.Pass, *, repetitions: int, sigma: float, seed: int) -> tf.Tensor:
     """SS-CAM: Score-CAM with the score averaged over masks with noise.
 
     w[k] = softmax over k of mean_r logit((U(N(A[k])) + e_r) x),  maps = sum_k w[k] A[k]
@@ -170,28 +131,15 @@ def ss_cam(
 
     Wang et al., 2020, "smoothing on feature map", arXiv:2006.14255.
     """
-    del logits
-    size = (tf.shape(inputs)[1], tf.shape(inputs)[2])
+    size = (tf.shape(given.inputs)[1], tf.shape(given.inputs)[2])
 
     def noisy(masks: tf.Tensor, repetition: tf.Tensor) -> tf.Tensor:
         return masks + sigma * tf.random.stateless_normal(size, (seed, repetition), alg="philox")
 
-    return _score_weighted(
-        model, inputs, class_ids, activations, _AVERAGED, batch_size, repetitions=repetitions, change=noisy
-    )
+    return _score_weighted(given, _AVERAGED, changes=Changes(repetitions, noisy))
 
 
-def is_cam(
-    model: exposure.ExposedModel,
-    inputs: tf.Tensor,
-    class_ids: tf.Tensor,
-    activations: tf.Tensor,
-    logits: tf.Tensor,
-    *,
-    batch_size: int,
-    steps: int,
-    schedule: str,
-) -> tf.Tensor:
+def is_cam(given: passes.Pass, *, steps: int, schedule: str) -> tf.Tensor:
     """IS-CAM: Score-CAM with the score averaged over masks of growing strength.
 
     w[k] = softmax over k of mean_i logit(c_i U(N(A[k])) x),  i = 1..steps,  maps = sum_k w[k] A[k]
@@ -207,7 +155,6 @@ def is_cam(
 
     Naidu et al., 2020, arXiv:2010.03023.
     """
-    del logits
     strengths = [i / steps for i in range(1, steps + 1)]
     if schedule == "cumulative":
         strengths = [sum(strengths[: i + 1]) for i in range(steps)]
@@ -216,64 +163,60 @@ def is_cam(
     def strengthened(masks: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         return masks * coefficients[step]
 
-    return _score_weighted(
-        model, inputs, class_ids, activations, _AVERAGED, batch_size, repetitions=steps, change=strengthened
-    )
+    return _score_weighted(given, _AVERAGED, changes=Changes(steps, strengthened))
 
 
 def _score_weighted(
-    model: exposure.ExposedModel,
-    inputs: tf.Tensor,
-    class_ids: tf.Tensor,
-    activations: tf.Tensor,
+    given: passes.Pass,
     reading: Reading,
-    batch_size: int,
     *,
     chosen: tf.Tensor | None = None,
-    repetitions: int = 1,
-    change: Change | None = None,
+    changes: Changes | None = None,
     share_dead: bool = True,
 ) -> tf.Tensor:
     """Activations (or masks) weighted by the score of each channel.
 
     Args:
+        given: the pass.
+        reading: of the paper.
         chosen: bool (B, K), the channels to use; None for all.
-        repetitions: passes per channel, whose scores are averaged.
-        change: what repetition r makes of the masks (chunk, H, W).
+        changes: of the masks, over which a channel's score is averaged; None for the masks as they are.
         share_dead: whether the dead channels of an image share one pass. The result is the same.
     """
-    maps = tf.transpose(activations, (0, 3, 1, 2))
+    maps = tf.transpose(given.activations, (0, 3, 1, 2))
     dead = tf.reduce_max(maps, axis=(2, 3)) == tf.reduce_min(maps, axis=(2, 3))
     chosen = tf.ones_like(dead) if chosen is None else chosen
     shared = dead if share_dead else tf.zeros_like(dead)
-    score = _masked_score(model, inputs, class_ids, reading, repetitions, change)
-    scores = _channel_scores(maps, chosen, shared, dead, score, class_ids.shape[1], batch_size)
+    scores = _channel_scores(_Channels(maps, dead, chosen, shared), given, _masked_score(given, reading, changes))
     if reading.channel_softmax:
         scores = tf.nn.softmax(tf.where(chosen[..., None], scores, -float("inf")), axis=1)
     used = chosen & ~dead if reading.skips_dead else chosen
     weights = tf.where(used[..., None], scores, 0.0)
+    summed = given.activations
     if reading.sums_masks:
-        activations = tf.transpose(tensor_maps.min_max(maps, reading.epsilon), (0, 2, 3, 1))
-    return cam.weighted_maps(activations, tf.transpose(weights, (0, 2, 1)))
+        summed = tf.transpose(tensor_maps.min_max(maps, reading.epsilon), (0, 2, 3, 1))
+    return cam.weighted_maps(summed, tf.transpose(weights, (0, 2, 1)))
 
 
-def _channel_scores(
-    maps: tf.Tensor,
-    chosen: tf.Tensor,
-    shared: tf.Tensor,
-    dead: tf.Tensor,
-    score: Score,
-    classes: int,
-    batch_size: int,
-) -> tf.Tensor:
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Channels:
+    """Activation maps (B, K, h, w), and which are dead, are used, and share a pass of their image: bool (B, K)."""
+
+    maps: tf.Tensor
+    dead: tf.Tensor
+    chosen: tf.Tensor
+    shared: tf.Tensor
+
+
+def _channel_scores(of: _Channels, given: passes.Pass, score: Score) -> tf.Tensor:
     """The scores (B, K, L) of every chosen channel; what the other channels have is not defined.
 
-    Column K of the list of pairs stands for the channels in `shared` of an image: a mask of zeros.
+    Column K of the list of pairs stands for the channels of an image that share a pass: a mask of zeros.
     """
-    channels = maps.shape[1]
-    wanted = tf.concat((chosen & ~shared, tf.reduce_any(chosen & shared, axis=1, keepdims=True)), axis=1)
-    pairs = tf.cast(tf.where(wanted), tf.int32)
-    blank = tf.pad(dead, ((0, 0), (0, 1)), constant_values=True)
+    maps, channels, classes = of.maps, of.maps.shape[1], given.class_ids.shape[1]
+    alone, together = of.chosen & ~of.shared, tf.reduce_any(of.chosen & of.shared, axis=1, keepdims=True)
+    pairs = tf.cast(tf.where(tf.concat((alone, together), axis=1)), tf.int32)
+    blank = tf.pad(of.dead, ((0, 0), (0, 1)), constant_values=True)
 
     def chunk(numbers: tf.Tensor) -> tf.Tensor:
         pair = tf.gather(pairs, numbers)
@@ -281,33 +224,27 @@ def _channel_scores(
         chosen_maps = tf.gather_nd(maps, tf.stack((image, tf.minimum(channel, channels - 1)), axis=1))
         return score(image, chosen_maps, tf.gather_nd(blank, pair))
 
-    found = tensor_maps.in_chunks(chunk, tf.shape(pairs)[0], batch_size, (classes,))
+    found = tensor_maps.in_chunks(chunk, tf.shape(pairs)[0], given.batch_size, (classes,))
     table = tf.scatter_nd(pairs, found, (tf.shape(maps)[0], channels + 1, classes))
-    return tf.where(shared[..., None], table[:, channels:], table[:, :channels])
+    return tf.where(of.shared[..., None], table[:, channels:], table[:, :channels])
 
 
-def _masked_score(
-    model: exposure.ExposedModel,
-    inputs: tf.Tensor,
-    class_ids: tf.Tensor,
-    reading: Reading,
-    repetitions: int,
-    change: Change | None,
-) -> Score:
+def _masked_score(given: passes.Pass, reading: Reading, changes: Changes | None) -> Score:
     """The function from image numbers (n,), maps (n, h, w) and whether they mask all (n,) to scores (n, L)."""
-    size = (tf.shape(inputs)[1], tf.shape(inputs)[2])
+    size = (tf.shape(given.inputs)[1], tf.shape(given.inputs)[2])
 
     def once(images: tf.Tensor, classes: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
-        outputs = model.logits(images * masks[..., None])
-        outputs = model.probabilities(outputs) if reading.probability else outputs
+        outputs = given.model.logits(images * masks[..., None])
+        outputs = given.model.probabilities(outputs) if reading.probability else outputs
         return tf.gather(outputs, classes, batch_dims=1)
 
     def score(image: tf.Tensor, maps: tf.Tensor, blank: tf.Tensor) -> tf.Tensor:
-        images, classes = tf.gather(inputs, image), tf.gather(class_ids, image)
+        images, classes = tf.gather(given.inputs, image), tf.gather(given.class_ids, image)
         masks = _masks(tf.where(blank[:, None, None], 0.0, maps), size, reading)
-        if change is None:
+        if changes is None:
             return once(images, classes, masks)
-        return tensor_maps.mean_of_passes(lambda r: once(images, classes, change(masks, r)), repetitions, rank=2)
+        change = changes.change
+        return tensor_maps.mean_of_passes(lambda r: once(images, classes, change(masks, r)), changes.count, rank=2)
 
     return score
 

@@ -1,33 +1,17 @@
 """RISE: the mean of random masks, weighted by the probability of the class on the masked image.
 
-Arguments and results as in `perturbation`.
+Argument and result as in `passes`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import tensorflow as tf
 
-from heatbeam.transforms.methods import tensor_maps
-
-if TYPE_CHECKING:
-    from heatbeam.transforms.models import exposure
+from heatbeam.transforms.methods import passes, tensor_maps
 
 
 def rise(
-    model: exposure.ExposedModel,
-    inputs: tf.Tensor,
-    class_ids: tf.Tensor,
-    activations: tf.Tensor,
-    logits: tf.Tensor,
-    *,
-    batch_size: int,
-    masks: int,
-    cells: int,
-    keep: float,
-    seed: int,
-    downsample: tensor_maps.Size | None,
+    given: passes.Pass, *, masks: int, cells: int, keep: float, seed: int, downsample: tensor_maps.Size | None
 ) -> tf.Tensor:
     """RISE: maps[y,x] = 1 / (N keep) sum_i p(class | x M_i) M_i[y,x].
 
@@ -47,8 +31,8 @@ def rise(
 
     Petsiuk et al., BMVC 2018, eq. 6. arXiv:1806.07421.
     """
-    batch = tf.shape(inputs)[0]
-    size = (tf.shape(inputs)[1], tf.shape(inputs)[2])
+    batch, width, batch_size = tf.shape(given.inputs)[0], given.class_ids.shape[1], given.batch_size
+    size = (tf.shape(given.inputs)[1], tf.shape(given.inputs)[2])
     grids = tf.random.stateless_uniform((masks, cells, cells), (seed, 0), alg="philox")
     grids = tf.cast(grids < keep, tf.float32)
     offsets = tf.random.stateless_uniform((masks, 2), (seed, 1), alg="philox")
@@ -56,10 +40,9 @@ def rise(
     def chunk(numbers: tf.Tensor) -> tf.Tensor:
         image, mask = numbers // masks, numbers % masks
         shown = random_masks(tf.gather(grids, mask), tf.gather(offsets, mask), size)
-        outputs = model.probabilities(model.logits(tf.gather(inputs, image) * shown[..., None]))
-        return tf.gather(outputs, tf.gather(class_ids, image), batch_dims=1)
+        outputs = given.model.probabilities(given.model.logits(tf.gather(given.inputs, image) * shown[..., None]))
+        return tf.gather(outputs, tf.gather(given.class_ids, image), batch_dims=1)
 
-    width = class_ids.shape[1]
     scores = tensor_maps.in_chunks(chunk, batch * masks, batch_size, (width,))
     scores = tf.reshape(scores, (batch, masks, width))
 

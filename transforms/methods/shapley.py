@@ -1,30 +1,16 @@
 """ShapleyCAM: Grad-CAM with the curvature of the score taken into account. Runs the head only.
 
-Arguments and results as in `perturbation`.
+Argument and result as in `passes`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import tensorflow as tf
 
-from heatbeam.transforms.methods import cam, targets, tensor_maps
-
-if TYPE_CHECKING:
-    from heatbeam.transforms.models import exposure
+from heatbeam.transforms.methods import cam, passes, targets, tensor_maps
 
 
-def shapley_cam(
-    model: exposure.ExposedModel,
-    inputs: tf.Tensor,
-    class_ids: tf.Tensor,
-    activations: tf.Tensor,
-    logits: tf.Tensor,
-    *,
-    batch_size: int,
-    score: str,
-) -> tf.Tensor:
+def shapley_cam(given: passes.Pass, *, score: str) -> tf.Tensor:
     """ShapleyCAM: activations weighted by the spatial mean of the gradient less half the Hessian times the activations.
 
     w[k] = mean_hw(g - 1/2 H A)[k],  maps = sum_k w[k] A[k],  H the Hessian of the score with respect to A
@@ -39,20 +25,21 @@ def shapley_cam(
 
     Cai, 2025, arXiv:2501.06261, as pytorch-grad-cam's `ShapleyCAM` computes it.
     """
-    del logits
-    batch, width = tf.shape(activations)[0], class_ids.shape[1]
-    bypass = model.bypass(inputs)
+    batch, width = tf.shape(given.activations)[0], given.class_ids.shape[1]
+    channels = given.activations.shape[-1]
+    bypass = given.model.bypass(given.inputs)
 
     def chunk(numbers: tf.Tensor) -> tf.Tensor:
         image = numbers // width
-        maps = tf.gather(activations, image)
-        classes = tf.gather(tf.reshape(class_ids, (-1,)), numbers)[:, None]
+        maps = tf.gather(given.activations, image)
+        classes = tf.gather(tf.reshape(given.class_ids, (-1,)), numbers)[:, None]
         aside = None if bypass is None else tf.gather(bypass, image)
-        scores = targets.target_scores(model.head(tf.gather(inputs, image), maps, aside), classes, score)
+        outputs = given.model.head(tf.gather(given.inputs, image), maps, aside)
+        scores = targets.target_scores(outputs, classes, score)
         gradient = targets.score_gradients(scores, maps)[:, 0]
         product = tf.reduce_sum(gradient * tf.stop_gradient(maps), axis=(1, 2, 3))
         curvature = targets.score_gradients(product[:, None], maps)[:, 0]
         return tf.reduce_mean(gradient - 0.5 * curvature, axis=(1, 2))
 
-    weights = tensor_maps.in_chunks(chunk, batch * width, batch_size, (activations.shape[-1],))
-    return cam.weighted_maps(activations, tf.reshape(weights, (batch, width, activations.shape[-1])))
+    weights = tensor_maps.in_chunks(chunk, batch * width, given.batch_size, (channels,))
+    return cam.weighted_maps(given.activations, tf.reshape(weights, (batch, width, channels)))

@@ -7,14 +7,10 @@ changed inputs, one pass at a time.
 from __future__ import annotations
 
 import collections.abc
-from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from heatbeam.transforms.methods import cam, targets, tensor_maps
-
-if TYPE_CHECKING:
-    from heatbeam.transforms.models import exposure
+from heatbeam.transforms.methods import cam, passes, targets, tensor_maps
 
 Explain = collections.abc.Callable[[tf.Tensor], tf.Tensor]
 
@@ -101,18 +97,7 @@ def tta(
     return tensor_maps.classes_last(tensor_maps.downsample(maps, downsample))
 
 
-def smooth_grad_cam_plus_plus(
-    model: exposure.ExposedModel,
-    inputs: tf.Tensor,
-    class_ids: tf.Tensor,
-    activations: tf.Tensor,
-    logits: tf.Tensor,
-    *,
-    batch_size: int,
-    repetitions: int,
-    sigma: float,
-    seed: int,
-) -> tf.Tensor:
+def smooth_grad_cam_plus_plus(given: passes.Pass, *, repetitions: int, sigma: float, seed: int) -> tf.Tensor:
     """Smooth Grad-CAM++: Grad-CAM++ with the powers of the gradient averaged over noisy copies of the image.
 
     w[k] = sum_hw alpha ReLU(E[g]),  alpha = E[g^2] / (2 E[g^2] + S E[g^3]),  S[k] = sum_hw A[k]
@@ -120,8 +105,8 @@ def smooth_grad_cam_plus_plus(
 
     E is the mean over the noisy copies, A and S are the clean image's. The paper prints E[g] as the numerator of
     alpha; the derivation of Grad-CAM++ needs the second derivative there, as above and in torch-cam. Without noise
-    the result is Grad-CAM++. Where the denominator is exactly 0, so is alpha. Arguments and result as in
-    `perturbation`; the head gradients of L classes of `batch_size` images are held at once.
+    the result is Grad-CAM++. Where the denominator is exactly 0, so is alpha. Argument and result as in
+    `passes`; the head gradients of L classes of `batch_size` images are held at once.
 
     Args:
         repetitions: noisy copies.
@@ -130,15 +115,14 @@ def smooth_grad_cam_plus_plus(
 
     Omeiza et al., 2019, eq. 10-12. arXiv:1908.01224.
     """
-    del logits
 
     def chunk(numbers: tf.Tensor) -> tf.Tensor:
-        images, classes = tf.gather(inputs, numbers), tf.gather(class_ids, numbers)
-        clean = tf.gather(activations, numbers)
+        images, classes = tf.gather(given.inputs, numbers), tf.gather(given.class_ids, numbers)
+        clean = tf.gather(given.activations, numbers)
 
         def powers(repetition: tf.Tensor) -> tf.Tensor:
             noisy = images + tensor_maps.noise_like(images, sigma, seed, repetition)
-            outputs, (exposed,) = model.expose(noisy)
+            outputs, (exposed,) = given.model.expose(noisy)
             gradients = targets.score_gradients(targets.target_scores(outputs, classes, "logit"), exposed)
             return tf.stack((gradients, gradients**2, gradients**3))
 
@@ -147,5 +131,5 @@ def smooth_grad_cam_plus_plus(
         alpha = tf.math.divide_no_nan(second, 2.0 * second + sums * third)
         return cam.weighted_maps(clean, tf.reduce_sum(alpha * tf.nn.relu(first), axis=(2, 3)))
 
-    row_shape = (activations.shape[1], activations.shape[2], class_ids.shape[1])
-    return tensor_maps.in_chunks(chunk, tf.shape(inputs)[0], batch_size, row_shape)
+    row_shape = (*given.activations.shape[1:3], given.class_ids.shape[1])
+    return tensor_maps.in_chunks(chunk, tf.shape(given.inputs)[0], given.batch_size, row_shape)

@@ -201,9 +201,9 @@ def test_passes_of_whole_images_are_small_on_a_core_and_passes_of_the_head_are_n
     seen = {}
 
     def noting(name, function):
-        def run(*arguments, batch_size, **options):
-            seen[name] = batch_size
-            return function(*arguments, batch_size=batch_size, **options)
+        def run(given, **options):
+            seen[name] = given.batch_size
+            return function(given, **options)
 
         return run
 

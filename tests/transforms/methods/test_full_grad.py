@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from heatbeam.transforms.methods import full_grad
+from heatbeam.transforms.methods import full_grad, passes
 from tests.support import exposed_double
 
 RNG = np.random.default_rng(0)
@@ -101,6 +103,7 @@ MODELS = {
 class _Plain:
     def __init__(self, model):
         self.keras_model = model
+        self.lock = contextlib.nullcontext()
 
     def logits(self, inputs):
         return self.keras_model(inputs, training=False)
@@ -147,9 +150,8 @@ def test_paper_variant_is_that_of_pytorch_grad_cam(name):
 
     @tf.function(autograph=False)
     def run(inputs, class_ids):
-        return full_grad.full_grad(
-            double, inputs, class_ids, None, None, batch_size=3, variant="paper", downsample=None
-        )
+        given = passes.Pass(double, inputs, class_ids, None, None, batch_size=3)
+        return full_grad.full_grad(given, variant="paper", downsample=None)
 
     maps = run(exposed_double.golden_inputs()[:2], class_ids).numpy()
     expected = exposed_double.golden_arrays()[f"{name}/pytorch_grad_cam/FullGrad/raw_idx0"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from heatbeam.transforms.methods import gradient, tensor_maps
+from heatbeam.transforms.methods import gradient, passes, tensor_maps
 from tests.support import exposed_double
 
 MODELS = ("tiny_gap", "tiny_flat")
@@ -17,7 +17,8 @@ def _run(method, model, class_ids, images=slice(0, 2), batch_size=8, downsample=
 
     @tf.function(autograph=False)
     def run(inputs, class_ids):
-        return method(double, inputs, class_ids, None, None, batch_size=batch_size, downsample=downsample, **options)
+        given = passes.Pass(double, inputs, class_ids, None, None, batch_size)
+        return method(given, downsample=downsample, **options)
 
     return run(exposed_double.golden_inputs()[images], np.asarray(class_ids)[images].astype(np.int32)).numpy()
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from heatbeam.transforms.methods import registry, targets
+from heatbeam.transforms.methods import passes, registry, targets
 from tests.support import exposed_double
 
 # Few passes are enough here; the numbers themselves are tested beside each method.
@@ -38,7 +38,7 @@ def explain_with(name, double, batch_size):
             if method.kind == registry.ONE_PASS:
                 return method.function(exposed[0], slopes[0], **options)
             return method.function(exposed, slopes, **options)
-        return method.function(double, inputs, class_ids, exposed[0], logits, batch_size=batch_size, **options)
+        return method.function(passes.Pass(double, inputs, class_ids, exposed[0], logits, batch_size), **options)
 
     return explain
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from heatbeam.transforms.methods import ablation, perturbation, tensor_maps
+from heatbeam.transforms.methods import ablation, passes, perturbation, tensor_maps
 from tests.support import exposed_double
 
 MODELS = ("tiny_gap", "tiny_flat")
@@ -20,7 +20,7 @@ def _run(method, model, class_ids, images=slice(None), batch_size=32, **options)
     @tf.function
     def run(inputs, class_ids):
         logits, (activations,) = double.expose(inputs)
-        return method(double, inputs, class_ids, activations, logits, batch_size=batch_size, **options)
+        return method(passes.Pass(double, inputs, class_ids, activations, logits, batch_size), **options)
 
     return run(exposed_double.golden_inputs()[images], np.asarray(class_ids)[images]).numpy()
 
@@ -161,19 +161,18 @@ def test_skipping_dead_channels_changes_nothing(variant):
 
     @tf.function
     def run(share_dead):
-        return perturbation._score_weighted(
-            double, inputs, class_ids, tf.constant(activations), reading, 16, share_dead=share_dead
-        )
+        given = passes.Pass(double, inputs, class_ids, tf.constant(activations), None, 16)
+        return perturbation._score_weighted(given, reading, share_dead=share_dead)
 
     exposed_double.assert_maps_close(run(True), run(False), 1e-6)
 
 
 def test_dead_channels_cost_no_passes():
-    passes = tf.Variable(0)
+    images = tf.Variable(0)
 
     class Counting(exposed_double.ExposedDouble):
         def logits(self, inputs):
-            passes.assign_add(tf.shape(inputs)[0])
+            images.assign_add(tf.shape(inputs)[0])
             return super().logits(inputs)
 
     double = exposed_double.golden_model("tiny_flat")
@@ -185,12 +184,11 @@ def test_dead_channels_cost_no_passes():
     @tf.function
     def run():
         inputs = tf.constant(exposed_double.golden_inputs())
-        return perturbation.score_cam(
-            counting, inputs, np.array([[0]] * 4), tf.constant(activations), None, batch_size=1, variant="paper"
-        )
+        given = passes.Pass(counting, inputs, np.array([[0]] * 4), tf.constant(activations), None, batch_size=1)
+        return perturbation.score_cam(given, variant="paper")
 
     run()
-    assert alive < 64 and passes.numpy() == alive + with_dead
+    assert alive < 64 and images.numpy() == alive + with_dead
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -209,12 +207,14 @@ def test_ablation_cam_stays_finite_at_a_logit_of_zero():
     @tf.function
     def run():
         return ablation.ablation_cam(
-            double,
-            tf.constant(exposed_double.golden_inputs()),
-            np.array([[2]] * 4),
-            tf.constant(activations),
-            tf.constant(zeroed),
-            batch_size=64,
+            passes.Pass(
+                double,
+                tf.constant(exposed_double.golden_inputs()),
+                np.array([[2]] * 4),
+                tf.constant(activations),
+                tf.constant(zeroed),
+                batch_size=64,
+            )
         )
 
     maps = run().numpy()

@@ -25,7 +25,7 @@ def test_rows_match_their_functions(name):
     method = ALL[name]
     parameters = inspect.signature(method.function).parameters
     keywords = {p for p, value in parameters.items() if value.kind is inspect.Parameter.KEYWORD_ONLY}
-    assert set(method.options) == keywords - {"batch_size", "noise"}
+    assert set(method.options) == keywords - {"noise"}
     assert all(method.options[key].problem(method.options[key].default) is None for key in method.options)
     assert set(method.needs) <= set(registry.NEEDS)
     assert method.summary.endswith(".") and "\n" not in method.formula and method.paper

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from heatbeam.transforms.methods import rise
+from heatbeam.transforms.methods import passes, rise
 from tests.support import exposed_double
 
 
@@ -15,7 +15,8 @@ def _run(images, class_ids, batch_size=8, downsample=None, **options):
 
     @tf.function(autograph=False)
     def run(inputs, class_ids):
-        return rise.rise(double, inputs, class_ids, None, None, batch_size=batch_size, downsample=downsample, **options)
+        given = passes.Pass(double, inputs, class_ids, None, None, batch_size)
+        return rise.rise(given, downsample=downsample, **options)
 
     return run(exposed_double.golden_inputs()[images], np.asarray(class_ids, np.int32)).numpy()
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from heatbeam.transforms.methods import cam, gradient, shapley, smoothing, targets, tensor_maps
+from heatbeam.transforms.methods import cam, gradient, passes, shapley, smoothing, targets, tensor_maps
 from tests.support import exposed_double
 
 
@@ -48,16 +48,8 @@ def test_smooth_gradients_golden():
     images = slice(0, noise.shape[1])
 
     def explain(inputs):
-        return gradient.gradients(
-            double,
-            inputs,
-            _indices("tiny_gap", images),
-            None,
-            None,
-            batch_size=3,
-            reduce="mean_abs",
-            downsample=None,
-        )
+        given = passes.Pass(double, inputs, _indices("tiny_gap", images), None, None, batch_size=3)
+        return gradient.gradients(given, reduce="mean_abs", downsample=None)
 
     @tf.function(autograph=False)
     def run(inputs):
@@ -123,9 +115,8 @@ def _smooth_grad_cam_plus_plus(double, inputs, class_ids, **options):
     @tf.function(autograph=False)
     def run(inputs):
         logits, (activations,) = double.expose(inputs)
-        return smoothing.smooth_grad_cam_plus_plus(
-            double, inputs, tf.constant(class_ids), activations, logits, batch_size=2, **options
-        )
+        given = passes.Pass(double, inputs, tf.constant(class_ids), activations, logits, batch_size=2)
+        return smoothing.smooth_grad_cam_plus_plus(given, **options)
 
     return run(inputs)
 
@@ -163,7 +154,8 @@ def _shapley(double, activations, class_ids, score):
     @tf.function(autograph=False)
     def run(activations):
         inputs = tf.zeros((activations.shape[0], 64, 64, 3))
-        return shapley.shapley_cam(double, inputs, tf.constant(class_ids), activations, None, batch_size=3, score=score)
+        given = passes.Pass(double, inputs, tf.constant(class_ids), activations, None, batch_size=3)
+        return shapley.shapley_cam(given, score=score)
 
     return run(tf.constant(activations))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from heatbeam.transforms.methods import ablation
+from heatbeam.transforms.methods import ablation, passes
 from heatbeam.transforms.models import exposure, loading
 from tests.support import keras_models
 
@@ -101,7 +101,8 @@ def test_ablation_cam_of_an_affine_head_is_that_of_the_loop(name: str) -> None:
     def run(inputs: tf.Tensor) -> list[tf.Tensor]:
         logits, (activations,) = model.expose(inputs)
         return [
-            ablation.ablation_cam(one, inputs, class_ids, activations, logits, batch_size=2) for one in (model, looped)
+            ablation.ablation_cam(passes.Pass(one, inputs, class_ids, activations, logits, batch_size=2))
+            for one in (model, looped)
         ]
 
     # The loop subtracts logits that differ little, and both divide by a logit that may be small.
@@ -131,7 +132,8 @@ def test_an_affine_head_is_not_run_for_its_channels() -> None:
     @tf.function(autograph=False)
     def run(inputs: tf.Tensor) -> tf.Tensor:
         logits, (activations,) = model.expose(inputs)
-        return ablation.ablation_cam(model, inputs, tf.constant([[0, 2]]), activations, logits, batch_size=64)
+        given = passes.Pass(model, inputs, tf.constant([[0, 2]]), activations, logits, batch_size=64)
+        return ablation.ablation_cam(given)
 
     inputs = np.random.default_rng(4).normal(size=(1, 16, 16, 3)).astype(np.float32)
     kernel, bias = (weight.numpy().astype(np.float64) for weight in model.keras_model.get_layer("scores").weights)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from heatbeam.transforms.methods import ablation
+from heatbeam.transforms.methods import ablation, passes
 from heatbeam.transforms.models import exposure
 from tests.support import keras_models
 
@@ -49,7 +49,7 @@ def test_logits_without_a_channel_are_those_of_the_model_cut_by_hand(join, added
     @tf.function(autograph=False)
     def run(inputs: tf.Tensor) -> tf.Tensor:
         logits, (activations,) = exposed.expose(inputs)
-        return ablation.ablated_logits(exposed, inputs, class_ids, activations, logits, 4)
+        return ablation.ablated_logits(passes.Pass(exposed, inputs, class_ids, activations, logits, 4))
 
     got = run(tf.constant(inputs)).numpy()
     target = model.get_layer("target")

@@ -1,0 +1,84 @@
+"""What a method of more than one pass is given: a forward pass that has been made, and the model to make more.
+
+Contract of every function that takes a `Pass`, unless its docstring says otherwise:
+
+Returns:
+    float32 (B, h', w', L), signed, not rectified, not scaled; (h', w') is the target layer's size or the input's.
+
+Results do not depend on `Pass.batch_size` or on what else is in the batch. Each forward pass scores every explained
+class, so the cost of methods that take no gradients does not grow with L.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from typing import Any, Protocol
+
+import keras
+import tensorflow as tf
+
+
+class Exposed(Protocol):
+    """A model that can be seen into while a graph is traced: all that a method may ask of one.
+
+    Inputs are preprocessed float32 (B, H, W, C). `heatbeam.transforms.models.exposure.ExposedModel` is the one that
+    runs use.
+    """
+
+    @property
+    def keras_model(self) -> keras.Model:
+        """The Keras model itself; its layers are changed only while `lock` is held."""
+
+    @property
+    def lock(self) -> contextlib.AbstractContextManager[Any]:
+        """Keeps other threads from tracing the model."""
+
+    @property
+    def head_is_affine(self) -> bool:
+        """Whether the logits are an affine function of the target layer's output."""
+
+    @property
+    def bypass_is_added(self) -> bool:
+        """Whether one row of `bypass` serves any number of rows of the activations, in `head`."""
+
+    def logits(self, inputs: tf.Tensor) -> tf.Tensor:
+        """float32 (B, classes) class scores."""
+
+    def probabilities(self, logits: tf.Tensor) -> tf.Tensor:
+        """Probabilities of class scores (..., classes), by the model's own rule."""
+
+    def expose(self, inputs: tf.Tensor, layers: tuple[str, ...] = ()) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
+        """Class scores (B, classes) and the activations (B, h, w, K) of the target layer or of `layers`.
+
+        The activations are inputs of the rest of the graph: gradients of the scores go through the head only.
+        """
+
+    def bypass(self, inputs: tf.Tensor) -> tf.Tensor | None:
+        """What the head needs of each image besides the target layer's activations, (B, ...); None for nothing."""
+
+    def head(self, inputs: tf.Tensor, activations: tf.Tensor, bypass: tf.Tensor | None = None) -> tf.Tensor:
+        """float32 (B, classes) class scores when the target layer's output is `activations`."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pass:
+    """A forward pass of a batch of B images, of each of which L classes are explained.
+
+    Attributes:
+        model: that made it.
+        inputs: float32 (B, H, W, C), preprocessed. Masks multiply them, so a masked pixel tends to 0 in *preprocessed*
+            values.
+        class_ids: int32 (B, L), L static.
+        activations: float32 (B, h, w, K), the target layer's output A for `inputs`.
+        logits: float32 (B, classes), the model's output for `inputs`.
+        batch_size: the largest number of images in a further forward pass; it alone bounds the memory of most methods,
+            whatever K, L and the number of passes.
+    """
+
+    model: Exposed
+    inputs: tf.Tensor
+    class_ids: tf.Tensor
+    activations: tf.Tensor
+    logits: tf.Tensor
+    batch_size: int
