@@ -22,6 +22,7 @@ import yaml
 
 from heatbeam.transforms import errors
 from heatbeam.transforms.engine import specs
+from heatbeam.transforms.metrics import registry
 from heatbeam.transforms.models import model_source
 from heatbeam.transforms.sources import decode_options, feature_map, source, tfds_source, tfrecord_source
 from heatbeam.transforms.sources import tfrecord as framing
@@ -347,16 +348,13 @@ class ExplainConfig(_Section):
         return self
 
 
-FaithfulnessMetric = Literal[
-    "drop",
-    "insertion",
-    "deletion",
-    "adcc",
-    "road",
-    "complexity",
-    "sensitivity",
-    "randomization",
-    "class_independence",
+def _known_metric(name: str) -> str:
+    registry.faithfulness([name])
+    return name
+
+
+FaithfulnessMetric = Annotated[
+    str, pydantic.AfterValidator(_known_metric), pydantic.Field(json_schema_extra={"enum": list(registry.FAITHFULNESS)})
 ]
 PixelBaseline = Literal["mean", "blur"] | float
 

@@ -41,13 +41,15 @@ def metrics_text() -> str:
     """Every metric: definition, formula, range, what it needs, paper."""
     return "\n".join(
         _entry(m.name, f"range {m.range}, better: {m.better}, needs: {m.needs}", [m.definition, m.formula, m.paper])
-        for m in metrics.METRICS
+        for m in metrics.METRICS.values()
     )
 
 
 def metrics_markdown() -> str:
     """The README's table of metrics."""
-    rows = ((f"`{m.name}`", m.definition, f"`{m.formula}`", m.better, m.needs, m.paper) for m in metrics.METRICS)
+    rows = (
+        (f"`{m.name}`", m.definition, f"`{m.formula}`", m.better, m.needs, m.paper) for m in metrics.METRICS.values()
+    )
     return _table(("metric", "definition", "formula", "better", "needs", "source"), rows)
 
 
@@ -106,10 +108,16 @@ def _rules(annotation: Any) -> Iterator[Any]:
         yield from _rules(inner)
 
 
+def _listed(rules: Iterable[Any]) -> str:
+    """The values that are allowed, where a registry lists them."""
+    extra = [rule.json_schema_extra for rule in rules if isinstance(rule, fields.FieldInfo)]
+    return ", ".join(str(value) for one in extra if isinstance(one, dict) for value in one.get("enum", ()))  # type: ignore[union-attr]
+
+
 def _type_in_words(annotation: Any) -> str:
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
-        return _type_in_words(inner[0])
+        return _listed(annotation.__metadata__) or _type_in_words(inner[0])
     if origin is typing.Literal:
         return ", ".join(str(value) for value in inner)
     if origin in (typing.Union, types.UnionType):

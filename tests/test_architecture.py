@@ -65,9 +65,10 @@ PURE = (
     "heatbeam.transforms.models.model_source",
     "heatbeam.transforms.engine.specs",
     "heatbeam.transforms.metrics.image_evidence",
-    "heatbeam.transforms.metrics.localization",
+    "heatbeam.transforms.metrics.localization.localization",
     "heatbeam.transforms.metrics.summary",
-    "heatbeam.transforms.metrics.faithfulness",
+    "heatbeam.transforms.metrics.faithfulness.measure",
+    "heatbeam.transforms.metrics.registry",
 )
 MOST_ENTRIES = 22
 

@@ -18,7 +18,8 @@ from apache_beam.io import filesystem, filesystems
 from apache_beam.transforms import combiners
 
 from heatbeam.transforms import records
-from heatbeam.transforms.metrics import box_accuracy, localization, protocols
+from heatbeam.transforms.metrics import protocols
+from heatbeam.transforms.metrics.localization import box_accuracy, localization
 from heatbeam.transforms.tables import schemas, stored_maps
 
 STATED = "single_50"

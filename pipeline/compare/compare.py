@@ -269,12 +269,7 @@ def better(metric: str) -> str:
     """Which direction of a metric is better: ``higher``, ``lower`` or ``none``."""
     if metric in _LOWER_IS_BETTER or metric in _HIGHER_IS_BETTER:
         return "lower" if metric in _LOWER_IS_BETTER else "higher"
-    known = {one.name: one.better for one in registry.METRICS}
-    # Numbers per IoU limit or threshold add a suffix to the metric's name.
-    bases = [name for name in known if metric == name or metric.startswith(name + "_")]
-    if metric.endswith("_threshold") or not bases:
-        return "none"
-    return known[max(bases, key=len)]
+    return registry.better(metric)
 
 
 def _paired(sums: Sequence[paired_sums.PairedSums]) -> Iterator[Difference]:

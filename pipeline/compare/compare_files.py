@@ -19,7 +19,6 @@ from heatbeam.transforms.metrics import registry
 _TABLE_LIMIT = 40
 _ALWAYS_TOLD = ("images_in_both", "decision_flips", "map_flips")
 _EXAMPLE_PX = 168
-_HEADLINES = {one.name for one in registry.METRICS}
 
 
 def as_dict(comparison: compare.Comparison) -> dict[str, Any]:
@@ -78,7 +77,7 @@ def _wanted(comparison: compare.Comparison) -> list[compare.Difference]:
     return [
         row
         for row in comparison.differences
-        if row.metric in _HEADLINES
+        if row.metric in registry.METRICS
         and row.better != "none"
         and not run_methods.is_baseline(row.method, comparison.controls)
     ]

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from heatbeam.compare import map_pairs, paired_sums, pairs
 from heatbeam.transforms.metrics import registry
+from heatbeam.transforms.metrics.localization import top_k
 from heatbeam.transforms.tables import schemas
 
 Floats = npt.NDArray[np.float64]
@@ -43,7 +44,6 @@ COUNTS = {
 }
 """Name and meaning of each count of a comparison."""
 
-_MODEL_COLUMNS = ("label_top1", "label_top5", "label_probability")
 _NOT_METRICS = ("logit", "probability", "rank")
 
 
@@ -75,10 +75,11 @@ class Work:
         self._replicates = replicates
         self._flip_below = map_flip_overlap
         self._limit = examples
-        derived = ("top1_hit", "top5_hit", "top1_gap", "top5_gap") if "box_hit" in self._values else ()
+        derived = top_k.TOP_COLUMNS if "box_hit" in self._values else ()
         names = [registry.dataset_name(name) for name in (*self._values, *derived)]
         self._maps = paired_sums.PairedSums(names, tuple(map_pairs.MEASURES), replicates)
-        self._labels = paired_sums.PairedSums([registry.dataset_name(name) for name in _MODEL_COLUMNS], (), replicates)
+        labels = [registry.dataset_name(name) for name in top_k.LABEL_COLUMNS]
+        self._labels = paired_sums.PairedSums(labels, (), replicates)
         self._decisions = paired_sums.PairedSums((), ("decision_flip",), replicates)
         self.counts: collections.Counter[str] = collections.Counter(dict.fromkeys(COUNTS, 0))
         self.only_baseline: list[str] = []
@@ -168,11 +169,7 @@ class Work:
     def _metrics(self, table: pa.Table) -> Floats:
         columns = {name: _floats(table[name]) for name in self._values}
         if "box_hit" in columns:
-            hit, rank = columns["box_hit"], _floats(table["rank"])
-            for k in (1, 5):
-                columns[f"top{k}_hit"] = hit * (rank <= k)
-            for k in (1, 5):
-                columns[f"top{k}_gap"] = hit * (rank > k)
+            columns |= top_k.top_k(columns["box_hit"], _floats(table["rank"]))
         return np.column_stack([*columns.values()]) if columns else np.zeros((table.num_rows, 0))
 
     def _slicings(self, part: pairs.Joined) -> list[paired_sums.Slicing]:
@@ -303,8 +300,8 @@ def _targets_of_both(part: pairs.Joined) -> dict[str, Bools]:
 
 
 def _model_metrics(table: pa.Table) -> Floats:
-    rank = _floats(table["rank"])
-    return np.column_stack([rank <= 1, rank <= 5, _floats(table["probability"])])
+    found = top_k.label_columns(_floats(table["rank"]), _floats(table["probability"]))
+    return np.column_stack([found[name] for name in top_k.LABEL_COLUMNS])
 
 
 def _pairs_table(part: pairs.Joined, measures: dict[str, Floats], map_flip: Floats, flipped: Bools) -> pa.Table:

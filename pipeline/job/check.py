@@ -20,6 +20,7 @@ from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.engine import explained, specs
 from heatbeam.transforms.methods import registry
 from heatbeam.transforms.metrics import map_statistics
+from heatbeam.transforms.metrics import registry as metrics
 from heatbeam.transforms.models import exposure
 from heatbeam.transforms.sources import features, source
 
@@ -77,6 +78,7 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
     else:
         seconds, results = _explain(engine, good)
         _write_methods(spec, engine, stream)
+        _write_metrics(settings.evaluate.faithfulness, stream)
         _write_records(good, results, names, stream)
         _judge_maps(spec, {str(target) for target in planned.engine_spec.targets}, results, findings, stream)
         _write_estimate(planned, engine, good, seconds / len(good), stream)
@@ -188,6 +190,15 @@ def _write_methods(spec: specs.EngineSpec, engine: engines.Engine, stream: TextI
         )
 
 
+def _write_metrics(asked: config.FaithfulnessConfig, stream: TextIO) -> None:
+    for group in metrics.faithfulness(asked.metrics):
+        each = metrics.passes([group], asked)
+        stream.write(
+            f"metric   {group.name}: {each.predictions} predictions and {each.explanations} explanations of each map, "
+            f"for {asked.sample:.0%} of the images\n"
+        )
+
+
 def _cost(method: specs.MethodSpec, engine: engines.Engine) -> registry.Cost:
     known = registry.get(method.method)
     channels, classes = engine.description.layer.shape[-1] or 0, engine.description.classes
@@ -264,6 +275,10 @@ def _write_estimate(
     cost = [_cost(m, engine) for m in spec.methods]
     passes = 1 + sum(c.forward * m.sample for c, m in zip(cost, spec.methods, strict=True))
     targets = len(spec.targets)
+    asked = planned.settings.evaluate.faithfulness
+    each = metrics.passes(metrics.faithfulness(asked.metrics), asked)
+    # Each explanation that a metric asks for costs what the method does, and the shared pass.
+    passes += asked.sample * targets * sum(each.predictions + each.explanations * (1 + c.forward) for c in cost)
     cell_bytes = 2 if planned.settings.output.heatmap_dtype == "int16" else 4
     minutes = records_total * seconds_per_image / planned.settings.runner.worker_count / 60
     row_bytes = layer.height * layer.width * cell_bytes + 120

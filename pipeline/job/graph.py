@@ -24,7 +24,8 @@ from heatbeam.job import plan
 from heatbeam.runs import run_directory
 from heatbeam.transforms import account, aggregate, best_boxes, decode, explain, localize, read, records, reuse, write
 from heatbeam.transforms.engine import assess
-from heatbeam.transforms.metrics import localization, model_metrics, protocols, registry
+from heatbeam.transforms.metrics import protocols, registry
+from heatbeam.transforms.metrics.faithfulness import batch
 from heatbeam.transforms.models import exposure
 from heatbeam.transforms.sources import decode_options
 from heatbeam.transforms.tables import schemas
@@ -193,7 +194,7 @@ def primary_target(targets: Sequence[str | int]) -> str:
 
 def metric_groups(settings: config.RunConfig) -> tuple[str, ...]:
     """The groups of metrics that are measured."""
-    return tuple(localization.GROUPS) if settings.evaluate.localization else ("statistics",)
+    return tuple(registry.LOCALIZATION if settings.evaluate.localization else registry.OF_A_MAP)
 
 
 def assessment(settings: config.RunConfig) -> assess.Assessment | None:
@@ -207,7 +208,7 @@ def assessment(settings: config.RunConfig) -> assess.Assessment | None:
         sample=wanted.sample,
         protocol=protocols.get(settings.evaluate.protocol),
         randomized_share=wanted.randomized_share,
-        settings=model_metrics.Settings(
+        settings=batch.Settings(
             **{name: getattr(wanted, name) for name in type(wanted).model_fields if name not in own},
             batch_size=settings.explain.largest_pass,
         ),
@@ -216,12 +217,12 @@ def assessment(settings: config.RunConfig) -> assess.Assessment | None:
 
 def explanations_schema(settings: config.RunConfig) -> pa.Schema:
     """Schema of the ``explanations`` table of a run."""
-    known = {column.name: column for column in (*registry.COLUMNS, *registry.SCORE_COLUMNS)}
-    measured = assess.columns(settings.evaluate.faithfulness.metrics) + localization.columns(metric_groups(settings))
-    columns = [known[name] for name in measured]
+    scores = registry.faithfulness(settings.evaluate.faithfulness.metrics)
+    measured = (*scores, *(registry.LOCALIZATION[name] for name in metric_groups(settings)))
+    columns = [column for group in measured for column in group.columns]
     return schemas.explanations(
         [schemas.ValueColumn(c.name, c.description, c.unit, c.range) for c in columns],
         settings.evaluate.slices,
         heatmap_dtype=settings.output.heatmap_dtype,
-        curves=assess.curves(settings.evaluate.faithfulness.metrics),
+        curves=registry.curves(scores),
     )

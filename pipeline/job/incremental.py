@@ -28,6 +28,7 @@ from heatbeam.runs import history, run_directory, settings_diff
 from heatbeam.transforms import reuse
 from heatbeam.transforms.engine import assess
 from heatbeam.transforms.engine import engine as engines
+from heatbeam.transforms.metrics import registry
 from heatbeam.transforms.sources import images
 from heatbeam.transforms.tables import earlier, schemas
 
@@ -245,12 +246,12 @@ def _keys(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _wanted(planned: plan.Plan) -> earlier.Wanted:
-    measured = planned.settings.evaluate.faithfulness.metrics
+    measured = registry.faithfulness(planned.settings.evaluate.faithfulness.metrics)
     return earlier.Wanted(
         methods=tuple((one.label, one.sample) for one in planned.engine_spec.methods),
         sample_seed=planned.settings.explain.seed,
-        scores=assess.columns(measured),
-        curves=assess.curves(measured),
+        scores=registry.columns(measured),
+        curves=registry.curves(measured),
         same_id=bool(measured),
     )
 

@@ -25,18 +25,6 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
-PLAIN = {
-    "top1_accuracy": "of the images: the label is the model's first choice",
-    "energy_pointing_game": "of the evidence in the maps lies on the object",
-    "pointing_game": "of the images: the strongest point is on the object",
-    "max_box_acc_v2": "of the boxes drawn from the maps are right, at their best threshold",
-    "pxap": "area under precision and recall of the pixels of the object",
-    "insertion": "mean probability while the strongest pixels appear",
-    "average_drop": "of the probability is lost if only the map is shown",
-}
-"""What the headline numbers say, to be read behind the number."""
-
-
 def breakable(name: str) -> markupsafe.Markup:
     """A name that a browser may break behind each underscore and point."""
     return markupsafe.Markup(re.sub(r"([_.])", r"\1<wbr>", str(markupsafe.escape(name))))

@@ -21,7 +21,8 @@ from heatbeam.pages import map_images, report_text
 from heatbeam.report import galleries, pictures, report_curves, report_findings, report_sections, report_tables
 from heatbeam.runs import run_directory, run_methods
 from heatbeam.transforms import errors
-from heatbeam.transforms.metrics import baselines, map_statistics
+from heatbeam.transforms.metrics import map_statistics
+from heatbeam.transforms.metrics.localization import baselines
 
 REPORT = "report.html"
 

@@ -1,4 +1,4 @@
-"""The curves of the report: box accuracy at every IoU limit, precision and recall of pixels, insertion and deletion.
+"""The curves of the report: box accuracy at every IoU limit, precision and recall of pixels, and those of the table.
 
 Each figure is a row of small plots with one legend, which gives the number that each line comes down to.
 """
@@ -14,6 +14,7 @@ import numpy as np
 from heatbeam.pages import plots, report_text
 from heatbeam.report import report_tables
 from heatbeam.runs import run_directory, run_methods
+from heatbeam.transforms.metrics import registry
 
 BOX_LIMITS = (30, 50, 70)
 """IoU limits in percent; those that a run has are shown."""
@@ -80,10 +81,10 @@ def figures(
         found.append(_figure(source, title, _BOXES, metric, panels, ("threshold", "share of images")))
     panels = [("precision_recall", "")]
     found.append(_figure(source, "Precision and recall of pixels", _PIXELS, "pxap", panels, ("recall", "precision")))
-    for curve, text in (("insertion", "appear, strongest first"), ("deletion", "vanish, strongest first")):
-        about = f"The mean probability of the class while pixels {text}; the number is the area below."
-        labels = ("share of pixels", "probability")
-        found.append(_figure(source, curve.capitalize(), about, curve, [(curve, "")], labels))
+    for line, group in registry.CURVES.values():
+        if line.about:
+            metric = group.metrics[0].name
+            found.append(_figure(source, registry.title(metric), line.about, metric, [(line.name, "")], line.axes))
     return [figure for figure in found if figure.plots]
 
 

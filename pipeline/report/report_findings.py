@@ -15,11 +15,12 @@ from heatbeam.pages import report_text
 from heatbeam.report import pictures
 from heatbeam.runs import run_methods
 from heatbeam.transforms import errors
+from heatbeam.transforms.metrics import registry
 
 MAX_RANKED = 12
 MAX_CLUSTERED = 4
 CLUSTER_IMAGES = 3
-_HEADLINES = ("energy_pointing_game", "max_box_acc_v2", "pxap")
+_HEADLINES = frozenset(one.shown_name for one in registry.shown("findings"))
 
 
 def audit(

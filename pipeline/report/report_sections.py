@@ -21,11 +21,10 @@ MAX_CLASSES = 2000
 MAX_CLASS_ROWS = 1500
 """With more classes times methods than this only the reference method is listed."""
 MAX_MEAN_MAPS = 60
+MAX_CARDS = 4
+"""Headline numbers of the reference method; the most important ones."""
 MAX_DEAD_LETTERS = 20
-DISTRIBUTIONS = {
-    "energy_share": "Energy on object", "box_iou": "Box IoU", "mask_iou": "Mask IoU", "insertion_auc": "Insertion",
-    "deletion_auc": "Deletion", "border_share": "Border energy", "area": "Area of the map",
-}  # fmt: skip
+DISTRIBUTIONS = {one.column: one.distribution for one in registry.distributions()}
 """Columns whose distribution over images is shown, and what it is called."""
 
 
@@ -55,18 +54,11 @@ def cards(
             "Records read = images explained + images without a target + dead letters.",
         )
     ]
-    own = summary.number(report_tables.MODEL, "top1_accuracy")
-    if own.exists:
-        about = report_tables.column("top1_accuracy").about
-        plain = report_text.PLAIN["top1_accuracy"]
-        detail = f"95 % interval {report_text.interval(own)}"
-        cards.append(Card("Top-1 accuracy", report_text.share(own.value), plain, detail, about))
-    wanted = ("energy_pointing_game", "pointing_game", "max_box_acc_v2", "pxap", "insertion", "average_drop")
-    for name in summary.present(wanted, [reference])[:4]:
-        shown, found = report_tables.column(name), summary.number(reference, name)
-        best = _best_baseline(summary, shown)
-        detail = f"95 % interval {report_text.interval(found)}{best}"
-        cards.append(Card(shown.title, report_text.share(found.value), report_text.PLAIN[name], detail, shown.about))
+    shown = report_tables.CARD_METRICS
+    own = [name for name in shown if name in registry.OF_THE_MODEL]
+    cards += [_card(summary, report_tables.MODEL, name) for name in summary.present(own, [report_tables.MODEL])]
+    of_maps = [name for name in shown if name not in registry.OF_THE_MODEL]
+    cards += [_card(summary, reference, name) for name in summary.present(of_maps, [reference])[:MAX_CARDS]]
     if chosen.right_n:
         value = chosen.wrong_place_n / chosen.right_n
         about = "The first choice is right, but the strongest pixel of its map is off the object."
@@ -74,6 +66,13 @@ def cards(
         plain = "of the images named rightly: the strongest point is off the object"
         cards.append(Card("Right class, wrong place", report_text.share(value), plain, detail, about))
     return cards
+
+
+def _card(summary: report_tables.Summary, method: str, name: str) -> Card:
+    column, found = report_tables.column(name), summary.number(method, name)
+    detail = f"95 % interval {report_text.interval(found)}{_best_baseline(summary, column)}"
+    plain = registry.METRICS[name].plain
+    return Card(column.title, report_text.share(found.value), plain, detail, column.about)
 
 
 def _best_baseline(summary: report_tables.Summary, shown: report_tables.Column) -> str:
@@ -130,7 +129,6 @@ def mean_maps(scan: map_scan.Scan, reference: str, names: Sequence[str]) -> dict
 
 
 def distributions(scan: map_scan.Scan, methods: Sequence[str], styles: Mapping[str, str]) -> list[dict[str, Any]]:
-    about = {column.name: column.description for column in (*registry.COLUMNS, *registry.SCORE_COLUMNS)}
     result = []
     for name in DISTRIBUTIONS:
         rows = []
@@ -143,7 +141,8 @@ def distributions(scan: map_scan.Scan, methods: Sequence[str], styles: Mapping[s
                 svg = plots.histogram(counts, styles[method], title)
                 rows.append({"method": method, "svg": svg, "quartiles": quartiles, "n": int(counts.sum())})
         if rows:
-            result.append({"title": DISTRIBUTIONS[name], "name": name, "about": about.get(name, ""), "rows": rows})
+            about = registry.COLUMNS[name].description
+            result.append({"title": DISTRIBUTIONS[name], "name": name, "about": about, "rows": rows})
     return result
 
 

@@ -14,37 +14,19 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from heatbeam.pages import plots
-from heatbeam.transforms.metrics import baselines, registry
+from heatbeam.transforms.metrics import registry
+from heatbeam.transforms.metrics.localization import baselines
 
 MODEL = "model"
 """``method`` of the model's own numbers."""
 
-METHOD_METRICS = (
-    "energy_pointing_game", "energy_gain", "pointing_game", "max_box_acc_v2", "max_box_acc", "gt_known_loc",
-    "top1_loc", "mean_box_iou", "pxap", "mean_mask_iou", "insertion", "deletion", "average_drop", "average_increase",
-    "adcc", "road", "max_sensitivity", "randomization_spearman", "other_class_spearman", "entropy", "border_share",
-)  # fmt: skip
+METHOD_METRICS = tuple(one.shown_name for one in registry.shown("methods"))
 """Columns of the comparison of methods, where the run has them."""
 
-CLASS_METRICS = (
-    "energy_pointing_game", "pointing_game", "box_acc_at_run_threshold_single_50", "mean_box_iou", "pxap",
-    "insertion", "deletion", "border_share", "corner_share",
-)  # fmt: skip
-MODEL_METRICS = ("top1_accuracy", "mean_label_probability")
-
-TITLES = {
-    "energy_pointing_game": "Energy on object", "energy_gain": "Energy gain", "pointing_game": "Pointing game",
-    "max_box_acc_v2": "MaxBoxAccV2", "max_box_acc": "MaxBoxAcc", "gt_known_loc": "GT-known loc.",
-    "top1_loc": "Top-1 loc.", "top1_accuracy": "Top-1 accuracy", "top5_accuracy": "Top-5 accuracy",
-    "mean_label_probability": "Label prob.", "mean_box_iou": "Mean box IoU", "pxap": "PxAP",
-    "mean_mask_iou": "Mean mask IoU", "average_drop": "Average drop", "average_increase": "Average increase",
-    "adcc": "ADCC", "road": "ROAD", "max_sensitivity": "Max sensitivity",
-    "randomization_spearman": "Randomized weights", "other_class_spearman": "Other class",
-    "box_acc_at_run_threshold_single_50": "Box accuracy", "border_share": "Border energy",
-    "corner_share": "Corner energy",
-}  # fmt: skip
-
-_RANGES_BELOW_ZERO = ("road", "randomization_spearman", "other_class_spearman")
+_IN_CLASSES = tuple(one.shown_name for one in registry.shown("classes"))
+CLASS_METRICS = tuple(name for name in _IN_CLASSES if name not in registry.OF_THE_MODEL)
+MODEL_METRICS = tuple(name for name in _IN_CLASSES if name in registry.OF_THE_MODEL)
+CARD_METRICS = tuple(one.shown_name for one in registry.shown("cards"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +89,7 @@ class Summary:
     """
 
     def __init__(self, table: ds.Dataset):
-        wanted = [*METHOD_METRICS, *CLASS_METRICS, *MODEL_METRICS, "top5_accuracy", "object_area"]
+        wanted = [*METHOD_METRICS, *_IN_CLASSES, *CARD_METRICS]
         rows = table.to_table(filter=pc.field("metric").isin(wanted))
         self._numbers: dict[tuple[str, str, str], dict[str, Number]] = collections.defaultdict(dict)
         for key, metric, number in _read(rows):
@@ -141,13 +123,11 @@ def _read(rows: pa.Table) -> Iterable[tuple[tuple[str, str, str], str, Number]]:
 
 def column(name: str) -> Column:
     """The column of a metric, described by the registry where it is listed there."""
-    known = {metric.name: metric for metric in registry.METRICS}
-    base = next((known[key] for key in (name, name.split("_single")[0], name.split("_multi")[0]) if key in known), None)
-    title = TITLES.get(name, name.replace("_", " ").capitalize())
-    if base is None:
+    known, title = registry.described(name), registry.title(name)
+    if known is None:
         return Column(name, title, "", "none")
-    paper = f" ({base.paper})" if base.paper else ""
-    return Column(name, title, f"{base.definition} {base.formula}.{paper}", base.better)
+    paper = f" ({known.paper})" if known.paper else ""
+    return Column(name, title, f"{known.definition} {known.formula}.{paper}", known.better)
 
 
 def method_table(summary: Summary, methods: Sequence[str], controls: Collection[str]) -> tuple[list[Column], list[Row]]:

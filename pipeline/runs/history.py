@@ -17,12 +17,9 @@ from pyarrow import fs as pafs
 from heatbeam.compare import compare
 from heatbeam.runs import remote_files, run_directory, run_methods
 from heatbeam.transforms import errors
-from heatbeam.transforms.metrics import paired
+from heatbeam.transforms.metrics import paired, registry
 
-HEADLINES = (
-    "top1_accuracy", "max_box_acc_v2", "pxap", "pointing_game", "energy_pointing_game", "energy_gain", "insertion",
-    "deletion",
-)  # fmt: skip
+HEADLINES = tuple(one.shown_name for one in registry.shown("history"))
 """What is shown unless other metrics are asked for; those that a run has."""
 
 _DATED = re.compile(r"\d{4}-\d{2}-\d{2}T")

@@ -9,7 +9,7 @@ import numpy as np
 
 from heatbeam.runs import source_images
 from heatbeam.transforms import records
-from heatbeam.transforms.metrics import boxes
+from heatbeam.transforms.metrics.localization import boxes
 from heatbeam.transforms.sources import feature_map, features, ground_truth
 
 Box = tuple[float, float, float, float]

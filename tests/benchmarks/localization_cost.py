@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from heatbeam.bench import user_job
 from heatbeam.transforms import best_boxes, heatmaps, records
-from heatbeam.transforms.metrics import box_accuracy, boxes, image_evidence, localization, protocols, summary
+from heatbeam.transforms.metrics import image_evidence, protocols, summary
+from heatbeam.transforms.metrics.localization import box_accuracy, boxes, localization
 from heatbeam.transforms.models import loading, weight_constants
 from heatbeam.transforms.tables import rows, schemas
 from tests.benchmarks import figures, models, settings

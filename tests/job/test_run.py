@@ -16,7 +16,8 @@ import tensorflow_datasets as tfds
 from heatbeam import config
 from heatbeam.job import run
 from heatbeam.runs import run_directory
-from heatbeam.transforms.metrics import localization, protocols
+from heatbeam.transforms.metrics import protocols
+from heatbeam.transforms.metrics.localization import localization
 from heatbeam.transforms.sources import tfexample
 from heatbeam.transforms.tables import stored_maps
 from tests.support import cluster_models, keras_models, sample_shards, small_runs

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from heatbeam import config
 from heatbeam.runs import run_directory
 from heatbeam.transforms import aggregate, records
-from heatbeam.transforms.metrics import image_evidence, localization, protocols, registry, summary
+from heatbeam.transforms.metrics import image_evidence, protocols, registry, summary
+from heatbeam.transforms.metrics.localization import localization
 from heatbeam.transforms.sources import tfexample
 from heatbeam.transforms.tables import rows, schemas
 from tests.support import sample_shards
@@ -59,7 +60,7 @@ def write(folder: pathlib.Path, plan: Plan, dead_letters: tuple[records.DeadLett
         (folder / SHARD).write_bytes(sample_shards.shard_bytes([record for _, record in drawn]))
     localized = [image_evidence.localize(e, PROTOCOL, GROUPS, plan.truth) for e, _ in drawn]
     numbers, curves = _numbers(plan, [evidence for _, evidence in localized])
-    known = {column.name: column for column in registry.COLUMNS}
+    known = registry.COLUMNS
     values = [schemas.ValueColumn(known[name].name, known[name].description) for name in localization.columns(GROUPS)]
     schema = schemas.explanations(values, ["camera"], heatmap_dtype="int16")
     directory = run_directory.RunDirectory(str(folder / "run"))

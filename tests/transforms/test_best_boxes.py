@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from heatbeam.transforms import best_boxes, records
-from heatbeam.transforms.metrics import box_accuracy, protocols
+from heatbeam.transforms.metrics import protocols
+from heatbeam.transforms.metrics.localization import box_accuracy
 from tests.support import beam_runs, paths
 
 NAMES = ("single_30", "single_50", "single_70", "multi_30", "multi_50", "multi_70")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from heatbeam.transforms import aggregate, records
-from heatbeam.transforms.metrics import image_evidence, localization, protocols
+from heatbeam.transforms.metrics import image_evidence, protocols
+from heatbeam.transforms.metrics.localization import localization
 from tests.support import beam_runs
 
 PROTOCOL = protocols.get("default")

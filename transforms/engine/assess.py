@@ -13,9 +13,8 @@ import numpy as np
 
 from heatbeam.transforms import heatmaps, records, sampling
 from heatbeam.transforms.engine import engine as engines
-from heatbeam.transforms.metrics import faithfulness, model_metrics, protocols
-
-_CURVES = {"insertion": ("insertion",), "deletion": ("deletion",), "road": ("road_morf", "road_lerf")}
+from heatbeam.transforms.metrics import protocols, registry
+from heatbeam.transforms.metrics.faithfulness import batch, measure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Assessment:
     """What to measure, and how.
 
     Attributes:
-        metrics: keys of `model_metrics.GROUPS`.
+        metrics: keys of `registry.FAITHFULNESS`.
         sample: share of the images, chosen by hash of the id.
         protocol: how a map becomes the heatmap that masks the input.
         randomized_share: share of the weight arrays that the twin has shuffled, from the output back.
@@ -34,17 +33,7 @@ class Assessment:
     sample: float
     protocol: protocols.Protocol
     randomized_share: float
-    settings: model_metrics.Settings
-
-
-def columns(metrics: Sequence[str]) -> tuple[str, ...]:
-    """The columns that `metrics` fill, in a fixed order."""
-    return tuple(name for metric, names in model_metrics.GROUPS.items() if metric in metrics for name in names)
-
-
-def curves(metrics: Sequence[str]) -> tuple[str, ...]:
-    """The curves that `metrics` measure, in a fixed order."""
-    return tuple(name for metric, names in _CURVES.items() if metric in metrics for name in names)
+    settings: batch.Settings
 
 
 def assess(
@@ -110,13 +99,13 @@ def _pairs(
 
 
 def _measure(engine: engines.Engine, label: str, inputs: np.ndarray, pairs: _Pairs, wanted: Assessment) -> _Measured:
-    def explained(by: engines.Engine) -> faithfulness.Explain:
+    def explained(by: engines.Engine) -> batch.Explain:
         return lambda x, ids: _heatmaps(by.explain_inputs(label, x, ids), x.shape[1:3], wanted.protocol)
 
     twin = None
-    if "randomization" in wanted.metrics:
+    if any(group.twin for group in registry.faithfulness(wanted.metrics)):
         twin = explained(engine.randomized(wanted.randomized_share, wanted.settings.seed))
-    batch = model_metrics.Batch(
+    given = batch.Batch(
         predict=engine.predict,
         explain=explained(engine),
         explain_twin=twin,
@@ -125,8 +114,9 @@ def _measure(engine: engines.Engine, label: str, inputs: np.ndarray, pairs: _Pai
         class_ids=pairs.class_ids,
         image_ids=pairs.image_ids,
         classes=engine.description.classes,
+        settings=wanted.settings,
     )
-    scores, curves = model_metrics.measure(wanted.metrics, batch, wanted.settings)
+    scores, curves = measure.measure(wanted.metrics, given)
     return _Measured(np.array(pairs.numbers), scores, curves)
 
 
@@ -151,7 +141,7 @@ def _with_scores(
         missing = np.full(count, np.nan)
         scores = tuple(
             (name, _stored(found.scores[name][mine]) if found is not None and mine.any() else missing)
-            for name in columns(wanted.metrics)
+            for name in registry.columns(registry.faithfulness(wanted.metrics))
         )
         points = tuple((name, _stored(values[mine])) for name, values in found.curves.items()) if found else ()
         methods.append(dataclasses.replace(method, scores=scores, curves=points if mine.any() else ()))

@@ -17,7 +17,7 @@ import tensorflow as tf
 from heatbeam.transforms import records
 from heatbeam.transforms.engine import batch_tuning, explained, specs
 from heatbeam.transforms.methods import cam, passes, registry, targets
-from heatbeam.transforms.metrics import stability
+from heatbeam.transforms.metrics.faithfulness import stability
 from heatbeam.transforms.models import exposure, loading, weight_constants
 
 # Images of one shared pass where TensorFlow has one thread per operation: what it computes stays in the core's caches.

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from heatbeam.transforms import heatmaps, records
-from heatbeam.transforms.metrics import baselines, localization, protocols
+from heatbeam.transforms.metrics import protocols
+from heatbeam.transforms.metrics.localization import baselines, localization, scored_map, top_k
 
 MODEL = "model"
 """The ``method`` of numbers that are the model's own: whether it knew the class."""
@@ -58,8 +59,8 @@ def localize(
     scores, maps = [], list(_model_evidence(explanation))
     truths = localization.truths(explanation.ground_truth, source, ids, protocol)  # the same for every method
     for method in explanation.methods:
-        frames = [localization.framed(raw, source, protocol, groups) for raw in method.maps]
-        measured = localization.measure(method.maps, frames, source, truths, ids, ranks, protocol, groups)
+        framed = [scored_map.Framed(raw, source, protocol) for raw in method.maps]
+        measured = localization.measure(method.maps, framed, source, truths, ids, ranks, protocol, groups)
         scores.append(records.MethodScores(method.method, measured.boxes, measured.values, measured.health))
         maps += _map_evidence(explanation, method, measured)
     if with_baselines:
@@ -74,9 +75,7 @@ def stored_view(view: heatmaps.View) -> heatmaps.View:
     return x0, y0, x1, y1
 
 
-def _true_boxes(
-    ground_truth: records.GroundTruth, truths: Sequence[localization.Truth]
-) -> tuple[np.ndarray | None, ...]:
+def _true_boxes(ground_truth: records.GroundTruth, truths: Sequence[scored_map.Truth]) -> tuple[np.ndarray | None, ...]:
     if ground_truth.boxes is None:
         return (None,) * len(truths)
     return tuple(np.zeros((0, 4)) if truth.boxes is None else truth.boxes for truth in truths)
@@ -97,18 +96,13 @@ def _model_evidence(explanation: records.Explanation) -> Iterator[MapEvidence]:
     """Whether the model knew the labels it was explained for."""
     for i, class_id in enumerate(explanation.class_ids.tolist()):
         if class_id in explanation.source.label_ids:
-            rank = int(explanation.ranks[i])
-            values = {
-                "label_top1": float(rank == 1),
-                "label_top5": float(rank <= 5),
-                "label_probability": float(explanation.probabilities[i]),
-            }
+            values = top_k.label_columns(float(explanation.ranks[i]), float(explanation.probabilities[i]))
             yield MapEvidence(MODEL, explanation.targets[i], localization.Evidence(class_id, values))
 
 
 def _baseline_evidence(
     explanation: records.Explanation,
-    truths: Sequence[localization.Truth],
+    truths: Sequence[scored_map.Truth],
     protocol: protocols.Protocol,
     groups: tuple[str, ...],
 ) -> Iterator[MapEvidence]:

@@ -25,15 +25,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from heatbeam.transforms.metrics import (
-    box_accuracy,
-    intervals,
-    localization,
-    pixel_precision_recall,
-    protocols,
-    registry,
-)
+from heatbeam.transforms.metrics import intervals, protocols, registry
 from heatbeam.transforms.metrics.contours import compiled
+from heatbeam.transforms.metrics.localization import box_accuracy, localization, pixel_precision_recall
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.unsignedinteger]

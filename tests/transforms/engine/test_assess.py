@@ -7,12 +7,13 @@ import pytest
 
 from heatbeam.transforms import heatmaps, records, sampling
 from heatbeam.transforms.engine import assess, engine
-from heatbeam.transforms.metrics import model_metrics, protocols
+from heatbeam.transforms.metrics import protocols, registry
+from heatbeam.transforms.metrics.faithfulness import batch
 from tests.support import engine_specs, keras_models, small_runs
 
 REFERENCE = np.load(keras_models.GOLDEN / "methods_public.npz")
 IMAGES = REFERENCE["images_u8/64x64"]
-SETTINGS = model_metrics.Settings(
+SETTINGS = batch.Settings(
     mask_baseline=0.0,
     steps=4,
     deletion_baseline=0.0,
@@ -25,7 +26,7 @@ SETTINGS = model_metrics.Settings(
     batch_size=3,
 )
 WANTED = assess.Assessment(
-    metrics=tuple(model_metrics.GROUPS),
+    metrics=tuple(registry.FAITHFULNESS),
     sample=1.0,
     protocol=protocols.get("default"),
     randomized_share=1.0,

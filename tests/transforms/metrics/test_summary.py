@@ -11,7 +11,8 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from heatbeam.transforms.metrics import intervals, localization, protocols, summary
+from heatbeam.transforms.metrics import intervals, protocols, summary
+from heatbeam.transforms.metrics.localization import localization
 
 PROTOCOL = protocols.DEFAULT
 SHAPE = (2, 3, 1000)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from heatbeam.transforms import records
-from heatbeam.transforms.metrics import boxes, protocols
+from heatbeam.transforms.metrics import protocols
+from heatbeam.transforms.metrics.localization import boxes
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from heatbeam.transforms import heatmaps, records
-from heatbeam.transforms.metrics import box_accuracy, protocols
+from heatbeam.transforms.metrics import protocols
 from heatbeam.transforms.metrics.contours import compiled
+from heatbeam.transforms.metrics.localization import box_accuracy
 
 Floats = npt.NDArray[np.floating]
 

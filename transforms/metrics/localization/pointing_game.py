@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from heatbeam.transforms import heatmaps
 from heatbeam.transforms.metrics.contours import compiled
+from heatbeam.transforms.metrics.localization import scored_map
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -159,3 +160,16 @@ def hits_masks(x: int, y: int, masks: Bools, tolerance_px: float) -> bool:
         if ((columns + left - x) ** 2 + (rows + top - y) ** 2 < tolerance_px**2).any():
             return True
     return False
+
+
+def columns(one: scored_map.ScoredMap) -> dict[str, float]:
+    """1 or 0; nothing where there is no object or all of the class is marked difficult."""
+    truth, source, tolerance = one.truth, one.source, one.protocol.point_tolerance_px
+    if truth.region is None or truth.difficult:
+        return {}
+    if not one.framed.finite:
+        return {"pointing_hit": 0.0}
+    x, y = one.point or point(one.framed.raw, source.view, source.width, source.height)
+    if truth.masks is not None:
+        return {"pointing_hit": float(hits_masks(x, y, truth.masks, tolerance))}
+    return {"pointing_hit": float(hits_ranges(x, y, truth.pixel_ranges, tolerance))}

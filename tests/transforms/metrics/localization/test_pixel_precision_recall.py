@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from heatbeam.transforms.metrics import pixel_precision_recall as pixels
+from heatbeam.transforms.metrics.localization import pixel_precision_recall as pixels
 from tests.support import paths
 
 GOLDEN = paths.GOLDEN / "wsol_public" / "wsol_public.npz"

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from heatbeam.transforms.metrics import energy
+from heatbeam.transforms.metrics.localization import energy
 
 
 def test_energy_share_by_hand() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from heatbeam.transforms.metrics import stability
+from heatbeam.transforms.metrics.faithfulness import stability
 
 RANGE = 4.0
 

@@ -1,6 +1,6 @@
 """Does the map stay when nothing changed, and change when everything did? Stability and sanity of explanations.
 
-Shared contract as in `faithfulness`: inputs float32 (B, H, W, C), maps (B, h, w), results float64 (B,), NaN where a
+Shared contract as in the package: inputs float32 (B, H, W, C), maps (B, h, w), results float64 (B,), NaN where a
 number does not exist; nothing depends on which images share a batch.
 
 * *Sensitivity*: noise too small to see should not change a map.
@@ -19,7 +19,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from heatbeam.transforms.metrics import faithfulness, map_similarity
+from heatbeam.transforms import sampling
+from heatbeam.transforms.metrics import map_similarity
+from heatbeam.transforms.metrics.faithfulness import batch
 
 Floats = npt.NDArray[np.float64]
 Inputs = npt.NDArray[np.float32]
@@ -51,7 +53,7 @@ class Agreement(NamedTuple):
 
 
 def sensitivity(
-    explain: faithfulness.Explain,
+    explain: batch.Explain,
     inputs: Inputs,
     maps: Maps,
     class_ids: npt.ArrayLike,
@@ -138,7 +140,7 @@ def agreement(first: Maps, second: Maps) -> Agreement:
     """
     if first.shape != second.shape or first.ndim != 3:
         raise ValueError(f"maps have shapes {first.shape} and {second.shape}; expected the same (B, h, w)")
-    missing = faithfulness.undefined(first) + faithfulness.undefined(second)
+    missing = batch.undefined(first) + batch.undefined(second)
     broken = np.isnan(missing)[:, None, None]
     first, second = np.where(broken, 0, first), np.where(broken, 0, second)
     return Agreement(
@@ -178,3 +180,35 @@ def _windows(values: Floats) -> Floats:
     kernel /= kernel.sum()
     filtered = cv2.sepFilter2D(values, -1, kernel, kernel)
     return np.asarray(filtered[half:-half, half:-half], np.float64)
+
+
+def measure_sensitivity(one: batch.Batch) -> tuple[batch.Columns, batch.Columns]:
+    """Greatest and mean change under noise."""
+    got = sensitivity(
+        one.explain, one.inputs, one.heatmaps, one.class_ids, radius=one.settings.sensitivity_radius,
+        samples=one.settings.sensitivity_samples, seeds=one.seeds, batch_size=one.settings.batch_size,
+    )  # fmt: skip
+    return {"max_sensitivity": got.maximum, "average_sensitivity": got.average}, {}
+
+
+def measure_randomization(one: batch.Batch) -> tuple[batch.Columns, batch.Columns]:
+    """Likeness of the map and that of the twin with shuffled weights."""
+    if one.explain_twin is None:
+        raise ValueError("randomization needs explain_twin, the method on the model with shuffled weights")
+    alike = _explained_again(one.explain_twin, one.class_ids, one)
+    return {"randomization_spearman": alike.spearman, "randomization_ssim": alike.ssim}, {}
+
+
+def measure_class_independence(one: batch.Batch) -> tuple[batch.Columns, batch.Columns]:
+    """Likeness of the map and that of a random other class."""
+    pairs = zip(one.image_ids, one.class_ids.tolist(), strict=True)
+    others = [sampling.other_class(image_id, c, one.classes, one.settings.seed) for image_id, c in pairs]
+    alike = _explained_again(one.explain, np.array(others, np.int64), one)
+    return {"other_class_spearman": alike.spearman, "other_class_overlap": alike.top_overlap}, {}
+
+
+def _explained_again(explain: batch.Explain, class_ids: batch.ClassIds, one: batch.Batch) -> Agreement:
+    again = batch.maps_of(
+        explain, lambda rows: one.inputs[rows], class_ids, one.heatmaps.shape, one.settings.batch_size
+    )
+    return agreement(one.heatmaps, again)

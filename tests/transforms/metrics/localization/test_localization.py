@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from heatbeam.transforms import records
-from heatbeam.transforms.metrics import baselines, box_accuracy, localization, protocols
+from heatbeam.transforms.metrics import map_statistics, protocols
+from heatbeam.transforms.metrics.localization import baselines, box_accuracy, localization, scored_map
 
 DEFAULT, WSOL = protocols.DEFAULT, protocols.WSOLEVALUATION
 GROUPS = tuple(localization.GROUPS)
@@ -80,7 +81,7 @@ def test_a_class_without_ground_truth_is_missing() -> None:
 @pytest.mark.parametrize("truth", [records.GroundTruth(), _truth()], ids=["not annotated", "no objects"])
 def test_an_image_without_objects(truth: records.GroundTruth) -> None:
     scores = localization.localize(_block(7, 1, 3, 1, 3), _source(), truth, [3], [1], DEFAULT, GROUPS)
-    assert set(scores.evidence[0].values) == set(localization.STATISTICS)
+    assert set(scores.evidence[0].values) == set(map_statistics.NAMES)
     assert scores.evidence[0].box_hits is None and scores.evidence[0].pixels is None
 
 
@@ -175,7 +176,7 @@ def test_wsolevaluation_heatmap_is_its_own_recipe() -> None:
     raw = np.random.default_rng(5).normal(size=(7, 7)).astype(np.float32)
     cubic = cv2.resize(raw, (224, 224), interpolation=cv2.INTER_CUBIC)
     want = (cubic - cubic.min()) / (cubic - cubic.min()).max()
-    assert (localization.framed(raw, _source(500, 333), WSOL, []).heatmap == want).all()
+    assert (scored_map.Framed(raw, _source(500, 333), WSOL).heatmap == want).all()
 
 
 def test_wrong_shapes_and_groups_are_refused() -> None:

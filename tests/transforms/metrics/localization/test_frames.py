@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from heatbeam.transforms import heatmaps, records
-from heatbeam.transforms.metrics import box_accuracy, frames, protocols
+from heatbeam.transforms.metrics import protocols
+from heatbeam.transforms.metrics.localization import box_accuracy, frames
 
 VIEWS = {"squash": (0.0, 0.0, 90.0, 60.0), "crop": (15.0, 0.0, 75.0, 60.0), "pad": (0.0, -15.0, 90.0, 75.0)}
 

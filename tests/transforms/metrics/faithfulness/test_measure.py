@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from heatbeam.transforms import sampling
-from heatbeam.transforms.metrics import faithfulness, model_metrics, registry, road, stability
+from heatbeam.transforms.metrics import registry
+from heatbeam.transforms.metrics.faithfulness import batch, insertion_deletion, measure, road, stability
 
 CLASSES = 3
-SETTINGS = model_metrics.Settings(
+SETTINGS = batch.Settings(
     mask_baseline=0.0,
     steps=4,
     deletion_baseline="mean",
@@ -39,14 +40,14 @@ def explain_twin(inputs: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
     return explain(inputs[:, ::-1], class_ids)
 
 
-def batch(count: int = 3) -> model_metrics.Batch:
+def of_images(count: int = 3) -> batch.Batch:
     inputs = np.random.default_rng(0).random((count, 12, 12, CLASSES)).astype(np.float32)
     ids = np.arange(count) % CLASSES
     names = [f"image-{number}" for number in range(count)]
-    return model_metrics.Batch(predict, explain, explain_twin, inputs, explain(inputs, ids), ids, names, CLASSES)
+    return batch.Batch(predict, explain, explain_twin, inputs, explain(inputs, ids), ids, names, CLASSES, SETTINGS)
 
 
-def counted(one: model_metrics.Batch) -> tuple[model_metrics.Batch, dict[str, int]]:
+def counted(one: batch.Batch) -> tuple[batch.Batch, dict[str, int]]:
     counts = {"predictions": 0, "explanations": 0}
 
     def predicts(inputs: np.ndarray) -> np.ndarray:
@@ -60,29 +61,29 @@ def counted(one: model_metrics.Batch) -> tuple[model_metrics.Batch, dict[str, in
     return dataclasses.replace(one, predict=predicts, explain=explains, explain_twin=explains), counts
 
 
-@pytest.mark.parametrize("name", model_metrics.GROUPS)
+@pytest.mark.parametrize("name", registry.FAITHFULNESS)
 def test_a_name_writes_its_columns_and_costs_what_is_said(name: str) -> None:
-    given, counts = counted(batch())
-    columns, curves = model_metrics.measure([name], given, SETTINGS)
-    assert tuple(columns) == model_metrics.GROUPS[name]
+    given, counts = counted(of_images())
+    columns, curves = measure.measure([name], given)
+    assert tuple(columns) == registry.columns([registry.FAITHFULNESS[name]])
     assert all(values.shape == (3,) and np.isfinite(values).all() for values in columns.values())
-    predictions, explanations = model_metrics.passes([name], SETTINGS)
+    predictions, explanations = registry.passes(registry.faithfulness([name]), SETTINGS)
     assert counts == {"predictions": 3 * predictions, "explanations": 3 * explanations}
     points = {"insertion": [5], "deletion": [5], "road": [2, 2]}.get(name, [])
     assert [curve.shape for curve in curves.values()] == [(3, length) for length in points]
 
 
 def test_all_together_share_the_masked_scores() -> None:
-    given, counts = counted(batch())
-    columns, _ = model_metrics.measure(tuple(model_metrics.GROUPS), given, SETTINGS)
-    assert model_metrics.passes(tuple(model_metrics.GROUPS), SETTINGS) == (2 + 5 + 5 + 5, 1 + 3 + 1 + 1)
+    given, counts = counted(of_images())
+    columns, _ = measure.measure(tuple(registry.FAITHFULNESS), given)
+    assert registry.passes(registry.FAITHFULNESS.values(), SETTINGS) == (2 + 5 + 5 + 5, 1 + 3 + 1 + 1)
     assert counts == {"predictions": 3 * 17, "explanations": 3 * 6}
-    assert set(columns) == {column for group in model_metrics.GROUPS.values() for column in group}
+    assert set(columns) == set(registry.columns(registry.FAITHFULNESS.values()))
 
 
 def test_the_numbers_are_those_of_the_functions() -> None:
-    one = batch()
-    columns, curves = model_metrics.measure(tuple(model_metrics.GROUPS), one, SETTINGS)
+    one = of_images()
+    columns, curves = measure.measure(tuple(registry.FAITHFULNESS), one)
     mean = one.heatmaps.mean(axis=(1, 2))
     after = (one.heatmaps.astype(float) ** 2).mean(axis=(1, 2))
     # The map is the channel of the class, so the masked score is the mean of its square.
@@ -96,10 +97,10 @@ def test_the_numbers_are_those_of_the_functions() -> None:
     assert columns["road_morf"] == pytest.approx(roads.morf.mean(axis=1))
     assert columns["road"] == pytest.approx((columns["road_lerf"] - columns["road_morf"]) / 2)
     np.testing.assert_array_equal(curves["road_lerf"], roads.lerf)
-    deleted = faithfulness.deletion(*given, steps=4, baseline="mean", batch_size=9)
+    deleted = insertion_deletion.deletion(*given, steps=4, baseline="mean", batch_size=9)
     np.testing.assert_array_equal(columns["deletion_auc"], deleted.auc)
     np.testing.assert_array_equal(curves["deletion"], deleted.scores)
-    blurred = faithfulness.insertion(*given, steps=4, baseline="blur", batch_size=9)
+    blurred = insertion_deletion.insertion(*given, steps=4, baseline="blur", batch_size=9)
     np.testing.assert_array_equal(columns["insertion_auc"], blurred.auc)
     flipped = stability.agreement(one.heatmaps, one.heatmaps[:, ::-1])
     assert columns["randomization_spearman"] == pytest.approx(flipped.spearman)
@@ -109,30 +110,22 @@ def test_the_numbers_are_those_of_the_functions() -> None:
 
 
 def test_a_batch_equals_its_images_alone_to_the_bit() -> None:
-    whole = batch(5)
-    names = tuple(model_metrics.GROUPS)
-    together, curves = model_metrics.measure(names, whole, SETTINGS)
+    whole = of_images(5)
+    names = tuple(registry.FAITHFULNESS)
+    together, curves = measure.measure(names, whole)
     for i in range(5):
         rows = slice(i, i + 1)
         cut = {n: getattr(whole, n)[rows] for n in ("inputs", "heatmaps", "class_ids", "image_ids")}
-        alone, alone_curves = model_metrics.measure(names, dataclasses.replace(whole, **cut), SETTINGS)
+        alone, alone_curves = measure.measure(names, dataclasses.replace(whole, **cut))
         for name, values in (together | {f"{n} curve": c for n, c in curves.items()}).items():
             other = alone_curves[name.removesuffix(" curve")] if name.endswith(" curve") else alone[name]
             np.testing.assert_array_equal(values[rows], other)
 
 
-def test_every_column_has_a_metric_and_a_description() -> None:
-    written = [column for group in model_metrics.GROUPS.values() for column in group]
-    assert sorted(metric.column for metric in registry.MODEL_METRICS) == sorted(written)
-    assert sorted(column.name for column in registry.SCORE_COLUMNS) == sorted(written)
-    names = [metric.name for metric in registry.MODEL_METRICS]
-    assert len(set(names)) == len(names)
-
-
 def test_mistakes_are_named() -> None:
-    with pytest.raises(ValueError, match="unknown metrics inertion; expected some of drop, insertion"):
-        model_metrics.measure(["inertion"], batch(), SETTINGS)
+    with pytest.raises(ValueError, match="unknown metric 'inertion', did you mean insertion"):
+        measure.measure(["inertion"], of_images())
     with pytest.raises(ValueError, match="needs explain_twin"):
-        model_metrics.measure(["randomization"], dataclasses.replace(batch(), explain_twin=None), SETTINGS)
+        measure.measure(["randomization"], dataclasses.replace(of_images(), explain_twin=None))
     with pytest.raises(ValueError, match="2 image ids for 3 inputs"):
-        model_metrics.measure(["drop"], dataclasses.replace(batch(), image_ids=["a", "b"]), SETTINGS)
+        measure.measure(["drop"], dataclasses.replace(of_images(), image_ids=["a", "b"]))

@@ -5,7 +5,6 @@ They go through `localization.evidence_of` like the maps of a method.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Collection, Sequence
 
@@ -13,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from heatbeam.transforms import records
-from heatbeam.transforms.metrics import localization, pointing_game, protocols
+from heatbeam.transforms.metrics import protocols, registry
+from heatbeam.transforms.metrics.localization import localization, pointing_game, scored_map
 
 BASELINES = {
     "baseline_centre": "a cone: strongest in the centre of the image, falling with the distance from it",
@@ -41,7 +41,7 @@ def baseline_maps(height: int, width: int) -> dict[str, npt.NDArray[np.float32]]
 
 def evidence(
     source: records.Source,
-    truths: Sequence[localization.Truth],
+    truths: Sequence[scored_map.Truth],
     class_ids: npt.ArrayLike,
     ranks: npt.ArrayLike,
     protocol: protocols.Protocol,
@@ -56,33 +56,29 @@ def evidence(
         cells: of a side of the baseline maps, which cover the whole original image; odd numbers have a centre cell.
     """
     explained = list(zip(np.asarray(class_ids).tolist(), np.asarray(ranks).tolist(), strict=True))
-    measured = tuple(sorted(set(groups) - {"statistics"}))
+    measured = tuple(name for name in registry.OF_AN_OBJECT if name in groups)
     found = {}
-    for name, raw in baseline_maps(cells, cells).items():
-        frame = _pointed(name, cells, protocol, measured, source.width, source.height)
+    for name in BASELINES:
+        framed = _framed(name, cells, protocol)
+        point = _point(name, cells, source.width, source.height) if "pointing" in groups else None
         # The source's view is only asked for a point, which is known.
+        scored = [scored_map.ScoredMap(framed, source, truth, protocol, point) for truth in truths]
         found[name] = [
-            localization.evidence_of(raw, frame, source, truth, one, protocol, measured, {})
-            for truth, one in zip(truths, explained, strict=True)
+            localization.evidence_of(one, class_id, rank, measured, {})
+            for one, (class_id, rank) in zip(scored, explained, strict=True)
         ]
     return found
 
 
 @functools.lru_cache(maxsize=16)
-def _framed(name: str, cells: int, protocol: protocols.Protocol, groups: tuple[str, ...]) -> localization.Framed:
+def _framed(name: str, cells: int, protocol: protocols.Protocol) -> scored_map.Framed:
     """A baseline in the frame. It covers the whole image, so it is the same for images of any size."""
     whole = records.Source("", "", 0, "", cells, cells, (0.0, 0.0, float(cells), float(cells)))
-    return localization.framed(baseline_maps(cells, cells)[name], whole, protocol, groups)
+    return scored_map.Framed(baseline_maps(cells, cells)[name], whole, protocol)
 
 
 @functools.lru_cache(maxsize=4096)
-def _pointed(
-    name: str, cells: int, protocol: protocols.Protocol, groups: tuple[str, ...], width: int, height: int
-) -> localization.Framed:
-    """`_framed`, and where the baseline is strongest in images of one size, if the groups ask for it."""
-    frame = _framed(name, cells, protocol, groups)
-    if "pointing" not in groups:
-        return frame
+def _point(name: str, cells: int, width: int, height: int) -> tuple[int, int]:
+    """Where a baseline is strongest in images of one size."""
     raw = baseline_maps(cells, cells)[name]
-    point = pointing_game.point(raw, (0.0, 0.0, float(width), float(height)), width, height)
-    return dataclasses.replace(frame, point=point)
+    return pointing_game.point(raw, (0.0, 0.0, float(width), float(height)), width, height)

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from heatbeam.transforms.metrics import box_accuracy, boxes, protocols
+from heatbeam.transforms.metrics import protocols
+from heatbeam.transforms.metrics.localization import box_accuracy, boxes
 from tests.support import paths
 
 GOLDEN = paths.GOLDEN / "wsol_public" / "wsol_public.npz"

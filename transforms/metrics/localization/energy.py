@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from heatbeam.transforms.metrics.contours import compiled
+from heatbeam.transforms.metrics.localization import scored_map
 
 
 def energy_share(placed: npt.NDArray[np.floating], inside: npt.NDArray[np.bool_]) -> float:
@@ -42,3 +43,11 @@ def _sums(placed: npt.NDArray[np.floating], inside: npt.NDArray[np.bool_]) -> tu
 def energy_gain(share: float, area: float) -> float:
     """(share - area) / (1 - area): 0 for a uniform map, 1 if all energy is inside; NaN for an area of 1."""
     return (share - area) / (1 - area) if area < 1 else float("nan")
+
+
+def columns(one: scored_map.ScoredMap) -> dict[str, float]:
+    """Share, area and gain of a map; nothing where there is no object."""
+    if one.truth.region is None:
+        return {}
+    share, area = energy_share(one.framed.evidence, one.truth.region), one.truth.area
+    return {"energy_share": share, "energy_area": area, "energy_gain": energy_gain(share, area)}

@@ -23,7 +23,7 @@ import threadpoolctl
 from scipy import linalg, sparse
 from scipy.sparse import linalg as sparse_linalg
 
-from heatbeam.transforms.metrics import faithfulness
+from heatbeam.transforms.metrics.faithfulness import batch, insertion_deletion
 
 Floats = npt.NDArray[np.float64]
 Inputs = npt.NDArray[np.float32]
@@ -52,9 +52,9 @@ class Road(NamedTuple):
 
 
 def road(
-    predict: faithfulness.Predict,
+    predict: batch.Predict,
     inputs: Inputs,
-    heatmaps: faithfulness.Maps,
+    heatmaps: batch.Maps,
     class_ids: npt.ArrayLike,
     *,
     percentiles: Sequence[float],
@@ -83,12 +83,12 @@ def road(
     Returns:
         NaN for a map with a NaN.
     """
-    class_ids = faithfulness.checked(inputs, heatmaps, class_ids, batch_size)
+    class_ids = batch.checked(inputs, heatmaps, class_ids, batch_size)
     if len(seeds) != len(inputs):
         raise ValueError(f"{len(seeds)} seeds for {len(inputs)} images; expected one per image")
     if not percentiles or not all(0 < p < 100 for p in percentiles):
         raise ValueError(f"percentiles {list(percentiles)}; expected at least one, each above 0 and below 100")
-    places = np.stack([faithfulness.ranks(heatmaps), faithfulness.ranks(-heatmaps)])
+    places = np.stack([insertion_deletion.ranks(heatmaps), insertion_deletion.ranks(-heatmaps)])
     gone = [_removed_count(places.shape[2], p) for p in percentiles]
     cases = 2 * len(percentiles)
 
@@ -100,8 +100,8 @@ def road(
         removed = (places[order, b] < gone[step]).reshape(inputs.shape[1:3])
         return impute(inputs[b], removed, noise=noise, rng=np.random.default_rng([seeds[b], case]))
 
-    before = faithfulness.class_scores(predict, inputs, class_ids, batch_size) + faithfulness.undefined(heatmaps)
-    after = faithfulness.scores_of(predict, filled, np.repeat(class_ids, cases), batch_size)
+    before = batch.class_scores(predict, inputs, class_ids, batch_size) + batch.undefined(heatmaps)
+    after = batch.scores_of(predict, filled, np.repeat(class_ids, cases), batch_size)
     change = after.reshape(-1, 2, len(percentiles)) - before[:, None, None]
     morf, lerf = change[:, 0], change[:, 1]
     return Road(morf, lerf, ((lerf - morf) / 2).mean(axis=1))
@@ -214,3 +214,13 @@ def _solve_sparse(
     )
     solution: Floats = factors.solve(right_side)
     return solution
+
+
+def measure(one: batch.Batch) -> tuple[batch.Columns, batch.Columns]:
+    """ROAD, the means of both orders, and the orders over the percentiles as curves."""
+    got = road(
+        one.predict, one.inputs, one.heatmaps, one.class_ids, percentiles=one.settings.road_percentiles,
+        noise=one.settings.road_noise, seeds=one.seeds, batch_size=one.settings.batch_size,
+    )  # fmt: skip
+    columns = {"road": got.combined, "road_morf": got.morf.mean(axis=1), "road_lerf": got.lerf.mean(axis=1)}
+    return columns, {"road_morf": got.morf, "road_lerf": got.lerf}

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from heatbeam.transforms.metrics.contours import compiled
+from heatbeam.transforms.metrics.localization import scored_map
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -132,3 +133,11 @@ def mask_iou(heatmap: npt.NDArray[np.floating], inside: Bools, scored: Bools, th
     if not inside.any():
         return float("nan")
     return float(np.count_nonzero(called & inside) / np.count_nonzero(called | inside))
+
+
+def columns(one: scored_map.ScoredMap) -> dict[str, float]:
+    """IoU at the protocol's fixed threshold; nothing where there are no masks."""
+    if one.truth.inside is None or one.truth.scored is None:
+        return {}
+    threshold = one.protocol.mask_threshold
+    return {"mask_iou": mask_iou(one.framed.heatmap, one.truth.inside, one.truth.scored, threshold)}

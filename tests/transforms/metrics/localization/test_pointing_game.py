@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from heatbeam.transforms import heatmaps, records
-from heatbeam.transforms.metrics import boxes, localization, pointing_game, protocols
+from heatbeam.transforms.metrics import protocols
+from heatbeam.transforms.metrics.localization import boxes, localization, pointing_game
 from tests.support import paths
 
 GOLDEN = paths.GOLDEN / "wsol_public" / "wsol_public.npz"
