@@ -19,6 +19,7 @@ from PIL import Image
 
 from heatbeam.pages import map_images
 from heatbeam.runs import chosen_rows, source_images, source_truth
+from heatbeam.transforms.tables import stored_maps
 
 IMAGES = "data"
 """Folder of the image files."""
@@ -47,7 +48,7 @@ class Sample:
 
     def heat(self, row: Mapping[str, Any], longest_px: int) -> np.ndarray:
         """The heatmap of one of its rows over the whole image, in [0, 1], its longer side at most `longest_px`."""
-        return map_images.row_heat(row, map_images.fitted((row["image_width"], row["image_height"]), longest_px))
+        return stored_maps.heatmap(row, map_images.fitted((row["image_width"], row["image_height"]), longest_px))
 
     def overlay(self, heat: np.ndarray) -> source_images.Pixels:
         """A heatmap over the image, or alone where there is none."""
@@ -88,7 +89,7 @@ def samples(
     for place in missing:
         rows = rows_of(place)
         size = map_images.fitted((rows[0][1]["image_width"], rows[0][1]["image_height"]), map_images.ALONE_PX)
-        content = map_images.png(map_images.coloured(map_images.row_heat(rows[0][1], size)))
+        content = map_images.png(map_images.coloured(stored_maps.heatmap(rows[0][1], size)))
         yield Sample(order[place], _write(target, order[place], rows[0][1], content, ".png"), None, rows, ())
 
 

@@ -84,7 +84,7 @@ def render(run_path: str, where: str, directory: str, *, limit: int, longest_px:
 def _draw(row: dict[str, Any], pixels: source_images.Pixels | None, path: pathlib.Path, longest_px: int) -> None:
     size = map_images.fitted((row["image_width"], row["image_height"]), longest_px)
     picture = None if pixels is None else map_images.scaled(pixels, size)
-    path.write_bytes(map_images.png(map_images.coloured(map_images.row_heat(row, size), picture)))
+    path.write_bytes(map_images.png(map_images.coloured(stored_maps.heatmap(row, size), picture)))
 
 
 def _name(number: int, row: dict[str, Any]) -> str:

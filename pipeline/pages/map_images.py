@@ -9,8 +9,6 @@ from __future__ import annotations
 import base64
 import functools
 import io
-from collections.abc import Mapping
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -18,7 +16,6 @@ import numpy.typing as npt
 from PIL import Image
 
 from heatbeam.transforms import heatmaps
-from heatbeam.transforms.tables import stored_maps
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -43,13 +40,6 @@ def colours(count: int) -> Pixels:
     table: Pixels = np.rint(matplotlib.colormaps[COLOURS](np.linspace(0, 1, count))[:, :3] * 255).astype(np.uint8)
     table.flags.writeable = False
     return table
-
-
-def row_heat(row: Mapping[str, Any], size: tuple[int, int]) -> npt.NDArray[np.floating]:
-    """The heatmap of a row over its whole image, in [0, 1], ``(height, width)`` = `size`, by `heatmaps.heatmap`."""
-    view = (row["view_x0"], row["view_y0"], row["view_x1"], row["view_y1"])
-    image_size = (row["image_width"], row["image_height"])
-    return heatmaps.heatmap(stored_maps.of_row(row), size, view=view, image_size=image_size)
 
 
 def overlay(

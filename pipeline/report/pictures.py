@@ -20,6 +20,7 @@ from PIL import Image
 from heatbeam.audit import map_scan
 from heatbeam.pages import map_images
 from heatbeam.runs import source_images, source_truth
+from heatbeam.transforms.tables import stored_maps
 
 IMAGE_PX = 240
 HEAT_PX = 120
@@ -107,7 +108,7 @@ def jpeg_uri(pixels: source_images.Pixels) -> str:
 def heat_uri(row: Mapping[str, Any]) -> str:
     """The heatmap of a row over its whole image, by `heatmaps.heatmap`."""
     size = map_images.fitted((row["image_width"], row["image_height"]), HEAT_PX)
-    return _palette_uri(map_images.row_heat(row, size), transparent=True)
+    return _palette_uri(stored_maps.heatmap(row, size), transparent=True)
 
 
 def mean_uri(energy: npt.NDArray[np.float64], top: float) -> str:

@@ -40,7 +40,7 @@ def test_heatmap_is_the_documented_one_and_transparent_without_evidence():
     given = row()
     image = opened(pictures.heat_uri(given)).convert("RGBA")
     assert image.size == (40, 20)
-    heat = heatmaps.heatmap(stored_maps.of_row(given), (20, 40))
+    heat = heatmaps.heatmap(stored_maps.raw_map(given), (20, 40))
     alpha = np.asarray(image)[..., 3] / 255
     # Opacity is 1.25 times the heat, at most 0.82, in steps of 1 / 47.
     np.testing.assert_allclose(alpha, np.clip(np.rint(heat * 47) / 47 * 1.25, 0, 0.82), atol=0.003)

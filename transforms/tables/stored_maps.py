@@ -72,10 +72,46 @@ class StoredMaps:
         return [self.maps(slice(row, row + 1))[0] for row in range(len(self.sizes))]
 
 
-def of_row(row: Mapping[str, Any]) -> Maps:
-    """The raw map of one row with `COLUMNS` as plain Python values: float32 ``(heatmap_height, heatmap_width)``."""
+def raw_map(row: Mapping[str, Any]) -> Maps:
+    """The raw map of a row of ``explanations``, at the resolution of the target layer.
+
+    Example::
+
+        >>> row = {"heatmap": [-2, 4], "heatmap_scale": 0.25, "heatmap_height": 1, "heatmap_width": 2}
+        >>> raw_map(row).tolist()
+        [[-0.5, 1.0]]
+
+    Args:
+        row: plain Python values, at least `COLUMNS`.
+
+    Returns:
+        float32 ``(heatmap_height, heatmap_width)``, signed, in the method's own units.
+    """
     cells = np.array(row["heatmap"], np.float32).reshape(row["heatmap_height"], row["heatmap_width"])
     return heatmaps.dequantize(cells, row["heatmap_scale"])
+
+
+def heatmap(row: Mapping[str, Any], size: tuple[int, int] | None = None) -> npt.NDArray[np.floating[Any]]:
+    """The heatmap of a row of ``explanations`` over its whole image, as the metrics of the default protocol see it.
+
+    Example::
+
+        >>> row = {"heatmap": [-2, 4], "heatmap_scale": 0.25, "heatmap_height": 1, "heatmap_width": 2}
+        >>> row |= {"image_width": 4, "image_height": 1, "view_x0": 0, "view_y0": 0, "view_x1": 4, "view_y1": 1}
+        >>> heatmap(row).tolist()
+        [[0.0, 0.25, 0.75, 1.0]]
+
+    Args:
+        row: plain Python values: `COLUMNS`, the size of the image and the view.
+        size: ``(height, width)`` of the heatmap; that of the image by default.
+
+    Returns:
+        float32 ``size`` in [0, 1]: negative evidence dropped, bilinear, least 0 and greatest 1; 0 where the model did
+        not see the image, and for a constant map.
+    """
+    view = (row["view_x0"], row["view_y0"], row["view_x1"], row["view_y1"])
+    image_size = (row["image_width"], row["image_height"])
+    return heatmaps.heatmap(raw_map(row), size or image_size[::-1], view=view, image_size=image_size)
 
 
 def encoded(blocks: Sequence[npt.NDArray[np.floating[Any]]], value_type: pa.DataType) -> dict[str, Any]:

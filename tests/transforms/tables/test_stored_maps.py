@@ -28,7 +28,7 @@ def test_every_way_of_reading_gives_the_same_maps(dtype: str) -> None:
     for got, want, row in zip(each, MAPS, table.to_pylist(), strict=True):
         assert got.dtype == np.float32
         np.testing.assert_allclose(got, want, atol=np.abs(want).max() / 32767 / 2 * 1.001 if dtype == "int16" else 0)
-        np.testing.assert_array_equal(stored_maps.of_row(row), got)
+        np.testing.assert_array_equal(stored_maps.raw_map(row), got)
     np.testing.assert_array_equal(stored.maps(np.array([0, 2])), [each[0], each[2]])
     np.testing.assert_array_equal(stored.maps(slice(1, 2)), [each[1]])
     assert stored.cells(slice(2, 3))[0, 0, 0] == (32767 if dtype == "int16" else 8)
