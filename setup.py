@@ -76,7 +76,7 @@ setuptools.setup(
     },
     entry_points={
         "console_scripts": [
-            "heatbeam=heatbeam.cli:main",
+            "heatbeam=heatbeam.process:start",
             "heatbeam-worker=heatbeam.runners.beam_worker:main",  # what --environment_type=PROCESS starts
         ]
     },

@@ -2,7 +2,7 @@
 
 Each command lives in the room that it is about, as a `heatbeam.command.Command`; to add one, add it to `COMMANDS`.
 
-Exit status: 0 done, 1 a run or gate failed, 2 wrong use or configuration.
+Exit status: 0 done, 1 a run or gate failed, 2 wrong use or configuration, 130 interrupted (143 by SIGTERM).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -31,6 +32,8 @@ COMMANDS: tuple[command.Command, ...] = (
 )  # fmt: skip
 """In the order of ``heatbeam --help``."""
 
+INTERRUPTED = 128 + signal.SIGINT
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sub-command; its exit status."""
@@ -44,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except errors.UserError as error:  # any other is a bug or a broken machine: the traceback is wanted
         sys.stderr.write(f"{error}\n")
         return error.status
+    except KeyboardInterrupt as error:
+        sys.stderr.write(f"{error or 'interrupted'}\n")
+        return INTERRUPTED
 
 
 def _call(options: argparse.Namespace, beam_options: Sequence[str]) -> int:

@@ -36,6 +36,7 @@ FLOORS = (
     ("job",),
     ("demo", "bench", "listing"),
     ("cli",),
+    ("process",),
     ("", "__main__"),  # the front door
 )
 STEPS = ("read", "decode", "explain", "reuse", "localize", "aggregate", "best_boxes", "write", "account")

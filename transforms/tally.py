@@ -3,6 +3,9 @@
 Beam reports metrics when a job has ended. On the direct runner with threads the steps share the launcher's process, so
 a plain shared tally shows what is going on; each process of its own has a file that the launcher reads. It is for the
 eyes only: the manifest's numbers come from the pipeline.
+
+Every step counts what it does, so this is also where the launcher can have the steps in its own threads end: Python
+cannot stop a thread from outside.
 """
 
 from __future__ import annotations
@@ -22,6 +25,10 @@ _NAMES = ("read_bytes", "images_read", "images_explained", "images_skipped", "de
 _FORMAT = struct.Struct(f"={len(_NAMES)}q")
 
 
+class Stopped(Exception):
+    """The launcher has given the run up, so a step goes no further."""
+
+
 class Tally:
     """Named counts, safe to add to from several threads.
 
@@ -34,12 +41,19 @@ class Tally:
         self._counts: collections.Counter[str] = collections.Counter()
         self._shown: mmap.mmap | None = None
         self._watched: list[pathlib.Path] = []
+        self._stopped = False
         if path is not None:
             with contextlib.suppress(OSError, ValueError), open(path, "r+b") as file:  # nobody watches any more
                 self._shown = mmap.mmap(file.fileno(), _FORMAT.size)
 
     def add(self, name: str, amount: int = 1) -> None:
-        """Add `amount` to the count called `name`."""
+        """Add `amount` to the count called `name`.
+
+        Raises:
+            Stopped: after `stop`.
+        """
+        if self._stopped:
+            raise Stopped("the run was stopped")
         with self._lock:
             self._counts[name] += amount
             if self._shown is not None:
@@ -63,9 +77,14 @@ class Tally:
                 found.update({name: count for name, count in zip(_NAMES, seen, strict=True) if count})
             return dict(found)
 
+    def stop(self) -> None:
+        """Have every step of this process that counts from now on fail with `Stopped`, until `clear`."""
+        self._stopped = True
+
     def clear(self) -> None:
         """Forget every count: a new run begins."""
         with self._lock:
+            self._stopped = False
             self._counts.clear()
             self._watched.clear()
 

@@ -7,7 +7,6 @@ import dataclasses
 import datetime
 import importlib.metadata
 import platform
-import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,7 @@ from apache_beam.options import pipeline_options
 from apache_beam.runners import runner as beam_runner
 
 from heatbeam import config
-from heatbeam.job import graph, incremental, plan, progress
+from heatbeam.job import failures, graph, incremental, plan, progress
 from heatbeam.runners import runner_options, worker_processes
 from heatbeam.runs import history, remote_files, run_directory
 from heatbeam.transforms import account, errors, explain, tally
@@ -66,14 +65,15 @@ def run(settings: config.RunConfig, beam_options: Sequence[str], stream: TextIO)
 
     Raises:
         config.ConfigError: something is wrong that can be seen before the first record.
-        RunFailed: no record was read, too many were lost, the counts do not add up, or a worker process ended. The
-            directory's manifest says ``failed`` then, as after any other exception.
+        RunFailed: no record was read, too many were lost, the counts do not add up, or a worker ended or met what the
+            user has to mend. The directory's manifest says ``failed`` then, as after any other exception.
+        failures.Interrupted: it was, by Ctrl-C; the message says what is kept.
     """
     arguments = runner_options.beam_arguments(settings.runner, beam_options)
     with runner_options.connected(arguments):
         planned = plan.make(settings)
         directory, manifest = _start(settings, arguments)
-        with _told_how_to_go_on(directory, stream), _failure_recorded(directory, manifest):
+        with failures.told_how_to_go_on(directory, settings.output, stream), _failure_recorded(directory, manifest):
             return _run(planned, arguments, directory, manifest, stream)
 
 
@@ -159,31 +159,8 @@ def _failure_recorded(directory: run_directory.RunDirectory, manifest: dict[str,
     try:
         yield
     except BaseException as error:
-        directory.fail({**manifest, "error": _shortened(f"{type(error).__name__}: {error}"), "finished": _now()})
+        directory.fail({**manifest, "error": failures.in_words(error), "finished": _now()})
         raise
-
-
-@contextlib.contextmanager
-def _told_how_to_go_on(directory: run_directory.RunDirectory, stream: TextIO) -> Iterator[None]:
-    """After a failure, say what is kept."""
-    try:
-        yield
-    except BaseException:
-        if directory.unfinished_files():
-            stream.write(
-                f"What was explained so far is kept in {directory.path_of(run_directory.UNFINISHED)}; run again with "
-                f"--resume, or with --reuse {directory.path}, to go on from there.\n"
-            )
-        raise
-
-
-def _shortened(text: str, limit: int = 3000) -> str:
-    """The beginning of an error, and every cause in it: a cluster's error is mostly stack, with the reason inside."""
-    if len(text) <= limit:
-        return text
-    lines = (line.strip() for line in text.splitlines())
-    causes = dict.fromkeys(line[:300] for line in lines if re.match(r"(Caused by: )?[\w.$]+(Error|Exception): ", line))
-    return "\n".join([text[: limit // 3], "...", *causes])[:limit]
 
 
 def _prepare(
@@ -230,6 +207,11 @@ def _run(
             state = result.wait_until_finish()
         except worker_processes.ProcessEnded as error:
             raise RunFailed(f"{error}") from error
+        except RuntimeError as error:  # how runners tell of what their workers raised
+            why = failures.users_part(error)
+            if why is None:
+                raise
+            raise RunFailed(f"a worker stopped: {why}") from error
     if state not in (beam_runner.PipelineState.DONE, None):
         raise RunFailed(f"the runner ended the job as {state}; see its log")
     counts = _take_counts(directory)

@@ -59,7 +59,7 @@ class ProcessEnded(RuntimeError):
 
 
 @contextlib.contextmanager
-def started(count: int, options: pipeline_options.PipelineOptions) -> Iterator[None]:
+def started(count: int, options: pipeline_options.PipelineOptions) -> Iterator[Pool]:
     """Have Beam's `FnApiRunner` take its worker processes from a new `Pool` while the context is open.
 
     Args:
@@ -74,7 +74,7 @@ def started(count: int, options: pipeline_options.PipelineOptions) -> Iterator[N
         pool, before = Pool(count, options), makers[python_urns.SUBPROCESS_SDK]
         makers[python_urns.SUBPROCESS_SDK] = pool.worker, bytes
         try:
-            yield
+            yield pool
         except Exception as error:
             first = pool.failure
             if first is None or (type(error), str(error)) == (type(first), str(first)):

@@ -250,13 +250,13 @@ def test_launched_run_is_finished_later(tmp_path, capsys):
     configured = small_runs.settings(pattern, tmp_path / "run", "explain.methods=[cam]")
     directory = run.launch(configured, ())
     assert directory.read_manifest(finished=False)["status"] == "running"
-    assert cli.main(["finish", directory.path]) == cli.OK
+    assert cli.main(["finish", directory.path]) == 0
     finished = run.Result(directory, directory.read_manifest())
     assert finished.manifest["status"] == "succeeded"
     assert finished.manifest["counts"]["images_explained"] == 6
     whole = run.run(small_runs.settings(pattern, tmp_path / "other", "explain.methods=[cam]"), (), io.StringIO())
     small_runs.assert_same_rows(small_runs.rows(finished.directory), small_runs.rows(whole.directory))
-    assert cli.main(["finish", directory.path]) == cli.USAGE
+    assert cli.main(["finish", directory.path]) == 2
     assert "only a running one" in capsys.readouterr().err
 
 

@@ -408,9 +408,9 @@ def test_a_killed_run_is_resumed_where_it_was(tmp_path, capsys):
     started = stopped["started"]
     calls = _images_called(tmp_path / "calls")
 
-    assert cli.main(["run", str(path)]) == cli.USAGE
+    assert cli.main(["run", str(path)]) == 2
     assert "or resume it" in capsys.readouterr().err
-    assert cli.main(["run", str(path), "--resume"]) == cli.OK
+    assert cli.main(["run", str(path), "--resume"]) == 0
     said = capsys.readouterr()
     manifest = killed.read_manifest()
     assert manifest["resumed"] == {"started": started}

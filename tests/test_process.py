@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+import yaml
+
+from heatbeam.runs import run_directory
+from tests.support import paths, small_runs
+
+
+@pytest.fixture(scope="module")
+def pattern(tmp_path_factory) -> str:
+    """Work for longer than any of these tests takes."""
+    return small_runs.write(tmp_path_factory.mktemp("data"), [small_runs.record(i) for i in range(40)] * 200, 4)
+
+
+def write_config(folder: pathlib.Path, pattern: str, **output: object) -> str:
+    settings = small_runs.settings(pattern, folder / "run").as_dict()
+    settings["explain"]["methods"] = [{"method": "grad_cam"}, {"method": "score_cam"}]
+    settings["output"] = {"directory": str(folder / "run"), **output}
+    settings["runner"]["workers"] = 2
+    (folder / "run.yaml").write_text(yaml.safe_dump(settings))
+    return str(folder / "run.yaml")
+
+
+def ended_by(
+    number: int, arguments: list[str], ready: Callable[[], bool], wait_s: float = 0.0
+) -> subprocess.CompletedProcess[str]:
+    """The command, sent a signal `wait_s` after it is `ready`."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "heatbeam", *arguments],
+        cwd=paths.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # Whoever runs the tests in the background has its shell ignore interrupts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    until = time.monotonic() + 120
+    while not ready() and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.05)
+    time.sleep(wait_s)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+def status_of(folder: pathlib.Path) -> str:
+    with contextlib.suppress(ValueError):
+        return run_directory.RunDirectory(str(folder)).read_manifest(finished=False)["status"]
+    return ""
+
+
+def kept_in(folder: pathlib.Path) -> bool:
+    return any(file.stat().st_size > 0 for file in (folder / "unfinished").glob("*.arrow"))
+
+
+@pytest.mark.runner
+@pytest.mark.parametrize(
+    "number, status, output, processes, how",
+    [
+        (signal.SIGINT, 130, {}, 1, "--resume, or with --reuse"),
+        (signal.SIGTERM, 143, {"overwrite": True}, 1, "--set output.overwrite=false --resume"),
+        (signal.SIGINT, 130, {}, 2, "--resume, or with --reuse"),
+    ],
+    ids=["SIGINT", "SIGTERM", "processes"],
+)
+def test_a_run_that_is_stopped_ends_in_one_line_that_says_how_to_go_on(
+    number, status, output, processes, how, pattern, tmp_path
+):
+    config = write_config(tmp_path, pattern, **output)
+    arguments = ["run", config, "--set", f"runner.processes={processes}"]
+    done = ended_by(number, arguments, lambda: kept_in(tmp_path / "run"), 3.0)
+    *before, last = done.stderr.splitlines()
+    assert done.returncode == status, done.stderr
+    assert last.startswith("interrupted; what was explained so far is kept in ") and how in last
+    # Worker processes write what TensorFlow has to say when it starts.
+    assert "Traceback" not in done.stderr if processes > 1 else not before, done.stderr
+    assert status_of(tmp_path / "run") == "failed"
+
+
+@pytest.mark.runner
+@pytest.mark.parametrize("wait_s", [1.0, 4.0, 8.0])
+def test_an_interrupt_before_the_first_record_ends_in_one_line(wait_s, pattern, tmp_path):
+    config = write_config(tmp_path, pattern)
+    done = ended_by(signal.SIGINT, ["run", config], lambda: True, wait_s)
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.startswith("interrupted") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.runner
+def test_the_run_goes_on_as_the_line_says(pattern, tmp_path):
+    config = write_config(tmp_path, pattern, overwrite=True)
+    ended_by(signal.SIGINT, ["run", config], lambda: kept_in(tmp_path / "run"), 5.0)
+    hint = ["--set", "output.overwrite=false", "--resume"]
+    again = ended_by(signal.SIGINT, ["run", config, *hint], lambda: kept_in(tmp_path / "run"), 6.0)
+    assert again.returncode == 130 and "Traceback" not in again.stderr
+    assert "reuse:" in again.stderr
+
+
+def test_a_signal_that_was_ignored_stays_so():
+    program = (
+        "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nfrom heatbeam import process\n"
+        "process._Signals()\nprint(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "True\n", done.stderr
