@@ -183,7 +183,7 @@ def _class_names(manifest: Mapping[str, Any], table: ds.Dataset) -> list[str]:
     return report_tables.distinct_names(names)
 
 
-def _pictures(
+def _pictures(  # noqa: PLR0913, PLR0917 - what each section chose of the images
     manifest: Mapping[str, Any],
     table: ds.Dataset,
     chosen: galleries.Galleries,
