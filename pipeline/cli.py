@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import pathlib
 import signal
 import sys
 from collections.abc import Sequence
@@ -77,7 +76,7 @@ def _import_tensorflow_quietly() -> None:
     """
     sys.stderr.flush()
     kept = os.dup(2)
-    with pathlib.Path(os.devnull).open("wb") as nowhere:
+    with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     try:
         import tensorflow as tf

@@ -213,7 +213,8 @@ class PreprocessingConfig(_Section):
 
     @pydantic.model_validator(mode="after")
     def _mode_or_scale(self) -> PreprocessingConfig:
-        if "mode" in self.model_fields_set and (self.scale is not None or self.offset is not None):
+        # A manifest holds the default too, beside scale and offset.
+        if self.mode != "auto" and (self.scale is not None or self.offset is not None):
             raise ValueError("give either a mode or scale and offset, not both")
         return self
 

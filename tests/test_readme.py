@@ -29,9 +29,7 @@ def test_tables_are_what_the_program_prints(name, command):
 
 
 def test_the_configuration_it_shows_is_valid():
-    (shown,) = (
-        block for block in re.findall(r"```yaml\n(.*?)```", text_of("README.md"), re.DOTALL) if "\ninput:" in block
-    )
+    (shown,) = (block for block in re.findall(r"```yaml\n(.*?)```", text_of("README.md"), re.S) if "\ninput:" in block)
     settings = config.parse(shown)
     assert [m.label for m in settings.explain.methods] == ["cam", "grad_cam", "score_cam"]
 

@@ -21,8 +21,8 @@ import dataclasses
 import functools
 import math
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -157,19 +157,19 @@ def compare(
     """
     options = options or Options()
     runs = [run_directory.RunDirectory(path) for path in (baseline_path, candidate_path)]
-    manifests = [run.read_manifest() for run in runs]
+    both = [run.read_manifest() for run in runs]
     tables = [run.open_table("explanations") for run in runs]
-    settings = settings_diff.differences(*manifests)
+    settings = settings_diff.differences(*both)
     incomparable = settings_diff.incomparable(settings)
     work = compare_rows.Work(
         [table.schema for table in tables],
-        class_names=_class_names(manifests[0]),
-        primary_target=_primary_target(manifests),
+        class_names=_class_names(both[0].class_names),
+        primary_target=both[0].primary_target,
         replicates=options.replicates,
         map_flip_overlap=options.map_flip_overlap,
         examples=options.examples,
     )
-    _add_all(work, tables, class_ids(*manifests), options.part_bytes, pairs_path)
+    _add_all(work, tables, class_ids(*(one.class_names for one in both)), options.part_bytes, pairs_path)
     methods = [_methods(table) for table in tables]
     rows = [] if incomparable else list(_paired(work.sums()))
     rows += [] if incomparable else _unpaired({row[:4] for row in rows}, [summary(run) for run in runs])
@@ -184,7 +184,7 @@ def compare(
         repeated=tuple(work.repeated),
         methods_only_baseline=tuple(sorted(methods[0] - methods[1])),
         methods_only_candidate=tuple(sorted(methods[1] - methods[0])),
-        controls=run_methods.controls(manifests[0]) | run_methods.controls(manifests[1]),
+        controls=run_methods.controls(both[0]) | run_methods.controls(both[1]),
         differences=tuple(sorted(rows, key=lambda row: row[:4])),
         agreements=tuple(_agreements(work.sums())),
         histograms=work.histograms,
@@ -213,15 +213,18 @@ def _add_all(
             writer.write_table(work.add(part))
 
 
-def class_ids(baseline: Mapping[str, Any], candidate: Mapping[str, Any]) -> npt.NDArray[np.int64] | None:
+def class_ids(baseline: Sequence[str], candidate: Sequence[str]) -> npt.NDArray[np.int64] | None:
     """The baseline's id of each class of the candidate, by name; None if the ids mean the same.
 
     A class that the baseline does not have gets an id beyond the baseline's.
 
+    Args:
+        baseline, candidate: names of the classes of the runs, by id.
+
     Raises:
         ComparisonError: if the names differ and are not unique in a run.
     """
-    first, second = (list(manifest.get("model", {}).get("class_names", [])) for manifest in (baseline, candidate))
+    first, second = list(baseline), list(candidate)
     if first == second or not first or not second:
         return None
     for side, names in (("baseline", first), ("candidate", second)):
@@ -235,16 +238,10 @@ def class_ids(baseline: Mapping[str, Any], candidate: Mapping[str, Any]) -> npt.
     return np.array([known.get(name, len(first) + i) for i, name in enumerate(second)], np.int64)
 
 
-def _class_names(manifest: Mapping[str, Any]) -> list[str]:
+def _class_names(names: Sequence[str]) -> list[str]:
     """Names of the classes, those that occur twice with their id, as in the summary."""
-    names = list(manifest.get("model", {}).get("class_names", []))
     count = collections.Counter(names)
     return [f"{name} ({i})" if count[name] > 1 else name for i, name in enumerate(names)]
-
-
-def _primary_target(manifests: Sequence[Mapping[str, Any]]) -> str:
-    found = [manifest.get("conventions", {}).get("primary_target") for manifest in manifests]
-    return found[0] or found[1] or "label"
 
 
 def _methods(table: ds.Dataset) -> set[str]:
@@ -253,7 +250,7 @@ def _methods(table: ds.Dataset) -> set[str]:
 
 def summary(run: run_directory.RunDirectory) -> dict[tuple[str, str, str, str], paired.Mean]:
     """The summary of a run by ``(method, slice_name, slice_value, metric)``; ``all`` has the value ``""``."""
-    if "summary" not in run.read_manifest().get("tables", {}):
+    if "summary" not in run.read_manifest().tables:
         return {}
     numbers = {}
     for row in run.open_table("summary").to_table().to_pylist():

@@ -79,10 +79,8 @@ def _where(check: gate.Check) -> str:
 
 def print_verdict(verdict: gate.Verdict, stream: TextIO) -> None:
     """What fails and what cannot be told, then the verdict."""
-    stream.writelines(
-        f"  {'FAIL' if fails else '?':<5} {message}\n"
-        for _, fails, _, message in sorted(grouped(verdict), key=lambda row: not row[1])
-    )
+    for _, fails, _, message in sorted(grouped(verdict), key=lambda row: not row[1]):
+        stream.write(f"  {'FAIL' if fails else '?':<5} {message}\n")
     stream.write(
         f"gate: {'pass' if verdict.passed else 'FAIL'} ({verdict.count('pass')} passed, {verdict.count('fail')} failed,"
         f" {verdict.count('inconclusive')} inconclusive)\n"

@@ -72,9 +72,8 @@ def export(run_path: str, directory: str, file_format: str, *, where: str, limit
     if file_format == "huggingface":
         found = export_huggingface.write(target, table, samples, longest_px)
     else:
-        names = tuple(manifest.get("model", {}).get("class_names", ()))
-        about = {"run": run_path, "where": where, "heatbeam": manifest.get("heatbeam", "")}
-        found = export_fiftyone.write(target, table, samples, names, about, longest_px)
+        about = {"run": run_path, "where": where, "heatbeam": manifest.heatbeam}
+        found = export_fiftyone.write(target, table, samples, manifest.class_names, about, longest_px)
     images = len(list((target / export_samples.IMAGES).iterdir()))
     return Exported(directory, table.num_rows, matched, images, found, tuple(problems))
 

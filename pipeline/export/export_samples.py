@@ -18,7 +18,7 @@ import pyarrow as pa
 from PIL import Image
 
 from heatbeam.pages import map_images
-from heatbeam.runs import chosen_rows, source_images, source_truth
+from heatbeam.runs import chosen_rows, manifests, source_images, source_truth
 from heatbeam.transforms.tables import stored_maps
 
 IMAGES = "data"
@@ -57,7 +57,7 @@ class Sample:
 
 
 def samples(
-    table: pa.Table, manifest: Mapping[str, Any], target: pathlib.Path, problems: list[str]
+    table: pa.Table, manifest: manifests.Manifest, target: pathlib.Path, problems: list[str]
 ) -> Iterator[Sample]:
     """Every image of the rows, its file written, in no particular order.
 
@@ -72,7 +72,7 @@ def samples(
     for number, row in enumerate(plain):
         of_place.setdefault((row["shard"], row["record_index"], row["image_sha256"]), []).append(number)
     order = {place: i for i, place in enumerate(of_place)}
-    names = tuple(manifest.get("model", {}).get("class_names", ()))
+    names = manifest.class_names
 
     def rows_of(place: source_images.Place) -> tuple[tuple[int, dict[str, Any]], ...]:
         return tuple((number, chosen_rows.with_map(table, number, plain[number])) for number in of_place[place])

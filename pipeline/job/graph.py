@@ -14,14 +14,13 @@ Reading a shard, decoding, explaining and making rows are one fused stage: image
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 
 from heatbeam import config
 from heatbeam.job import plan
-from heatbeam.runs import run_directory
+from heatbeam.runs import manifests, run_directory
 from heatbeam.transforms import account, aggregate, best_boxes, decode, explain, localize, read, records, reuse, write
 from heatbeam.transforms.engine import assess
 from heatbeam.transforms.metrics import protocols, registry
@@ -176,14 +175,14 @@ def mask_options(planned: plan.Plan) -> decode_options.MaskOptions:
     return decode_options.MaskOptions(source.semantic_background, source.semantic_ignore, offset)
 
 
-def conventions(planned: plan.Plan, description: exposure.ModelDescription) -> dict[str, Any]:
+def conventions(planned: plan.Plan, description: exposure.ModelDescription) -> manifests.Conventions:
     """Everything about the steps that can change a number, for the manifest."""
-    return {
-        "decode": decode.decode_recipe(image_options(planned, description), mask_options(planned)),
-        "protocol": protocols.get(planned.settings.evaluate.protocol).as_dict(),
-        "primary_target": primary_target(planned.settings.explain.targets),
-        "heatmap": schemas.QUANTIZATION,
-    }
+    return manifests.Conventions(
+        decode=decode.decode_recipe(image_options(planned, description), mask_options(planned)),
+        protocol=protocols.get(planned.settings.evaluate.protocol).as_dict(),
+        primary_target=primary_target(planned.settings.explain.targets),
+        heatmap=schemas.QUANTIZATION,
+    )
 
 
 def primary_target(targets: Sequence[str | int]) -> str:

@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from heatbeam import config
 from heatbeam.job import graph, plan
-from heatbeam.runs import history, run_directory, settings_diff
+from heatbeam.runs import history, manifests, run_directory, settings_diff
 from heatbeam.transforms import reuse
 from heatbeam.transforms.engine import assess
 from heatbeam.transforms.engine import engine as engines
@@ -48,14 +48,14 @@ class Incremental:
         facts: what the keys are digests of, for the manifest.
         keys: the keys, as the files' metadata.
         lookup: the step that finds earlier rows, or None for a run that takes over nothing.
-        taken: what was found where, for the manifest; empty without `lookup`.
+        taken: what was found where, for the manifest; None without `lookup`.
         lines: the same in words.
     """
 
-    facts: dict[str, Any]
+    facts: manifests.KeyedBy
     keys: str
     lookup: reuse.Reuse | None
-    taken: dict[str, Any]
+    taken: manifests.Reused | None
     lines: tuple[str, ...]
 
 
@@ -74,7 +74,7 @@ def prepare(planned: plan.Plan, engine: engines.Engine, directory: run_directory
     own = _keys(facts)
     sources = _sources(planned.settings.output, directory)
     if not sources:
-        return Incremental(facts, json.dumps(own), None, {}, ())
+        return Incremental(facts, json.dumps(own), None, None, ())
     choose = _Choice(own)
     paths = {path: source.path for source in sources for path in source.files}
     index, damaged = earlier.build_index(list(paths), choose)
@@ -82,45 +82,50 @@ def prepare(planned: plan.Plan, engine: engines.Engine, directory: run_directory
     index.save(path)
     wanted = _wanted(planned)
     found = [label for label, _ in wanted.methods if any(label in file.methods.values() for file in index.files)]
-    taken = {
-        "runs": [source.path for source in sources],
-        "files": len(index.files),
-        "damaged_files": [message[:300] for message in damaged[:100]],
-        "images_indexed": len(index.entries),
-        "index_bytes": int(index.entries.nbytes),
-        "methods": found,
-    }
+    taken = manifests.Reused(
+        runs=tuple(source.path for source in sources),
+        files=len(index.files),
+        damaged_files=tuple(message[:300] for message in damaged[:100]),
+        images_indexed=len(index.entries),
+        index_bytes=int(index.entries.nbytes),
+        methods=tuple(found),
+    )
     anew = [label for label, _ in wanted.methods if label not in found]
     lines = list(_lines(sources, taken, anew, facts))
     return Incremental(facts, json.dumps(own), reuse.Reuse(path, wanted), taken, tuple(lines))
 
 
-def check_sources(output: config.OutputConfig, directory: run_directory.RunDirectory) -> dict[str, Any]:
+def this_process() -> manifests.Process:
+    """The process that launches the run."""
+    return manifests.Process(host=socket.gethostname(), pid=os.getpid())
+
+
+def check_sources(output: config.OutputConfig, directory: run_directory.RunDirectory) -> manifests.Resumed | None:
     """Check that the run to reuse is one, before anything starts.
 
     Returns:
-        For the first manifest of the run: which process it is, and of the unfinished run that it goes on with, when
-        that started and what its keys were made of.
+        Of the unfinished run that this one goes on with, when that started and what its keys were made of.
 
     Raises:
         run_directory.RunDirectoryError: it is not, or is the directory of this run; or the run to resume still goes on.
     """
-    facts: dict[str, Any] = {"process": {"host": socket.gethostname(), "pid": os.getpid()}}
     sources = _sources(output, directory)
     if not output.resume or not directory.has_manifest():
-        return facts
-    stopped = directory.read_manifest(finished=False)
+        return None
+    stopped = directory.read_any_manifest()
     _refuse_live(stopped, directory.path)
-    if any(source.path == directory.path for source in sources):
-        facts["resumed"] = {"started": stopped.get("started"), "keyed_by": stopped.get("keyed_by", {})}
-    return facts
+    if not any(source.path == directory.path for source in sources):
+        return None
+    return manifests.Resumed(started=stopped.started, keyed_by=stopped.keyed_by)
 
 
-def _refuse_live(manifest: Mapping[str, Any], path: str) -> None:
+def _refuse_live(manifest: manifests.Manifest, path: str) -> None:
     """Two runs in one directory would remove one another's files; seen only where both are on this machine."""
-    process = manifest.get("process", {})
-    pid = process.get("pid")
-    if manifest["status"] != "running" or process.get("host") != socket.gethostname() or pid == os.getpid():
+    process = manifest.process
+    if manifest.status != "running" or process is None or process.host != socket.gethostname():
+        return
+    pid = process.pid
+    if pid == os.getpid():
         return
     try:
         os.kill(pid, 0)  # sends nothing: asks whether there is such a process
@@ -137,13 +142,8 @@ def _refuse_live(manifest: Mapping[str, Any], path: str) -> None:
 # What the keys are made of.
 
 
-def content_facts(planned: plan.Plan, engine: engines.Engine) -> dict[str, Any]:
-    """Everything that can change a map, a score of the model or a number of it; JSON types only.
-
-    Returns:
-        ``all``: what holds for every method; ``scores``: how the metrics are measured that ask the model, or None;
-        ``methods``: by name, what holds for one.
-    """
+def content_facts(planned: plan.Plan, engine: engines.Engine) -> manifests.KeyedBy:
+    """Everything that can change a map, a score of the model or a number of it; JSON types only."""
     settings, spec, description = planned.settings, planned.engine_spec, engine.description
     image = images.recipe(graph.image_options(planned, description))
     # zlib unpacks every PNG to the same pixels, and which zlib a process has depends on what it imported first.
@@ -179,8 +179,7 @@ def content_facts(planned: plan.Plan, engine: engines.Engine) -> dict[str, Any]:
         for one in spec.methods
     }
     facts = {"all": shared, "scores": _score_facts(graph.assessment(settings)), "methods": methods}
-    plain: dict[str, Any] = json.loads(json.dumps(facts))
-    return plain
+    return manifests.KeyedBy.model_validate_json(json.dumps(facts))
 
 
 def _score_facts(assessment: assess.Assessment | None) -> dict[str, Any] | None:
@@ -237,11 +236,11 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _keys(facts: Mapping[str, Any]) -> dict[str, Any]:
+def _keys(facts: manifests.KeyedBy) -> dict[str, Any]:
     """``methods``: name to key; ``scores``: the key of what is measured with the model, or None."""
     return {
-        "methods": {label: _digest([facts["all"], one]) for label, one in facts["methods"].items()},
-        "scores": _digest(facts["scores"]) if facts["scores"] is not None else None,
+        "methods": {label: _digest([facts.all, one]) for label, one in facts.methods.items()},
+        "scores": _digest(facts.scores) if facts.scores is not None else None,
     }
 
 
@@ -295,12 +294,12 @@ class _Source:
     Attributes:
         path: its directory.
         files: of its rows.
-        facts: what its keys are digests of; empty if its manifest does not say.
+        facts: what its keys are digests of; None if its manifest does not say.
     """
 
     path: str
     files: tuple[str, ...]
-    facts: Mapping[str, Any]
+    facts: manifests.KeyedBy | None
 
 
 def _sources(output: config.OutputConfig, directory: run_directory.RunDirectory) -> list[_Source]:
@@ -309,8 +308,8 @@ def _sources(output: config.OutputConfig, directory: run_directory.RunDirectory)
     if output.resume:
         files = directory.unfinished_files()
         if files:
-            before = directory.read_manifest(finished=False).get("resumed", {})
-            sources.append(_Source(directory.path, tuple(files), before.get("keyed_by", {})))
+            before = directory.read_any_manifest().resumed
+            sources.append(_Source(directory.path, tuple(files), before.keyed_by if before is not None else None))
     if output.reuse is None:
         return sources
     paths = [output.reuse] if output.reuse != config.NEWEST else _newest(output.root or "", directory.path)
@@ -325,12 +324,11 @@ def _sources(output: config.OutputConfig, directory: run_directory.RunDirectory)
 
 
 def _source(other: run_directory.RunDirectory) -> _Source:
-    manifest = other.read_manifest(finished=False)
-    facts = manifest.get("keyed_by", {})
-    if manifest["status"] != "succeeded":
-        return _Source(other.path, tuple(other.unfinished_files()), facts)
-    files = tuple(other.path_of(file["path"]) for file in manifest["tables"]["explanations"]["files"])
-    return _Source(other.path, files, facts)
+    manifest = other.read_any_manifest()
+    if not isinstance(manifest, manifests.Finished):
+        return _Source(other.path, tuple(other.unfinished_files()), manifest.keyed_by)
+    files = tuple(other.path_of(file.path) for file in manifest.tables["explanations"].files)
+    return _Source(other.path, files, manifest.keyed_by)
 
 
 def _newest(root: str, own: str) -> list[str]:
@@ -339,7 +337,7 @@ def _newest(root: str, own: str) -> list[str]:
     finished = found.runs[-1] if found.runs else None
     later = [
         name for name, status in found.unfinished
-        if status in run_directory.STATUSES and (finished is None or name > finished.name)
+        if status in manifests.STATUSES and (finished is None or name > finished.name)
     ]  # fmt: skip
     paths = [run_directory.RunDirectory(root).path_of(name) for name in sorted(later)]
     return [*([finished.path] if finished else []), *(path for path in paths if path != own)]
@@ -349,30 +347,30 @@ def _newest(root: str, own: str) -> list[str]:
 
 
 def _lines(
-    sources: Sequence[_Source], taken: Mapping[str, Any], anew: Sequence[str], facts: Mapping[str, Any]
+    sources: Sequence[_Source], taken: manifests.Reused, anew: Sequence[str], facts: manifests.KeyedBy
 ) -> Iterator[str]:
     names = ", ".join(source.path for source in sources)
-    if taken["methods"]:
-        yield f"reuse: {taken['images_indexed']:,} images of {names}: {', '.join(taken['methods'])}"
+    if taken.methods:
+        yield f"reuse: {taken.images_indexed:,} images of {names}: {', '.join(taken.methods)}"
     else:
         yield f"reuse: nothing of {names} is as this run would make it"
-    if taken["damaged_files"]:
-        yield f"reuse: {len(taken['damaged_files'])} incomplete files were left out; their images are explained anew"
+    if taken.damaged_files:
+        yield f"reuse: {len(taken.damaged_files)} incomplete files were left out; their images are explained anew"
     differing = list(_differences(sources[-1].facts, facts, anew)) if anew else []
     if anew:
         yield f"reuse: anew: {', '.join(anew)}{' because of ' if differing else ''}{'; '.join(differing[:5])}"
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any], anew: Sequence[str]) -> Iterator[str]:
+def _differences(before: manifests.KeyedBy | None, now: manifests.KeyedBy, anew: Sequence[str]) -> Iterator[str]:
     """What differs in the facts behind the keys of the methods that are made anew."""
-    if not before:
+    if before is None:
         return
-    sections = [("", before["all"], now["all"])]
-    if now["scores"] is not None:
-        sections.append(("evaluate.faithfulness.", before["scores"] or {}, now["scores"]))
+    sections = [("", before.all, now.all)]
+    if now.scores is not None:
+        sections.append(("evaluate.faithfulness.", before.scores or {}, now.scores))
     for label in anew:
-        if label in before["methods"]:
-            sections.append((f"{label}.", before["methods"][label], now["methods"][label]))
+        if label in before.methods:
+            sections.append((f"{label}.", before.methods[label], now.methods[label]))
     for prefix, one, other in sections:
         first, second = dict(settings_diff.leaves("", one)), dict(settings_diff.leaves("", other))
         for path in dict.fromkeys([*first, *second]):

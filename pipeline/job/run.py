@@ -20,7 +20,7 @@ from apache_beam.runners import runner as beam_runner
 from heatbeam import config
 from heatbeam.job import failures, graph, incremental, plan, progress
 from heatbeam.runners import runner_options, worker_processes
-from heatbeam.runs import history, remote_files, run_directory
+from heatbeam.runs import history, manifests, remote_files, run_directory
 from heatbeam.transforms import account, errors, explain, tally
 from heatbeam.transforms.models import exposure
 
@@ -52,7 +52,7 @@ class Result:
     """
 
     directory: run_directory.RunDirectory
-    manifest: dict[str, Any]
+    manifest: manifests.Finished
 
 
 def run(settings: config.RunConfig, beam_options: Sequence[str], stream: TextIO) -> Result:
@@ -72,9 +72,9 @@ def run(settings: config.RunConfig, beam_options: Sequence[str], stream: TextIO)
     arguments = runner_options.beam_arguments(settings.runner, beam_options)
     with runner_options.connected(arguments):
         planned = plan.make(settings)
-        directory, manifest = _start(settings, arguments)
-        with failures.told_how_to_go_on(directory, settings.output, stream), _failure_recorded(directory, manifest):
-            return _run(planned, arguments, directory, manifest, stream)
+        open_run = _start(settings, arguments)
+        with failures.told_how_to_go_on(open_run.directory, settings.output, stream), open_run.failure_recorded():
+            return _run(planned, arguments, open_run, stream)
 
 
 def directory_of(output: config.OutputConfig) -> run_directory.RunDirectory:
@@ -87,23 +87,55 @@ def directory_of(output: config.OutputConfig) -> run_directory.RunDirectory:
     )
 
 
-def _start(settings: config.RunConfig, arguments: Sequence[str]) -> tuple[run_directory.RunDirectory, dict[str, Any]]:
-    """The new run's directory, marked ``running``, and its first manifest."""
+class _OpenRun:
+    """A run that goes on: where it is, and its manifest as far as it is known."""
+
+    def __init__(self, directory: run_directory.RunDirectory, manifest: manifests.Manifest):
+        self.directory = directory
+        self.manifest = manifest
+
+    def add(self, **parts: Any) -> None:
+        """Learn more of the manifest; nothing is written."""
+        self.manifest = self.manifest.having(**parts)
+
+    def finish(self) -> Result:
+        """Count the tables and mark the run ``succeeded``."""
+        return Result(self.directory, self.directory.finish(self.manifest))
+
+    def fail(self, error: str) -> None:
+        """Mark the run ``failed``."""
+        self.directory.fail(self.manifest.having(error=error, finished=_now()))
+
+    @contextlib.contextmanager
+    def failure_recorded(self) -> Iterator[None]:
+        """Mark the run ``failed`` if the block does not end well."""
+        try:
+            yield
+        except BaseException as error:
+            self.fail(failures.in_words(error))
+            raise
+
+
+def _start(settings: config.RunConfig, arguments: Sequence[str]) -> _OpenRun:
+    """The new run, marked ``running``."""
     directory = directory_of(settings.output)
     manifest = _first_manifest(settings, arguments)
     directory.check_free(overwrite=settings.output.overwrite, resume=settings.output.resume)
-    manifest |= incremental.check_sources(settings.output, directory)
+    resumed = incremental.check_sources(settings.output, directory)
+    manifest = manifest.having(process=incremental.this_process(), resumed=resumed)
     try:
         directory.create(manifest, overwrite=settings.output.overwrite, resume=settings.output.resume)
     except OSError as error:
         raise config.ConfigError([f"output: {directory.path} cannot be made: {error}"]) from error
+    open_run = _OpenRun(directory, manifest)
     if remote_files.is_remote(directory.path):
-        _check_seen_by_workers(directory, manifest)
-    return directory, manifest
+        _check_seen_by_workers(open_run)
+    return open_run
 
 
-def _check_seen_by_workers(directory: run_directory.RunDirectory, manifest: dict[str, Any]) -> None:
+def _check_seen_by_workers(open_run: _OpenRun) -> None:
     """Check that Beam, which the workers write with, sees what pyarrow has just written."""
+    directory = open_run.directory
     path = directory.path_of(run_directory.MANIFEST)
     try:
         why = "" if filesystems.FileSystems.exists(path) else "it sees nothing there; the endpoints may differ"
@@ -112,7 +144,7 @@ def _check_seen_by_workers(directory: run_directory.RunDirectory, manifest: dict
     if why:
         problem = f"output: {directory.path} was made, but Beam cannot write there: {why}"
         with contextlib.suppress(OSError):
-            directory.fail({**manifest, "error": problem, "finished": _now()})
+            open_run.fail(problem)
         raise config.ConfigError([problem])
 
 
@@ -127,10 +159,10 @@ def launch(settings: config.RunConfig, beam_options: Sequence[str]) -> run_direc
     arguments = runner_options.beam_arguments(settings.runner, beam_options)
     with runner_options.connected(arguments):
         planned = plan.make(settings)
-        directory, manifest = _start(settings, arguments)
-        with _failure_recorded(directory, manifest):
-            _prepare(planned, arguments, directory, manifest).run()
-    return directory
+        open_run = _start(settings, arguments)
+        with open_run.failure_recorded():
+            _prepare(planned, arguments, open_run).run()
+    return open_run.directory
 
 
 @runner_options.connected(())
@@ -142,45 +174,41 @@ def finish(path: str) -> Result:
         run_directory.RunDirectoryError: `path` is not a run that is waiting to be finished.
     """
     directory = run_directory.RunDirectory(path)
-    manifest = directory.read_manifest(finished=False)
-    if manifest["status"] != "running":
-        raise run_directory.RunDirectoryError(f"{path} has {manifest['status']}; only a running one can be finished")
+    manifest = directory.read_any_manifest()
+    if manifest.status != "running":
+        raise run_directory.RunDirectoryError(f"{path} has {manifest.status}; only a running one can be finished")
+    if manifest.format_version != manifests.FORMAT_VERSION:
+        raise run_directory.RunDirectoryError(
+            f"{path} was started by heatbeam {manifest.heatbeam}, which writes another format; finish it with that one"
+        )
     if not filesystems.FileSystems.exists(directory.path_of(run_directory.COUNTS)):
         raise RunFailed(f"the job of {path} is not done: it has not written {run_directory.COUNTS} yet")
-    with _failure_recorded(directory, manifest):
+    open_run = _OpenRun(directory, manifest)
+    with open_run.failure_recorded():
         counts = _take_counts(directory)
-        manifest |= {"counts": account.totals(counts), "finished": _now()}
-        _judge(counts, manifest["config"]["output"]["max_dead_letter_ratio"], directory)
-        return Result(directory, directory.finish(manifest))
-
-
-@contextlib.contextmanager
-def _failure_recorded(directory: run_directory.RunDirectory, manifest: dict[str, Any]) -> Iterator[None]:
-    try:
-        yield
-    except BaseException as error:
-        directory.fail({**manifest, "error": failures.in_words(error), "finished": _now()})
-        raise
+        open_run.add(counts=account.totals(counts), finished=_now())
+        _judge(counts, manifest.config.output.max_dead_letter_ratio, directory)
+        return open_run.finish()
 
 
 def _prepare(
-    planned: plan.Plan,
-    arguments: Sequence[str],
-    directory: run_directory.RunDirectory,
-    manifest: dict[str, Any],
-    stream: TextIO | None = None,
+    planned: plan.Plan, arguments: Sequence[str], open_run: _OpenRun, stream: TextIO | None = None
 ) -> beam.Pipeline:
-    """The pipeline, after the model was loaded and described in `manifest`."""
+    """The pipeline, after the model was loaded and described in the manifest."""
+    directory = open_run.directory
     # Loaded here too: a wrong model fails before the first record, and the direct runner's worker threads share it.
     engine, _ = explain.acquire_engine(planned.engine_spec)
     names = plan.class_names(planned, engine.description)
     taken = incremental.prepare(planned, engine, directory)
-    manifest |= describe(planned, engine.description, names) | {"keyed_by": taken.facts}
-    if taken.lookup is not None:
-        manifest["reused"] = taken.taken
-    if "resumed" in manifest:
-        manifest["resumed"] = {"started": manifest["resumed"]["started"]}
-    directory.write_manifest(manifest, "running")
+    open_run.add(
+        model=describe(engine.description, names),
+        conventions=graph.conventions(planned, engine.description),
+        keyed_by=taken.facts,
+        reused=taken.taken,
+    )
+    if open_run.manifest.resumed is not None:
+        open_run.add(resumed=manifests.Resumed(started=open_run.manifest.resumed.started))
+    directory.write_manifest(open_run.manifest, "running")
     if stream is not None:
         stream.writelines(f"{line}\n" for line in taken.lines)
     pipeline = beam.Pipeline(options=pipeline_options.PipelineOptions(list(arguments)))
@@ -189,16 +217,10 @@ def _prepare(
     return pipeline
 
 
-def _run(
-    planned: plan.Plan,
-    arguments: Sequence[str],
-    directory: run_directory.RunDirectory,
-    manifest: dict[str, Any],
-    stream: TextIO,
-) -> Result:
+def _run(planned: plan.Plan, arguments: Sequence[str], open_run: _OpenRun, stream: TextIO) -> Result:
     started = time.monotonic()
     engine, _ = explain.acquire_engine(planned.engine_spec)  # held until the run is over
-    pipeline = _prepare(planned, arguments, directory, manifest, stream)
+    pipeline = _prepare(planned, arguments, open_run, stream)
     loaded = time.monotonic()
     tally.TALLY.clear()
     with progress.shown(stream, _bytes_to_read(planned)):
@@ -214,47 +236,44 @@ def _run(
             raise RunFailed(f"a worker stopped: {why}") from error
     if state not in (beam_runner.PipelineState.DONE, None):
         raise RunFailed(f"the runner ended the job as {state}; see its log")
-    counts = _take_counts(directory)
-    manifest |= {
-        "counts": account.totals(counts),
-        "metrics": _metrics(result),
-        "timings": {"load_s": round(loaded - started, 3), "pipeline_s": round(time.monotonic() - loaded, 3)},
-        "finished": _now(),
-    }
-    _judge(counts, planned.settings.output.max_dead_letter_ratio, directory)
+    counts = _take_counts(open_run.directory)
+    open_run.add(
+        counts=account.totals(counts),
+        metrics=_metrics(result),
+        timings={"load_s": round(loaded - started, 3), "pipeline_s": round(time.monotonic() - loaded, 3)},
+        finished=_now(),
+    )
+    _judge(counts, planned.settings.output.max_dead_letter_ratio, open_run.directory)
     del engine
-    return Result(directory, directory.finish(manifest))
+    return open_run.finish()
 
 
-def describe(planned: plan.Plan, description: exposure.ModelDescription, names: Sequence[str]) -> dict[str, Any]:
-    """What can change a number: the model as exposed, the formulas' options and the reading of pixels."""
-    return {
-        "model": {
-            "digest": description.digest,
-            "target_layer": description.layer.name,
-            "target_layer_choice": description.layer_choice,
-            "target_layer_shape": list(description.layer.shape),
-            "scores": description.scores,
-            "probability": description.probability,
-            "classes": description.classes,
-            "class_names": list(names),
-            "input_size": list(description.input_size),
-        },
-        "conventions": graph.conventions(planned, description),
-    }
+def describe(description: exposure.ModelDescription, names: Sequence[str]) -> manifests.Model:
+    """The model as exposed, for the manifest."""
+    return manifests.Model(
+        digest=description.digest,
+        target_layer=description.layer.name,
+        target_layer_choice=description.layer_choice,
+        target_layer_shape=tuple(description.layer.shape),
+        scores=description.scores,
+        probability=description.probability,
+        classes=description.classes,
+        class_names=tuple(names),
+        input_size=tuple(description.input_size),
+    )
 
 
-def _first_manifest(settings: config.RunConfig, arguments: Sequence[str]) -> dict[str, Any]:
+def _first_manifest(settings: config.RunConfig, arguments: Sequence[str]) -> manifests.Manifest:
     versions = {"python": platform.python_version()}
     for package in _PACKAGES:
         versions[package] = importlib.metadata.version(package)
-    return {
-        "heatbeam": importlib.metadata.version("heatbeam"),
-        "config": settings.as_dict(),
-        "beam_options": runner_options.without_secrets(arguments),
-        "versions": versions,
-        "started": _now(),
-    }
+    return manifests.Manifest(
+        heatbeam=importlib.metadata.version("heatbeam"),
+        config=settings,
+        beam_options=tuple(runner_options.without_secrets(arguments)),
+        versions=versions,
+        started=_now(),
+    )
 
 
 def _now() -> str:
@@ -274,7 +293,7 @@ def _take_counts(directory: run_directory.RunDirectory) -> dict[str, int]:
 
 
 def _metrics(result: Any) -> dict[str, Any]:
-    """Heatbeam's own counters and distributions, as the runner reports them (attempted values)."""
+    """heatbeam's own counters and distributions, as the runner reports them (attempted values)."""
     report: dict[str, Any] = {}
     query = result.metrics().query(beam.metrics.MetricsFilter().with_namespace("heatbeam"))
     for counter in query["counters"]:
@@ -310,14 +329,14 @@ def _judge(counts: dict[str, int], max_ratio: float, directory: run_directory.Ru
 def print_result(result: Result, stream: TextIO = sys.stdout) -> None:
     """A table of what was written and where."""
     manifest = result.manifest
-    counts = manifest["counts"]
-    took = f"; {manifest['timings']['pipeline_s']:.1f} s" if "timings" in manifest else ""
-    reused = f" ({counts['images_reused']:,} taken from an earlier run)" if "images_reused" in counts else ""
+    counts = manifest.counts
+    took = f"; {manifest.timings.pipeline_s:.1f} s" if manifest.timings is not None else ""
+    reused = f" ({counts.images_reused:,} taken from an earlier run)" if counts.images_reused is not None else ""
     stream.write(
-        f"\n{counts['images_explained']:,} images explained{reused}, {counts['images_skipped']:,} skipped (no target), "
-        f"{counts['dead_letters']:,} dead letters{took}\n"
+        f"\n{counts.images_explained:,} images explained{reused}, {counts.images_skipped:,} skipped (no target), "
+        f"{counts.dead_letters:,} dead letters{took}\n"
     )
-    for name, table in manifest["tables"].items():
+    for name, table in manifest.tables.items():
         path = result.directory.path_of(name)
-        stream.write(f"  {path:<40} {table['rows']:>10,} rows {table['bytes'] / 1e6:>10.2f} MB\n")
+        stream.write(f"  {path:<40} {table.rows:>10,} rows {table.bytes / 1e6:>10.2f} MB\n")
     stream.write(f"  {result.directory.path_of('manifest.json')}\n")

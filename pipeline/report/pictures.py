@@ -19,7 +19,7 @@ from PIL import Image
 
 from heatbeam.audit import map_scan
 from heatbeam.pages import map_images
-from heatbeam.runs import source_images, source_truth
+from heatbeam.runs import manifests, source_images, source_truth
 from heatbeam.transforms.tables import stored_maps
 
 IMAGE_PX = 240
@@ -60,8 +60,8 @@ class Album:
         rows: of ``explanations``; those that `picture` will be asked for.
     """
 
-    def __init__(self, manifest: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]):
-        self._names = tuple(manifest.get("model", {}).get("class_names", ()))
+    def __init__(self, manifest: manifests.Manifest, rows: Sequence[Mapping[str, Any]]):
+        self._names = manifest.class_names
         self._sources: dict[source_images.Place, source_images.SourceRecord] = {}
         self._images: dict[source_images.Place, str] = {}
         places = {_place(row) for row in rows}

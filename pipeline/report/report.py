@@ -16,10 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from heatbeam import config
 from heatbeam.audit import label_suspects, map_clusters, map_health, map_scan, shortcuts
 from heatbeam.pages import map_images, report_text
 from heatbeam.report import galleries, pictures, report_curves, report_findings, report_sections, report_tables
-from heatbeam.runs import run_directory, run_methods
+from heatbeam.runs import manifests, run_directory, run_methods
 from heatbeam.transforms import errors
 from heatbeam.transforms.metrics import map_statistics
 from heatbeam.transforms.metrics.localization import baselines
@@ -76,7 +77,7 @@ def _context(run: run_directory.RunDirectory, reference: str | None, clusters: S
     summary = report_tables.Summary(run.open_table("summary"))
     methods, controls = _methods(manifest, summary)
     reference = _reference(methods, controls, reference)
-    target = manifest.get("conventions", {}).get("primary_target", "label")
+    target = manifest.primary_target
     scan, collectors = _scan(table, target, reference, methods)
     queues = {method: collector.result() for method, collector in collectors.items()}
     queue = queues[reference]
@@ -91,14 +92,14 @@ def _context(run: run_directory.RunDirectory, reference: str | None, clusters: S
     context = {
         "run": run.path,
         "title": run.path.rstrip("/").rsplit("/", 1)[-1] or run.path,
-        "source": _source(manifest),
+        "source": _source(manifest.config.input),
         "manifest": manifest,
         "reference": reference,
         "target": target,
         "methods": methods,
         "styles": styles,
         "names": names,
-        "cards": report_sections.cards(manifest, summary, reference, chosen),
+        "cards": report_sections.cards(manifest.counts, summary, reference, chosen),
         "method_table": report_tables.method_table(summary, methods, controls),
         "class_table": report_sections.class_table(summary, methods, reference, names, scan, findings),
         "slice_table": report_sections.slices(summary, methods, reference),
@@ -135,7 +136,7 @@ def _context(run: run_directory.RunDirectory, reference: str | None, clusters: S
     return context
 
 
-def _methods(manifest: Mapping[str, Any], summary: report_tables.Summary) -> tuple[list[str], frozenset[str]]:
+def _methods(manifest: manifests.Finished, summary: report_tables.Summary) -> tuple[list[str], frozenset[str]]:
     """The methods of the run in the order of the configuration, and which of them are `run_methods.CONTROLS`."""
     configured = list(run_methods.by_label(manifest))
     known = [m for m in summary.methods if m != report_tables.MODEL and m not in baselines.BASELINES]
@@ -150,11 +151,11 @@ def _reference(methods: Sequence[str], controls: Collection[str], wanted: str | 
     return wanted if wanted is not None else (usual[0] if usual else "")
 
 
-def _source(manifest: Mapping[str, Any]) -> str:
+def _source(given: config.InputConfig) -> str:
     """What was explained, in a few words."""
-    given = manifest.get("config", {}).get("input", {})
-    tfds = given.get("tfds") or {}
-    return ", ".join(given.get("tfrecord") or ()) or str(tfds.get("name") or tfds.get("directory") or "unknown input")
+    if given.tfds is not None:
+        return str(given.tfds.name or given.tfds.directory)
+    return ", ".join(given.tfrecord or ())
 
 
 def _scan(
@@ -173,9 +174,9 @@ def _scan(
     return scanner.result(), collectors
 
 
-def _class_names(manifest: Mapping[str, Any], table: ds.Dataset) -> list[str]:
+def _class_names(manifest: manifests.Manifest, table: ds.Dataset) -> list[str]:
     """Names as the summary has them, by class id."""
-    names = list(manifest.get("model", {}).get("class_names", ()))
+    names = list(manifest.class_names)
     if not names:
         rows = table.to_table(columns=["class_id", "class_name"]).group_by(["class_id", "class_name"]).aggregate([])
         found = dict(zip(rows["class_id"].to_pylist(), rows["class_name"].to_pylist(), strict=True))
@@ -183,8 +184,8 @@ def _class_names(manifest: Mapping[str, Any], table: ds.Dataset) -> list[str]:
     return report_tables.distinct_names(names)
 
 
-def _pictures(  # noqa: PLR0913, PLR0917 - what each section chose of the images
-    manifest: Mapping[str, Any],
+def _pictures(
+    manifest: manifests.Manifest,
     table: ds.Dataset,
     chosen: galleries.Galleries,
     findings: Sequence[shortcuts.Finding],

@@ -14,7 +14,7 @@ import numpy as np
 from heatbeam.audit import map_scan, shortcuts
 from heatbeam.pages import plots, report_text
 from heatbeam.report import galleries, pictures, report_tables
-from heatbeam.runs import run_directory, run_methods
+from heatbeam.runs import manifests, run_directory, run_methods
 from heatbeam.transforms.metrics import registry
 
 MAX_CLASSES = 2000
@@ -40,17 +40,15 @@ class Card:
 
 
 def cards(
-    manifest: Mapping[str, Any], summary: report_tables.Summary, reference: str, chosen: galleries.Galleries
+    counts: manifests.Counts, summary: report_tables.Summary, reference: str, chosen: galleries.Galleries
 ) -> list[Card]:
-    """The run in a few numbers, on top of the report."""
-    counts = manifest.get("counts", {})
-    skipped, lost = (report_text.count(counts.get(name, 0)) for name in ("images_skipped", "dead_letters"))
+    skipped, lost = report_text.count(counts.images_skipped), report_text.count(counts.dead_letters)
     detail = f"{skipped} skipped, {lost} dead letters"
     cards = [
         Card(
             "Images explained",
-            report_text.count(counts.get("images_explained", 0)),
-            f"of {report_text.count(counts.get('records_read', 0))} records read; every one is accounted for",
+            report_text.count(counts.images_explained),
+            f"of {report_text.count(counts.records_read)} records read; every one is accounted for",
             detail,
             "Records read = images explained + images without a target + dead letters.",
         )
@@ -110,7 +108,6 @@ def class_table(
 
 
 def slices(summary: report_tables.Summary, methods: Sequence[str], reference: str) -> Any:
-    """The table of the numbers of each slice, and the methods in it: with many slices, the reference alone."""
     slices = [(name, value) for name in summary.slice_names() for value in summary.values_of(name)]
     shown = list(methods) if len(slices) * len(methods) <= MAX_CLASS_ROWS else [reference]
     return report_tables.slice_table(summary, shown, slices[:MAX_CLASSES], with_model=True), shown
@@ -123,7 +120,6 @@ def _top(groups: Sequence[map_scan.Group]) -> float:
 
 
 def mean_maps(scan: map_scan.Scan, reference: str, names: Sequence[str]) -> dict[str, Any]:
-    """The mean map of each class with most images, as pictures of one scale."""
     groups = sorted(scan.groups(reference, "all"), key=lambda g: (-g.n, g.class_id))
     shown = sorted(groups[:MAX_MEAN_MAPS], key=lambda g: g.class_id)
     top = _top(groups)
@@ -132,9 +128,8 @@ def mean_maps(scan: map_scan.Scan, reference: str, names: Sequence[str]) -> dict
 
 
 def distributions(scan: map_scan.Scan, methods: Sequence[str], styles: Mapping[str, str]) -> list[dict[str, Any]]:
-    """A histogram of each column of `DISTRIBUTIONS` for each method that has values."""
     result = []
-    for name, title_of_all in DISTRIBUTIONS.items():
+    for name in DISTRIBUTIONS:
         rows = []
         for method in methods:
             counts = scan.histograms.get((method, name))
@@ -146,7 +141,7 @@ def distributions(scan: map_scan.Scan, methods: Sequence[str], styles: Mapping[s
                 rows.append({"method": method, "svg": svg, "quartiles": quartiles, "n": int(counts.sum())})
         if rows:
             about = registry.COLUMNS[name].description
-            result.append({"title": title_of_all, "name": name, "about": about, "rows": rows})
+            result.append({"title": DISTRIBUTIONS[name], "name": name, "about": about, "rows": rows})
     return result
 
 
@@ -160,22 +155,22 @@ def dead_letters(run: run_directory.RunDirectory) -> dict[str, Any]:
     return {"total": len(rows), "causes": [(*cause, len(found), found[:MAX_DEAD_LETTERS]) for cause, found in listed]}
 
 
-def provenance(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+def provenance(manifest: manifests.Finished) -> list[tuple[str, str]]:
     """Sections of the manifest as indented JSON; long lists of names are counted."""
-    model = dict(manifest.get("model", {}))
-    if len(model.get("class_names", ())) > 20:
-        model["class_names"] = f"{len(model['class_names'])} names"
-    tables = {name: {"rows": t["rows"], "bytes": t["bytes"]} for name, t in manifest.get("tables", {}).items()}
+    document = manifest.as_dict()
+    model = document["model"]
+    if len(manifest.class_names) > 20:
+        model["class_names"] = f"{len(manifest.class_names)} names"
     sections = {
         "Model": model,
-        "Conventions": manifest.get("conventions", {}),
-        "Configuration": manifest.get("config", {}),
-        "Versions": {"heatbeam": manifest.get("heatbeam"), **manifest.get("versions", {})},
-        "Counts": manifest.get("counts", {}),
-        "Timings": manifest.get("timings", {}),
-        "Runner metrics": manifest.get("metrics", {}),
-        "Beam options": manifest.get("beam_options", []),
-        "Tables": tables,
+        "Conventions": document["conventions"],
+        "Configuration": document["config"],
+        "Versions": {"heatbeam": manifest.heatbeam, **manifest.versions},
+        "Counts": document["counts"],
+        "Timings": document.get("timings"),
+        "Runner metrics": manifest.metrics,
+        "Beam options": manifest.beam_options,
+        "Tables": {name: {"rows": t.rows, "bytes": t.bytes} for name, t in manifest.tables.items()},
     }
     return [
         (title, json.dumps(content, indent=2, ensure_ascii=False)) for title, content in sections.items() if content

@@ -10,12 +10,12 @@ import pathlib
 import posixpath
 import re
 from collections.abc import Sequence
-from typing import Any, TextIO
+from typing import TextIO
 
 from pyarrow import fs as pafs
 
 from heatbeam.compare import compare
-from heatbeam.runs import remote_files, run_directory, run_methods
+from heatbeam.runs import manifests, remote_files, run_directory, run_methods
 from heatbeam.transforms import errors
 from heatbeam.transforms.metrics import paired, registry
 
@@ -33,7 +33,7 @@ class Point:
     Attributes:
         name: of its directory.
         path: of the run.
-        started: when, ISO 8601; empty if the manifest does not say.
+        started: when, ISO 8601.
         images: explained.
         dead_letters: records lost.
         model: digest of the model, shortened.
@@ -91,10 +91,10 @@ def history(root: str, metrics: Sequence[str] = HEADLINES) -> History:
     for name, directory, manifest in _runs(root):
         if isinstance(manifest, str):
             unfinished.append((name, manifest))
-        elif manifest["status"] != "succeeded":
-            unfinished.append((name, manifest["status"]))
-        else:
+        elif isinstance(manifest, manifests.Finished):
             points.append(_point(name, directory, manifest, metrics))
+        else:
+            unfinished.append((name, manifest.status))
     points.sort(key=lambda point: (point.started, point.name))
     return History(root, tuple(points), tuple(unfinished))
 
@@ -130,41 +130,42 @@ def prune(root: str, keep: int) -> list[str]:
     return removed
 
 
-def _runs(root: str) -> list[tuple[str, run_directory.RunDirectory, dict[str, Any] | str]]:
+def _runs(root: str) -> list[tuple[str, run_directory.RunDirectory, manifests.Manifest | str]]:
     """Name, directory and manifest (or why it cannot be read) of every run under `root`, by name."""
     filesystem, path = remote_files.filesystem_of(root)
     if filesystem.get_file_info(path.rstrip("/") or "/").type != pafs.FileType.Directory:
         raise run_directory.RunDirectoryError(f"{root} is not a directory; give the root of dated runs")
-    found: list[tuple[str, run_directory.RunDirectory, dict[str, Any] | str]] = []
+    found: list[tuple[str, run_directory.RunDirectory, manifests.Manifest | str]] = []
     for info in sorted(filesystem.get_file_info(pafs.FileSelector(path)), key=lambda info: info.base_name):
         manifest_info = filesystem.get_file_info(posixpath.join(info.path, run_directory.MANIFEST))
         if info.type != pafs.FileType.Directory or manifest_info.type != pafs.FileType.File:
             continue
-        if not remote_files.is_remote(root) and pathlib.Path(info.path).is_symlink():
+        if not remote_files.is_remote(root) and os.path.islink(info.path):
             continue  # a link such as "latest" is not a run of its own
         directory = run_directory.RunDirectory(posixpath.join(root.rstrip("/"), info.base_name))
         try:
-            found.append((info.base_name, directory, directory.read_manifest(finished=False)))
+            found.append((info.base_name, directory, directory.read_any_manifest()))
         except run_directory.RunDirectoryError as error:
             found.append((info.base_name, directory, str(error)))
     return found
 
 
-def _point(name: str, directory: run_directory.RunDirectory, manifest: dict[str, Any], metrics: Sequence[str]) -> Point:
+def _point(
+    name: str, directory: run_directory.RunDirectory, manifest: manifests.Finished, metrics: Sequence[str]
+) -> Point:
     controls = run_methods.controls(manifest)
     numbers = {
         (method, metric): mean
         for (method, slice_name, _, metric), mean in (compare.summary(directory) if metrics else {}).items()
         if slice_name == "all" and metric in metrics and not run_methods.is_baseline(method, controls)
     }
-    counts = manifest.get("counts", {})
     return Point(
         name=name,
         path=directory.path,
-        started=str(manifest.get("started", "")),
-        images=int(counts.get("images_explained", 0)),
-        dead_letters=int(counts.get("dead_letters", 0)),
-        model=str(manifest.get("model", {}).get("digest", "")).removeprefix("sha256:")[:10],
+        started=manifest.started,
+        images=manifest.counts.images_explained,
+        dead_letters=manifest.counts.dead_letters,
+        model=manifest.model.digest[:10],
         numbers=numbers,
     )
 

@@ -23,14 +23,11 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
-from heatbeam.runs import remote_files
+from heatbeam.runs import formats, manifests, remote_files
 from heatbeam.transforms import errors
 
 MANIFEST = "manifest.json"
-FORMAT = "heatbeam-run"
-FORMAT_VERSION = 1
 TABLES = ("explanations", "localizations", "summary", "curves", "dead_letters")
-STATUSES = ("running", "succeeded", "failed")
 
 COUNTS = "counts.json"
 """What the job counted, until the manifest holds it."""
@@ -74,7 +71,7 @@ class RunDirectory:
         """Path or URI of a table's directory or of a file of the run."""
         return posixpath.join(self.path, name)
 
-    def create(self, manifest: Mapping[str, Any], *, overwrite: bool, resume: bool = False) -> None:
+    def create(self, manifest: manifests.Manifest, *, overwrite: bool, resume: bool = False) -> None:
         """Start a run: make the directory and write `manifest` with status ``running``.
 
         With `overwrite`, the tables, report and temporary files of the heatbeam run that is there are removed; any
@@ -132,7 +129,7 @@ class RunDirectory:
             raise RunDirectoryError(
                 f"{self.path} is not empty and is not a heatbeam run (it has no {MANIFEST}); give another directory"
             )
-        status = self._load()["status"]
+        status = self._load().status
         if resume and status == "succeeded":
             raise RunDirectoryError(f"{self.path} holds a finished run; there is nothing to resume")
         if not overwrite and not resume:
@@ -158,7 +155,10 @@ class RunDirectory:
         Raises:
             RunDirectoryError: if it is not a finished heatbeam run.
         """
-        self.write_manifest(self.read_manifest(), "running")
+        self.read_manifest()
+        with self._fs.open_input_stream(self._join(MANIFEST)) as stream:
+            as_it_stands = json.loads(stream.read())
+        self._write_document({**as_it_stands, "status": "running"})
         self._remove_unfinished()
         self._remove_outputs()
         self._fs.delete_file(self._join(MANIFEST))
@@ -200,15 +200,17 @@ class RunDirectory:
             file.seek(max(0, file.size() - 6))
             return bool(file.read().endswith((b"ARROW1", b"PAR1")))
 
-    def write_manifest(self, manifest: Mapping[str, Any], status: str) -> dict[str, Any]:
-        """Write `manifest` with the format, its version and `status`; what was written.
+    def write_manifest(self, manifest: manifests.Manifest, status: manifests.Status) -> manifests.Manifest:
+        """Write `manifest` with `status`, in the format of today; what was written.
 
         Numbers must be finite: JSON has no NaN. On a local disk the file is replaced in one step.
         """
-        if status not in STATUSES:
-            raise ValueError(f"status is {status!r}; expected one of {', '.join(STATUSES)}")
-        content = {**manifest, "format": FORMAT, "format_version": FORMAT_VERSION, "status": status}
-        text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        written = manifest.having(format_version=manifests.FORMAT_VERSION, status=status)
+        self._write_document(written.as_dict())
+        return written
+
+    def _write_document(self, document: Mapping[str, Any]) -> None:
+        text = json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
         self._fs.create_dir(self._root, recursive=True)
         target = self._join(MANIFEST)
         # Object stores show a file when it is complete; a disk shows it while it grows.
@@ -217,16 +219,18 @@ class RunDirectory:
             stream.write(text.encode())
         if not in_place:
             self._fs.move(target + ".tmp", target)
-        return content
 
-    def finish(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    def finish(self, manifest: manifests.Manifest) -> manifests.Finished:
         """Count the files, add them as ``tables`` and mark the run ``succeeded``; the manifest written."""
         tables = self.describe_tables()
         self.remove_temporary_files()
         self._remove_unfinished()
-        return self.write_manifest({**manifest, "tables": tables}, "succeeded")
+        parts = {**dict(manifest), "tables": tables, "format_version": manifests.FORMAT_VERSION, "status": "succeeded"}
+        finished = manifests.Finished.model_validate(parts)
+        self._write_document(finished.as_dict())
+        return finished
 
-    def fail(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    def fail(self, manifest: manifests.Manifest) -> manifests.Manifest:
         """Remove temporary files and counts that nobody will take, and mark the run ``failed``; the manifest written.
 
         What it has explained stays in `UNFINISHED`, for a run that resumes it.
@@ -241,25 +245,30 @@ class RunDirectory:
         """Whether there is a run, finished or not."""
         return self._exists(MANIFEST)
 
-    def read_manifest(self, *, finished: bool = True) -> dict[str, Any]:
-        """The manifest.
+    def read_manifest(self) -> manifests.Finished:
+        """The manifest of a finished run.
 
         Raises:
-            RunDirectoryError: if there is none, it is not one of heatbeam, or `finished` is wanted and the run is not.
+            RunDirectoryError: if there is none, it is not one that this heatbeam reads, or the run is not finished.
         """
-        if not self._exists(MANIFEST):
-            raise RunDirectoryError(f"{self.path} is not a heatbeam run: it has no {MANIFEST}")
-        manifest = self._load()
-        status = manifest["status"]
-        if finished and status != "succeeded":
-            why = "it is still running, or was stopped" if status == "running" else "it failed"
+        manifest = self.read_any_manifest()
+        if not isinstance(manifest, manifests.Finished):
+            why = "it is still running, or was stopped" if manifest.status == "running" else "it failed"
             raise RunDirectoryError(f"{self.path} is not a finished run: {why}; run it again")
         return manifest
 
-    def describe_tables(self) -> dict[str, dict[str, Any]]:
-        """Per table ``{"rows", "bytes", "files": [{"path", "rows", "bytes"}]}``, from the footers of the files there.
+    def read_any_manifest(self) -> manifests.Manifest:
+        """The manifest of a run that may still be running, or have failed.
 
-        Paths are relative to the run. A table without files is left out.
+        Raises:
+            RunDirectoryError: if there is none, or it is not one that this heatbeam reads.
+        """
+        if not self._exists(MANIFEST):
+            raise RunDirectoryError(f"{self.path} is not a heatbeam run: it has no {MANIFEST}")
+        return self._load()
+
+    def describe_tables(self) -> dict[str, manifests.Table]:
+        """Every table by name, from the footers of the files there; one without files is left out.
 
         Raises:
             RunDirectoryError: if a file is missing from a set ``part-*-of-N``, two sets are mixed or a file is damaged.
@@ -273,11 +282,12 @@ class RunDirectory:
             self._check_set(table, [info.base_name for info in parts])
             with futures.ThreadPoolExecutor(_MAX_THREADS) as pool:
                 rows = list(pool.map(self._count_rows, parts))
-            files = [
-                {"path": f"{table}/{info.base_name}", "rows": count, "bytes": info.size}
+            files = tuple(
+                manifests.TableFile(path=f"{table}/{info.base_name}", rows=count, bytes=info.size)
                 for info, count in zip(parts, rows, strict=True)
-            ]
-            described[table] = {"rows": sum(rows), "bytes": sum(info.size for info in parts), "files": files}
+            )
+            size = sum(info.size for info in parts)
+            described[table] = manifests.Table(rows=sum(rows), bytes=size, files=files)
         return described
 
     def _check_set(self, table: str, names: list[str]) -> None:
@@ -308,34 +318,27 @@ class RunDirectory:
         Raises:
             RunDirectoryError: if the run is not finished, has no such table, or a file is missing or has another size.
         """
-        tables = self.read_manifest().get("tables", {})
+        tables = self.read_manifest().tables
         if name not in tables:
             raise RunDirectoryError(f"{self.path} has no table {name!r}; it has {', '.join(tables) or 'none'}")
-        files = tables[name]["files"]
-        paths = [self._join(file["path"]) for file in files]
+        files = tables[name].files
+        paths = [self._join(file.path) for file in files]
         for file, info in zip(files, self._fs.get_file_info(paths), strict=True):
-            if info.type != pafs.FileType.File or info.size != file["bytes"]:
+            if info.type != pafs.FileType.File or info.size != file.bytes:
                 found = f"{info.size} bytes" if info.type == pafs.FileType.File else "nothing"
                 raise RunDirectoryError(
-                    f"{self.path_of(file['path'])} is not the file the run wrote: expected {file['bytes']} bytes,"
+                    f"{self.path_of(file.path)} is not the file the run wrote: expected {file.bytes} bytes,"
                     f" found {found}"
                 )
         return ds.dataset(paths, filesystem=self._fs, format="parquet")
 
-    def _load(self) -> dict[str, Any]:
+    def _load(self) -> manifests.Manifest:
         with self._fs.open_input_stream(self._join(MANIFEST)) as stream:
             text = stream.read()
         try:
-            manifest = json.loads(text)
-        except ValueError as error:
-            raise RunDirectoryError(f"{self.path_of(MANIFEST)} is not JSON: {error}") from error
-        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or manifest.get("status") not in STATUSES:
-            raise RunDirectoryError(f"{self.path_of(MANIFEST)} is not the manifest of a heatbeam run")
-        if manifest.get("format_version") != FORMAT_VERSION:
-            raise RunDirectoryError(
-                f"{self.path} has format version {manifest.get('format_version')}; this heatbeam reads {FORMAT_VERSION}"
-            )
-        return manifest
+            return formats.read(text)
+        except formats.FormatError as error:
+            raise RunDirectoryError(f"{self.path_of(MANIFEST)} {error}") from error
 
     def _join(self, name: str) -> str:
         return posixpath.join(self._root, name)

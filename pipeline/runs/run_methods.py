@@ -7,8 +7,7 @@ configuration gives them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from heatbeam.runs import manifests
 
 FIXED_MAPS = "baseline_"
 
@@ -19,19 +18,12 @@ CLASS_FREE = frozenset({"eigen_cam", "fem", "random_cam"})
 """Methods that give the same map for every class by design."""
 
 
-def by_label(manifest: Mapping[str, Any]) -> dict[str, str]:
+def by_label(manifest: manifests.Manifest) -> dict[str, str]:
     """The method behind each label of a run, in the order of the configuration."""
-    found = {}
-    for one in manifest.get("config", {}).get("explain", {}).get("methods", ()):
-        if isinstance(one, str):
-            found[one] = one
-        else:
-            wrapped = f"{one['wrapper']}_{one['method']}" if one.get("wrapper") else one["method"]
-            found[one.get("name") or wrapped] = one["method"]
-    return found
+    return {one.label: one.method for one in manifest.config.explain.methods}
 
 
-def controls(manifest: Mapping[str, Any]) -> frozenset[str]:
+def controls(manifest: manifests.Manifest) -> frozenset[str]:
     """Labels of the run's methods that are `CONTROLS`."""
     return frozenset(label for label, method in by_label(manifest).items() if method in CONTROLS)
 

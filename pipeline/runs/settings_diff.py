@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from heatbeam.runs import manifests
+
 _EFFECTS = (
     ("conventions.protocol.name", "the name of the protocol"),
     ("conventions.protocol", "what the metrics mean"),
@@ -44,7 +46,7 @@ class Setting(NamedTuple):
     effect: str
 
 
-def differences(baseline: Mapping[str, Any], candidate: Mapping[str, Any]) -> list[Setting]:
+def differences(baseline: manifests.Manifest, candidate: manifests.Manifest) -> list[Setting]:
     """Every setting in which two manifests differ; the effects that matter most come first."""
     first, second = _flat(baseline), _flat(candidate)
     found = [
@@ -77,10 +79,10 @@ def shown(value: Any, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-def _flat(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    values = {}
+def _flat(manifest: manifests.Manifest) -> dict[str, Any]:
+    values, document = {}, manifest.as_dict()
     for section in _SECTIONS:
-        for path, value in leaves(section, manifest.get(section)):
+        for path, value in leaves(section, document.get(section)):
             if path not in _LEFT_OUT:
                 values[path] = value
     return values

@@ -12,14 +12,13 @@ import dataclasses
 import hashlib
 import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pydantic
 from PIL import Image, ImageOps
 
 from heatbeam import config
+from heatbeam.runs import manifests
 from heatbeam.transforms import records
 from heatbeam.transforms.sources import feature_map, features, source
 
@@ -29,7 +28,7 @@ Place = tuple[str, int, str]
 
 
 def source_images(
-    manifest: Mapping[str, Any], places: Collection[Place], problems: list[str] | None = None
+    manifest: manifests.Manifest, places: Collection[Place], problems: list[str] | None = None
 ) -> Iterator[tuple[Place, Pixels]]:
     """The images at `places`, uint8 ``(H, W, 3)`` in original size, in no particular order.
 
@@ -71,16 +70,11 @@ class SourceRecord:
 
 
 def source_records(
-    manifest: Mapping[str, Any], places: Collection[Place], problems: list[str] | None = None
+    manifest: manifests.Manifest, places: Collection[Place], problems: list[str] | None = None
 ) -> Iterator[SourceRecord]:
     """The records at `places` whose bytes are still those that were explained; as `source_images`, not decoded."""
     problems = problems if problems is not None else []
     if not places:
-        return
-    try:
-        settings = config.InputConfig.model_validate(manifest.get("config", {}).get("input"))
-    except pydantic.ValidationError:
-        problems.append("the manifest does not say where the shards are")
         return
     wanted: dict[str, dict[int, set[str]]] = collections.defaultdict(lambda: collections.defaultdict(set))
     for shard, index, digest in places:
@@ -88,7 +82,7 @@ def source_records(
     from heatbeam.runners import runner_options  # Beam takes a second to import, and a report may need no image
 
     with runner_options.connected(()):
-        yield from _wanted_records(settings, wanted, problems)
+        yield from _wanted_records(manifest.config.input, wanted, problems)
 
 
 def _wanted_records(

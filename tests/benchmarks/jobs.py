@@ -47,7 +47,7 @@ class Job:
             finished = run.run(self._settings(number), (), io.StringIO())
             seconds = time.perf_counter() - started
         self._first.stop()
-        self._table = finished.manifest["tables"]["explanations"]
+        self._table = finished.manifest.tables["explanations"].model_dump()
         return seconds
 
     def result(self) -> dict[str, Any]:

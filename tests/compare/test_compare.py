@@ -12,7 +12,7 @@ import pytest
 
 from heatbeam.compare import compare
 from heatbeam.runs import run_directory, settings_diff
-from tests.support import audit_runs
+from tests.support import manifests
 from tests.support.audit_runs import Row, summary_row, write_run
 
 MAP, TURNED = ((4, 3), (2, 1)), ((1, 2), (3, 4))
@@ -78,7 +78,7 @@ def test_differences_are_means_over_the_pairs(runs):
 
 
 @pytest.mark.parametrize(
-    ("slice_name", "slice_value", "expected", "n"),
+    "slice_name, slice_value, expected, n",
     [("class", "cat", -0.375 / 2, 2), ("class", "dog", 0.25, 1), ("weather", "day", -0.375 / 2, 2),
      ("weather", "night", 0.25, 1), ("target", "predicted", -0.375 / 2, 2)],
 )  # fmt: skip
@@ -173,11 +173,12 @@ def test_the_name_of_an_equal_protocol_does_not_matter(tmp_path):
 
 
 def test_settings_that_matter_come_first(tmp_path):
-    first = audit_runs.manifest()
-    second = audit_runs.manifest(
-        versions={"keras": "3.6"}, config={"explain": {"batch_size": 8}, "output": {"directory": "x"}}
+    first = manifests.manifest()
+    second = manifests.manifest(
+        versions={"keras": "3.6"},
+        config={"explain": {"batch_size": 8}, "output": {"directory": "x"}},
+        model={"digest": "d2"},
     )
-    second["model"] = {**first["model"], "digest": "d2"}
     found = settings_diff.differences(first, second)
     assert [tuple(setting) for setting in found] == [
         ("model.digest", "d1", "d2", "the model"),
@@ -195,9 +196,7 @@ def test_classes_are_matched_by_name(tmp_path):
     found = compare.compare(first, second)
     assert one(found, "energy_pointing_game", "class", "owl").difference == -0.25
     assert found.counts["decisions_broken"] == 1
-    assert compare.class_ids(
-        {"model": {"class_names": ["cat", "owl"]}}, {"model": {"class_names": names}}
-    ).tolist() == [1, 0, 4]
+    assert compare.class_ids(["cat", "owl"], names).tolist() == [1, 0, 4]
 
 
 def test_class_names_that_occur_twice_cannot_be_matched(tmp_path):
@@ -289,7 +288,7 @@ def test_pairs_are_written_with_their_flips(runs, tmp_path):
 
 def test_an_unfinished_run_is_refused(tmp_path):
     first = write_run(tmp_path / "a", [Row("i1")])
-    run_directory.RunDirectory(str(tmp_path / "b")).create({}, overwrite=False)
+    run_directory.RunDirectory(str(tmp_path / "b")).create(manifests.manifest(), overwrite=False)
     with pytest.raises(run_directory.RunDirectoryError, match="not a finished run"):
         compare.compare(first, str(tmp_path / "b"))
 
@@ -302,7 +301,7 @@ def test_comparing_needs_neither_beam_nor_tensorflow():
 
 
 @pytest.mark.parametrize(
-    ("metric", "expected"),
+    "metric, expected",
     [("max_box_acc_v2_iou30", "higher"), ("top1_gap", "lower"), ("best_mask_iou_threshold", "none"),
      ("map_flip", "lower"), ("entropy", "none"), ("top1_accuracy", "higher"), ("unheard_of", "none")],
 )  # fmt: skip

@@ -21,7 +21,7 @@ from heatbeam.job import flex_template, graph, plan, run
 from heatbeam.runners import runner_options
 from heatbeam.runs import run_directory
 from heatbeam.transforms import explain
-from tests.support import keras_models, paths, small_runs
+from tests.support import keras_models, manifests, paths, small_runs
 
 ROOT = paths.ROOT
 ACCELERATOR = "type:nvidia-tesla-t4;count:1;install-nvidia-driver"
@@ -48,12 +48,8 @@ def pipeline(settings) -> beam.Pipeline:
     planned = plan.make(settings)
     engine, _ = explain.acquire_engine(planned.engine_spec)
     options = pipeline_options.PipelineOptions(
-        [
-            "--runner=FnApiRunner",
-            "--no_save_main_session",
-            "--sdk_container_image=registry/heatbeam:gpu",
-            "--environment_type=DOCKER",
-        ]
+        ["--runner=FnApiRunner", "--no_save_main_session", "--sdk_container_image=registry/heatbeam:gpu"]
+        + ["--environment_type=DOCKER"]
     )
     built = beam.Pipeline(options=options)
     directory = run_directory.RunDirectory(settings.output.directory)
@@ -225,7 +221,7 @@ def test_template_parameters_are_those_of_the_program():
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "valid"),
+    "name, value, valid",
     [
         ("config", "gs://bucket/audits/resnet.yaml", True),
         ("config", "/home/me/resnet.yaml", False),
@@ -253,11 +249,11 @@ def test_launched_run_is_finished_later(tmp_path, capsys):
     pattern = small_runs.write(tmp_path / "data", [small_runs.record(i) for i in range(6)], 2)
     configured = small_runs.settings(pattern, tmp_path / "run", "explain.methods=[cam]")
     directory = run.launch(configured, ())
-    assert directory.read_manifest(finished=False)["status"] == "running"
+    assert directory.read_any_manifest().status == "running"
     assert cli.main(["finish", directory.path]) == 0
     finished = run.Result(directory, directory.read_manifest())
-    assert finished.manifest["status"] == "succeeded"
-    assert finished.manifest["counts"]["images_explained"] == 6
+    assert finished.manifest.status == "succeeded"
+    assert finished.manifest.counts.images_explained == 6
     whole = run.run(small_runs.settings(pattern, tmp_path / "other", "explain.methods=[cam]"), (), io.StringIO())
     small_runs.assert_same_rows(small_runs.rows(finished.directory), small_runs.rows(whole.directory))
     assert cli.main(["finish", directory.path]) == 2
@@ -266,10 +262,10 @@ def test_launched_run_is_finished_later(tmp_path, capsys):
 
 def test_unfinished_job_cannot_be_finished(tmp_path):
     directory = run_directory.RunDirectory(str(tmp_path / "run"))
-    directory.create({}, overwrite=False)
+    directory.create(manifests.manifest(), overwrite=False)
     with pytest.raises(run.RunFailed, match="not done"):
         run.finish(directory.path)
-    assert directory.read_manifest(finished=False)["status"] == "running"
+    assert directory.read_any_manifest().status == "running"
 
 
 def test_image_holds_what_the_program_needs():

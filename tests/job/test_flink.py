@@ -75,7 +75,7 @@ def assert_same(one: run_directory.RunDirectory, other: run_directory.RunDirecto
         np.testing.assert_allclose(
             np.array(row["value"], float), np.array(yours[key]["value"], float), rtol=1e-4, atol=1e-5, err_msg=str(key)
         )
-    assert one.read_manifest()["counts"] == other.read_manifest()["counts"]
+    assert one.read_manifest().counts == other.read_manifest().counts
     for directory in (one, other):
         assert_clean(directory)
 
@@ -83,7 +83,7 @@ def assert_same(one: run_directory.RunDirectory, other: run_directory.RunDirecto
 def assert_clean(directory: run_directory.RunDirectory) -> None:
     """Exactly the manifest and the files it lists."""
     root = pathlib.Path(directory.path)
-    listed = {f["path"] for table in directory.read_manifest()["tables"].values() for f in table["files"]}
+    listed = {f.path for table in directory.read_manifest().tables.values() for f in table.files}
     assert {str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()} == listed | {"manifest.json"}
     assert {p.name for p in root.iterdir() if p.is_dir()} == set(run_directory.TABLES)
 
@@ -104,7 +104,7 @@ def test_session_cluster_gives_the_direct_runners_rows_and_loads_once_per_worker
     callers = {pid for word, pid, *_ in cluster_models.read_journal(journal) if word == "call"}
     assert len(loads) == len(set(loads)) == 2  # one worker process in each TaskManager, one load in each process
     assert callers == {*loads, launcher_load}
-    assert finished.read_manifest()["metrics"]["model_loads"] == 2
+    assert finished.read_manifest().metrics["model_loads"] == 2
 
 
 def test_poisoned_records_cost_one_dead_letter_each(tmp_path, reference, cluster):
@@ -136,8 +136,8 @@ def test_full_disk_fails_the_run_and_says_so(tmp_path, data, cluster):
     finally:
         limits.unlink()
     directory = run_directory.RunDirectory(str(tmp_path / "run"))
-    manifest = directory.read_manifest(finished=False)
-    assert manifest["status"] == "failed" and "File too large" in manifest["error"]
+    manifest = directory.read_any_manifest()
+    assert manifest.status == "failed" and "File too large" in manifest.error
     assert not [p for p in (tmp_path / "run").rglob("*") if p.is_file() and p.name != "manifest.json"]
 
 

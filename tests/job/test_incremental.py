@@ -21,11 +21,12 @@ import yaml
 
 from heatbeam import cli, config
 from heatbeam.job import incremental, plan, run
+from heatbeam.runs import manifests as run_manifests
 from heatbeam.runs import run_directory
 from heatbeam.transforms import explain
 from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.tables import table_files
-from tests.support import cluster_models, keras_models, paths, sample_shards, small_runs
+from tests.support import cluster_models, keras_models, manifests, paths, sample_shards, small_runs
 
 COUNT = 24
 # One image a batch: what else is in a batch changes the last bits of a float, and these tests compare exactly.
@@ -48,9 +49,9 @@ def run_with(pattern: str, directory: pathlib.Path, *overrides: str) -> tuple[ru
 
 def counts(result: run.Result) -> tuple[int, int]:
     """Images explained by the model and images taken over; they are all that were explained."""
-    found, asked = result.manifest["counts"], result.manifest["metrics"].get("images_explained", 0)
-    assert asked + found["images_reused"] == found["images_explained"]
-    return asked, found["images_reused"]
+    found, asked = result.manifest.counts, result.manifest.metrics.get("images_explained", 0)
+    assert asked + found.images_reused == found.images_explained
+    return asked, found.images_reused
 
 
 def lost(directory: run_directory.RunDirectory) -> list[dict]:
@@ -111,12 +112,12 @@ def test_nothing_changed(before, tmp_path):
     assert counts(result) == (0, COUNT)
     assert small_runs.rows(result.directory).equals(small_runs.rows(before[1]))  # to the bit
     assert_same_tables(result.directory, before[1])
-    assert result.manifest["reused"] == {
+    assert result.manifest.as_dict()["reused"] == {
         "runs": [before[1].path], "files": 2, "damaged_files": [], "images_indexed": COUNT,
         "index_bytes": 24 * COUNT, "methods": ["cam", "grad_cam", "rise"],
     }  # fmt: skip
     assert f"reuse: {COUNT} images of {before[1].path}: cam, grad_cam, rise" in said
-    metrics = result.manifest["metrics"]
+    metrics = result.manifest.metrics
     assert "batches" not in metrics and "images_decoded" not in metrics
     assert metrics["maps_reused"] == 3 * COUNT
     printed = io.StringIO()
@@ -147,7 +148,7 @@ def test_changed_data_gives_the_tables_of_a_full_run(before, tmp_path):
     result, _ = run_with(pattern, tmp_path / "run", reusing(before), allowed)
     # The model sees new bytes (1), a new label (2), and new images (30 to 32).
     assert counts(result) == (5, COUNT - 3)
-    assert full.manifest["counts"]["images_explained"] == COUNT + 2
+    assert full.manifest.counts.images_explained == COUNT + 2
     assert [(d["image_id"], d["stage"], d["error_type"]) for d in lost(result.directory)] == [
         ("image0005", "decode", "invalid_box")
     ]
@@ -168,7 +169,7 @@ def test_a_new_and_a_changed_method_recompute_only_themselves(before, tmp_path):
         patch.setattr(engines.Engine, "explain", noted)
         result, said = run_with(before[0], tmp_path / "run", reusing(before), methods, "explain.batch_size=7")
     assert_same_tables(result.directory, full.directory, same_batches=False)
-    assert counts(result) == (COUNT, 0) and result.manifest["metrics"]["maps_reused"] == COUNT
+    assert counts(result) == (COUNT, 0) and result.manifest.metrics["maps_reused"] == COUNT
     # Only the renamed method is known, so it alone is not asked of the model (the first call warms up).
     assert all(set(s) == {"old"} and not any(s["old"]) for s in engine_methods if s)
     assert sum(bool(s) for s in engine_methods) >= 3
@@ -211,9 +212,9 @@ def test_scores_that_are_measured_otherwise_are_measured_anew():
 
 
 def test_what_differs_is_said():
-    facts = {"all": {"xla": False}, "scores": {"steps": 4}, "methods": {"cam": {"layers": ["a"]}}}
-    now = {"all": {"xla": True}, "scores": {"steps": 16}, "methods": {"cam": {"layers": ["b"]}, "new": {}}}
-    assert list(incremental._differences(facts, now, ["cam", "new"])) == [
+    before = run_manifests.KeyedBy(all={"xla": False}, scores={"steps": 4}, methods={"cam": {"layers": ["a"]}})
+    now = run_manifests.KeyedBy(all={"xla": True}, scores={"steps": 16}, methods={"cam": {"layers": ["b"]}, "new": {}})
+    assert list(incremental._differences(before, now, ["cam", "new"])) == [
         "xla (false before, now true)",
         "evaluate.faithfulness.steps (4 before, now 16)",
         'cam.layers (["a"] before, now ["b"])',
@@ -279,7 +280,7 @@ def test_what_changes_every_map_changes_every_key(keys_before, override):
 def test_what_changes_one_method_changes_its_key_alone(keys_before, override):
     changed = _keys(keys_before[0], override)
     assert changed["second"] == keys_before[1]["second"]
-    assert next(iter(changed.values())) != keys_before[1]["cam"]
+    assert list(changed.values())[0] != keys_before[1]["cam"]
 
 
 def test_a_seed_belongs_to_the_methods_that_draw(keys_before):
@@ -343,20 +344,20 @@ def test_rows_of_another_kind_are_refused(metadata, match):
         ({"host": socket.gethostname(), "pid": os.getpid()}, False),
         ({"host": socket.gethostname(), "pid": 2**22 + 1}, False),  # above Linux' greatest
         ({"host": "another", "pid": os.getppid()}, False),
-        ({}, False),
+        (None, False),
     ],
     ids=["alive", "this-one", "dead", "elsewhere", "unknown"],
 )
 def test_a_run_that_still_goes_on_is_not_resumed(tmp_path, process, refused):
     directory = run_directory.RunDirectory(str(tmp_path / "run"))
-    directory.create({"process": process, "started": "then", "keyed_by": {}}, overwrite=False)
+    directory.create(manifests.manifest(process=process), overwrite=False)
     output = config.OutputConfig(directory=directory.path, resume=True)
     if refused:
         with pytest.raises(run_directory.RunDirectoryError, match="still being written by process"):
             incremental.check_sources(output, directory)
     else:
-        assert "resumed" not in incremental.check_sources(output, directory)  # it left no rows
-    directory.fail({"process": process})
+        assert incremental.check_sources(output, directory) is None  # it left no rows
+    directory.fail(manifests.manifest(process=process))
     incremental.check_sources(output, directory)
 
 
@@ -403,9 +404,9 @@ def test_a_killed_run_is_resumed_where_it_was(tmp_path, capsys):
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     killed = run_directory.RunDirectory(str(tmp_path / "run"))
-    stopped = killed.read_manifest(finished=False)
-    assert stopped["status"] == "running"
-    started = stopped["started"]
+    stopped = killed.read_any_manifest()
+    assert stopped.status == "running"
+    started = stopped.started
     calls = _images_called(tmp_path / "calls")
 
     assert cli.main(["run", str(path)]) == 2
@@ -413,10 +414,10 @@ def test_a_killed_run_is_resumed_where_it_was(tmp_path, capsys):
     assert cli.main(["run", str(path), "--resume"]) == 0
     said = capsys.readouterr()
     manifest = killed.read_manifest()
-    assert manifest["resumed"] == {"started": started}
-    assert manifest["status"] == "succeeded" and manifest["reused"]["runs"] == [killed.path]
-    again, kept = manifest["metrics"]["images_explained"], manifest["counts"]["images_reused"]
-    assert again + kept == manifest["counts"]["images_explained"] == 60
+    assert manifest.as_dict()["resumed"] == {"started": started}
+    assert manifest.status == "succeeded" and manifest.reused.runs == (killed.path,)
+    again, kept = manifest.metrics["images_explained"], manifest.counts.images_reused
+    assert again + kept == manifest.counts.images_explained == 60
     assert kept >= 8 and again < 60, said.err
     # What the model saw after the kill is what was left to explain.
     assert again - 2 <= _images_called(tmp_path / "calls") - calls <= again
@@ -444,7 +445,7 @@ def test_a_failed_run_keeps_what_it_explained_and_another_one_takes_it(tmp_path)
         run.run(small_runs.settings(pattern, tmp_path / "run", *METHODS), (), said)
     assert "run again with --resume, or with --reuse" in said.getvalue()
     failed = run_directory.RunDirectory(str(tmp_path / "run"))
-    assert failed.read_manifest(finished=False)["status"] == "failed"
+    assert failed.read_any_manifest().status == "failed"
     kept = {pathlib.Path(p).parent.name for p in failed.unfinished_files()}
     assert kept == {"unfinished", "explanations"}
 
@@ -461,13 +462,13 @@ def test_a_failed_run_keeps_what_it_explained_and_another_one_takes_it(tmp_path)
 def test_resume_starts_where_there_is_nothing_and_schedules_reuse_the_newest(tmp_path):
     pattern = small_runs.write(tmp_path / "data", records(*range(4)), 1)
     first = small_runs.settings(pattern, tmp_path / "run", *METHODS, "output.resume=true")
-    assert "reused" not in run.run(first, (), io.StringIO()).manifest
+    assert run.run(first, (), io.StringIO()).manifest.reused is None
     scheduled = ("output.directory=null", f"output.root={tmp_path / 'audits'}", "output.reuse=newest", *METHODS)
     (tmp_path / "audits").mkdir()
     settings = small_runs.settings(pattern, tmp_path / "run", *scheduled)
     one = run.run(settings, (), io.StringIO())
-    assert "reused" not in one.manifest
+    assert one.manifest.reused is None
     time.sleep(1.1)  # names of dated directories are whole seconds
     two = run.run(settings, (), io.StringIO())
-    assert two.manifest["reused"]["runs"] == [one.directory.path]
+    assert two.manifest.reused.runs == (one.directory.path,)
     assert counts(two) == (0, 4)

@@ -137,8 +137,8 @@ def assert_best_boxes_are_those_that_were_counted(directory: run_directory.RunDi
         assert number["value"] == sum(r[f"iou_{name}"] >= limit for r in mine) / len(mine)
         if slice_name == "all":
             best = {"single_50": "max_box_acc", "single_30": "max_box_acc_iou30", "single_70": "max_box_acc_iou70"}
-            at_best = best.get(name, f"max_box_acc_v2_iou{name[-2:]}")
-            assert numbers[method, "all", "all", at_best]["value"] == number["value"]
+            metric = best.get(name, f"max_box_acc_v2_iou{name[-2:]}")
+            assert numbers[method, "all", "all", metric]["value"] == number["value"]
             threshold = numbers[method, "all", "all", "best_box_threshold_single_50"]["value"]
             assert {r["best_box_threshold"] for r in mine} == {threshold}
         checked += 1
@@ -195,7 +195,7 @@ def test_two_worker_processes_of_two_threads_give_the_same_rows(reference, tmp_p
     configured = small_runs.settings(pattern, tmp_path / "run", "runner.processes=2", "runner.workers=4")
     other = small_runs.run_quietly(configured)
     small_runs.assert_same_rows(small_runs.rows(reference), small_runs.rows(other))
-    assert 1 <= other.read_manifest()["metrics"]["model_loads"] <= 2
+    assert 1 <= other.read_manifest().metrics["model_loads"] <= 2
 
 
 def test_tfds_gives_the_same_rows_as_tfrecord(reference, tmp_path):
@@ -264,8 +264,8 @@ def test_a_bad_record_costs_itself_and_is_accounted_for(tmp_path):
     (tmp_path / "data" / "data-truncated.tfrecord").write_bytes(truncated)
     overrides = ("output.max_dead_letter_ratio=0.9", "explain.targets=[label]")
     directory = small_runs.run_quietly(small_runs.settings(pattern, tmp_path / "run", *overrides))
-    counts = directory.read_manifest()["counts"]
-    assert counts == {"records_read": 16, "images_explained": 6, "images_skipped": 1, "dead_letters": 9}
+    counts = directory.read_manifest().counts
+    assert counts.model_dump() == {"records_read": 16, "images_explained": 6, "images_skipped": 1, "dead_letters": 9}
     explained = set(small_runs.rows(directory)["image_id"].to_pylist())
     assert explained == {f"image{i:04d}" for i in (0, 1, 2, 3, 20, 21)}
     lost = {
@@ -304,7 +304,7 @@ def test_an_image_the_model_fails_on_is_found_in_its_batch(tmp_path, factory, er
     directory = small_runs.run_quietly(config.RunConfig.model_validate(configured))
     (letter,) = directory.open_table("dead_letters").to_table().to_pylist()
     assert (letter["image_id"], letter["stage"], letter["error_type"]) == ("image0005", "explain", error_type)
-    assert directory.read_manifest()["counts"]["images_explained"] == 11
+    assert directory.read_manifest().counts.images_explained == 11
 
 
 def test_too_many_dead_letters_fail_the_run_which_does_not_look_finished(tmp_path):
@@ -312,7 +312,7 @@ def test_too_many_dead_letters_fail_the_run_which_does_not_look_finished(tmp_pat
     with pytest.raises(run.RunFailed, match="8 of 13 records were lost"):
         small_runs.run_quietly(small_runs.settings(pattern, tmp_path / "run"))
     directory = run_directory.RunDirectory(str(tmp_path / "run"))
-    assert directory.read_manifest(finished=False)["status"] == "failed"
+    assert directory.read_any_manifest().status == "failed"
     with pytest.raises(run_directory.RunDirectoryError, match="not a finished run"):
         directory.open_table("explanations")
 
@@ -397,13 +397,13 @@ def test_a_run_whose_worker_process_is_killed_fails_and_goes_on_when_resumed(tmp
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
-    with pytest.raises(run.RunFailed, match=r"worker process [12] of 2 was killed by SIGKILL"):
+    with pytest.raises(run.RunFailed, match="worker process [12] of 2 was killed by SIGKILL"):
         small_runs.run_quietly(config.RunConfig.model_validate(text))
     killer.join()
     directory = run_directory.RunDirectory(str(tmp_path / "run"))
-    assert directory.read_manifest(finished=False)["status"] == "failed"
+    assert directory.read_any_manifest().status == "failed"
     text |= {"runner": {"workers": 2}, "output": {"directory": str(tmp_path / "run"), "resume": True}}
     text["model"]["arguments"]["seconds"] = 0.0
     manifest = small_runs.run_quietly(config.RunConfig.model_validate(text)).read_manifest()
-    assert manifest["counts"]["images_explained"] == 40
+    assert manifest.counts.images_explained == 40
     assert len(directory.open_table("explanations").to_table()["image_id"].unique()) == 40

@@ -16,7 +16,7 @@ from heatbeam.runs import run_directory, source_images, source_truth
 from heatbeam.transforms import heatmaps
 from heatbeam.transforms.sources import tfexample
 from heatbeam.transforms.tables import stored_maps
-from tests.support import report_runs, sample_shards
+from tests.support import manifests, report_runs, sample_shards
 
 
 def opened(uri):
@@ -110,7 +110,7 @@ def test_album_without_shards_or_with_other_bytes_shows_the_map_alone(tmp_path):
 
 
 def test_a_map_without_box_has_none(tmp_path):
-    shown = pictures.Album({}, []).picture(row(box_x0=None))
+    shown = pictures.Album(manifests.manifest(), []).picture(row(box_x0=None))
     assert shown.box is None and shown.image == ""
 
 

@@ -14,7 +14,7 @@ from heatbeam.audit import label_suspects
 from heatbeam.report import report
 from heatbeam.runs import run_directory
 from heatbeam.transforms import records
-from tests.support import report_runs
+from tests.support import manifests, report_runs
 
 EVIL = '<script>alert("x")</script>'
 
@@ -222,7 +222,7 @@ def test_random_method_is_a_baseline(tmp_path):
 
 def test_a_run_that_is_not_finished_is_refused(tmp_path):
     directory = run_directory.RunDirectory(str(tmp_path / "run"))
-    directory.create({}, overwrite=False)
+    directory.create(manifests.manifest(), overwrite=False)
     with pytest.raises(run_directory.RunDirectoryError, match="not a finished run"):
         report.write_report(directory.path)
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from heatbeam.runs import history, run_directory
+from tests.support import manifests
 from tests.support.audit_runs import Row, summary_row, write_run
 
 
@@ -32,9 +33,9 @@ def root(tmp_path) -> pathlib.Path:
     for day, value in ((20, 0.5), (6, 0.25), (13, 0.75)):
         at(root, day, value)
     failed = run_directory.RunDirectory(str(root / "2026-01-27"))
-    failed.create({}, overwrite=False)
-    failed.fail({"error": "no record"})
-    run_directory.RunDirectory(str(root / "2026-01-28")).create({}, overwrite=False)
+    failed.create(manifests.manifest(), overwrite=False)
+    failed.fail(manifests.manifest(error="no record"))
+    run_directory.RunDirectory(str(root / "2026-01-28")).create(manifests.manifest(), overwrite=False)
     (root / "notes").mkdir()
     (root / "notes" / "text").write_text("mine")
     (root / "other").mkdir()
@@ -48,7 +49,7 @@ def test_dated_directories_sort_by_time_in_any_zone():
     one = history.dated_directory("gs://bucket/audits", datetime.datetime(2026, 1, 31, 8, 5, 9, tzinfo=east))
     assert one == "gs://bucket/audits/2026-01-31T06-05-09Z"
     with pytest.raises(ValueError, match="no time zone"):
-        history.dated_directory("root", datetime.datetime(2026, 1, 31))  # noqa: DTZ001 - what is to be refused
+        history.dated_directory("root", datetime.datetime(2026, 1, 31))
 
 
 def test_history_lists_finished_runs_by_time_and_the_others_apart(root):
@@ -73,7 +74,7 @@ def test_the_table_has_a_line_per_run_and_number(root):
 
 
 @pytest.mark.parametrize(
-    ("values", "expected"),
+    "values, expected",
     [([0, 1, 7], "▁▂█"), ([3, 3], "▄▄"), ([1, math.nan, 0], "█ ▁"), ([math.nan], " "), ([], "")],
 )
 def test_sparkline(values, expected):
@@ -140,7 +141,7 @@ def test_a_removal_that_was_interrupted_does_not_look_finished(root, monkeypatch
     monkeypatch.setattr(directory, "_remove_outputs", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         directory.remove()
-    assert run_directory.RunDirectory(str(root / "2026-01-06")).read_manifest(finished=False)["status"] == "running"
+    assert run_directory.RunDirectory(str(root / "2026-01-06")).read_any_manifest().status == "running"
 
 
 def test_only_a_finished_run_is_removed(root):

@@ -86,8 +86,8 @@ def assert_same_run(remote: str, local: str) -> None:
         assert one.open_table(name).count_rows() == other.open_table(name).count_rows() > 0
     (lost,) = one.open_table("dead_letters").to_table().to_pylist()
     assert lost["image_id"] == "image0012" and lost["stage"] == "decode"
-    counts = one.read_manifest()["counts"]
-    assert (counts["records_read"], counts["images_explained"], counts["dead_letters"]) == (13, 12, 1)
+    counts = one.read_manifest().counts
+    assert (counts.records_read, counts.images_explained, counts.dead_letters) == (13, 12, 1)
 
 
 @pytest.mark.timeout(200)
@@ -107,7 +107,7 @@ def test_a_run_fails_resumes_is_read_overwritten_reused_and_removed_on_s3(s3, tm
     assert not keys(s3, "runs/")
     # Too many lost: what was explained is kept, and the run goes on from there.
     assert cli.main(["run", remote, "--set", "output.max_dead_letter_ratio=0"]) == 1
-    assert run_directory.RunDirectory(one).read_manifest(finished=False)["status"] == "failed"
+    assert run_directory.RunDirectory(one).read_any_manifest().status == "failed"
     assert any(name.endswith(".arrow") for name in files(s3, "runs/one/unfinished/"))
     assert cli.main(["report", one]) == 2
     assert cli.main(["run", remote]) == 2
@@ -202,7 +202,7 @@ def test_run_whose_workers_would_write_elsewhere_is_refused(s3, tmp_path, capsys
     path = write_config(tmp_path / "c.yaml", "s3://audit/data/*", keras_models.GAP, "s3://audit/runs/x")
     assert cli.main(["run", path]) == 2
     assert "Beam cannot write there: it sees nothing there" in capsys.readouterr().err
-    assert run_directory.RunDirectory("s3://audit/runs/x").read_manifest(finished=False)["status"] == "failed"
+    assert run_directory.RunDirectory("s3://audit/runs/x").read_any_manifest().status == "failed"
 
 
 def test_weights_on_s3_are_read_as_what_they_are(s3, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import pathlib
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from pyarrow import fs as pafs
 
 from heatbeam.runs.run_directory import RunDirectory, RunDirectoryError
+from tests.support import manifests
 
 
 def write_part(root: pathlib.Path, table: str, number: int, total: int, values: list[int]) -> pathlib.Path:
@@ -28,7 +30,7 @@ def write_part(root: pathlib.Path, table: str, number: int, total: int, values: 
 def run(tmp_path) -> RunDirectory:
     """A run that is in progress and has written its tables."""
     directory = RunDirectory(str(tmp_path / "run"))
-    directory.create({"model": "m"}, overwrite=False)
+    directory.create(manifests.manifest(), overwrite=False)
     root = tmp_path / "run"
     write_part(root, "explanations", 0, 2, [1, 2, 3])
     write_part(root, "explanations", 1, 2, [4])
@@ -41,8 +43,11 @@ def tree(root: str) -> list[str]:
 
 
 def test_a_new_run_is_running(run):
-    manifest = run.read_manifest(finished=False)
-    assert manifest == {"model": "m", "format": "heatbeam-run", "format_version": 1, "status": "running"}
+    written = json.loads((pathlib.Path(run.path) / "manifest.json").read_text())
+    assert list(written)[-3:] == ["format", "format_version", "status"]
+    assert (written["format"], written["format_version"], written["status"]) == ("heatbeam-run", 1, "running")
+    assert written["model"] == manifests.DOCUMENT["model"]
+    assert run.read_any_manifest() == manifests.manifest()
 
 
 def test_a_local_path_holds_from_any_folder(tmp_path, monkeypatch):
@@ -57,9 +62,10 @@ def test_finishing_counts_rows_and_bytes_of_every_file(run):
     sizes = {path: (root / path).stat().st_size for path in tree(run.path) if path.endswith(".parquet")}
     first, second = (f"explanations/part-0000{i}-of-00002.parquet" for i in (0, 1))
     empty = "dead_letters/part-00000-of-00001.parquet"
-    written = run.finish({"model": "m", "seconds": 1.5})
-    assert written == run.read_manifest()
-    assert (written["status"], written["model"], written["seconds"]) == ("succeeded", "m", 1.5)
+    finished = run.finish(manifests.manifest(timings={"load_s": 1.5, "pipeline_s": 2.5}))
+    assert finished == run.read_manifest()
+    written = finished.as_dict()
+    assert (written["status"], written["model"]["digest"], written["timings"]["load_s"]) == ("succeeded", "d1", 1.5)
     assert written["tables"] == {
         "explanations": {
             "rows": 3 + 1,
@@ -78,7 +84,7 @@ def test_finishing_counts_rows_and_bytes_of_every_file(run):
 
 
 def test_tables_are_read_by_the_files_of_the_manifest(run):
-    run.finish({})
+    run.finish(manifests.manifest())
     write_part(pathlib.Path(run.path), "explanations", 0, 1, [99])
     dataset = run.open_table("explanations")
     assert dataset.to_table()["x"].to_pylist() == [1, 2, 3, 4]
@@ -87,14 +93,17 @@ def test_tables_are_read_by_the_files_of_the_manifest(run):
 
 
 def test_a_run_that_was_moved_can_still_be_read(run, tmp_path):
-    run.finish({})
-    pathlib.Path(run.path).rename(tmp_path / "elsewhere")
+    run.finish(manifests.manifest())
+    os.rename(run.path, tmp_path / "elsewhere")
     assert RunDirectory(str(tmp_path / "elsewhere")).open_table("explanations").count_rows() == 4
 
 
 @pytest.mark.parametrize(
     ("end", "why"),
-    [(lambda run: None, "it is still running, or was stopped"), (lambda run: run.fail({"error": "boom"}), "it failed")],
+    [
+        (lambda run: None, "it is still running, or was stopped"),
+        (lambda run: run.fail(manifests.manifest(error="boom")), "it failed"),
+    ],
     ids=["running", "failed"],
 )
 def test_an_unfinished_run_is_not_read(run, end, why):
@@ -108,8 +117,8 @@ def test_an_unfinished_run_is_not_read(run, end, why):
 def test_a_failed_run_keeps_what_is_known_of_it(run):
     counts = pathlib.Path(run.path) / "counts.json"
     counts.write_text("{}")  # made before a write failed; `heatbeam finish` would take them for a job that is done
-    run.fail({"error": "boom"})
-    assert run.read_manifest(finished=False)["error"] == "boom"
+    run.fail(manifests.manifest(error="boom"))
+    assert run.read_any_manifest().error == "boom"
     assert "explanations/part-00000-of-00002.parquet" in tree(run.path)
     assert not counts.exists()
 
@@ -117,8 +126,8 @@ def test_a_failed_run_keeps_what_is_known_of_it(run):
 def test_a_run_whose_files_cannot_be_counted_does_not_finish(run):
     (pathlib.Path(run.path) / "explanations" / "part-00001-of-00002.parquet").unlink()
     with pytest.raises(RunDirectoryError, match="1 files that are not one complete set of part-"):
-        run.finish({})
-    assert run.read_manifest(finished=False)["status"] == "running"
+        run.finish(manifests.manifest())
+    assert run.read_any_manifest().status == "running"
 
 
 def test_two_sets_of_files_are_not_one_table(run):
@@ -130,13 +139,13 @@ def test_two_sets_of_files_are_not_one_table(run):
 def test_a_damaged_file_is_named(run):
     path = pathlib.Path(run.path) / "explanations" / "part-00001-of-00002.parquet"
     path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(RunDirectoryError, match=r"part-00001-of-00002.parquet is not a complete Parquet file"):
+    with pytest.raises(RunDirectoryError, match="part-00001-of-00002.parquet is not a complete Parquet file"):
         run.describe_tables()
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone"])
 def test_a_file_that_changed_since_is_refused(run, damage):
-    run.finish({})
+    run.finish(manifests.manifest())
     path = pathlib.Path(run.path) / "explanations" / "part-00001-of-00002.parquet"
     expected = path.stat().st_size
     if damage == "cut":
@@ -149,22 +158,22 @@ def test_a_file_that_changed_since_is_refused(run, damage):
 
 
 def test_an_unknown_table_is_refused_with_those_there_are(run):
-    run.finish({})
+    run.finish(manifests.manifest())
     with pytest.raises(RunDirectoryError, match="no table 'summary'; it has explanations, dead_letters"):
         run.open_table("summary")
 
 
 def test_a_run_is_not_replaced_by_accident(run):
-    run.finish({})
+    run.finish(manifests.manifest())
     before = tree(run.path)
     with pytest.raises(RunDirectoryError, match=r"already holds a heatbeam run \(succeeded\).*set overwrite"):
-        run.create({}, overwrite=False)
+        run.create(manifests.manifest(), overwrite=False)
     assert tree(run.path) == before
-    assert run.read_manifest()["status"] == "succeeded"
+    assert run.read_manifest().status == "succeeded"
 
 
 def test_overwriting_removes_what_heatbeam_wrote_and_nothing_else(run):
-    run.finish({})
+    run.finish(manifests.manifest())
     root = pathlib.Path(run.path)
     for name in ("report.html", "counts.json"):
         (root / name).write_text("old")
@@ -175,23 +184,23 @@ def test_overwriting_removes_what_heatbeam_wrote_and_nothing_else(run):
     leftover = root / "explanations" / "beam-temp-part-0123"
     leftover.mkdir()
     (leftover / "x").write_text("old")
-    run.create({"model": "new"}, overwrite=True)
+    run.create(manifests.manifest(model={"digest": "new"}), overwrite=True)
     assert tree(run.path) == [
         "explanations/mine.parquet", "manifest.json", "mine/part-00000-of-00001.parquet", "notes.txt",
     ]  # fmt: skip
-    assert run.read_manifest(finished=False)["model"] == "new"
-    assert run.read_manifest(finished=False)["status"] == "running"
+    assert run.read_any_manifest().model.digest == "new"
+    assert run.read_any_manifest().status == "running"
 
 
 def test_overwriting_that_is_interrupted_leaves_no_finished_run(run, monkeypatch):
-    run.finish({})
+    run.finish(manifests.manifest())
 
     def interrupted(self):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(RunDirectory, "_remove_outputs", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run.create({}, overwrite=True)
+        run.create(manifests.manifest(), overwrite=True)
     with pytest.raises(RunDirectoryError, match="not a finished run"):
         run.open_table("explanations")
 
@@ -202,7 +211,7 @@ def test_a_directory_that_is_no_run_is_never_touched(tmp_path, overwrite):
     write_part(tmp_path, "explanations", 0, 1, [1])
     before = tree(str(tmp_path))
     with pytest.raises(RunDirectoryError, match="not empty and is not a heatbeam run"):
-        RunDirectory(str(tmp_path)).create({}, overwrite=overwrite)
+        RunDirectory(str(tmp_path)).create(manifests.manifest(), overwrite=overwrite)
     assert tree(str(tmp_path)) == before
 
 
@@ -211,32 +220,35 @@ def test_a_directory_that_is_no_run_is_never_touched(tmp_path, overwrite):
 def test_a_manifest_of_something_else_is_no_run(tmp_path, text, overwrite):
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(RunDirectoryError, match="is not"):
-        RunDirectory(str(tmp_path)).create({}, overwrite=overwrite)
+        RunDirectory(str(tmp_path)).create(manifests.manifest(), overwrite=overwrite)
     with pytest.raises(RunDirectoryError, match="is not"):
         RunDirectory(str(tmp_path)).read_manifest()
     assert (tmp_path / "manifest.json").read_text() == text
 
 
-def test_a_manifest_of_another_version_is_refused(run):
+def test_a_manifest_of_a_newer_heatbeam_is_refused_with_its_version(run):
     path = pathlib.Path(run.path) / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 2}))
-    with pytest.raises(RunDirectoryError, match="format version 2; this heatbeam reads 1"):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 2, "heatbeam": "9.9"}))
+    with pytest.raises(
+        RunDirectoryError,
+        match=r"format version 2, written by heatbeam 9.9; this heatbeam \(.+\) reads format 1; update it",
+    ):
         run.read_manifest()
 
 
 def test_a_file_in_the_way_is_named(tmp_path):
     (tmp_path / "run").write_text("x")
     with pytest.raises(RunDirectoryError, match="is a file"):
-        RunDirectory(str(tmp_path / "run")).create({}, overwrite=True)
+        RunDirectory(str(tmp_path / "run")).create(manifests.manifest(), overwrite=True)
 
 
 def test_an_empty_directory_may_be_used(tmp_path):
-    RunDirectory(str(tmp_path)).create({}, overwrite=False)
+    RunDirectory(str(tmp_path)).create(manifests.manifest(), overwrite=False)
     assert tree(str(tmp_path)) == ["manifest.json"]
 
 
 def test_a_missing_run_is_named(tmp_path):
-    with pytest.raises(RunDirectoryError, match=r"not a heatbeam run: it has no manifest.json"):
+    with pytest.raises(RunDirectoryError, match="not a heatbeam run: it has no manifest.json"):
         RunDirectory(str(tmp_path / "nothing")).read_manifest()
 
 
@@ -249,29 +261,26 @@ def test_temporary_folders_of_failed_attempts_are_removed(run):
     assert run.remove_temporary_files() == []
 
 
-@pytest.mark.parametrize(
-    ("manifest", "status", "said"),
-    [({"a": math.nan}, "running", "Out of range float values"), ({}, "done", "expected one of running")],
-)
-def test_what_json_or_we_do_not_know_is_not_written(run, manifest, status, said):
-    with pytest.raises(ValueError, match=said):
-        run.write_manifest(manifest, status)
-    assert run.read_manifest(finished=False)["model"] == "m"
+@pytest.mark.parametrize(("changes", "status"), [({"metrics": {"a": math.nan}}, "running"), ({}, "done")])
+def test_what_json_or_we_do_not_know_is_not_written(run, changes, status):
+    with pytest.raises(ValueError):
+        run.write_manifest(manifests.manifest(**changes), status)
+    assert run.read_any_manifest() == manifests.manifest()
 
 
 def test_a_remote_filesystem_works_the_same(tmp_path):
     # A subtree is, to the code, a filesystem that is not the local disk.
     remote = pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem())
     run = RunDirectory("bucket/run", filesystem=remote)
-    run.create({}, overwrite=False)
+    run.create(manifests.manifest(), overwrite=False)
     write_part(tmp_path / "bucket" / "run", "summary", 0, 1, [7])
-    run.finish({})
+    run.finish(manifests.manifest())
     assert run.open_table("summary").to_table()["x"].to_pylist() == [7]
     assert run.path_of("summary") == "bucket/run/summary"
 
 
 def test_a_file_uri_is_a_path(tmp_path):
-    RunDirectory(f"file://{tmp_path}/run").create({}, overwrite=False)
+    RunDirectory(f"file://{tmp_path}/run").create(manifests.manifest(), overwrite=False)
     assert tree(str(tmp_path)) == ["run/manifest.json"]
 
 

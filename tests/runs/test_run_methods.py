@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from heatbeam.runs import run_methods
+from tests.support import manifests
 
-MANIFEST = {
-    "config": {
-        "explain": {
-            "methods": [
-                "cam",
-                {"method": "random_cam", "name": "noise"},
-                {"method": "grad_cam", "name": None, "wrapper": "tta"},
-                {"method": "random_cam", "wrapper": "smooth"},
-            ]
-        }
-    }
-}
+METHODS = [
+    "cam",
+    {"method": "random_cam", "name": "noise"},
+    {"method": "grad_cam", "name": None, "wrapper": "tta"},
+    {"method": "random_cam", "wrapper": "smooth"},
+]
+MANIFEST = manifests.manifest(config={"explain": {"methods": METHODS}})
 
 
 def test_labels_are_those_of_the_tables_in_the_order_of_the_configuration():
@@ -29,7 +25,3 @@ def test_baselines_are_fixed_maps_and_controls_under_any_name():
     assert controls == {"noise", "smooth_random_cam"}
     found = {name: run_methods.is_baseline(name, controls) for name in ("baseline_centre", "noise", "cam", "model")}
     assert found == {"baseline_centre": True, "noise": True, "cam": False, "model": False}
-
-
-def test_a_manifest_without_configuration_has_no_controls():
-    assert run_methods.controls({}) == frozenset()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -13,14 +12,14 @@ from apache_beam.io import filesystem
 from heatbeam.runs import source_images
 from heatbeam.transforms import records
 from heatbeam.transforms.sources import arrayrecord, tfexample, tfrecord
-from tests.support import sample_shards
+from tests.support import manifests, sample_shards
 
 
 class Memory(filesystem.FileSystem):
     """A Beam file system whose files are in `files`, all in one folder; it counts the bytes that are read."""
 
-    files: ClassVar[dict[str, bytes]] = {}
-    opened: ClassVar[list[io.BytesIO]] = []
+    files: dict[str, bytes] = {}
+    opened: list[io.BytesIO] = []
 
     @classmethod
     def scheme(cls):
@@ -85,7 +84,8 @@ def place(shard: str, index: int, number: int | None = None) -> source_images.Pl
 def images(settings: dict, places: list[source_images.Place]):
     """The pixels of each place, and the problems."""
     problems: list[str] = []
-    found = dict(source_images.source_images({"config": {"input": settings}}, places, problems))
+    manifest = manifests.manifest(config={"input": {"tfrecord": None, **settings}})
+    found = dict(source_images.source_images(manifest, places, problems))
     return found, problems
 
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from heatbeam.runs import run_directory
 from heatbeam.transforms import records
 from heatbeam.transforms.tables import rows, schemas
+from tests.support import manifests
 
 CLASS_NAMES = ("cat", "dog", "owl")
 VALUES = ("energy_share", "box_hit", "entropy")
@@ -80,19 +81,6 @@ def summary_row(
     }  # fmt: skip
 
 
-def manifest(**changes: Any) -> dict[str, Any]:
-    return {
-        "heatbeam": "0.1.0",
-        "config": {"explain": {"batch_size": 32}, "output": {"directory": "somewhere"}},
-        "model": {"digest": "d1", "class_names": list(CLASS_NAMES)},
-        "conventions": {"protocol": {"name": "default", "box_threshold": 0.2}, "primary_target": "label"},
-        "versions": {"keras": "3.5"},
-        "started": "2026-01-02T03:04:05+00:00",
-        "counts": {"images_explained": 3, "records_read": 3, "dead_letters": 0},
-        **changes,
-    }
-
-
 def write_run(
     path: pathlib.Path,
     explained: Sequence[Row] = (),
@@ -102,10 +90,9 @@ def write_run(
     class_names: Sequence[str] = CLASS_NAMES,
     **changes: Any,
 ) -> str:
-    """A finished run; its path. `changes` replace entries of the manifest."""
+    """A finished run; its path. `changes` are of `manifests.manifest`."""
     directory = run_directory.RunDirectory(str(path))
-    changes = {"model": {"digest": "d1", "class_names": list(class_names)}, **changes}
-    content = manifest(**changes)
+    content = manifests.manifest(**{"model": {"class_names": list(class_names)}, **changes})
     directory.create(content, overwrite=False)
     schema = schemas.explanations([schemas.ValueColumn(name) for name in VALUES], ["weather"], heatmap_dtype="int16")
     table = rows.explanation_table([localization(row) for row in explained], schema, class_names)

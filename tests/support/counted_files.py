@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pathlib
 import time
 from typing import Any, BinaryIO
 
@@ -23,7 +22,7 @@ class CountedFileSystem(localfilesystem.LocalFileSystem):
         return SCHEME
 
     def open(self, path: str, *arguments: Any, **options: Any) -> BinaryIO:
-        with pathlib.Path(os.environ[JOURNAL]).open("a", encoding="ascii") as journal:
+        with open(os.environ[JOURNAL], "a", encoding="ascii") as journal:
             journal.write(f"{os.getpid()}\n")
         time.sleep(0.5)  # long enough for another process to come along meanwhile
         return super().open(_local(path), *arguments, **options)

@@ -74,9 +74,9 @@ def measure(cluster: flink_cluster.Cluster, images: int, folder: pathlib.Path) -
     options = [*cluster.options, f"--parallelism={len(cluster.task_managers)}"]
     with _peaks(cluster) as peaks:
         manifest = run.run(settings, options, io.StringIO()).manifest
-    if manifest["counts"]["images_explained"] != images:
-        raise run.RunFailed(f"expected {images} explained images, got {manifest['counts']}")
-    return Measured(images, manifest["timings"]["pipeline_s"], _explaining_s(cluster), peaks)
+    if manifest.counts.images_explained != images:
+        raise run.RunFailed(f"expected {images} explained images, got {manifest.counts}")
+    return Measured(images, manifest.timings.pipeline_s, _explaining_s(cluster), peaks)
 
 
 def _explaining_s(cluster: flink_cluster.Cluster) -> float:

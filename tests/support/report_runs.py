@@ -11,14 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from heatbeam import config
+from heatbeam.runs import manifests as run_manifests
 from heatbeam.runs import run_directory
 from heatbeam.transforms import aggregate, records
 from heatbeam.transforms.metrics import image_evidence, protocols, registry, summary
 from heatbeam.transforms.metrics.localization import localization
 from heatbeam.transforms.sources import tfexample
 from heatbeam.transforms.tables import rows, schemas
-from tests.support import sample_shards
+from tests.support import manifests, sample_shards
 
 WIDTH, HEIGHT, CELLS = 48, 40, 8
 SHARD = "photos-00000-of-00001.tfrecord"
@@ -144,22 +144,18 @@ def _tables(states: list[tuple[aggregate.Key, summary.MetricState]]) -> tuple[pa
     return aggregate.tables(states, aggregate.run_thresholds(states))
 
 
-def _manifest(folder: pathlib.Path, plan: Plan, lost: int) -> dict[str, Any]:
-    source = config.InputConfig(tfrecord=(str(folder / "photos-*.tfrecord"),))
+def _manifest(folder: pathlib.Path, plan: Plan, lost: int) -> run_manifests.Manifest:
     total = len(plan.classes) * plan.images
-    return {
-        "heatbeam": "0.1.0",
-        "config": {
-            "input": source.model_dump(mode="json"),
-            "explain": {"methods": [{"method": name, "name": None, "wrapper": None} for name in plan.methods]},
+    return manifests.manifest(
+        config={
+            "input": {"tfrecord": [str(folder / "photos-*.tfrecord")]},
+            "explain": {"methods": list(plan.methods)},
         },
-        "model": {"digest": "0123456789abcdef", "target_layer": "last", "class_names": list(plan.classes)},
-        "conventions": {"protocol": PROTOCOL.as_dict(), "primary_target": "label"},
-        "counts": {"records_read": total + lost, "images_explained": total, "images_skipped": 0, "dead_letters": lost},
-        "versions": {"keras": "3.15"},
-        "started": "2026-01-02T03:04:05+00:00",
-        "finished": "2026-01-02T03:05:05+00:00",
-    }
+        model={"digest": "0123456789abcdef", "classes": len(plan.classes), "class_names": list(plan.classes)},
+        conventions={"protocol": PROTOCOL.as_dict()},
+        counts={"records_read": total + lost, "images_explained": total, "dead_letters": lost},
+        versions={"keras": "3.15"},
+    )
 
 
 def _write(directory: run_directory.RunDirectory, name: str, table: pa.Table) -> None:

@@ -23,6 +23,7 @@ from apache_beam.testing import util as beam_util
 from heatbeam.runs import run_directory
 from heatbeam.transforms import records, write
 from heatbeam.transforms.tables import rows, schemas, stored_maps
+from tests.support import manifests
 
 LIMITS = write.Limits(rows=8192, bytes=32 << 20, compression_level=3)
 CLASS_NAMES = ("cat", "dog")
@@ -214,20 +215,20 @@ def fail_at_seven(number: int) -> records.Localization:
 
 def test_a_run_that_fails_leaves_temporary_files_that_the_run_directory_removes(tmp_path):
     run = run_directory.RunDirectory(str(tmp_path / "run"))
-    run.create({}, overwrite=False)
+    run.create(manifests.manifest(), overwrite=False)
     limits = write.Limits(rows=2, bytes=32 << 20, compression_level=1)
     with pytest.raises(RuntimeError, match="number seven"), pipeline() as p:
         made = p | beam.Create(range(10), reshuffle=False) | beam.Map(fail_at_seven).with_output_types(Any)
         _ = made | write.WriteExplanations(run.path_of("explanations"), explanations_schema(), CLASS_NAMES, limits)
     (left,) = (tmp_path / "run" / "explanations").iterdir()
     assert left.name.startswith("beam-temp-part-")
-    run.fail({})
+    run.fail(manifests.manifest())
     assert list((tmp_path / "run" / "explanations").iterdir()) == []
 
 
 def test_two_threads_write_every_row_once(tmp_path):
     run = run_directory.RunDirectory(str(tmp_path / "run"))
-    run.create({}, overwrite=False)
+    run.create(manifests.manifest(), overwrite=False)
     modes = [
         "--runner=heatbeam.runners.direct_runner.DirectRunner",
         "--direct_running_mode=multi_threading",
@@ -236,7 +237,7 @@ def test_two_threads_write_every_row_once(tmp_path):
     with beam.Pipeline(options=pipeline_options.PipelineOptions(modes)) as p:
         made = p | beam.Create(range(40)) | beam.Map(localization).with_output_types(records.Localization)
         _ = made | write.WriteExplanations(run.path_of("explanations"), explanations_schema(), CLASS_NAMES, LIMITS)
-    assert run.finish({})["tables"]["explanations"]["rows"] == 40
+    assert run.finish(manifests.manifest()).tables["explanations"].rows == 40
     table = run.open_table("explanations").to_table().sort_by("record_index")
     assert table["record_index"].to_pylist() == list(range(40))
     for number, cells in enumerate(stored_maps.StoredMaps(table).each()):

@@ -86,9 +86,10 @@ def _map_evidence(
 ) -> Iterator[MapEvidence]:
     for i, evidence in enumerate(measured.evidence):
         extra = {name: float(values[i]) for name, values in method.scores if np.isfinite(values[i])}
-        whole = dataclasses.replace(evidence, values={**evidence.values, **extra}) if extra else evidence
+        if extra:
+            evidence = dataclasses.replace(evidence, values={**evidence.values, **extra})
         curves = tuple((name, values[i]) for name, values in method.curves)
-        yield MapEvidence(method.method, explanation.targets[i], whole, curves)
+        yield MapEvidence(method.method, explanation.targets[i], evidence, curves)
 
 
 def _model_evidence(explanation: records.Explanation) -> Iterator[MapEvidence]:

@@ -98,19 +98,14 @@ class PassSettings(Protocol):
     """The settings that a cost depends on."""
 
     @property
-    def steps(self) -> int:
-        """Points of insertion and deletion, less one."""
-
+    def steps(self) -> int: ...
     @property
-    def road_percentiles(self) -> tuple[float, ...]:
-        """Shares of the pixels that ROAD removes, in percent."""
-
+    def road_percentiles(self) -> tuple[float, ...]: ...
     @property
-    def sensitivity_samples(self) -> int:
-        """Noisy copies of an image for max-sensitivity."""
+    def sensitivity_samples(self) -> int: ...
 
 
-def _no_passes(_: PassSettings) -> Passes:
+def _no_passes(settings: PassSettings) -> Passes:
     return Passes()
 
 

@@ -1,0 +1,255 @@
+"""``manifest.json`` of a run: everything that was set, found and counted, as one typed record.
+
+Settings are the config model, so a reader asks ``manifest.config.input.tfrecord``. A part is None while the run has not
+come so far, and is then left out of the file; a null in the file is a value. Facts that only a step of the job
+understands (how pixels are decoded, what a protocol does, what keys are digests of) are plain JSON here.
+
+Files of older formats are brought to this model by `heatbeam.runs.formats`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pydantic
+
+from heatbeam import config
+
+FORMAT = "heatbeam-run"
+FORMAT_VERSION = 1
+"""Raised with every change that an older reader would stumble over: see `heatbeam.runs.formats`."""
+
+Status = Literal["running", "succeeded", "failed"]
+STATUSES: tuple[Status, ...] = ("running", "succeeded", "failed")
+
+Json = dict[str, pydantic.JsonValue]
+
+
+class _Part(pydantic.BaseModel):
+    """A part of the manifest; what a later program of the same format has added to one is kept as it came."""
+
+    model_config = pydantic.ConfigDict(
+        frozen=True,
+        extra="allow",
+        protected_namespaces=(),
+        ser_json_inf_nan="constants",  # else written as null, not refused
+    )
+
+    @pydantic.model_serializer(mode="wrap")
+    def _without_unknown(self, handler: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in handler(self).items()
+            if value is not None or name not in fields or fields[name].is_required()
+        }
+
+
+class Process(_Part):
+    """The process that launched the run."""
+
+    host: str
+    pid: int
+
+
+class Model(_Part):
+    """The model as it was explained.
+
+    Attributes:
+        digest: SHA-256 of its weights, hexadecimal.
+        target_layer: whose activations are mapped.
+        target_layer_choice: how it was chosen.
+        target_layer_shape: of its output, without the batch.
+        scores: how the explained logits follow from what the model returns, in words.
+        probability: ``softmax`` or ``sigmoid``.
+        classes: how many there are.
+        class_names: one for each.
+        input_size: height, width, channels.
+    """
+
+    digest: str
+    target_layer: str
+    target_layer_choice: str
+    target_layer_shape: tuple[int, ...]
+    scores: str
+    probability: str
+    classes: int
+    class_names: tuple[str, ...]
+    input_size: tuple[int, ...]
+
+
+class Conventions(_Part):
+    """What the numbers mean.
+
+    Attributes:
+        decode: how images and masks become arrays.
+        protocol: of the localization metrics; its ``name`` and options.
+        primary_target: whose maps the summary is about.
+        heatmap: what decodes the column ``heatmap``.
+    """
+
+    decode: Json
+    protocol: Json
+    primary_target: str
+    heatmap: str
+
+
+class KeyedBy(_Part):
+    """What the keys are digests of by which rows are reused.
+
+    Attributes:
+        all: what holds for every method.
+        scores: how the metrics are measured that ask the model; None if none is.
+        methods: by label, what holds for one method.
+    """
+
+    all: Json
+    scores: Json | None
+    methods: dict[str, Json]
+
+
+class Reused(_Part):
+    """What was found in earlier runs.
+
+    Attributes:
+        runs: where they are.
+        files: with rows that may be taken.
+        damaged_files: what is wrong with those that were left out.
+        images_indexed: images that have rows there.
+        index_bytes: size of the index of them.
+        methods: labels of the methods whose rows may be taken.
+    """
+
+    runs: tuple[str, ...]
+    files: int
+    damaged_files: tuple[str, ...]
+    images_indexed: int
+    index_bytes: int
+    methods: tuple[str, ...]
+
+
+class Resumed(_Part):
+    """The unfinished run in the same directory that this one goes on with.
+
+    Attributes:
+        started: when it did; None if it does not say.
+        keyed_by: of that run, until this run has looked at its rows.
+    """
+
+    started: str | None
+    keyed_by: KeyedBy | None = None
+
+
+class Counts(_Part):
+    """Where the records went: read = explained + skipped + dead letters."""
+
+    images_reused: int | None = None
+    records_read: int
+    images_explained: int
+    images_skipped: int
+    dead_letters: int
+
+
+class Timings(_Part):
+    """Seconds until the model was there, and of the pipeline."""
+
+    load_s: float
+    pipeline_s: float
+
+
+class TableFile(_Part):
+    """A file of a table; its path is relative to the run."""
+
+    path: str
+    rows: int
+    bytes: int
+
+
+class Table(_Part):
+    """A table: its rows and bytes in all files."""
+
+    rows: int
+    bytes: int
+    files: tuple[TableFile, ...]
+
+
+class Manifest(_Part):
+    """What a run says of itself.
+
+    Attributes:
+        heatbeam: version of the program that wrote it.
+        config: the settings, with every default.
+        beam_options: further options of Beam, without secrets.
+        versions: of Python and libraries.
+        started, finished: ISO 8601, in UTC.
+        process: that launched it.
+        resumed, reused: what it took over from earlier runs.
+        model: as it was explained.
+        conventions: what the numbers mean.
+        keyed_by: what decides whether a later run may reuse its rows.
+        counts: where the records went.
+        metrics: counters of the job, as the runner reports them.
+        timings: of the job.
+        error: why it failed.
+        tables: by name.
+        format, format_version: of the directory.
+        status: ``running`` until everything is written and counted.
+    """
+
+    heatbeam: str
+    config: config.RunConfig
+    beam_options: tuple[str, ...]
+    versions: dict[str, str]
+    started: str
+    process: Process | None = None
+    resumed: Resumed | None = None
+    model: Model | None = None
+    conventions: Conventions | None = None
+    keyed_by: KeyedBy | None = None
+    reused: Reused | None = None
+    counts: Counts | None = None
+    metrics: Json | None = None
+    timings: Timings | None = None
+    error: str | None = None
+    finished: str | None = None
+    tables: dict[str, Table] | None = None
+    format: Literal["heatbeam-run"] = "heatbeam-run"
+    format_version: int = FORMAT_VERSION
+    status: Status = "running"
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes by id; empty while the model is not known."""
+        return self.model.class_names if self.model is not None else ()
+
+    @property
+    def primary_target(self) -> str:
+        """Whose maps the summary is about."""
+        return self.conventions.primary_target if self.conventions is not None else "label"
+
+    def having(self, **parts: Any) -> Manifest:
+        """A copy with other parts, given by the names of the attributes.
+
+        Raises:
+            TypeError: for a name that is no part.
+            pydantic.ValidationError: for a value that is not one of its part.
+        """
+        unknown = parts.keys() - type(self).model_fields.keys()
+        if unknown:
+            raise TypeError(f"a manifest has no {', '.join(sorted(unknown))}")
+        return Manifest.model_validate({**dict(self), **parts})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values in the order of the file."""
+        return self.model_dump(mode="json")
+
+
+class Finished(Manifest):
+    """The manifest of a run that succeeded: nothing is missing that a reader of its tables asks for."""
+
+    model: Model
+    conventions: Conventions
+    counts: Counts
+    finished: str
+    tables: dict[str, Table]
+    status: Literal["succeeded"] = "succeeded"
