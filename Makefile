@@ -4,15 +4,19 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+CONSTRAINTS := tests/constraints.txt
+UV := build/uv/bin/uv
+OLDEST := build/oldest
+OLDEST_PYTHON ?= python3.10
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test lint bench test-flink clean
+.PHONY: demo test test-oldest test-flink lint bench constraints clean
 
-$(STAMP): setup.py pyproject.toml
+$(STAMP): setup.py pyproject.toml $(CONSTRAINTS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[test]'
 	touch $(STAMP)
 
 # The bundled sample: dataset, model, run and report, in runs/demo.
@@ -21,7 +25,13 @@ demo: $(STAMP)
 
 # Files of tests side by side: most tests keep one core busy, and some only wait.
 test: $(STAMP) lint
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --cov --cov-report=term:skip-covered
+
+# The suite with the lowest versions that setup.py allows, on the oldest Python; in a virtual environment of its own.
+test-oldest: $(UV)
+	test -x $(OLDEST)/bin/python || $(OLDEST_PYTHON) -m venv $(OLDEST)
+	$(UV) pip install --quiet --python $(OLDEST)/bin/python --upgrade --resolution lowest-direct --editable '.[test]'
+	$(OLDEST)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # The whole job on a real Flink, also while parts of it die. Needs Java 11 or 17 and Maven; downloads go to build/flink.
 test-flink: $(STAMP)
@@ -36,8 +46,19 @@ lint: $(STAMP)
 
 # What the pipeline costs over the model, in build/bench.json; minutes, on a quiet machine. See "Speed" in the README.
 bench: $(STAMP)
-	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[bench]'
 	$(BIN)/python -m tests.benchmarks --trace build/bench_trace.json
+
+$(UV):
+	$(PYTHON) -m venv build/uv
+	build/uv/bin/python -m pip install --quiet uv
+
+# The exact versions that `make` installs, for every Python from 3.10 on. Versions in the file stay where setup.py
+# allows them; UPGRADE=--upgrade takes the newest.
+UPGRADE ?=
+constraints: $(UV)
+	$(UV) pip compile setup.py --extra test --extra bench --extra aws --universal --python-version 3.10 \
+		--no-header --no-annotate --quiet $(UPGRADE) --output-file $(CONSTRAINTS)
 
 clean:
 	rm -rf $(VENV) build runs *.egg-info

@@ -10,22 +10,22 @@ REQUIRES = [
     "apache-beam>=2.77",  # the runners; FileBasedSink and FnApiRunner behave as tested from 2.77 on
     "array_record>=0.8",  # TFDS datasets in array_record files, read by index range
     "duckdb>=1.0",  # the SQL condition of heatbeam render
-    "google-crc32c>=1.5",  # TFRecord checksums
+    "google-crc32c>=1.6",  # TFRecord checksums; 1.5 quietly computes them in Python beside a setuptools of today
     "importlib_resources>=6.0",  # tensorflow-datasets' own builders import it and do not declare it
     "jinja2>=3.1",  # the HTML report
-    "keras>=3.5",  # models
+    "keras>=3.10",  # models
     "matplotlib>=3.8",  # plots of the report and colour maps of overlays
     "numba>=0.60",  # contours at every threshold in one pass; 0.60 is the first for NumPy 2
     "numpy>=1.26",
     "opencv-python-headless>=4.9",  # resizing and contours, as the reference metrics define them
-    "pillow>=10.3",  # image decoding
-    "protobuf>=4.25",  # records are parsed without TensorFlow
+    "pillow>=12.1.1",  # image decoding
+    "protobuf>=6.31.1",  # records are parsed without TensorFlow; tensorflow-metadata is generated for this one
     "pyarrow>=16.0",  # Parquet
     "pydantic>=2.7",  # configuration errors, all at once
-    "pyyaml>=6.0",  # configuration files
+    "pyyaml>=6.0.1",  # configuration files
     "scikit-learn>=1.4",  # the demo's digits and photos
-    "scipy>=1.11",  # sparse solves (ROAD) and rank statistics
-    "tensorflow>=2.18",
+    "scipy>=1.11.2",  # sparse solves (ROAD) and rank statistics
+    "tensorflow>=2.20",  # the first beside protobuf 6
     "tensorflow-datasets>=4.9.6",
     "threadpoolctl>=3.1",  # one BLAS thread for the solves of ROAD, ten times as fast on a busy machine
 ]
@@ -37,9 +37,10 @@ TEST = [
     "hypothesis>=6.100",  # any split and merge order
     "moto[s3]>=5.0",  # an S3 server on loopback
     "mypy>=1.10",
-    "pandas>=2.1",  # a reader of the tables
+    "pandas>=2.1.1",  # a reader of the tables
     "polars>=1.0",  # a reader of the tables
     "pytest>=8.0",
+    "pytest-cov>=5.0",  # which lines no test runs
     "pytest-timeout>=2.3",  # a hung runner fails its test
     "pytest-xdist>=3.5",  # two thirds of the time on two cores
     "ruff>=0.6",
@@ -71,7 +72,7 @@ setuptools.setup(
     extras_require={
         "test": TEST,
         "bench": ["tf-keras-vis>=0.8.7"],  # a library to compare speed with
-        "gcp": ["apache-beam[gcp]>=2.77"],  # Google Cloud Storage and Dataflow
+        "gcp": ["apache-beam[gcp]>=2.77"],  # Google Cloud Storage and Dataflow; from Python 3.11 on
         "aws": ["apache-beam[aws]>=2.77", "boto3>=1.28"],  # S3
     },
     entry_points={

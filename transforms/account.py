@@ -86,7 +86,8 @@ def _write(counts: dict[str, int], names: tuple[str, ...], path: str) -> str:
 def read_counts(path: str) -> dict[str, int]:
     """The counts that `Account` wrote."""
     with filesystems.FileSystems.open(path) as file:
-        return json.loads(file.read())
+        counts: dict[str, int] = json.loads(file.read())
+    return counts
 
 
 def totals(counts: dict[str, int]) -> dict[str, int]:

@@ -47,7 +47,8 @@ class Read(beam.PTransform):
     def expand(self, pbegin: beam.pvalue.PBegin) -> Mapping[str, beam.PCollection]:
         dataset = self.source.open()
         features = dataset.resolve(self.features or self.source.usual_features)
-        return pbegin | ReadShards(dataset.shards, features, self.reshuffle_records)
+        read: Mapping[str, beam.PCollection] = pbegin | ReadShards(dataset.shards, features, self.reshuffle_records)
+        return read
 
 
 @dataclasses.dataclass(eq=False)

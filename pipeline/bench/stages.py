@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import itertools
 import pathlib
 import time
@@ -10,11 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import apache_beam as beam
+import pyarrow as pa
 
 from heatbeam.job import graph, plan
 from heatbeam.transforms import aggregate, decode, explain, records, write
 from heatbeam.transforms.metrics import image_evidence, protocols
 from heatbeam.transforms.sources import features, source
+from heatbeam.transforms.tables import rows
 
 Element = TypeVar("Element")
 
@@ -60,7 +61,7 @@ class Stages:
         )
         self._names = names
         self._directory = directory
-        self.seconds: collections.Counter[str] = collections.Counter()
+        self.seconds: dict[str, float] = dict.fromkeys(STEPS, 0.0)
         self.images = 0
         self.examples: list[records.Example] = []
 
@@ -74,7 +75,7 @@ class Stages:
         schema = graph.explanations_schema(self._plan.settings)
         path = str(pathlib.Path(self._directory) / "straight.parquet")
         table = write._ToTablesFn(
-            lambda kept: write.rows.explanation_table(kept, schema, self._names),
+            lambda kept: rows.explanation_table(kept, schema, self._names),
             write._measure_localization,
             write._without_ground_truth,
             graph._LIMITS,
@@ -91,15 +92,21 @@ class Stages:
             for one in explained:
                 if not isinstance(one, beam.pvalue.TaggedOutput):
                     self._finish(one, table, sink, file)
-        self._timed("write", (sink.write_record(file, rest.value) for rest in table.finish_bundle()))
+        self._write((rest.value for rest in table.finish_bundle()), sink, file)
         self._timed("write", map(sink.close, [file]))
         self._timed("aggregate", self._aggregate.finish_bundle())
 
     def _finish(self, explanation: records.Explanation, table: Any, sink: write.ParquetSink, file: Any) -> None:
         ((row, evidence),) = self._timed("localize", map(self._localize, [explanation]))
         self._timed("aggregate", self._aggregate.process(evidence))
-        self._timed("write", (sink.write_record(file, made) for made in table.process(row)))
+        self._write(table.process(row), sink, file)
         self.images += 1
+
+    def _write(self, tables: Iterable[pa.Table], sink: write.ParquetSink, file: Any) -> None:
+        started = time.perf_counter()
+        for table in tables:
+            sink.write_record(file, table)
+        self.seconds["write"] += time.perf_counter() - started
 
     def _localize(self, explanation: records.Explanation) -> Any:
         return image_evidence.localize(explanation, *self._localizing)
@@ -108,7 +115,7 @@ class Stages:
         """All of a lazy `work`, its time added to `step`."""
         started = time.perf_counter()
         done = list(work)
-        self.seconds[step] += time.perf_counter() - started  # type: ignore[assignment]
+        self.seconds[step] += time.perf_counter() - started
         return done
 
     def _records(self, limit: int | None) -> Iterator[records.EncodedExample]:

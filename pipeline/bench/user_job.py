@@ -118,7 +118,8 @@ def bare_forward(model: keras.Model, constant_weights: bool) -> Callable[[tf.Ten
         with weight_constants.as_constants(model) if constant_weights else contextlib.nullcontext():
             return model(inputs, training=False)
 
-    return tf.function(forward, autograph=False, reduce_retracing=True)
+    compiled: Callable[[tf.Tensor], tf.Tensor] = tf.function(forward, autograph=False, reduce_retracing=True)
+    return compiled
 
 
 def costs(rounds: Sequence[Round]) -> list[StepCost]:

@@ -64,7 +64,8 @@ def choose(run: run_directory.RunDirectory, where: str, limit: int, columns: Seq
 
 def without_maps(rows: pa.Table) -> list[dict[str, Any]]:
     """The rows as dictionaries, without their maps, which would be lists of as many numbers as a map has cells."""
-    return rows.drop_columns(["heatmap"]).to_pylist()
+    plain: list[dict[str, Any]] = rows.drop_columns(["heatmap"]).to_pylist()
+    return plain
 
 
 def with_map(rows: pa.Table, number: int, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tests.support import paths
+from tests.support import keras_models, paths
 
 GOLDEN = paths.GOLDEN / "methods_public"
 
@@ -61,7 +61,7 @@ def golden_arrays() -> dict[str, np.ndarray]:
 
 @functools.cache
 def golden_model(name: str) -> ExposedDouble:
-    return ExposedDouble(keras.models.load_model(GOLDEN / f"{name}.keras"), "last_act")
+    return ExposedDouble(keras.models.load_model(keras_models.golden(name)), "last_act")
 
 
 @functools.cache

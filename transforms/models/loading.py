@@ -95,9 +95,10 @@ def _factory(name: str) -> Callable[..., Any]:
     if not module_name or not function_name:
         raise ModelError(f"model.factory is {name!r}, expected module:function")
     try:
-        return getattr(importlib.import_module(module_name), function_name)
+        factory: Callable[..., Any] = getattr(importlib.import_module(module_name), function_name)
     except (ImportError, AttributeError) as error:
         raise ModelError(f"model.factory {name!r} cannot be imported: {error}") from error
+    return factory
 
 
 def preprocessing_function(

@@ -41,9 +41,7 @@ def map_of(one: explained.ImageExplanation, label: str, class_id: int) -> np.nda
 )
 def test_maps_equal_those_of_keras_explainable(model, name, key):
     options = {"variant": "keras_explainable"} if name == "score_cam" else {}
-    spec = engine_specs.spec(
-        engine_specs.file(str(keras_models.GOLDEN / f"{model}.keras")), M(name, **options), targets=("labels",)
-    )
+    spec = engine_specs.spec(engine_specs.file(keras_models.golden(model)), M(name, **options), targets=("labels",))
     results = engine.Engine(spec).explain(IMAGES, labels(model), {})
     expected = REFERENCE[f"{model}/seed/raw/{key}/idx"]
     for b in range(len(expected)):  # the file keeps fewer images of maps at input size

@@ -40,7 +40,7 @@ def images(size: int = 16, count: int = 2) -> np.ndarray:
 @pytest.mark.parametrize("name", ["tiny_gap", "tiny_flat"])
 def test_matches_the_reference_forward_and_backward_pass(name):
     reference = np.load(REFERENCE)
-    model = exposed(keras.models.load_model(keras_models.GOLDEN / f"{name}.keras", compile=False))
+    model = exposed(keras.models.load_model(keras_models.golden(name), compile=False))
     inputs = reference["images_u8/64x64"].astype(np.float32) / np.float32(127.5) - np.float32(1)
     out = run(model, inputs, class_id=2)
     jacobian = reference[f"{name}/seed/jacobian"][:, 2]

@@ -26,7 +26,9 @@ def predictor(name: str, output: str) -> batch.Predict:
     import keras
     import tensorflow as tf
 
-    model = keras.models.load_model(GOLDEN / f"{name}.keras")
+    from tests.support import keras_models
+
+    model = keras.models.load_model(keras_models.golden(name))
     activate = tf.nn.softmax if output == "softmax" else tf.identity
     return lambda inputs: activate(model(inputs, training=False)).numpy()
 
