@@ -7,6 +7,7 @@ were scored. What is shuffled are the names of files and the thresholds.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 
 import apache_beam as beam
@@ -34,33 +35,31 @@ Thresholds = Mapping[str, Mapping[str, float]]
 """Method -> name of a best threshold (`box_accuracy.threshold_names`) -> its value."""
 
 
+@dataclasses.dataclass
 class BestBoxes(beam.PTransform):
-    """The sign that ``explanations`` is written, to tables of ``localizations`` (`schema`).
+    """``{"written": ..., "thresholds": ...}`` to tables of ``localizations`` (`schema`).
 
-    Its elements are not looked at: a writer that is tried again does not name the files of its first attempt. The
-    files are those of the directory.
+    ``written`` is the sign that ``explanations`` is written. Its elements are not looked at: a writer that is tried
+    again does not name the files of its first attempt. The files are those of the directory. ``thresholds`` holds
+    ``(method, {name: value})`` elements, of `aggregate.THRESHOLDS_TAG`.
 
     Args:
         directory: ``RUN/explanations``.
         protocol: of the evaluation.
-        thresholds: ``(method, {name: value})`` elements, of `aggregate.THRESHOLDS_TAG`.
     """
 
-    def __init__(self, directory: str, protocol: protocols.Protocol, thresholds: beam.PCollection) -> None:
-        super().__init__()
-        self._directory = directory
-        self._protocol = protocol
-        self._thresholds = thresholds
+    directory: str
+    protocol: protocols.Protocol
 
-    def expand(self, written: beam.PCollection) -> beam.PCollection:
+    def expand(self, inputs: dict[str, beam.PCollection]) -> beam.PCollection:
         return (
-            written
+            inputs["written"]
             | "Written" >> combiners.Count.Globally()
-            | "Files" >> beam.FlatMap(_files, self._directory).with_output_types(str)
+            | "Files" >> beam.FlatMap(_files, self.directory).with_output_types(str)
             | "SpreadFiles" >> beam.Reshuffle()
             | "RowGroups" >> beam.FlatMap(_row_groups).with_output_types(tuple[str, int])
             | "Spread" >> beam.Reshuffle()
-            | "Score" >> beam.ParDo(_ScoreFn(self._protocol), beam.pvalue.AsDict(self._thresholds))
+            | "Score" >> beam.ParDo(_ScoreFn(self.protocol), beam.pvalue.AsDict(inputs["thresholds"]))
         )
 
 

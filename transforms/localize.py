@@ -21,16 +21,16 @@ class Localize(beam.PTransform):
     Attributes:
         protocol: every convention of the metrics.
         groups: which of `localization.GROUPS` to measure.
-        with_baselines: whether centre, uniform and Gaussian maps are measured beside the methods.
+        baselines: whether centre, uniform and Gaussian maps are measured beside the methods.
     """
 
     protocol: protocols.Protocol
     groups: tuple[str, ...]
-    with_baselines: bool
+    baselines: bool
 
     def expand(self, explanations: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
         return explanations | "Localize" >> beam.ParDo(
-            _LocalizeFn(self.protocol, self.groups, self.with_baselines)
+            _LocalizeFn(self.protocol, self.groups, self.baselines)
         ).with_outputs(EVIDENCE_TAG, main=MAIN_TAG)
 
 

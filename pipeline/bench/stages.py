@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import apache_beam as beam
 import pyarrow as pa
 
-from heatbeam.job import graph, plan
+from heatbeam.job import plan, step_options
 from heatbeam.transforms import aggregate, decode, explain, records, write
-from heatbeam.transforms.metrics import image_evidence, protocols
+from heatbeam.transforms.metrics import image_evidence
 from heatbeam.transforms.sources import features, source
 from heatbeam.transforms.tables import rows
 
@@ -41,24 +41,11 @@ class Stages:
         self._engine, _ = explain.acquire_engine(planned.engine_spec)
         about = self._engine.description
         names = plan.class_names(planned, about)
-        self._decoding = graph.image_options(planned, about), graph.mask_options(planned)
-        exact = settings.output.heatmap_dtype == "float32"
-        self._explain = explain._ExplainFn(
-            explain.Explain(planned.engine_spec, settings.explain.seed, exact, graph.assessment(settings))
-        )
+        self._decode_step = step_options.decode_step(settings, about)
+        self._explain = explain._ExplainFn(step_options.explain_step(planned, about))
         self._explain.setup()
-        self._localizing = (
-            protocols.get(settings.evaluate.protocol), graph.metric_groups(settings), settings.evaluate.baselines
-        )  # fmt: skip
-        self._aggregate = aggregate._PreAggregateFn(
-            aggregate.Aggregate(
-                protocols.get(settings.evaluate.protocol),
-                graph.primary_target(settings.explain.targets),
-                aggregate.distinct_names(names),
-                settings.evaluate.per_class,
-                settings.evaluate.replicates,
-            )
-        )
+        self._localize_step = step_options.localize_step(settings)
+        self._aggregate = aggregate._PreAggregateFn(step_options.aggregate_step(settings, names))
         self._names = names
         self._directory = directory
         self.seconds: dict[str, float] = dict.fromkeys(STEPS, 0.0)
@@ -72,15 +59,15 @@ class Stages:
 
     def run(self, limit: int | None = None) -> None:
         """Take at most `limit` records of the input through every step; `seconds` and `images` say what happened."""
-        schema = graph.explanations_schema(self._plan.settings)
+        schema = step_options.explanations_schema(self._plan.settings)
         path = str(pathlib.Path(self._directory) / "straight.parquet")
         table = write._ToTablesFn(
             lambda kept: rows.explanation_table(kept, schema, self._names),
             write._measure_localization,
             write._without_ground_truth,
-            graph._LIMITS,
+            step_options.LIMITS,
         )
-        sink = write.ParquetSink(self._directory, "explanations", schema, graph._LIMITS, 0)
+        sink = write.ParquetSink(self._directory, "explanations", schema, step_options.LIMITS, 0)
         file = sink.open(path)
         self._aggregate.start_bundle()
         table.start_bundle()
@@ -109,7 +96,8 @@ class Stages:
         self.seconds["write"] += time.perf_counter() - started
 
     def _localize(self, explanation: records.Explanation) -> Any:
-        return image_evidence.localize(explanation, *self._localizing)
+        step = self._localize_step
+        return image_evidence.localize(explanation, step.protocol, step.groups, step.baselines)
 
     def _timed(self, step: str, work: Iterable[Element]) -> list[Element]:
         """All of a lazy `work`, its time added to `step`."""
@@ -140,7 +128,7 @@ class Stages:
 
     def _decode(self, encoded: records.EncodedExample) -> records.Example | None:
         try:
-            return decode.decode_example(encoded, *self._decoding)
+            return decode.decode_example(encoded, self._decode_step.image, self._decode_step.masks)
         except records.DataError:
             return None
 

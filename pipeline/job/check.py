@@ -12,7 +12,7 @@ import numpy as np
 
 from heatbeam import config
 from heatbeam.audit import map_health
-from heatbeam.job import graph, plan, run
+from heatbeam.job import plan, run, step_options
 from heatbeam.runners import runner_options
 from heatbeam.runs import run_directory, run_methods
 from heatbeam.transforms import decode, explain, read, records
@@ -124,7 +124,7 @@ def _read(
     planned: plan.Plan, about: exposure.ModelDescription, count: int
 ) -> tuple[list[records.Example], list[records.DeadLetter]]:
     """The first `count` records, decoded, and those that are lost."""
-    image, masks = graph.image_options(planned, about), graph.mask_options(planned)
+    decoding = step_options.decode_step(planned.settings, about)
     examples: list[records.Example] = []
     letters: list[records.DeadLetter] = []
 
@@ -140,7 +140,7 @@ def _read(
         try:
             encoded = features.parse_example(record, planned.features, shard.name, index)
             stage = decode.STAGE
-            examples.append(decode.decode_example(encoded, image, masks))
+            examples.append(decode.decode_example(encoded, decoding.image, decoding.masks))
         except records.DataError as error:
             lose(stage, image_id, shard.name, index, error)
     return examples, letters

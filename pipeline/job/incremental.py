@@ -23,7 +23,7 @@ from typing import Any
 import pyarrow as pa
 
 from heatbeam import config
-from heatbeam.job import graph, plan
+from heatbeam.job import plan, step_options
 from heatbeam.runs import history, manifests, run_directory, settings_diff
 from heatbeam.transforms import reuse
 from heatbeam.transforms.engine import assess
@@ -145,7 +145,7 @@ def _refuse_live(manifest: manifests.Manifest, path: str) -> None:
 def content_facts(planned: plan.Plan, engine: engines.Engine) -> manifests.KeyedBy:
     """Everything that can change a map, a score of the model or a number of it; JSON types only."""
     settings, spec, description = planned.settings, planned.engine_spec, engine.description
-    image = images.recipe(graph.image_options(planned, description))
+    image = images.recipe(step_options.decode_step(settings, description).image)
     # zlib unpacks every PNG to the same pixels, and which zlib a process has depends on what it imported first.
     del image["png_library"]
     shared = {
@@ -178,7 +178,7 @@ def content_facts(planned: plan.Plan, engine: engines.Engine) -> manifests.Keyed
         }
         for one in spec.methods
     }
-    facts = {"all": shared, "scores": _score_facts(graph.assessment(settings)), "methods": methods}
+    facts = {"all": shared, "scores": _score_facts(step_options.assessment(settings)), "methods": methods}
     return manifests.KeyedBy.model_validate_json(json.dumps(facts))
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import pydantic
 from apache_beam.io import filesystems
 
 from heatbeam import config
@@ -15,6 +16,11 @@ from heatbeam.transforms.engine import batch_tuning, specs
 from heatbeam.transforms.methods import registry
 from heatbeam.transforms.models import exposure, model_source
 from heatbeam.transforms.sources import feature_map, source
+
+if TYPE_CHECKING:
+    import _typeshed
+
+    Record = TypeVar("Record", bound=_typeshed.DataclassInstance)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,32 +89,42 @@ def engine_spec(settings: config.RunConfig) -> specs.EngineSpec:
     if threads is None and runner.name == "direct" and runner.worker_count > 1:
         # One batch per worker thread and core wastes less than threads inside each operation.
         threads = 1
-    preprocessing = model.preprocessing
-    return specs.EngineSpec(
-        model=model_source.ModelSource(
+    return filled(
+        specs.EngineSpec,
+        model,
+        explain,
+        model=filled(
+            model_source.ModelSource,
+            model,
             path=_absolute(model.path),
-            application=model.application,
-            factory=model.factory,
             weights=_absolute(model.weights),
             arguments=specs.pairs(model.arguments),
-            safe_mode=model.safe_mode,
         ),
-        preprocessing=model_source.Preprocessing(preprocessing.mode, preprocessing.scale, preprocessing.offset),
-        target_layer=model.target_layer,
-        scores=model.scores,
-        output=model.output,
-        input_size=model.input_size,
+        preprocessing=filled(model_source.Preprocessing, model.preprocessing),
         methods=tuple(_method_spec(m, explain.seed) for m in explain.methods),
-        targets=explain.targets,
         batch_size=batch_tuning.LARGEST if explain.batch_size == "auto" else explain.batch_size,
         pass_batch_size=explain.largest_pass,
-        precision=explain.precision,
-        xla=explain.xla,
-        seed=explain.seed,
         intra_op_threads=threads,
         constant_weights=None if explain.constant_weights == "auto" else explain.constant_weights,
         tune_batch=explain.batch_size == "auto",
     )
+
+
+def filled(record: type[Record], *sections: pydantic.BaseModel, prefix: str = "", **given: Any) -> Record:
+    """A `record` of the values `given` and, for its other fields, of the settings of the same name.
+
+    Args:
+        record: a dataclass: a step, or its options.
+        sections: where to look, in order. A field that none of them has keeps its default.
+        prefix: of the settings' names.
+        given: what is worked out, by field.
+    """
+    values = dict(given)
+    for field in dataclasses.fields(record):
+        for section in sections:
+            if field.name not in values and prefix + field.name in type(section).model_fields:
+                values[field.name] = getattr(section, prefix + field.name)
+    return record(**values)
 
 
 def _absolute(path: str | None) -> str | None:
@@ -122,15 +138,13 @@ def _method_spec(method: config.MethodConfig, seed: int) -> specs.MethodSpec:
     def complete(name: str, options: dict[str, Any]) -> specs.Pairs:
         return specs.pairs(specs.complete_options(name, options, seed))
 
-    return specs.MethodSpec(
+    return filled(
+        specs.MethodSpec,
+        method,
         label=method.label,
-        method=method.method,
         options=complete(method.method, method.options),
         layers=layers,
-        target=method.target,
-        wrapper=method.wrapper,
         wrapper_options=complete(method.wrapper, method.wrapper_options) if method.wrapper is not None else (),
-        sample=method.sample,
     )
 
 

@@ -18,7 +18,7 @@ from apache_beam.options import pipeline_options
 from apache_beam.runners import runner as beam_runner
 
 from heatbeam import config
-from heatbeam.job import failures, graph, incremental, plan, progress
+from heatbeam.job import failures, graph, incremental, plan, progress, step_options
 from heatbeam.runners import runner_options, worker_processes
 from heatbeam.runs import history, manifests, remote_files, run_directory
 from heatbeam.transforms import account, errors, explain, tally
@@ -202,7 +202,7 @@ def _prepare(
     taken = incremental.prepare(planned, engine, directory)
     open_run.add(
         model=describe(engine.description, names),
-        conventions=graph.conventions(planned, engine.description),
+        conventions=step_options.conventions(planned.settings, engine.description),
         keyed_by=taken.facts,
         reused=taken.taken,
     )
@@ -213,7 +213,7 @@ def _prepare(
         stream.writelines(f"{line}\n" for line in taken.lines)
     pipeline = beam.Pipeline(options=pipeline_options.PipelineOptions(list(arguments)))
     metadata = {incremental.METADATA: taken.keys}
-    graph.build(pipeline, planned, engine.description, names, directory, taken.lookup, metadata)
+    graph.build(pipeline, step_options.make(planned, engine.description, names, directory, taken.lookup, metadata))
     return pipeline
 
 

@@ -86,7 +86,7 @@ class _Written(beam_runs.beam.PTransform):
 
     def expand(self, signs):
         pairs = signs.pipeline | beam_runs.beam.Create(self._found)
-        tables = signs | best_boxes.BestBoxes(str(self._directory), protocols.DEFAULT, pairs)
+        tables = {"written": signs, "thresholds": pairs} | best_boxes.BestBoxes(str(self._directory), protocols.DEFAULT)
         nothing = signs | "Nothing" >> beam_runs.beam.Filter(lambda _: False)
         return {"main": tables, records.DEAD_LETTER_TAG: nothing}
 

@@ -1,0 +1,188 @@
+"""From settings to ready steps: the one place that knows which setting goes to which step.
+
+A setting that has the name of a field of its step, or of the step's record of options, is handed over as it is
+(`plan.filled`): to add one is to add it there and in `heatbeam.config`. What has to be worked out first stands here by
+name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+
+from heatbeam import config
+from heatbeam.job import plan
+from heatbeam.runs import manifests, run_directory
+from heatbeam.transforms import account, aggregate, best_boxes, decode, explain, localize, read, reuse, write
+from heatbeam.transforms.engine import assess
+from heatbeam.transforms.metrics import protocols, registry
+from heatbeam.transforms.metrics.faithfulness import batch
+from heatbeam.transforms.models import exposure
+from heatbeam.transforms.sources import decode_options
+from heatbeam.transforms.tables import schemas
+
+LIMITS = write.Limits(rows=8192, bytes=32 << 20, compression_level=3)
+"""Row groups of 8192 rows, and rarely more than 32 MiB in memory per writer."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Steps:
+    """Every step of a run, ready to be put in order (`graph.build`).
+
+    Attributes:
+        read, reuse, decode, explain, localize, aggregate, best_boxes, account: the steps; `reuse` is None in a run
+            that takes over nothing.
+        write_explanations, write_summary, write_curves, write_localizations, write_dead_letters: of the tables.
+        resource_hints: of the stage that explains.
+    """
+
+    read: read.ReadShards
+    reuse: reuse.Reuse | None
+    decode: decode.Decode
+    explain: explain.Explain
+    localize: localize.Localize
+    aggregate: aggregate.Aggregate
+    best_boxes: best_boxes.BestBoxes
+    account: account.Account
+    write_explanations: write.WriteExplanations
+    write_summary: write.WriteTable
+    write_curves: write.WriteTable
+    write_localizations: write.WriteTable
+    write_dead_letters: write.WriteDeadLetters
+    resource_hints: Mapping[str, str]
+
+
+def make(
+    planned: plan.Plan,
+    description: exposure.ModelDescription,
+    class_names: Sequence[str],
+    directory: run_directory.RunDirectory,
+    lookup: reuse.Reuse | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Steps:
+    """The steps of a run.
+
+    Args:
+        planned: what to do.
+        description: of the model.
+        class_names: one for each of its classes.
+        directory: of the run.
+        lookup: finds what earlier runs are to lend; None for a run that explains everything.
+        metadata: further facts for the files of ``explanations``.
+    """
+    settings = planned.settings
+    localizing = localize_step(settings)
+    protocol = localizing.protocol
+    facts = {"model_digest": description.digest, "protocol": settings.evaluate.protocol}
+
+    def table(name: str, schema: pa.Schema) -> write.WriteTable:
+        return write.WriteTable(directory.path_of(name), name, schemas.with_run_metadata(schema, facts), LIMITS)
+
+    return Steps(
+        read=plan.filled(read.ReadShards, settings.input, shards=planned.dataset.shards, features=planned.features),
+        reuse=lookup,
+        decode=decode_step(settings, description),
+        explain=explain_step(planned, description),
+        localize=localizing,
+        aggregate=aggregate_step(settings, class_names),
+        best_boxes=best_boxes.BestBoxes(directory.path_of("explanations"), protocol),
+        account=account.Account(directory.path_of(run_directory.COUNTS)),
+        write_explanations=write.WriteExplanations(
+            directory.path_of("explanations"),
+            schemas.with_run_metadata(explanations_schema(settings), {**facts, **(metadata or {})}),
+            tuple(class_names),
+            LIMITS,
+            directory.path_of(run_directory.UNFINISHED) if settings.output.journal else None,
+        ),
+        write_summary=table("summary", schemas.SUMMARY),
+        write_curves=table("curves", schemas.CURVES),
+        write_localizations=table("localizations", best_boxes.schema(protocol)),
+        write_dead_letters=write.WriteDeadLetters(directory.path_of("dead_letters"), schemas.DEAD_LETTERS, LIMITS),
+        resource_hints=settings.runner.resource_hints,
+    )
+
+
+def decode_step(settings: config.RunConfig, description: exposure.ModelDescription) -> decode.Decode:
+    """How images become the model's input, and how semantic masks are read."""
+    source = settings.input
+    height, width, channels = description.input_size
+    offset = source.label_offset if source.semantic_offset is None else source.semantic_offset
+    return decode.Decode(
+        plan.filled(decode_options.ImageOptions, source, height=height, width=width, channels=channels),
+        plan.filled(decode_options.MaskOptions, source, prefix="semantic_", offset=offset),
+    )
+
+
+def explain_step(planned: plan.Plan, description: exposure.ModelDescription) -> explain.Explain:
+    """What the model is asked."""
+    settings = planned.settings
+    return explain.Explain(
+        spec=planned.engine_spec,
+        sample_seed=settings.explain.seed,
+        exact_maps=settings.output.heatmap_dtype == "float32",
+        assessment=assessment(settings),
+        model_digest=description.digest,
+    )
+
+
+def assessment(settings: config.RunConfig) -> assess.Assessment | None:
+    """What to measure where the model is, or None."""
+    wanted = settings.evaluate.faithfulness
+    if not wanted.metrics:
+        return None
+    return plan.filled(
+        assess.Assessment,
+        wanted,
+        protocol=protocols.get(settings.evaluate.protocol),
+        settings=plan.filled(batch.Settings, wanted, batch_size=settings.explain.largest_pass),
+    )
+
+
+def localize_step(settings: config.RunConfig) -> localize.Localize:
+    """What is measured on a map."""
+    groups = tuple(registry.LOCALIZATION if settings.evaluate.localization else registry.OF_A_MAP)
+    protocol = protocols.get(settings.evaluate.protocol)
+    return plan.filled(localize.Localize, settings.evaluate, protocol=protocol, groups=groups)
+
+
+def aggregate_step(settings: config.RunConfig, class_names: Sequence[str]) -> aggregate.Aggregate:
+    """How the numbers are broken down."""
+    return plan.filled(
+        aggregate.Aggregate,
+        settings.evaluate,
+        protocol=protocols.get(settings.evaluate.protocol),
+        primary_target=primary_target(settings.explain.targets),
+        class_names=aggregate.distinct_names(class_names),
+    )
+
+
+def primary_target(targets: Sequence[str | int]) -> str:
+    """The target that the numbers of the summary are about: the label where it is explained, else the first one."""
+    names = [f"class_{t}" if isinstance(t, int) else t for t in targets]
+    return next((t for t in ("label", "labels") if t in names), names[0])
+
+
+def explanations_schema(settings: config.RunConfig) -> pa.Schema:
+    """Schema of the ``explanations`` table of a run."""
+    scores = registry.faithfulness(settings.evaluate.faithfulness.metrics)
+    measured = (*scores, *(registry.LOCALIZATION[name] for name in localize_step(settings).groups))
+    columns = [column for group in measured for column in group.columns]
+    return schemas.explanations(
+        [schemas.ValueColumn(c.name, c.description, c.unit, c.range) for c in columns],
+        settings.evaluate.slices,
+        heatmap_dtype=settings.output.heatmap_dtype,
+        curves=registry.curves(scores),
+    )
+
+
+def conventions(settings: config.RunConfig, description: exposure.ModelDescription) -> manifests.Conventions:
+    """Everything about the steps that can change a number, for the manifest."""
+    decoding = decode_step(settings, description)
+    return manifests.Conventions(
+        decode=decode.decode_recipe(decoding.image, decoding.masks),
+        protocol=localize_step(settings).protocol.as_dict(),
+        primary_target=primary_target(settings.explain.targets),
+        heatmap=schemas.QUANTIZATION,
+    )
