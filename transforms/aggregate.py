@@ -69,7 +69,7 @@ class Aggregate(beam.PTransform):
             | "Combine" >> beam.CombinePerKey(_MergeFn(self.protocol))
             | "ByMethod" >> beam.Map(_by_method).with_output_types(tuple[str, tuple[Key, summary.MetricState]])
             | "Gather" >> beam.GroupByKey()
-            | "Summarise" >> beam.ParDo(_SummariseFn()).with_outputs(CURVES_TAG, THRESHOLDS_TAG, main=SUMMARY_TAG)
+            | "Summarize" >> beam.ParDo(_SummarizeFn()).with_outputs(CURVES_TAG, THRESHOLDS_TAG, main=SUMMARY_TAG)
         )
 
 
@@ -163,7 +163,7 @@ def _by_method(element: tuple[Key, summary.MetricState]) -> tuple[str, tuple[Key
 
 
 @beam.typehints.with_output_types(pa.Table)
-class _SummariseFn(beam.DoFn):
+class _SummarizeFn(beam.DoFn):
     def process(
         self, element: tuple[str, Iterable[tuple[Key, summary.MetricState]]]
     ) -> Iterator[pa.Table | beam.pvalue.TaggedOutput]:

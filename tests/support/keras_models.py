@@ -120,7 +120,7 @@ class ClassToken(keras.layers.Layer):
 
 
 def _norm(name: str) -> keras.layers.Layer:
-    """Layer normalisation that moves values, as a trained one does."""
+    """Layer normalization that moves values, as a trained one does."""
     return keras.layers.LayerNormalization(
         name=name, gamma_initializer=keras.initializers.RandomUniform(0.5, 1.5), beta_initializer="random_normal"
     )

@@ -52,7 +52,7 @@ def test_another_class_has_no_ground_truth_and_no_row_is_lost():
     assert [one.targets for one in evidence.maps if one.method == "grad_cam"] == [("label",), ("predicted",)]
 
 
-def summarise(
+def summarize(
     explanations: list[records.Explanation], split: int
 ) -> dict[tuple[str, str, str, str], tuple[float, int]]:
     """The summary of explanations that come in `split` parts."""
@@ -84,7 +84,7 @@ class _Tables(beam_runs.beam.PTransform):
 
 def test_numbers_are_those_of_arithmetic_whatever_the_split():
     images = [explanation(i, hit=i < 3, label=1 if i % 2 else 0, predicted=1) for i in range(5)]
-    one = summarise(images, 1)
+    one = summarize(images, 1)
     assert one["grad_cam", "all", "all", "pointing_game"] == (3 / 5, 5)
     assert one["grad_cam", "side", "left", "pointing_game"] == (3 / 5, 5)
     assert one["grad_cam", "class", "one", "pointing_game"] == (1 / 2, 2)  # images 1 (hit) and 3 (miss)
@@ -92,7 +92,7 @@ def test_numbers_are_those_of_arithmetic_whatever_the_split():
     assert one["model", "all", "all", "top1_accuracy"] == (2 / 5, 5)
     assert one["grad_cam", "target", "predicted", "pointing_game"] == (1 / 2, 2)  # where predicted is the label
     assert ("grad_cam", "class", "two", "pointing_game") not in one  # no example: missing, not 0
-    split = summarise(images, 5)
+    split = summarize(images, 5)
     assert split.keys() == one.keys()
     for key, (value, n) in one.items():
         assert split[key][1] == n
@@ -131,12 +131,12 @@ def test_the_best_over_thresholds_is_of_all_of_them_though_a_class_keeps_every_2
 
 def test_sums_are_handed_on_before_they_take_more_memory_than_a_worker_has(monkeypatch):
     images = [explanation(i, hit=i < 3, label=1 if i % 2 else 0, predicted=1) for i in range(5)]
-    whole = summarise(images, 1)
+    whole = summarize(images, 1)
     monkeypatch.setattr(aggregate, "_MAX_BYTES", 10_000)
     handed_on = []
     clear = aggregate._PreAggregateFn._clear
     monkeypatch.setattr(aggregate._PreAggregateFn, "_clear", lambda self: (handed_on.append(1), clear(self))[1])
-    again = summarise(images, 1)
+    again = summarize(images, 1)
     assert again.keys() == whole.keys()
     np.testing.assert_allclose([again[key] for key in whole], list(whole.values()), rtol=1e-12)
     assert len(handed_on) >= 2 + len(images)

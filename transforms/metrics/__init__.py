@@ -1,1 +1,1 @@
-"""Localization and faithfulness metrics: NumPy in, numbers and mergeable counts out."""
+"""Localization and faithfulness metrics: NumPy in, numbers and mergeable counts out. See README.md."""

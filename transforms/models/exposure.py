@@ -563,7 +563,7 @@ def _resolve_layer(probe: _Probe, layer: str) -> LayerOutput:
         )
     last = probe.spatial[-1]
     if len(last.shape) == 2:
-        # Transformers: a block's normalised tokens explain better than what stands between its two halves, and the
+        # Transformers: a block's normalized tokens explain better than what stands between its two halves, and the
         # last block's patch tokens have no gradient where only the class token is read (those were sorted out).
         norms = [o for o in probe.spatial if o.name in probe.norms and len(o.shape) == 2]
         return norms[-1] if norms else last

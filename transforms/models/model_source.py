@@ -17,7 +17,7 @@ class Preprocessing:
 
     Attributes:
         mode: ``tf`` scales to [-1, 1]; ``caffe`` is BGR less the ImageNet mean; ``torch`` scales to [0, 1] and
-            standardises with the ImageNet mean and deviation; ``none`` passes 0 to 255 on (preprocessing inside the
+            standardizes with the ImageNet mean and deviation; ``none`` passes 0 to 255 on (preprocessing inside the
             model); or the name of a Keras application whose ``preprocess_input`` to use.
             ``auto`` is the application's own for a model made by name, and an error for any other model.
         scale, offset: one number, or one per channel; None means 1 and 0, or, where both are None, that `mode` decides.

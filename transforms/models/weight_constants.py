@@ -1,6 +1,6 @@
 """Trace a model with its weights as constants of the graph, so that TensorFlow computes once what follows from them.
 
-A batch normalisation after a convolution, for one, becomes part of the convolution. A graph keeps several copies of
+A batch normalization after a convolution, for one, becomes part of the convolution. A graph keeps several copies of
 its constants, which is why only small models are traced like this by themselves.
 """
 

@@ -27,7 +27,7 @@ MODELS = {
     "averaged": "averaging_transformer",
 }
 LAYERS = {"class_token": "norm1a", "registers": "norm1a", "averaged": "last_norm"}
-"""What `auto` chooses: the last normalisation whose patch tokens the scores depend on."""
+"""What `auto` chooses: the last normalization whose patch tokens the scores depend on."""
 
 
 @functools.cache

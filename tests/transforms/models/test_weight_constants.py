@@ -18,7 +18,7 @@ def _operations(graph: tf.Graph) -> set[str]:
 
 
 def _normalized() -> keras.Model:
-    """1x1 convolution of weight 2, then a batch normalisation of mean 1, variance 4 and scale 3: 3 (2 x - 1) / 2."""
+    """1x1 convolution of weight 2, then a batch normalization of mean 1, variance 4 and scale 3: 3 (2 x - 1) / 2."""
     model = keras.Sequential(
         [
             keras.Input((1, 1, 1)),

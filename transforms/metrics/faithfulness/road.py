@@ -172,7 +172,7 @@ def _solve(image: npt.NDArray[np.float32], removed: Bools, bandwidth: int) -> Fl
     """Values of the removed pixels, (N, C) in float64, in the order of the mask.
 
     The system is symmetric and positive definite as long as a pixel is known, so Cholesky needs no pivots; in a band
-    it is four times as fast as a sparse factorisation at 224 x 224 pixels.
+    it is four times as fast as a sparse factorization at 224 x 224 pixels.
     """
     numbers = _numbers(removed)
     rows, columns = (index + 1 for index in np.nonzero(removed))
