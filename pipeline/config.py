@@ -71,34 +71,37 @@ class TfdsConfig(_Section):
 class FeaturesConfig(_Section):
     """Names of the features in a record. Unset names take the source's usual ones; null means not there."""
 
-    image: str | None = None
-    image_id: str | None = None
-    label: str | None = None
-    labels: str | None = None
+    image: str | None = pydantic.Field(None, description="encoded image, or raw uint8 pixels")
+    image_id: str | None = pydantic.Field(None, description="text or integer; without it shard and index")
+    label: str | None = pydantic.Field(None, description="one class, as id or name")
+    labels: str | None = pydantic.Field(None, description="any number of classes")
     boxes: str | None = pydantic.Field(None, description="one feature of ymin, xmin, ymax, xmax rows (TFDS)")
-    box_xmin: str | None = None
-    box_ymin: str | None = None
-    box_xmax: str | None = None
-    box_ymax: str | None = None
-    box_class: str | None = None
-    box_difficult: str | None = None
-    instance_masks: str | None = None
-    mask_class: str | None = None
-    semantic_mask: str | None = None
-    ignore_mask: str | None = None
-    format: str | None = None
-    height: str | None = None
-    width: str | None = None
-    channels: str | None = None
+    box_xmin: str | None = pydantic.Field(None, description="left edges, fractions of the width")
+    box_ymin: str | None = pydantic.Field(None, description="upper edges, fractions of the height")
+    box_xmax: str | None = pydantic.Field(None, description="right edges, exclusive")
+    box_ymax: str | None = pydantic.Field(None, description="lower edges, exclusive")
+    box_class: str | None = pydantic.Field(None, description="class of each box")
+    box_difficult: str | None = pydantic.Field(None, description="nonzero for a difficult box (Pascal VOC)")
+    instance_masks: str | None = pydantic.Field(None, description="one PNG per object")
+    mask_class: str | None = pydantic.Field(None, description="class of each instance mask")
+    semantic_mask: str | None = pydantic.Field(None, description="one PNG whose grey value is the class")
+    ignore_mask: str | None = pydantic.Field(None, description="one PNG, nonzero where pixels must not be scored")
+    format: str | None = pydantic.Field(None, description="text; raw means that the image is pixels")
+    height: str | None = pydantic.Field(None, description="of raw images, in pixels")
+    width: str | None = pydantic.Field(None, description="of raw images, in pixels")
+    channels: str | None = pydantic.Field(None, description="of raw images")
 
 
 class InputConfig(_Section):
     """Where the records are and what is in them."""
 
     tfrecord: tuple[str, ...] | None = pydantic.Field(None, description="glob or list of globs of TFRecord shards")
-    compression: framing.Compression = tfrecord_source.TFRecordSource.compression
-    tfds: TfdsConfig | None = None
-    features: FeaturesConfig = FeaturesConfig()
+    compression: framing.Compression = pydantic.Field(
+        tfrecord_source.TFRecordSource.compression,
+        description="of the shards; auto looks at the first bytes of each",
+    )
+    tfds: TfdsConfig | None = pydantic.Field(None, description="a prepared TFDS dataset, instead of tfrecord")
+    features: FeaturesConfig = pydantic.Field(FeaturesConfig(), description="names of the features of a record")
     required: tuple[str, ...] = pydantic.Field(
         feature_map.FeatureMap.required,
         description="features every record must have; a record without one becomes a dead letter",
@@ -123,7 +126,9 @@ class InputConfig(_Section):
         decode_options.ImageOptions.resize,
         description="to the model's input: change the aspect ratio, cut the longer side, or add borders",
     )
-    interpolation: decode_options.Interpolation = decode_options.ImageOptions.interpolation
+    interpolation: decode_options.Interpolation = pydantic.Field(
+        decode_options.ImageOptions.interpolation, description="filter that resizes images"
+    )
     crop_fraction: Annotated[float, pydantic.Field(gt=0, le=1)] = pydantic.Field(
         decode_options.ImageOptions.crop_fraction,
         description="for crop: share of the largest centred rectangle to show",
@@ -198,8 +203,10 @@ class PreprocessingConfig(_Section):
         model_source.Preprocessing.mode,
         description="auto (application models), none, tf, caffe, torch, or an application's name",
     )
-    scale: tuple[float, ...] | None = model_source.Preprocessing.scale
-    offset: tuple[float, ...] | None = model_source.Preprocessing.offset
+    scale: tuple[float, ...] | None = pydantic.Field(
+        model_source.Preprocessing.scale, description="pixel * scale + offset: one number, or one for each channel"
+    )
+    offset: tuple[float, ...] | None = pydantic.Field(model_source.Preprocessing.offset, description="see scale")
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -238,14 +245,18 @@ class ModelConfig(_Section):
     safe_mode: bool = pydantic.Field(
         model_source.ModelSource.safe_mode, description="refuse model files that carry code"
     )
-    preprocessing: PreprocessingConfig = PreprocessingConfig()
+    preprocessing: PreprocessingConfig = pydantic.Field(
+        PreprocessingConfig(), description="from pixels 0..255 to what the model was trained with"
+    )
     target_layer: str = pydantic.Field(specs.EngineSpec.target_layer, description="name or path of the layer to map")
     scores: specs.Scores = pydantic.Field(
         specs.EngineSpec.scores,
         description="how probabilities follow from logits; as_is explains the model's own output",
     )
     output: str | None = pydantic.Field(specs.EngineSpec.output, description="which output of a model of several")
-    input_size: tuple[Positive, Positive, Positive] | None = specs.EngineSpec.input_size
+    input_size: tuple[Positive, Positive, Positive] | None = pydantic.Field(
+        specs.EngineSpec.input_size, description="height, width and channels, where the model leaves them open"
+    )
     class_names: tuple[str, ...] | str | None = pydantic.Field(
         None, description="list of names, or a text file with one a line; TFDS brings its own"
     )
@@ -263,14 +274,16 @@ class ModelConfig(_Section):
 class MethodConfig(_Section):
     """One method of the run: a name, or a mapping with options."""
 
-    method: str
+    method: str = pydantic.Field(description="one of those that `heatbeam methods` lists")
     name: str | None = pydantic.Field(None, description="name in the tables; the method's own by default")
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = pydantic.Field({}, description="of the method; `heatbeam methods` lists them")
     layer: str | None = pydantic.Field(None, description="another target layer for this method")
     layers: tuple[str, ...] | None = pydantic.Field(None, description="layers to fuse, for methods that do")
     target: specs.GradientOf = pydantic.Field(specs.MethodSpec.target, description="whose gradient is taken")
-    wrapper: Literal["smooth", "tta"] | None = None
-    wrapper_options: dict[str, Any] = {}
+    wrapper: Literal["smooth", "tta"] | None = pydantic.Field(
+        None, description="average the method over noisy copies of the image, or over scaled and mirrored ones"
+    )
+    wrapper_options: dict[str, Any] = pydantic.Field({}, description="of the wrapper")
     sample: Fraction = pydantic.Field(
         specs.MethodSpec.sample, description="share of the images, chosen by hash of the image id"
     )
@@ -289,10 +302,14 @@ class MethodConfig(_Section):
 class ExplainConfig(_Section):
     """Which methods explain which classes, and how the model runs."""
 
-    methods: Annotated[tuple[MethodConfig, ...], pydantic.Field(min_length=1)] = tuple(
-        MethodConfig(method=one.method) for one in specs.EngineSpec.methods
+    methods: Annotated[tuple[MethodConfig, ...], pydantic.Field(min_length=1)] = pydantic.Field(
+        tuple(MethodConfig(method=one.method) for one in specs.EngineSpec.methods),
+        description="a name each, or a mapping with options",
     )
-    targets: Annotated[tuple[specs.Target, ...], pydantic.Field(min_length=1)] = specs.EngineSpec.targets
+    targets: Annotated[tuple[specs.Target, ...], pydantic.Field(min_length=1)] = pydantic.Field(
+        specs.EngineSpec.targets,
+        description="which classes of an image are explained: label, labels, predicted, runner_up, top_N or a class id",
+    )
     batch_size: int | Literal["auto"] = pydantic.Field(
         specs.EngineSpec.batch_size,
         description="images explained at once, in several passes where each core has a batch of its own; auto: each "
@@ -303,14 +320,18 @@ class ExplainConfig(_Section):
         description="images per forward pass of many-pass methods; bounds their memory (default: batch_size, or "
         f"{specs.EngineSpec.pass_batch_size})",
     )
-    precision: specs.Precision = specs.EngineSpec.precision
-    xla: bool = specs.EngineSpec.xla
+    precision: specs.Precision = pydantic.Field(
+        specs.EngineSpec.precision, description="what the model computes in; half precision is for accelerators"
+    )
+    xla: bool = pydantic.Field(specs.EngineSpec.xla, description="compile the shared pass with XLA, for accelerators")
     constant_weights: bool | Literal["auto"] = pydantic.Field(
         "auto",
         description="compile the weights into the graph: faster, for several times their memory; auto: on CPUs without "
         "XLA, weights up to 40 MiB",
     )
-    seed: int = specs.EngineSpec.seed
+    seed: int = pydantic.Field(
+        specs.EngineSpec.seed, description="of every random choice that names no seed of its own"
+    )
 
     @pydantic.field_validator("batch_size", mode="before")
     @classmethod
@@ -363,19 +384,23 @@ PixelBaseline = Literal["mean", "blur"] | float
 class FaithfulnessConfig(_Section):
     """Metrics that need no ground truth, and more passes of the model."""
 
-    metrics: tuple[FaithfulnessMetric, ...] = ()
+    metrics: tuple[FaithfulnessMetric, ...] = pydantic.Field((), description="which to measure")
     sample: Fraction = pydantic.Field(0.1, description="share of the images, chosen by hash of the image id")
-    seed: int = 0
+    seed: int = pydantic.Field(0, description="of the noise, the shuffled weights and the choice of other classes")
     steps: Positive = pydantic.Field(16, description="steps of insertion and deletion curves")
     deletion_baseline: PixelBaseline = pydantic.Field(0.0, description="what stands for a removed pixel")
     insertion_baseline: PixelBaseline = pydantic.Field("blur", description="what pixels are inserted into")
     mask_baseline: float = pydantic.Field(0.0, description="preprocessed value that a heatmap of 0 leaves")
-    road_percentiles: tuple[Annotated[float, pydantic.Field(gt=0, lt=100)], ...] = (20.0, 40.0, 60.0, 80.0)
-    road_noise: Annotated[float, pydantic.Field(ge=0)] = 0.01
+    road_percentiles: tuple[Annotated[float, pydantic.Field(gt=0, lt=100)], ...] = pydantic.Field(
+        (20.0, 40.0, 60.0, 80.0), description="shares of the pixels that ROAD fills in, in percent"
+    )
+    road_noise: Annotated[float, pydantic.Field(ge=0)] = pydantic.Field(
+        0.01, description="deviation of the noise on filled pixels, of the preprocessed image"
+    )
     sensitivity_radius: Annotated[float, pydantic.Field(gt=0)] = pydantic.Field(
         0.02, description="noise of the sensitivity, relative to the image's range"
     )
-    sensitivity_samples: Positive = 10
+    sensitivity_samples: Positive = pydantic.Field(10, description="noisy copies of an image")
     randomized_share: Annotated[float, pydantic.Field(gt=0, le=1)] = pydantic.Field(
         1.0, description="share of the weight arrays that the randomized twin has shuffled, from the output back"
     )
@@ -384,15 +409,21 @@ class FaithfulnessConfig(_Section):
 class EvaluateConfig(_Section):
     """Localization metrics and how results are broken down."""
 
-    protocol: Literal["default", "wsolevaluation", "torchray"] = "default"
+    protocol: Literal["default", "wsolevaluation", "torchray"] = pydantic.Field(
+        "default", description="every convention of the metrics together"
+    )
     localization: bool = pydantic.Field(True, description="score heatmaps against boxes and masks")
     baselines: bool = pydantic.Field(True, description="score centre, uniform and Gaussian maps beside the methods")
     slices: tuple[str, ...] = pydantic.Field((), description="features of the records by which results are broken down")
-    per_class: bool = True
+    per_class: bool = pydantic.Field(
+        True, description="numbers for each class, beside those over everything and over slices"
+    )
     replicates: Annotated[int, pydantic.Field(ge=0)] = pydantic.Field(
         200, description="of the bootstrap behind the 95 % intervals of means; 0 for Student's intervals"
     )
-    faithfulness: FaithfulnessConfig = FaithfulnessConfig()
+    faithfulness: FaithfulnessConfig = pydantic.Field(
+        FaithfulnessConfig(), description="metrics that need no ground truth"
+    )
 
     @pydantic.field_validator("slices")
     @classmethod
@@ -428,7 +459,9 @@ class OutputConfig(_Section):
         True,
         description="keep what is explained in complete files until the run is finished, to resume from",
     )
-    heatmap_dtype: Literal["int16", "float32"] = "int16"
+    heatmap_dtype: Literal["int16", "float32"] = pydantic.Field(
+        "int16", description="how maps are stored: 16-bit steps with a scale, or exactly"
+    )
     max_dead_letter_ratio: Fraction = pydantic.Field(0.05, description="the run fails above this share of lost records")
 
     @pydantic.model_validator(mode="after")
@@ -449,7 +482,9 @@ class OutputConfig(_Section):
 class RunnerConfig(_Section):
     """Where the pipeline runs. Further Beam options go after ``--`` on the command line or in `options`."""
 
-    name: Literal["direct", "flink", "dataflow", "spark", "prism", "portable"] = "direct"
+    name: Literal["direct", "flink", "dataflow", "spark", "prism", "portable"] = pydantic.Field(
+        "direct", description="which runner"
+    )
     workers: Positive | None = pydantic.Field(
         None, description="direct runner: worker threads, of all processes (default: cores)"
     )

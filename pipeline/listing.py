@@ -56,8 +56,7 @@ def metrics_markdown() -> str:
 def settings_text() -> str:
     """Every setting: what it takes, its default, what it is for."""
     return "\n".join(
-        _entry(name, f"{takes}; default: {default}", [text])
-        for name, takes, default, text in _settings(config.RunConfig)
+        _entry(name, f"{takes}; default: {default}", [text]) for name, takes, default, text in every_setting()
     )
 
 
@@ -66,21 +65,25 @@ def settings_markdown() -> str:
     parts = []
     for name, field in config.RunConfig.model_fields.items():
         (section,) = _sections(field.annotation)
-        rows = ((f"`{path}`", f"`{takes}`", f"`{default}`", text) for path, takes, default, text in _settings(section))
+        rows = (
+            (f"`{path}`", f"`{takes}`", f"`{default}`", text) for path, takes, default, text in every_setting(section)
+        )
         table = _table(("setting", "takes", "default", "what it is"), rows)
         parts.append(f"## {name}\n\n{(section.__doc__ or '').strip()}\n\n{table}")
     return "\n".join(parts)
 
 
-def _settings(section: type[pydantic.BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+def every_setting(
+    section: type[pydantic.BaseModel] = config.RunConfig, prefix: str = ""
+) -> Iterator[tuple[str, str, str, str]]:
     """Path, what it takes, default and description of every setting below a section."""
     for name, field in section.model_fields.items():
         path = prefix + name
         inner = _sections(field.annotation)
-        yield path, _takes(field), _default(field), field.description or ""
+        yield path, _takes(field), _default(field), field.description or _about(inner)
         for each in inner:
             mark = "[]." if typing.get_origin(field.annotation) is tuple else "."
-            yield from _settings(each, path + mark)
+            yield from every_setting(each, path + mark)
 
 
 def _sections(annotation: Any) -> list[type[pydantic.BaseModel]]:
@@ -88,6 +91,11 @@ def _sections(annotation: Any) -> list[type[pydantic.BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
         return [annotation]
     return [section for inner in typing.get_args(annotation) for section in _sections(inner)]
+
+
+def _about(sections: Sequence[type[pydantic.BaseModel]]) -> str:
+    """What a section is for, where its field does not say it."""
+    return " ".join((sections[0].__doc__ or "").split("\n")[0].split()) if sections else ""
 
 
 def _takes(field: fields.FieldInfo) -> str:

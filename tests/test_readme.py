@@ -43,3 +43,8 @@ def test_links_lead_somewhere(name):
     for target in re.findall(r"\]\(([^)#]+)\)", text_of(name)):
         if "://" not in target:
             assert ((paths.ROOT / name).parent / target).exists(), target
+
+
+def test_every_setting_says_what_it_is():
+    silent = [path for path, _, _, text in listing.every_setting() if not text]
+    assert not silent
