@@ -5,7 +5,7 @@ import re
 import pytest
 
 from heatbeam import config, listing
-from tests.support import paths
+from tests.support import keras_models, paths, small_runs
 
 MOST_LINES = 200
 READMES = ("README.md", *(str(p.relative_to(paths.ROOT)) for p in sorted(paths.ROOT.glob("[!.]*/**/README.md"))))
@@ -48,3 +48,18 @@ def test_links_lead_somewhere(name):
 def test_every_setting_says_what_it_is():
     silent = [path for path, _, _, text in listing.every_setting() if not text]
     assert not silent
+
+
+def test_the_pipeline_it_shows_runs(tmp_path, monkeypatch, capsys):
+    """As it stands there: over three images and one that is none, with an untrained model of the demo's size."""
+    (shown,) = re.findall(r"```python\n(.*?)```", text_of("transforms/README.md"), re.S)
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / "runs" / "demo_data"
+    broken = small_runs.record(3, **{"image/encoded": [b"no image"]})
+    small_runs.write(data, [*(small_runs.record(i) for i in range(3)), broken], 1)
+    (data / "data-00000-of-00001.tfrecord").rename(data / "validation-0.tfrecord")
+    keras_models.classifier(classes=5, size=96).save(data / "model.keras")
+    exec(compile(shown, "README.md", "exec"), {"__name__": "shown"})
+    written = "".join(path.read_text() for path in (tmp_path / "runs").glob("least_sure-*"))
+    assert {line.split("'")[1] for line in written.splitlines()} == {"image0000", "image0001", "image0002"}
+    assert "corrupt_image" in capsys.readouterr().out

@@ -74,7 +74,7 @@ class Decode(beam.PTransform):
     """
 
     image: decode_options.ImageOptions
-    masks: decode_options.MaskOptions
+    masks: decode_options.MaskOptions = decode_options.MaskOptions()
 
     def __post_init__(self) -> None:
         super().__init__()
