@@ -68,13 +68,19 @@ def prepare(planned: plan.Plan, engine: engines.Engine, directory: run_directory
         directory: of the run, created.
 
     Raises:
-        run_directory.RunDirectoryError: the run to reuse is none, or its rows are of another kind.
+        run_directory.RunDirectoryError: the run to reuse is none.
     """
     facts = content_facts(planned, engine)
     own = _keys(facts)
-    sources = _sources(planned.settings.output, directory)
+    every = _sources(planned.settings.output, directory)
+    sources = [source for source in every if not source.unlike]
+    unlike = tuple(
+        f"reuse: nothing of {source.path}: {source.unlike}; everything is explained anew"
+        for source in every
+        if source.unlike
+    )
     if not sources:
-        return Incremental(facts, json.dumps(own), None, None, ())
+        return Incremental(facts, json.dumps(own), None, None, unlike)
     choose = _Choice(own)
     paths = {path: source.path for source in sources for path in source.files}
     index, damaged = earlier.build_index(list(paths), choose)
@@ -91,8 +97,8 @@ def prepare(planned: plan.Plan, engine: engines.Engine, directory: run_directory
         methods=tuple(found),
     )
     anew = [label for label, _ in wanted.methods if label not in found]
-    lines = list(_lines(sources, taken, anew, facts))
-    return Incremental(facts, json.dumps(own), reuse.Reuse(path, wanted), taken, tuple(lines))
+    lines = (*unlike, *choose.unlike, *_lines(sources, taken, anew, facts))
+    return Incremental(facts, json.dumps(own), reuse.Reuse(path, wanted), taken, lines)
 
 
 def this_process() -> manifests.Process:
@@ -261,27 +267,30 @@ class _Choice:
 
     Attributes:
         own: keys of this run.
+        unlike: what to say of files whose rows another version of heatbeam wrote in another way.
     """
 
     own: Mapping[str, Any]
+    unlike: dict[str, None] = dataclasses.field(default_factory=dict)
 
     def __call__(self, path: str, schema: pa.Schema) -> dict[str, str]:
         metadata = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
         version = metadata.get("heatbeam_schema_version")
         if version != schemas.SCHEMA_VERSION:
-            raise run_directory.RunDirectoryError(
-                f"{path} has schema version {version}; this heatbeam reuses version {schemas.SCHEMA_VERSION}, so that "
-                "run cannot be reused; leave out --reuse"
-            )
+            self._add(path, f"its rows have schema version {version}, and this heatbeam's {schemas.SCHEMA_VERSION}")
+            return {}
         if METADATA not in metadata:
-            raise run_directory.RunDirectoryError(
-                f"{path} does not say how its maps were made: an older heatbeam wrote it; leave out --reuse"
-            )
+            self._add(path, "it does not say how its maps were made, as an older heatbeam wrote it")
+            return {}
         keys = json.loads(metadata[METADATA])
         if self.own["scores"] not in (None, keys["scores"]):
             return {}
         labels = {key: label for label, key in self.own["methods"].items()}
         return {stored: labels[key] for stored, key in keys["methods"].items() if key in labels}
+
+    def _add(self, path: str, why: str) -> None:
+        """Say it once for the files of a run, which lie side by side."""
+        self.unlike[f"reuse: nothing of {path.rpartition('/')[0]}: {why}"] = None
 
 
 # Where the rows lie.
@@ -295,11 +304,13 @@ class _Source:
         path: its directory.
         files: of its rows.
         facts: what its keys are digests of; None if its manifest does not say.
+        unlike: why nothing can be taken from a run of another format; empty for one of today's.
     """
 
     path: str
     files: tuple[str, ...]
     facts: manifests.KeyedBy | None
+    unlike: str = ""
 
 
 def _sources(output: config.OutputConfig, directory: run_directory.RunDirectory) -> list[_Source]:
@@ -324,7 +335,13 @@ def _sources(output: config.OutputConfig, directory: run_directory.RunDirectory)
 
 
 def _source(other: run_directory.RunDirectory) -> _Source:
-    manifest = other.read_any_manifest()
+    try:
+        manifest = other.read_any_manifest()
+    except run_directory.OtherFormatError as error:
+        return _Source(other.path, (), None, f"{error}")
+    if manifest.format_version != manifests.FORMAT_VERSION:
+        versions = f"format {manifest.format_version}, and this one writes {manifests.FORMAT_VERSION}"
+        return _Source(other.path, (), None, f"heatbeam {manifest.heatbeam} wrote it in {versions}")
     if not isinstance(manifest, manifests.Finished):
         return _Source(other.path, tuple(other.unfinished_files()), manifest.keyed_by)
     files = tuple(other.path_of(file.path) for file in manifest.tables["explanations"].files)

@@ -26,6 +26,10 @@ class FormatError(ValueError):
     """The text is no manifest that this heatbeam reads; the message goes behind the name of the run."""
 
 
+class UnknownFormatError(FormatError):
+    """It is the manifest of a run, but of a format that is not known here."""
+
+
 def _as_it_is(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
@@ -51,7 +55,8 @@ def read(text: bytes | str) -> manifests.Manifest:
     """The manifest in a file of any format; its `format_version` is that of the file, and of the tables beside it.
 
     Raises:
-        FormatError: it is no manifest, or one of a format that is not known here.
+        UnknownFormatError: its format is not known here.
+        FormatError: it is no manifest, or a damaged one.
     """
     try:
         document = json.loads(text)
@@ -99,7 +104,7 @@ def _steps(version: object, writer: object) -> list[Step]:
         oldest = min([*STEPS, newest])
         reads = f"format {newest}" if oldest == newest else f"formats {oldest} to {newest}"
         newer = isinstance(version, int) and version > newest
-        raise FormatError(
+        raise UnknownFormatError(
             f"has format version {version}, written by heatbeam {writer}; this heatbeam ({_own_version()}) reads "
             f"{reads}" + ("; update it" if newer else "")
         )

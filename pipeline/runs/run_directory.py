@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
 from heatbeam.runs import formats, manifests, remote_files
+from heatbeam.runs import tables as run_tables
 from heatbeam.transforms import errors
 
 MANIFEST = "manifest.json"
@@ -44,6 +45,10 @@ _MAX_THREADS = 16
 
 class RunDirectoryError(errors.UserError, ValueError):
     """The directory is not what was asked for: not a run, not finished, not empty, or damaged."""
+
+
+class OtherFormatError(RunDirectoryError):
+    """The run has a format that this heatbeam does not know."""
 
 
 class RunDirectory:
@@ -313,12 +318,13 @@ class RunDirectory:
         return self.path_of(name)
 
     def open_table(self, name: str) -> ds.Dataset:
-        """A table of a finished run, read from the files its manifest lists.
+        """A table of a finished run, read from the files its manifest lists, in the columns of today.
 
         Raises:
             RunDirectoryError: if the run is not finished, has no such table, or a file is missing or has another size.
         """
-        tables = self.read_manifest().tables
+        manifest = self.read_manifest()
+        tables = manifest.tables
         if name not in tables:
             raise RunDirectoryError(f"{self.path} has no table {name!r}; it has {', '.join(tables) or 'none'}")
         files = tables[name].files
@@ -330,13 +336,15 @@ class RunDirectory:
                     f"{self.path_of(file.path)} is not the file the run wrote: expected {file.bytes} bytes,"
                     f" found {found}"
                 )
-        return ds.dataset(paths, filesystem=self._fs, format="parquet")
+        return run_tables.opened(name, paths, self._fs, manifest.format_version)
 
     def _load(self) -> manifests.Manifest:
         with self._fs.open_input_stream(self._join(MANIFEST)) as stream:
             text = stream.read()
         try:
             return formats.read(text)
+        except formats.UnknownFormatError as error:
+            raise OtherFormatError(f"{self.path_of(MANIFEST)} {error}") from error
         except formats.FormatError as error:
             raise RunDirectoryError(f"{self.path_of(MANIFEST)} {error}") from error
 

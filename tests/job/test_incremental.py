@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,8 +22,8 @@ import yaml
 
 from heatbeam import cli, config
 from heatbeam.job import incremental, plan, run
+from heatbeam.runs import formats, run_directory
 from heatbeam.runs import manifests as run_manifests
-from heatbeam.runs import run_directory
 from heatbeam.transforms import explain
 from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.tables import table_files
@@ -324,14 +325,33 @@ def test_wrong_runs_are_refused_before_anything_is_written(before, tmp_path):
 @pytest.mark.parametrize(
     ("metadata", "match"),
     [
-        ({"heatbeam_schema_version": "0"}, "has schema version 0; this heatbeam reuses version 1"),
-        ({"heatbeam_schema_version": "1"}, "an older heatbeam wrote it"),
+        ({"heatbeam_schema_version": "0"}, "its rows have schema version 0, and this heatbeam's 1"),
+        ({"heatbeam_schema_version": "1"}, "it does not say how its maps were made, as an older heatbeam wrote it"),
     ],
 )
-def test_rows_of_another_kind_are_refused(metadata, match):
+def test_rows_of_another_kind_are_not_taken_and_a_line_says_why(metadata, match):
     choice = incremental._Choice({"methods": {}, "scores": None})
-    with pytest.raises(run_directory.RunDirectoryError, match=match):
-        choice("part.parquet", pa.schema([], metadata))
+    assert choice("run/a.parquet", pa.schema([], metadata)) == {}
+    assert choice("run/b.parquet", pa.schema([], metadata)) == {}
+    assert list(choice.unlike) == [f"reuse: nothing of run: {match}"]
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        (0, "heatbeam 0.1.0 wrote it in format 0, and this one writes 1"),
+        (2, "has format version 2, written by heatbeam 0.1.0"),
+    ],
+)
+def test_a_run_of_another_format_is_explained_anew_and_a_line_says_why(before, tmp_path, monkeypatch, version, said):
+    monkeypatch.setitem(formats.STEPS, 0, formats.Step())
+    shutil.copytree(before[1].path, tmp_path / "other")
+    path = tmp_path / "other" / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": version}))
+    result, text = run_with(before[0], tmp_path / "run", f"output.reuse={tmp_path}/other")
+    assert result.manifest.reused is None and result.manifest.counts.images_explained == COUNT
+    (line,) = [line for line in text.splitlines() if line.startswith("reuse: ")]
+    assert said in line and line.endswith("everything is explained anew")
 
 
 # Runs that were stopped.
