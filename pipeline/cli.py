@@ -8,11 +8,12 @@ Exit status: 0 done, 1 a run or gate failed, 2 wrong use or configuration, 130 i
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from heatbeam import command, listing
@@ -43,13 +44,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
         split = given.index("--")
         given, beam_options = given[:split], given[split + 1 :]
     try:
-        return _call(_parser().parse_args(given), beam_options)
+        with _output_told():
+            return _call(_parser().parse_args(given), beam_options)
     except errors.UserError as error:  # any other is a bug or a broken machine: the traceback is wanted
         sys.stderr.write(f"{error}\n")
         return error.status
     except KeyboardInterrupt as error:
         sys.stderr.write(f"{error or 'interrupted'}\n")
         return INTERRUPTED
+
+
+@contextlib.contextmanager
+def _output_told() -> Iterator[None]:
+    """Tell of a standard output that takes nothing more; one that nobody reads any more (``| head``) ends in silence.
+
+    Raises:
+        SystemExit: nobody reads it; with the status of a process that the signal for that ended.
+        errors.PathError: it cannot be written.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        try:  # whether it is standard output's: what failed may be dropped, so there must be something to write
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+        except OSError:
+            # Nor can the interpreter write it when it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if isinstance(error, BrokenPipeError):
+                raise SystemExit(128 + signal.SIGPIPE) from None
+            raise errors.PathError(f"cannot write standard output: {errors.reason(error)}") from error
+        raise
 
 
 def _call(options: argparse.Namespace, beam_options: Sequence[str]) -> int:

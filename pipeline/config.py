@@ -546,7 +546,9 @@ def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> RunConf
     try:
         text = pathlib.Path(path).read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError([f"cannot read {path}: {error.strerror or error}"]) from error
+        raise ConfigError([f"cannot read {path}: {errors.reason(error)}"]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"cannot read {path}: it is not UTF-8 text ({error})"]) from error
     return parse(text, overrides, str(path))
 
 

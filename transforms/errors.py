@@ -39,6 +39,16 @@ class UsageError(UserError, ValueError):
     """An argument of a command or function is not one that it can take."""
 
 
+def check_at_least_one(name: str, number: int) -> None:
+    """Refuse a `number` below 1 for the argument called `name`.
+
+    Raises:
+        UsageError: if it is.
+    """
+    if number < 1:
+        raise UsageError(f"{name} is {number}; expected 1 or more")
+
+
 class PathError(UserError, ValueError):
     """A file or folder that the user named cannot be used for what it was named for."""
 

@@ -16,6 +16,7 @@ themselves are the truth.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import time
@@ -30,7 +31,7 @@ from apache_beam.metrics import metric
 from apache_beam.transforms import window
 from apache_beam.utils import windowed_value
 
-from heatbeam.transforms import records
+from heatbeam.transforms import errors, records
 from heatbeam.transforms.tables import journal, rows, schemas
 
 TABLE_ROWS = 1024
@@ -105,6 +106,15 @@ class _TableFile:
             **parquet_options(schema),
         )
 
+    @contextlib.contextmanager
+    def given_up_on_failure(self) -> Iterator[None]:
+        """A writer that failed must not try again when it is collected: Python would show a traceback of that."""
+        try:
+            yield
+        except OSError:
+            self._writer.is_open = False
+            raise
+
     def write(self, table: pa.Table) -> None:
         schemas.check(table, self._schema)
         if self._kept is not None:
@@ -166,6 +176,7 @@ class ParquetSink(filebasedsink.FileBasedSink):
             num_shards=num_shards,
             compression_type=filesystem.CompressionTypes.UNCOMPRESSED,
         )
+        self._directory = directory
         self._schema = schema
         self._limits = limits
         self._journal_directory = journal_directory
@@ -176,15 +187,19 @@ class ParquetSink(filebasedsink.FileBasedSink):
         kept = None
         if self._journal_directory is not None:
             kept = journal.Journal(self._journal_directory, self._schema, journal.Pace())
-        return _TableFile(super().open(temp_path), self._schema, self._limits, kept)
+        with errors.about(self._directory, "write"):
+            return _TableFile(super().open(temp_path), self._schema, self._limits, kept)
 
     def write_record(self, file_handle: _TableFile, value: pa.Table) -> None:
-        file_handle.write(value)
+        with errors.about(self._directory, "write"), file_handle.given_up_on_failure():
+            file_handle.write(value)
         self._rows_written.inc(value.num_rows)
 
     def close(self, file_handle: _TableFile | None) -> None:
         if file_handle is not None:
-            self._bytes_written.inc(file_handle.close())
+            with errors.about(self._directory, "write"), file_handle.given_up_on_failure():
+                size = file_handle.close()
+            self._bytes_written.inc(size)
 
 
 class _ToTablesFn(beam.DoFn):

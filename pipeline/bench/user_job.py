@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import gc
 import json
-import pathlib
 import statistics
 import tempfile
 import time
@@ -19,6 +18,7 @@ from heatbeam import config
 from heatbeam.bench import stages
 from heatbeam.job import plan
 from heatbeam.runners import runner_options
+from heatbeam.runs import remote_files
 from heatbeam.transforms import errors
 from heatbeam.transforms.models import weight_constants
 
@@ -153,9 +153,8 @@ def table(found: Sequence[StepCost]) -> str:
 
 def write_json(found: Sequence[StepCost], path: str) -> None:
     """The costs as a list of JSON objects, in a folder that is made where it is missing."""
-    to = pathlib.Path(path)
-    to.parent.mkdir(parents=True, exist_ok=True)
-    to.write_text(json.dumps([dataclasses.asdict(one) for one in found], indent=2) + "\n", encoding="utf-8")
+    text = json.dumps([dataclasses.asdict(one) for one in found], indent=2) + "\n"
+    remote_files.write(path, text.encode())
 
 
 def device() -> str:

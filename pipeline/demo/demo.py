@@ -15,6 +15,7 @@ from heatbeam import config
 from heatbeam.demo import demo_data, demo_model
 from heatbeam.job import run
 from heatbeam.report import report
+from heatbeam.transforms import errors
 
 CONFIG = """\
 # The demo: 1,000 validation images of digits over photos, with boxes, masks and slices.
@@ -57,9 +58,10 @@ def demo(directory: str, stream: TextIO) -> None:
         stream: where to say what is going on.
     """
     data = pathlib.Path(f"{directory.rstrip('/')}_data")
-    _build(data, stream)
     settings_file = data / "demo.yaml"
-    settings_file.write_text(config_text(str(data), directory), encoding="utf-8")
+    with errors.about(data, "write"):
+        _build(data, stream)
+        settings_file.write_text(config_text(str(data), directory), encoding="utf-8")
     stream.write(f"running {settings_file}\n")
     stream.flush()
     result = run.run(config.load(settings_file), (), stream)

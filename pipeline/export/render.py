@@ -9,6 +9,7 @@ from typing import Any
 
 from heatbeam.pages import map_images
 from heatbeam.runs import chosen_rows, remote_files, run_directory, source_images
+from heatbeam.transforms import errors
 from heatbeam.transforms.tables import stored_maps
 
 INDEX = "index.json"
@@ -51,14 +52,18 @@ def render(run_path: str, where: str, directory: str, *, limit: int, longest_px:
     Raises:
         chosen_rows.ConditionError: if the condition is not one, or names a column that is not there.
         run_directory.RunDirectoryError: if the run is not finished.
-        errors.PathError: if `directory` is not on this machine.
+        errors.UsageError: if `limit` or `longest_px` is below 1.
+        errors.PathError: if `directory` is not on this machine or cannot be written.
     """
+    errors.check_at_least_one("--limit", limit)
+    errors.check_at_least_one("--longest-px", longest_px)
     run = run_directory.RunDirectory(run_path)
     manifest = run.read_manifest()
     table, matched = chosen_rows.choose(run, where, limit, _COLUMNS)
     rows = chosen_rows.without_maps(table)
     target = remote_files.local_folder(directory, "--to")
-    target.mkdir(parents=True, exist_ok=True)
+    with errors.about(directory, "write"):
+        target.mkdir(parents=True, exist_ok=True)
     of_place: dict[source_images.Place, list[int]] = {}
     for number, row in enumerate(rows):
         of_place.setdefault((row["shard"], row["record_index"], row["image_sha256"]), []).append(number)
@@ -77,14 +82,16 @@ def render(run_path: str, where: str, directory: str, *, limit: int, longest_px:
         for file, row, with_image in zip(files, rows, shown, strict=True)
     ]
     text = json.dumps({"run": run_path, "where": where, "matched": matched, "pictures": index}, indent=1) + "\n"
-    (target / INDEX).write_text(text, encoding="utf-8")
+    with errors.about(directory, "write"):
+        (target / INDEX).write_text(text, encoding="utf-8")
     return Rendered(directory, files, matched, sum(shown))
 
 
 def _draw(row: dict[str, Any], pixels: source_images.Pixels | None, path: pathlib.Path, longest_px: int) -> None:
     size = map_images.fitted((row["image_width"], row["image_height"]), longest_px)
     picture = None if pixels is None else map_images.scaled(pixels, size)
-    path.write_bytes(map_images.png(map_images.coloured(stored_maps.heatmap(row, size), picture)))
+    with errors.about(path, "write"):
+        path.write_bytes(map_images.png(map_images.coloured(stored_maps.heatmap(row, size), picture)))
 
 
 def _name(number: int, row: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from heatbeam.audit import map_health
 from heatbeam.job import plan, run, step_options
 from heatbeam.runners import runner_options
 from heatbeam.runs import run_directory, run_methods
-from heatbeam.transforms import decode, explain, read, records
+from heatbeam.transforms import decode, errors, explain, read, records
 from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.engine import explained, specs
 from heatbeam.transforms.methods import registry
@@ -46,8 +46,10 @@ def check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
 
     Raises:
         config.ConfigError: a problem of the configuration.
+        errors.UsageError: `count` is below 1.
         loading.ModelError: the model or a layer is not what the configuration says.
     """
+    errors.check_at_least_one("--records", count)
     with runner_options.connected(runner_options.beam_arguments(settings.runner, ())):
         return _check(settings, count, stream)
 

@@ -112,7 +112,8 @@ class _OpenRun:
         try:
             yield
         except BaseException as error:
-            self.fail(failures.in_words(error))
+            with contextlib.suppress(errors.PathError, OSError):  # a disk that is full is the reason, not the news
+                self.fail(failures.in_words(error))
             raise
 
 
@@ -143,7 +144,7 @@ def _check_seen_by_workers(open_run: _OpenRun) -> None:
         why = f"{error} (s3:// needs heatbeam[aws], gs:// heatbeam[gcp])"
     if why:
         problem = f"output: {directory.path} was made, but Beam cannot write there: {why}"
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(errors.PathError, OSError):
             open_run.fail(problem)
         raise config.ConfigError([problem])
 

@@ -23,7 +23,7 @@ from concurrent import futures
 
 from apache_beam.options import pipeline_options
 from apache_beam.portability.api import beam_runner_api_pb2
-from apache_beam.runners import runner
+from apache_beam.runners import common, runner
 from apache_beam.runners.portability import fn_api_runner
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.worker import sdk_worker
@@ -75,11 +75,12 @@ def _interruptible(work: Callable[[], runner.PipelineResult], stop: Callable[[],
 def _have_errors_told_once() -> None:
     """What a worker's thread raises is raised here too: Beam's worker need not print it first, and log it as well."""
     vars(sdk_worker)["print"] = lambda *_, **__: None
-    logging.getLogger(sdk_worker.__name__).addFilter(_is_news)
+    for module in (sdk_worker, common):
+        logging.getLogger(module.__name__).addFilter(_is_news)
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    return not str(record.msg).startswith("Error processing instruction")
+    return not isinstance(record.msg, Exception) and not str(record.msg).startswith("Error processing instruction")
 
 
 @contextlib.contextmanager

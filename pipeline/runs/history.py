@@ -246,6 +246,9 @@ def plot(found: History, path: str | os.PathLike[str]) -> None:
     panels[-1].set_xticks(range(len(found.runs)), _run_labels(found), rotation=30, ha="right", fontsize=8)
     panels[-1].set_xlim(-0.5, len(found.runs) - 0.5)
     suffix = pathlib.PurePath(path).suffix.removeprefix(".")
+    known = figure.canvas.get_supported_filetypes()
+    if suffix and suffix not in known:
+        raise errors.UsageError(f"--plot {path}: no picture has the suffix .{suffix}; give .png, .svg or .pdf")
     with remote_files.open_output(path) as stream:
         figure.savefig(stream, dpi=150, format=suffix or None)
 

@@ -216,14 +216,15 @@ class RunDirectory:
 
     def _write_document(self, document: Mapping[str, Any]) -> None:
         text = json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-        self._fs.create_dir(self._root, recursive=True)
         target = self._join(MANIFEST)
         # Object stores show a file when it is complete; a disk shows it while it grows.
         in_place = not isinstance(self._fs, pafs.LocalFileSystem)
-        with self._fs.open_output_stream(target if in_place else target + ".tmp") as stream:
-            stream.write(text.encode())
-        if not in_place:
-            self._fs.move(target + ".tmp", target)
+        with errors.about(self.path_of(MANIFEST), "write"):
+            self._fs.create_dir(self._root, recursive=True)
+            with self._fs.open_output_stream(target if in_place else target + ".tmp") as stream:
+                stream.write(text.encode())
+            if not in_place:
+                self._fs.move(target + ".tmp", target)
 
     def finish(self, manifest: manifests.Manifest) -> manifests.Finished:
         """Count the files, add them as ``tables`` and mark the run ``succeeded``; the manifest written."""
@@ -313,7 +314,7 @@ class RunDirectory:
 
     def write_file(self, name: str, content: bytes) -> str:
         """Write a file beside the tables, such as the report; its path or URI."""
-        with self._fs.open_output_stream(self._join(name)) as stream:
+        with errors.about(self.path_of(name), "write"), self._fs.open_output_stream(self._join(name)) as stream:
             stream.write(content)
         return self.path_of(name)
 
@@ -339,7 +340,8 @@ class RunDirectory:
         return run_tables.opened(name, paths, self._fs, manifest.format_version)
 
     def _load(self) -> manifests.Manifest:
-        with self._fs.open_input_stream(self._join(MANIFEST)) as stream:
+        path = self.path_of(MANIFEST)
+        with errors.about(path, "read"), self._fs.open_input_stream(self._join(MANIFEST)) as stream:
             text = stream.read()
         try:
             return formats.read(text)
