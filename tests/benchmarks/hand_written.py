@@ -73,8 +73,8 @@ class Loop:
 
     def _explain(self, images: tf.Tensor, labels: tf.Tensor) -> int:
         # The engine's traced pass itself: what the engine does around it is the job's cost, not the loop's.
-        out: dict[str, Any] = self._engine._shared(images, labels)
-        out["maps"]["grad_cam"].numpy()  # waits for the device
+        results = self._engine.shared.function(images, labels)
+        results.maps["grad_cam"].numpy()  # waits for the device
         self.first_batch_at = self.first_batch_at or time.time()
         return int(images.shape[0])
 

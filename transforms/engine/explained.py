@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,6 +11,10 @@ from heatbeam.transforms.engine import specs
 
 WIDEST = 16
 """Classes of an image that one pass explains at most: with the batch size it bounds the memory of head gradients."""
+
+
+Reason = tuple[int, str]
+"""A class id and the target for which it is explained."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,22 +58,44 @@ class BatchMaps:
     chosen: np.ndarray | None
 
 
-def given_count(targets: Sequence[specs.Target]) -> int:
-    """How many columns of classes that are known before the model is asked one pass explains."""
-    return sum(1 for t in targets if t in ("label", "labels") or isinstance(t, int))
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """How many classes of an image one pass explains: those that it is given, then the model's first choices.
+
+    Attributes:
+        given: columns of classes that are known before the pass.
+        top: columns of the model's first choices.
+        looked_up: first choices that are found by a pass of their own, to be given to the shared one.
+    """
+
+    given: int
+    top: int
+    looked_up: int
+
+    @property
+    def width(self) -> int:
+        """Classes of an image, at most `WIDEST`."""
+        return self.given + self.top
+
+    @classmethod
+    def of(cls, targets: Sequence[specs.Target], classes: int) -> Columns:
+        """What the targets of a run need, of a model of so many classes."""
+        given = sum(1 for t in targets if t in ("label", "labels") or isinstance(t, int))
+        top = _top_count(targets, classes)
+        return cls(given, top, 0) if given + top <= WIDEST else cls(WIDEST, 0, top)
 
 
-def top_count(wanted: Sequence[specs.Target], classes: int) -> int:
+def _top_count(targets: Sequence[specs.Target], classes: int) -> int:
     """How many of the model's first choices have to be explained."""
     counts = {"predicted": 1, "runner_up": 2}
     most = 0
-    for target in wanted:
+    for target in targets:
         if isinstance(target, str):
             most = max(most, int(target[4:]) if target.startswith("top_") else counts.get(target, 0))
     return min(most, classes)
 
 
-def chosen_classes(targets: Sequence[specs.Target], top: Sequence[int]) -> list[tuple[int, str]]:
+def chosen_classes(targets: Sequence[specs.Target], top: Sequence[int]) -> list[Reason]:
     """The model's first choices, the best first, that must be explained, each with its reasons."""
     return [(class_id, reason) for place, class_id in enumerate(top) for reason in _top_reasons(targets, place)]
 
@@ -89,9 +115,9 @@ def _reason_name(target: str | int) -> str:
     return f"class_{target}" if isinstance(target, int) else target
 
 
-def given_classes(targets: Sequence[specs.Target], label_ids: Sequence[int]) -> list[tuple[int, str]]:
+def given_classes(targets: Sequence[specs.Target], label_ids: Sequence[int]) -> list[Reason]:
     """The classes an image must be explained for before the model is asked, each with its reason."""
-    given: list[tuple[int, str]] = []
+    given: list[Reason] = []
     for target in targets:
         if isinstance(target, int):
             given.append((target, f"class_{target}"))
@@ -102,52 +128,60 @@ def given_classes(targets: Sequence[specs.Target], label_ids: Sequence[int]) -> 
     return given
 
 
-def image_explanation(
-    i: int,
-    targets: Sequence[specs.Target],
-    given: Sequence[tuple[int, str]],
-    fetched: Mapping[str, np.ndarray],
-    methods: Sequence[BatchMaps],
-    with_top: bool,
-    width: int,
-) -> ImageExplanation:
-    """Image `i` of a batch: each class once, with every reason for it.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Batch:
+    """What one pass said of B images. The columns of the given classes come first, then those of the model's choices.
 
-    Args:
-        i: its place in the batch.
+    Attributes:
         targets: of the run.
-        given: its classes that were known before, in the order of their columns.
-        fetched: ``logits``, ``probabilities`` and ``ranks`` ``(B, columns)``; ``top`` ``(B, N)``, the model's first
-            choices; ``finite`` ``(B,)``. The columns of the given classes come first, then those of the choices.
-        methods: the maps.
+        given: the classes of each image that were known before, in the order of their columns.
+        columns: of the pass.
         with_top: whether the model's choices are explained in this pass.
-        width: columns kept for the given classes.
+        top: int ``(B, N)``, the model's first choices, at least one.
+        logits, probabilities: float32 ``(B, columns.width)``.
+        ranks: int ``(B, columns.width)``.
+        finite: bool ``(B,)``.
+        maps: of each method.
     """
-    reasons: dict[int, list[str]] = {}
-    column: dict[int, int] = {}
-    for place, (class_id, reason) in enumerate(given):
-        reasons.setdefault(class_id, []).append(reason)
-        column.setdefault(class_id, place)
-    for place, class_id in enumerate(fetched["top"][i].tolist()) if with_top else ():
-        names = _top_reasons(targets, place)
-        if names:
-            reasons.setdefault(class_id, []).extend(names)
-            column.setdefault(class_id, width + place)
-    columns = list(column.values())
-    return ImageExplanation(
-        class_ids=np.array(list(column), np.int64),
-        targets=tuple(_in_order(r, targets) for r in reasons.values()),
-        logits=fetched["logits"][i, columns],
-        probabilities=fetched["probabilities"][i, columns],
-        ranks=fetched["ranks"][i, columns].astype(np.int64),
-        predicted_class_id=int(fetched["top"][i, 0]),
-        maps=tuple(
-            (one.label, one.layer, np.ascontiguousarray(one.maps[i, columns]))
-            for one in methods
-            if one.chosen is None or one.chosen[i]
-        ),
-        finite=bool(fetched["finite"][i]),
-    )
+
+    targets: Sequence[specs.Target]
+    given: Sequence[Sequence[Reason]]
+    columns: Columns
+    with_top: bool
+    top: np.ndarray
+    logits: np.ndarray
+    probabilities: np.ndarray
+    ranks: np.ndarray
+    finite: np.ndarray
+    maps: Sequence[BatchMaps]
+
+    def image(self, i: int) -> ImageExplanation:
+        """Image `i`: each class once, with every reason for it."""
+        reasons: dict[int, list[str]] = {}
+        column: dict[int, int] = {}
+        for place, (class_id, reason) in enumerate(self.given[i]):
+            reasons.setdefault(class_id, []).append(reason)
+            column.setdefault(class_id, place)
+        for place, class_id in enumerate(self.top[i].tolist()) if self.with_top else ():
+            names = _top_reasons(self.targets, place)
+            if names:
+                reasons.setdefault(class_id, []).extend(names)
+                column.setdefault(class_id, self.columns.given + place)
+        columns = list(column.values())
+        return ImageExplanation(
+            class_ids=np.array(list(column), np.int64),
+            targets=tuple(_in_order(r, self.targets) for r in reasons.values()),
+            logits=self.logits[i, columns],
+            probabilities=self.probabilities[i, columns],
+            ranks=self.ranks[i, columns].astype(np.int64),
+            predicted_class_id=int(self.top[i, 0]),
+            maps=tuple(
+                (one.label, one.layer, np.ascontiguousarray(one.maps[i, columns]))
+                for one in self.maps
+                if one.chosen is None or one.chosen[i]
+            ),
+            finite=bool(self.finite[i]),
+        )
 
 
 def _in_order(reasons: Sequence[str], targets: Sequence[specs.Target]) -> tuple[str, ...]:

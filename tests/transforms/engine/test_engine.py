@@ -103,14 +103,14 @@ def test_many_classes_take_passes_of_a_bounded_number_of_classes(monkeypatch):
     many = [(0, 1, 2, 3), (7,), (), (8, 9)]
     once = engine.Engine(spec).explain(IMAGES, many, {})
     widths = []
-    original = engine.targets.score_gradients
+    original = method_targets.score_gradients
 
     def noting(scores, sources):
         widths.append(scores.shape[1])
         return original(scores, sources)
 
     monkeypatch.setattr(explained, "WIDEST", 3)
-    monkeypatch.setattr(engine.targets, "score_gradients", noting)
+    monkeypatch.setattr(method_targets, "score_gradients", noting)
     parts = engine.Engine(spec).explain(IMAGES, many, {})
     assert set(widths) == {3}
     for one, other in zip(once, parts, strict=True):
@@ -139,9 +139,9 @@ def test_results_do_not_depend_on_the_batch_and_nothing_is_traced_again():
     explainer = engine.Engine(engine_specs.spec(engine_specs.file(keras_models.FLAT), *methods))
     ids = labels("tiny_flat")
     whole = explainer.explain(IMAGES, ids, {})
-    traces = explainer.traces
+    traces = explainer.shared.traces
     single = [explainer.explain(IMAGES[i : i + 1], ids[i : i + 1], {})[0] for i in range(4)]
-    assert explainer.traces == traces
+    assert explainer.shared.traces == traces
     for one, other in zip(whole, single, strict=True):
         assert one.class_ids.tolist() == other.class_ids.tolist()
         for (_, _, maps), (_, _, alone) in zip(one.maps, other.maps, strict=True):
@@ -186,8 +186,10 @@ def test_where_each_core_has_a_batch_of_its_own_a_pass_takes_few_images(monkeypa
     whole = engine.Engine(engine_specs.spec(model, *methods, batch_size=20))
     split = engine.Engine(engine_specs.spec(model, *methods, batch_size=20, intra_op_threads=1))
     assert (whole.pass_size, split.pass_size) == (20, 8)
-    passed, shared = [], split._shared
-    monkeypatch.setattr(split, "_shared", lambda images, given: passed.append(len(images)) or shared(images, given))
+    passed, shared = [], split.shared.function
+    monkeypatch.setattr(
+        split.shared, "function", lambda images, given: passed.append(len(images)) or shared(images, given)
+    )
     for one, other in zip(split.explain(images, ids, {}), whole.explain(images, ids, {}), strict=True):
         np.testing.assert_array_equal(one.class_ids, other.class_ids)
         for (_, _, found), (_, _, expected) in zip(one.maps, other.maps, strict=True):
@@ -207,7 +209,7 @@ def test_passes_of_whole_images_are_small_on_a_core_and_passes_of_the_head_are_n
 
     names, changes = ("score_cam", "ablation_cam"), {"pass_batch_size": 32, "intra_op_threads": 1}
     explainer = engine.Engine(engine_specs.spec(engine_specs.file(keras_models.GAP), *map(M, names), **changes))
-    for planned in explainer._plan:
+    for planned in explainer._methods:
         object.__setattr__(planned, "function", noting(planned.label, planned.function))
     explainer.explain(np.zeros((2, 64, 64, 3), np.uint8), [(0,), (1,)], {})
     assert seen == {"score_cam": 8, "ablation_cam": 32}

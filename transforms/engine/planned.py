@@ -1,0 +1,155 @@
+"""A configured method resolved against a model: its layers by path, its code, its options, and whether it fits."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from heatbeam.transforms.engine import specs
+from heatbeam.transforms.methods import cam, passes, registry, targets
+from heatbeam.transforms.models import exposure, loading
+
+_LINEAR_TOLERANCE = 1e-3  # of the largest gradient: half precision rounds to about that
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedMethod:
+    """A method of a run, ready to be traced.
+
+    Attributes:
+        label: its name in the tables.
+        row: of the registry.
+        layers: paths of the layers that it maps.
+        target: whose gradient is taken (`targets.target_scores`).
+        function: its code.
+        options: of the function, complete.
+        wrapper: code of the wrapper around it, or None.
+        wrapper_options: of the wrapper, complete.
+    """
+
+    label: str
+    row: registry.Method
+    layers: tuple[str, ...]
+    target: specs.GradientOf
+    function: Callable[..., tf.Tensor]
+    options: dict[str, Any]
+    wrapper: Callable[..., tf.Tensor] | None
+    wrapper_options: dict[str, Any]
+
+    @property
+    def is_one_pass(self) -> bool:
+        """Whether it is arithmetic on activations and head gradients."""
+        return self.row.kind in (registry.ONE_PASS, registry.FUSED_LAYERS)
+
+    @property
+    def shares_pass(self) -> bool:
+        """Whether it is arithmetic on the pass that all methods share."""
+        return self.is_one_pass and self.wrapper is None
+
+    @property
+    def layer(self) -> str:
+        """What its maps lie on, as the tables name it: ``input``, a layer, or several joined by ``+``."""
+        return "input" if self.row.kind == registry.INPUT_GRADIENT else "+".join(self.layers)
+
+    def one_pass_maps(self, activations: Sequence[tf.Tensor], gradients: Sequence[tf.Tensor]) -> tf.Tensor:
+        """The maps (B, h, w, L) of a one-pass method, given what each of its layers has."""
+        if self.row.kind == registry.FUSED_LAYERS:
+            return self.function(tuple(activations), tuple(gradients), **self.options)
+        return self.function(activations[0], gradients[0], **self.options)
+
+    def own_maps(
+        self, model: exposure.ExposedModel, inputs: tf.Tensor, class_ids: tf.Tensor, batch_size: int
+    ) -> tf.Tensor:
+        """The maps of any method, wrapper included, from a forward pass of its own.
+
+        Args:
+            model: the exposed model.
+            inputs: float32 (B, H, W, C), preprocessed.
+            class_ids: int32 (B, L).
+            batch_size: images in a further forward pass (`passes.Pass.batch_size`).
+        """
+        at_layer = model.at(self.layers[0])
+
+        def explain(changed: tf.Tensor) -> tf.Tensor:
+            logits, exposed = model.expose(changed, self.layers)
+            if not self.is_one_pass:
+                given = passes.Pass(at_layer, changed, class_ids, exposed[0], logits, batch_size)
+                return self.function(given, **self.options)
+            scores = targets.target_scores(logits, class_ids, self.target)
+            return self.one_pass_maps(exposed, [targets.score_gradients(scores, a) for a in exposed])
+
+        if self.wrapper is None:
+            return explain(inputs)
+        return self.wrapper(explain, inputs, **self.wrapper_options)
+
+
+def planned(spec: specs.MethodSpec, model: exposure.ExposedModel, seed: int) -> PlannedMethod:
+    """Resolve a configured method.
+
+    Args:
+        spec: the method.
+        model: the exposed model.
+        seed: of the run.
+
+    Raises:
+        loading.ModelError: the model has no such layer, or the method maps another number of layers.
+        ValueError: there is no such method, wrapper or option.
+    """
+    row = registry.get(spec.method)
+    wrapper, wrapper_options = None, {}
+    if spec.wrapper is not None:
+        wrapper = registry.get_wrapper(spec.wrapper).function
+        wrapper_options = specs.complete_options(spec.wrapper, dict(spec.wrapper_options), seed)
+    layers = tuple(model.resolve(name) for name in spec.layers) or (model.layer,)
+    if "layers" in row.needs and len(layers) < 2:
+        raise loading.ModelError(f"method {spec.label} fuses several layers; name them in `layers`, the finest first")
+    if "layers" not in row.needs and len(layers) > 1:
+        raise loading.ModelError(f"method {spec.label} maps one layer; {len(layers)} are named")
+    return PlannedMethod(
+        label=spec.label,
+        row=row,
+        layers=layers,
+        target=spec.target,
+        function=row.function,
+        options=specs.complete_options(spec.method, dict(spec.options), seed),
+        wrapper=wrapper,
+        wrapper_options=wrapper_options,
+    )
+
+
+def check_linear_heads(
+    methods: Sequence[PlannedMethod],
+    model: exposure.ExposedModel,
+    preprocess: Callable[[tf.Tensor], tf.Tensor],
+    images: np.ndarray,
+) -> None:
+    """Refuse CAM on a head that is not global average pooling and one linear layer.
+
+    Args:
+        methods: of the run.
+        model: the exposed model.
+        preprocess: from uint8 images to the model's inputs.
+        images: uint8 (2, H, W, C), noise.
+
+    Raises:
+        loading.ModelError: a method needs such a head, and the model has another.
+    """
+    layers = {m.layers[0]: m.label for m in methods if "linear_gap_head" in m.row.needs}
+
+    def gradients(images: tf.Tensor, layer: str) -> tf.Tensor:
+        logits, (activations,) = model.expose(preprocess(images), (layer,))
+        ids = tf.tile(tf.range(min(3, model.description.classes))[None], [2, 1])
+        return targets.score_gradients(targets.target_scores(logits, ids, "logit"), activations)
+
+    for layer, label in layers.items():
+        traced = tf.function(lambda images, layer=layer: gradients(images, layer), autograph=False)
+        first, second = traced(tf.constant(images)), traced(tf.constant(255 - images[::-1]))
+        if not bool(cam.has_linear_gap_head(first, second, _LINEAR_TOLERANCE)):
+            raise loading.ModelError(
+                f"method {label} needs a head of global average pooling and one linear layer after {layer}; this "
+                "model has another head. Use grad_cam, which is the same where the head fits, or set another layer"
+            )

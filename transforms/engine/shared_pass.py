@@ -1,0 +1,156 @@
+"""The pass that all methods share: one forward pass and one head gradient for every one-pass method at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from heatbeam.transforms.engine import explained, planned
+from heatbeam.transforms.methods import targets
+from heatbeam.transforms.models import exposure
+
+
+class Kept(NamedTuple):
+    """What methods of further passes start from.
+
+    Attributes:
+        inputs: float32 ``(B, H, W, C)``, preprocessed.
+        logits: float32 ``(B, classes)``.
+        activations: by path of the layer, float32 ``(B, h, w, K)``.
+    """
+
+    inputs: tf.Tensor
+    logits: tf.Tensor
+    activations: dict[str, tf.Tensor]
+
+
+class Results(NamedTuple):
+    """What the pass gives for B images; `columns` is `explained.Columns.width`.
+
+    Attributes:
+        class_ids: int32 ``(B, columns)``, those given and then the model's first choices; `records.NO_CLASS` where a
+            column is not used.
+        top: int32 ``(B, N)``, the model's first choices, at least one.
+        logits, probabilities: float32 ``(B, columns)``.
+        ranks: int32 ``(B, columns)``, 1 = the model's first choice.
+        finite: bool ``(B,)``, whether every logit is a number.
+        maps: by label of the method, float32 ``(B, h, w, columns)``.
+        kept: None where every method shares the pass.
+    """
+
+    class_ids: tf.Tensor
+    top: tf.Tensor
+    logits: tf.Tensor
+    probabilities: tf.Tensor
+    ranks: tf.Tensor
+    finite: tf.Tensor
+    maps: dict[str, tf.Tensor]
+    kept: Kept | None
+
+
+class SharedPass:
+    """One ``tf.function`` for any number of images.
+
+    Attributes:
+        function: from uint8 images ``(B, H, W, C)`` and int32 class ids ``(B, columns.given)`` to `Results`.
+        traces: how often it was traced; stays 1.
+    """
+
+    def __init__(
+        self,
+        model: exposure.ExposedModel,
+        methods: Sequence[planned.PlannedMethod],
+        preprocess: Callable[[tf.Tensor], tf.Tensor],
+        columns: explained.Columns,
+        *,
+        xla: bool,
+    ) -> None:
+        """Prepare the pass; it is traced when it is first run.
+
+        Args:
+            model: the exposed model.
+            methods: of the run; those that do not share the pass make it keep what they start from.
+            preprocess: from uint8 images to the model's inputs.
+            columns: which classes of an image are explained.
+            xla: compile it with XLA.
+        """
+        self._model = model
+        self._methods = [method for method in methods if method.shares_pass]
+        self._keeps = len(self._methods) < len(methods)
+        self._layers = tuple(dict.fromkeys(layer for method in methods for layer in method.layers))
+        self._preprocess = preprocess
+        self._columns = columns
+        self.traces = 0
+        self.function: Callable[[tf.Tensor, tf.Tensor], Results] = tf.function(
+            self._trace,
+            autograph=False,
+            jit_compile=xla or None,
+            input_signature=[
+                tf.TensorSpec((None, *model.description.input_size), tf.uint8),
+                tf.TensorSpec((None, columns.given), tf.int32),
+            ],
+        )
+
+    def run(self, images: np.ndarray, given: np.ndarray, size: int) -> Results:
+        """The pass of a batch.
+
+        Args:
+            images: uint8 ``(B, H, W, C)``.
+            given: int32 ``(B, columns.given)``, `records.NO_CLASS` where a column is not used.
+            size: images to a forward pass, at most.
+        """
+        starts = range(0, max(1, len(images)), size)
+        parts = [self.function(tf.constant(images[i : i + size]), tf.constant(given[i : i + size])) for i in starts]
+        return parts[0] if len(parts) == 1 else tf.nest.map_structure(_joined, *parts)
+
+    def _trace(self, images: tf.Tensor, given: tf.Tensor) -> Results:
+        self.traces += 1
+        columns = self._columns
+        inputs = self._preprocess(images)
+        logits, exposed = self._model.expose(inputs, self._layers)
+        top = tf.math.top_k(logits, max(1, columns.top)).indices
+        class_ids = tf.concat([given, top[:, : columns.top]], axis=1)
+        class_ids = tf.ensure_shape(class_ids, [None, columns.width])
+        chosen = tf.maximum(class_ids, 0)
+        activations = dict(zip(self._layers, exposed, strict=True))
+        return Results(
+            class_ids=class_ids,
+            top=top,
+            logits=tf.gather(logits, chosen, batch_dims=1),
+            probabilities=tf.gather(self._model.probabilities(logits), chosen, batch_dims=1),
+            ranks=_ranks(logits, chosen),
+            finite=tf.reduce_all(tf.math.is_finite(logits), axis=1),
+            maps=self._maps(logits, chosen, activations),
+            kept=Kept(inputs, logits, activations) if self._keeps else None,
+        )
+
+    def _maps(self, logits: tf.Tensor, class_ids: tf.Tensor, activations: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The maps of every one-pass method, each head gradient taken once."""
+        gradients: dict[tuple[str, str], tf.Tensor] = {}
+        maps = {}
+        for method in self._methods:
+            for layer in method.layers:
+                if (method.target, layer) not in gradients:
+                    scores = targets.target_scores(logits, class_ids, method.target)
+                    gradients[method.target, layer] = targets.score_gradients(scores, activations[layer])
+            maps[method.label] = method.one_pass_maps(
+                [activations[layer] for layer in method.layers],
+                [gradients[method.target, layer] for layer in method.layers],
+            )
+        return maps
+
+
+def _joined(*parts: tf.Tensor | None) -> tf.Tensor | None:
+    return None if parts[0] is None else tf.concat(parts, axis=0)
+
+
+def _ranks(logits: tf.Tensor, class_ids: tf.Tensor) -> tf.Tensor:
+    """int32 ``(B, L)`` rank of each class, 1 for the highest logit; among equals the lower class id comes first."""
+    own = tf.gather(logits, class_ids, batch_dims=1)[..., None]
+    others = logits[:, None, :]
+    index = tf.range(tf.shape(logits)[1])
+    before = (others > own) | ((others == own) & (index < class_ids[..., None]))
+    return 1 + tf.reduce_sum(tf.cast(before, tf.int32), axis=-1)
