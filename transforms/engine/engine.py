@@ -150,7 +150,7 @@ class Engine:
         with self._making_twins:
             if (share, seed) not in self._twins:
                 twin = Engine(self.spec)
-                weights = stability.randomised_weights(twin.model.keras_model.get_weights(), share=share, seed=seed)
+                weights = stability.randomized_weights(twin.model.keras_model.get_weights(), share=share, seed=seed)
                 twin.model.keras_model.set_weights(weights)
                 self._twins[share, seed] = twin
         return self._twins[share, seed]

@@ -97,7 +97,7 @@ class ManyPass:
             return method.function(passes.Pass(model, inputs, class_ids, activations, logits, size), **method.options)
 
         about = self._model.description
-        return tf.function(
+        function: Callable[..., tf.Tensor] = tf.function(
             run,
             autograph=False,
             input_signature=[
@@ -107,11 +107,12 @@ class ManyPass:
                 tf.TensorSpec((None, about.classes), tf.float32),
             ],
         )
+        return function
 
     def _by_itself(self, method: planned.PlannedMethod) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
         """From preprocessed inputs and one class each to the maps of a method."""
         size = self._size(method)
-        return tf.function(
+        function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = tf.function(
             lambda inputs, class_ids: method.own_maps(self._model, inputs, class_ids, size),
             autograph=False,
             input_signature=[
@@ -119,6 +120,7 @@ class ManyPass:
                 tf.TensorSpec((None, 1), tf.int32),
             ],
         )
+        return function
 
     def _size(self, method: planned.PlannedMethod) -> int:
         return self._rows.head if "head" in method.row.needs else self._rows.images

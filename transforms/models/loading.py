@@ -128,7 +128,8 @@ def preprocessing_function(
         mode = application
     module = inspect.getmodule(_application(mode))
     # keras.applications.X is defined in keras.src.applications.x; its preprocess_input stands beside it.
-    preprocess_input = module.preprocess_input  # type: ignore[union-attr]
+    assert module is not None
+    preprocess_input = module.preprocess_input
     return lambda images: preprocess_input(tf.cast(images, tf.float32))
 
 
@@ -198,23 +199,26 @@ def input_size(model: keras.Model, configured: Sequence[int] | None) -> tuple[in
             raise ModelError(
                 f"model {model.name} does not say its input size; set model.input_size: [height, width, channels]"
             )
-        return tuple(configured)  # type: ignore[return-value]
+        height, width, channels = configured
+        return height, width, channels
     if len(shape) != 3:
         raise ModelError(
             f"model {model.name} takes an input of shape {shape}, expected an image (height, width, channels)"
         )
-    size = []
+    size: list[int] = []
     for declared, wanted, axis in zip(
         shape, configured or (None, None, None), ("height", "width", "channels"), strict=True
     ):
-        if declared is None and wanted is None:
+        known = declared if declared is not None else wanted
+        if known is None:
             raise ModelError(
                 f"the input {axis} of model {model.name} is open; set model.input_size: [height, width, channels]"
             )
-        if declared is not None and wanted is not None and declared != wanted:
-            raise ModelError(f"model.input_size gives {axis} {wanted}, the model takes {declared}")
-        size.append(declared if declared is not None else wanted)
-    return tuple(size)  # type: ignore[return-value]
+        if wanted is not None and wanted != known:
+            raise ModelError(f"model.input_size gives {axis} {wanted}, the model takes {known}")
+        size.append(known)
+    height, width, channels = size
+    return height, width, channels
 
 
 def _declared_input_shape(model: keras.Model) -> tuple[int | None, ...] | None:

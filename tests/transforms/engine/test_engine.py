@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from heatbeam.transforms.engine import engine, explained, specs
+from heatbeam.transforms.methods import targets as method_targets
 from heatbeam.transforms.models import loading, model_source
 from tests.support import engine_specs, keras_models, paths
 

@@ -70,6 +70,11 @@ def test_a_class_token_is_stacked_and_not_added() -> None:
     assert not _exposed(keras_models.vision_transformer(), "norm1a").bypass_is_added
 
 
+def test_what_holds_for_the_bypass_of_one_layer_is_not_taken_over_by_another() -> None:
+    exposed = _exposed(_residual(keras.layers.Add()), "target")
+    assert exposed.bypass_is_added and not exposed.at("before").bypass_is_added
+
+
 def test_a_head_without_a_bypass_has_none_to_add() -> None:
     model = _exposed(keras_models.classifier(), "features")
     assert not model.bypass_is_added

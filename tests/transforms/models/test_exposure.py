@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from heatbeam.transforms.models import exposure, loading
+from heatbeam.transforms.models import exposure, layer_outputs, loading
 from tests.support import keras_models
 
 REFERENCE = keras_models.GOLDEN / "methods_public.npz"
@@ -125,7 +125,7 @@ def test_a_replaced_activation_changes_the_logits_as_the_head_says():
 
 def test_transformer_tokens_become_a_grid_without_the_class_token():
     tokens = np.arange(2 * 17 * 3, dtype=np.float32).reshape(2, 17, 3)
-    grid = exposure.tokens_to_grid(tf.constant(tokens), 4, 4, 1).numpy()
+    grid = layer_outputs.tokens_to_grid(tf.constant(tokens), 4, 4, 1).numpy()
     assert grid[1, 2, 3].tolist() == tokens[1, 1 + 2 * 4 + 3].tolist()
 
 
