@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from heatbeam import config
 from heatbeam.audit import label_suspects, map_clusters, map_health, map_scan, shortcuts
 from heatbeam.pages import map_images, report_text
 from heatbeam.report import galleries, pictures, report_curves, report_findings, report_sections, report_tables
@@ -92,7 +91,7 @@ def _context(run: run_directory.RunDirectory, reference: str | None, clusters: S
     context = {
         "run": run.path,
         "title": run.path.rstrip("/").rsplit("/", 1)[-1] or run.path,
-        "source": _source(manifest.config.input),
+        "source": manifest.config.input.as_source().place,
         "manifest": manifest,
         "reference": reference,
         "target": target,
@@ -149,13 +148,6 @@ def _reference(methods: Sequence[str], controls: Collection[str], wanted: str | 
         raise errors.UsageError(f"the run has no method {wanted!r}; it has {', '.join(methods) or 'none'}")
     usual = [*(m for m in methods if m not in controls), *methods]
     return wanted if wanted is not None else (usual[0] if usual else "")
-
-
-def _source(given: config.InputConfig) -> str:
-    """What was explained, in a few words."""
-    if given.tfds is not None:
-        return str(given.tfds.name or given.tfds.directory)
-    return ", ".join(given.tfrecord or ())
 
 
 def _scan(

@@ -138,6 +138,10 @@ class Source(Protocol):
     title: ClassVar[str]
     usual_features: ClassVar[feature_map.FeatureMap]
 
+    @property
+    def place(self) -> str:
+        """Where the records are, as the settings give it."""
+
     def open(self) -> Dataset:
         """Look for the shards.
 

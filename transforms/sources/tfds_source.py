@@ -54,6 +54,11 @@ class TFDSSource:
         if self.directory is not None and self.data_dir is not None:
             raise ValueError("TFDS: data_dir belongs to a name, not to a directory")
 
+    @property
+    def place(self) -> str:
+        """The name of the dataset, or its directory."""
+        return str(self.name or self.directory)
+
     def open(self) -> source.Dataset:
         """The shards of the split, in TFDS's order.
 

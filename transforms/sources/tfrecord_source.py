@@ -83,6 +83,11 @@ class TFRecordSource:
             expected = ", ".join(tfrecord.COMPRESSIONS)
             raise ValueError(f"unknown TFRecord compression {self.compression!r}; expected one of {expected}")
 
+    @property
+    def place(self) -> str:
+        """The patterns."""
+        return ", ".join(self.patterns)
+
     def open(self) -> source.Dataset:
         """The files that the patterns match, sorted by path, each once.
 

@@ -32,7 +32,7 @@ def test_every_format_is_a_value(key):
     settings = {"tfrecord": {"tfrecord": "nowhere"}, "tfds": {"tfds": {"name": "nothing"}}}[key]
     made, again = (config.InputConfig(**settings).as_source() for _ in range(2))
     assert made == again == pickle.loads(pickle.dumps(made))
-    assert isinstance(made.title, str)
+    assert isinstance(made.title, str) and made.place in ("nowhere", "nothing")
     assert isinstance(made.usual_features, feature_map.FeatureMap)
 
 
