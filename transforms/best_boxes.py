@@ -7,6 +7,7 @@ were scored. What is shuffled are the names of files and the thresholds.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping
 
@@ -78,13 +79,15 @@ def _files(_: int, directory: str) -> list[str]:
     return [found.path for found in matched[0].metadata_list]
 
 
-def _open(path: str) -> pq.ParquetFile:
-    uncompressed = filesystem.CompressionTypes.UNCOMPRESSED
-    return pq.ParquetFile(pa.PythonFile(filesystems.FileSystems.open(path, compression_type=uncompressed), mode="r"))
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[pq.ParquetFile]:
+    # Parquet's own reader closes only what it opened itself.
+    with filesystems.FileSystems.open(path, compression_type=filesystem.CompressionTypes.UNCOMPRESSED) as stream:
+        yield pq.ParquetFile(pa.PythonFile(stream, mode="r"))
 
 
 def _row_groups(path: str) -> Iterator[tuple[str, int]]:
-    with _open(path) as file:
+    with _opened(path) as file:
         for number in range(file.num_row_groups):
             yield path, number
 
@@ -97,7 +100,7 @@ class _ScoreFn(beam.DoFn):
     def process(self, place: tuple[str, int], thresholds: Thresholds) -> Iterator[pa.Table]:
         if not thresholds:
             return
-        with _open(place[0]) as file:
+        with _opened(place[0]) as file:
             found = file.read_row_group(place[1], columns=list(_COLUMNS), use_threads=False)
         scored = table(found, thresholds, self._protocol)
         if scored.num_rows:
