@@ -22,7 +22,7 @@ import yaml
 
 from heatbeam.transforms import errors
 from heatbeam.transforms.engine import specs
-from heatbeam.transforms.metrics import registry
+from heatbeam.transforms.metrics import registry, slicing
 from heatbeam.transforms.models import model_source
 from heatbeam.transforms.sources import decode_options, feature_map, source, tfds_source, tfrecord_source
 from heatbeam.transforms.sources import tfrecord as framing
@@ -428,7 +428,7 @@ class EvaluateConfig(_Section):
     @pydantic.field_validator("slices")
     @classmethod
     def _not_reserved(cls, slices: tuple[str, ...]) -> tuple[str, ...]:
-        taken = sorted({"all", "class", "target"} & set(slices))
+        taken = sorted(slicing.RESERVED & set(slices))
         if taken:
             raise ValueError(f"{', '.join(taken)} stand for slices that every run has; rename the feature")
         return slices

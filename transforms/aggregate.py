@@ -6,7 +6,6 @@ it. This module holds no formula. What is shuffled are the sums, once per bundle
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -17,15 +16,12 @@ import pyarrow as pa
 from apache_beam.transforms import window
 from apache_beam.utils import windowed_value
 
-from heatbeam.transforms.metrics import image_evidence, protocols, summary
+from heatbeam.transforms.metrics import image_evidence, protocols, slicing, summary
 from heatbeam.transforms.tables import schemas
 
 SUMMARY_TAG = "summary"
 CURVES_TAG = "curves"
 THRESHOLDS_TAG = "thresholds"
-
-ALL, CLASS, TARGET = "all", "class", "target"
-"""Values of ``slice_name`` beside features: everything, one class, and the maps of another target."""
 
 # Sums are handed on before a bundle ends when they take this much: it bounds a worker's memory.
 _MAX_BYTES = 64 << 20
@@ -99,7 +95,7 @@ class _PreAggregateFn(beam.DoFn):
                 state = self._states.get(key)
                 if state is None:
                     # A class has few images and there are many classes: no replicates there (see `summary`).
-                    replicates = 0 if slice_name == CLASS else self._replicates
+                    replicates = 0 if slice_name == slicing.CLASS else self._replicates
                     state = self._states[key] = summary.MetricState(self._protocol, replicates)
                 state.add(one.evidence, image.image_id, curves)
                 # A state grows with its classes and the size of its counts: to look at every doubling is enough.
@@ -118,13 +114,13 @@ class _PreAggregateFn(beam.DoFn):
         self, image: image_evidence.ImageEvidence, one: image_evidence.MapEvidence
     ) -> Iterator[tuple[str, str]]:
         if self._primary in one.targets:
-            yield ALL, ALL
+            yield slicing.ALL, slicing.ALL
             if self._per_class:
-                yield CLASS, self._names[one.evidence.class_id]
+                yield slicing.CLASS, self._names[one.evidence.class_id]
             yield from image.slices
         for target in one.targets:
             if target != self._primary:
-                yield TARGET, target
+                yield slicing.TARGET, target
 
     def finish_bundle(self) -> Iterator[windowed_value.WindowedValue]:
         whole = window.GlobalWindow()
@@ -178,7 +174,7 @@ class _SummarizeFn(beam.DoFn):
 
 def run_thresholds(states: list[tuple[Key, summary.MetricState]]) -> dict[str, float]:
     """The best thresholds of a method over everything; empty if there was nothing to score against."""
-    overall = [state for (_, slice_name, _), state in states if slice_name == ALL]
+    overall = [state for (_, slice_name, _), state in states if slice_name == slicing.ALL]
     return overall[0].best_thresholds() if overall else {}
 
 
@@ -194,7 +190,7 @@ def tables(states: list[tuple[Key, summary.MetricState]], thresholds: Mapping[st
     for place, state in states:
         named = dict(zip(("method", "slice_name", "slice_value"), place, strict=True))
         numbers += [named | row._asdict() for row in state.summary_rows(thresholds)]
-        curves += [(place, curve) for curve in state.curves(1 if place[1] == ALL else CURVE_STEP)]
+        curves += [(place, curve) for curve in state.curves(1 if place[1] == slicing.ALL else CURVE_STEP)]
     return schemas.table_from_rows(schemas.SUMMARY, numbers), _curve_table(curves)
 
 
@@ -218,10 +214,3 @@ def _curve_table(curves: list[tuple[Key, summary.Curve]]) -> pa.Table:
         "n": repeated([curve.n for _, curve in curves], pa.int64()),
     }
     return schemas.table_from_columns(schemas.CURVES, columns)
-
-
-def distinct_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Class names that occur once each: one that occurs twice gets its class id (ImageNet has two cranes)."""
-    listed = list(names)
-    count = collections.Counter(listed)
-    return tuple(f"{name} ({i})" if count[name] > 1 else name for i, name in enumerate(listed))

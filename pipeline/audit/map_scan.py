@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from heatbeam.audit import map_health
+from heatbeam.transforms.metrics import slicing
 from heatbeam.transforms.tables import schemas, stored_maps
 
 Floats = npt.NDArray[np.float64]
@@ -37,8 +38,6 @@ FEATURES = ("energy_share", "border_share", "corner_share", "centroid_x", "centr
 
 BINS = 100
 
-EVERYTHING = ("all", "all")
-
 _KEYS = ("image_id", "shard", "record_index", "targets", "class_id", "predicted_class_id", "method", "health")
 
 
@@ -48,7 +47,7 @@ class Group:
 
     Attributes:
         method: name of the method.
-        scope: ``(slice_name, slice_value)``; `EVERYTHING` without a slice.
+        scope: ``(slice_name, slice_value)``; `slicing.EVERYTHING` without a slice.
         class_id: the explained class.
         n: maps with energy.
         means: mean of each of `FEATURES`; NaN where no image has it.
@@ -229,8 +228,9 @@ class Scanner:
         class_ids = table["class_id"].to_pylist()
         half = np.fromiter((half_of(name) for name in table["image_id"].to_pylist()), np.int64, table.num_rows)
         features = np.column_stack([numbers(table, name) for name in FEATURES])
-        for slice_name in (EVERYTHING[0], *slices):
-            values = [EVERYTHING[1]] * len(class_ids) if slice_name == EVERYTHING[0] else table[slice_name].to_pylist()
+        for slice_name in (slicing.ALL, *slices):
+            everything = slice_name == slicing.ALL
+            values = [slicing.ALL] * len(class_ids) if everything else table[slice_name].to_pylist()
             rows = [i for i, value in enumerate(values) if value is not None]
             if rows:
                 key = (method, slice_name.removeprefix(schemas.SLICE_PREFIX))

@@ -30,9 +30,9 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from heatbeam.compare import compare_rows, map_pairs, paired_sums, pairs
-from heatbeam.runs import remote_files, run_directory, run_methods, settings_diff
+from heatbeam.runs import remote_files, run_directory, run_methods, settings_diff, summaries
 from heatbeam.transforms import errors
-from heatbeam.transforms.metrics import paired, registry
+from heatbeam.transforms.metrics import paired, registry, slicing
 
 MEASURES = {**map_pairs.MEASURES, "decision_flip": "share of images whose first choice differs"}
 """Name and meaning of every measure of `Agreement`."""
@@ -163,7 +163,7 @@ def compare(
     incomparable = settings_diff.incomparable(settings)
     work = compare_rows.Work(
         [table.schema for table in tables],
-        class_names=_class_names(both[0].class_names),
+        class_names=slicing.distinct_names(both[0].class_names),
         primary_target=both[0].primary_target,
         replicates=options.replicates,
         map_flip_overlap=options.map_flip_overlap,
@@ -172,7 +172,7 @@ def compare(
     _add_all(work, tables, class_ids(*(one.class_names for one in both)), options.part_bytes, pairs_path)
     methods = [_methods(table) for table in tables]
     rows = [] if incomparable else list(_paired(work.sums()))
-    rows += [] if incomparable else _unpaired({row[:4] for row in rows}, [summary(run) for run in runs])
+    rows += [] if incomparable else _unpaired({row[:4] for row in rows}, [summaries.read(run) for run in runs])
     return Comparison(
         baseline=baseline_path,
         candidate=candidate_path,
@@ -238,27 +238,8 @@ def class_ids(baseline: Sequence[str], candidate: Sequence[str]) -> npt.NDArray[
     return np.array([known.get(name, len(first) + i) for i, name in enumerate(second)], np.int64)
 
 
-def _class_names(names: Sequence[str]) -> list[str]:
-    """Names of the classes, those that occur twice with their id, as in the summary."""
-    count = collections.Counter(names)
-    return [f"{name} ({i})" if count[name] > 1 else name for i, name in enumerate(names)]
-
-
 def _methods(table: ds.Dataset) -> set[str]:
     return {method for batch in table.to_batches(columns=["method"]) for method in batch["method"].unique().to_pylist()}
-
-
-def summary(run: run_directory.RunDirectory) -> dict[tuple[str, str, str, str], paired.Mean]:
-    """The summary of a run by ``(method, slice_name, slice_value, metric)``; ``all`` has the value ``""``."""
-    if "summary" not in run.read_manifest().tables:
-        return {}
-    numbers = {}
-    for row in run.open_table("summary").to_table().to_pylist():
-        value, lower, upper = (math.nan if row[name] is None else row[name] for name in ("value", "lower", "upper"))
-        place = "" if row["slice_name"] == compare_rows.ALL else row["slice_value"]
-        key = (row["method"], row["slice_name"], place, row["metric"])
-        numbers[key] = paired.Mean(value, row["n"], lower, upper, "none" if math.isnan(lower) else "unpaired")
-    return numbers
 
 
 @functools.cache
@@ -279,7 +260,7 @@ def _paired(sums: Sequence[paired_sums.PairedSums]) -> Iterator[Difference]:
 
 
 def _unpaired(
-    done: Collection[tuple[str, str, str, str]], summaries: Sequence[dict[tuple[str, str, str, str], paired.Mean]]
+    done: Collection[summaries.Key], summaries: Sequence[dict[summaries.Key, paired.Mean]]
 ) -> Iterator[Difference]:
     """Metrics of both summaries that no pair tells of."""
     first, second = summaries

@@ -14,7 +14,7 @@ import jinja2
 from heatbeam.compare import compare, compare_rows, gate, map_pairs, verdict_files
 from heatbeam.pages import map_images, report_text
 from heatbeam.runs import remote_files, run_directory, run_methods, settings_diff, source_images
-from heatbeam.transforms.metrics import registry
+from heatbeam.transforms.metrics import registry, slicing
 
 _TABLE_LIMIT = 40
 _ALWAYS_TOLD = ("images_in_both", "decision_flips", "map_flips")
@@ -69,7 +69,7 @@ def write_json(comparison: compare.Comparison, path: str | os.PathLike[str]) -> 
 
 def headlines(comparison: compare.Comparison) -> list[compare.Difference]:
     """The differences over everything that a reader wants first; the others are in the JSON."""
-    return [row for row in _wanted(comparison) if row.slice_name == compare_rows.ALL]
+    return [row for row in _wanted(comparison) if row.slice_name == slicing.ALL]
 
 
 def _wanted(comparison: compare.Comparison) -> list[compare.Difference]:
@@ -105,7 +105,7 @@ def repeated_images(comparison: compare.Comparison) -> str:
 
 def noticed(comparison: compare.Comparison, limit: int = _TABLE_LIMIT) -> tuple[list[compare.Difference], int]:
     """The differences of single slices whose interval leaves out 0, the surest first; and how many there are."""
-    rows = [row for row in _wanted(comparison) if row.noticed and row.slice_name != compare_rows.ALL]
+    rows = [row for row in _wanted(comparison) if row.noticed and row.slice_name != slicing.ALL]
     # How far the interval stays from 0, in half widths: what is surest comes first.
     rows.sort(key=lambda row: (-_sureness(row), row[:4]))
     return rows[:limit], len(rows)
@@ -148,7 +148,7 @@ def print_comparison(comparison: compare.Comparison, stream: TextIO) -> None:
 
 
 def _print_agreements(comparison: compare.Comparison, stream: TextIO) -> None:
-    rows = [row for row in comparison.agreements if row.slice_name == compare_rows.ALL]
+    rows = [row for row in comparison.agreements if row.slice_name == slicing.ALL]
     if rows:
         stream.write("\nhow alike (95 % interval)\n")
     for row in rows:
@@ -209,7 +209,7 @@ def write_html(
         headlines=headlines(comparison),
         slices=rows,
         slices_count=count,
-        tested=sum(row.slice_name != compare_rows.ALL for row in _wanted(comparison)),
+        tested=sum(row.slice_name != slicing.ALL for row in _wanted(comparison)),
         warnings=[text for text in (changed_images(comparison), repeated_images(comparison)) if text],
         worse=worse,
         histograms=_histograms(comparison),
@@ -224,7 +224,7 @@ def _agreements(comparison: compare.Comparison) -> dict[str, dict[str, compare.A
     """Per method the measures of its maps over everything."""
     found: dict[str, dict[str, compare.Agreement]] = {}
     for row in comparison.agreements:
-        if row.slice_name == compare_rows.ALL and row.measure in map_pairs.MEASURES:
+        if row.slice_name == slicing.ALL and row.measure in map_pairs.MEASURES:
             found.setdefault(row.method, {})[row.measure] = row
     return found
 

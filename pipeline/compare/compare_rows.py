@@ -11,17 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from heatbeam.compare import map_pairs, paired_sums, pairs
-from heatbeam.transforms.metrics import registry
+from heatbeam.transforms.metrics import registry, slicing
 from heatbeam.transforms.metrics.localization import top_k
 from heatbeam.transforms.tables import schemas
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-
-ALL, CLASS, TARGET = "all", "class", "target"
-MODEL = "model"
-"""The ``method`` of what concerns the model and no map."""
 
 LISTED_IMAGES = 50
 
@@ -138,7 +134,8 @@ class Work:
         slicings.append(self._classes(labels, [None] * len(labels), labels >= 0))
         nothing = np.zeros((first.num_rows, 0))
         weights, images = self._weights(first)
-        self._decisions.add(MODEL, slicings, nothing, nothing, flipped[:, None].astype(np.float64), weights, images)
+        flips = flipped[:, None].astype(np.float64)
+        self._decisions.add(slicing.MODEL, slicings, nothing, nothing, flips, weights, images)
 
     def _add_rows(self, part: pairs.Joined, measures: dict[str, Floats]) -> None:
         first, second = part.baseline, part.candidate
@@ -160,7 +157,8 @@ class Work:
         keys = np.column_stack([images, first["class_id"].to_numpy()])[labels]
         rows = labels[np.sort(np.unique(keys, axis=0, return_index=True)[1])]
         was, now = (_model_metrics(table)[rows] for table in (first, second))
-        self._labels.add(MODEL, _rows_of(slicings, rows), was, now, np.zeros((len(rows), 0)), weights, images[rows])
+        nothing = np.zeros((len(rows), 0))
+        self._labels.add(slicing.MODEL, _rows_of(slicings, rows), was, now, nothing, weights, images[rows])
 
     def _weights(self, table: pa.Table) -> tuple[npt.NDArray[np.uint8], Ints]:
         ids, images = _coded(table["image_id"])
@@ -182,7 +180,7 @@ class Work:
             *self._features(part.baseline, primary),
         ]
         return slicings + [
-            paired_sums.Slicing(TARGET, np.where(there, 0, -1), [target]) for target, there in targets.items()
+            paired_sums.Slicing(slicing.TARGET, np.where(there, 0, -1), [target]) for target, there in targets.items()
         ]
 
     def _classes(self, ids: Ints, names: Sequence[str | None], wanted: Bools) -> paired_sums.Slicing:
@@ -192,7 +190,7 @@ class Work:
             self._class_names[i] if 0 <= i < known else names[row] or f"class {i}"
             for i, row in zip(found.tolist(), first, strict=True)
         ]
-        return paired_sums.Slicing(CLASS, np.where(wanted, codes, -1), values)
+        return paired_sums.Slicing(slicing.CLASS, np.where(wanted, codes, -1), values)
 
     def _features(self, table: pa.Table, wanted: Bools) -> list[paired_sums.Slicing]:
         slicings = []
@@ -232,7 +230,7 @@ def _rows_of(slicings: Sequence[paired_sums.Slicing], rows: Ints) -> list[paired
 
 
 def _everything(wanted: Bools) -> paired_sums.Slicing:
-    return paired_sums.Slicing(ALL, np.where(wanted, 0, -1), [""])
+    return paired_sums.Slicing(slicing.ALL, np.where(wanted, 0, -1), [""])
 
 
 def _coded(column: pa.ChunkedArray) -> tuple[list[str], Ints]:

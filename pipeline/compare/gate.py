@@ -25,8 +25,8 @@ import yaml
 
 from heatbeam import config
 from heatbeam.compare import compare
-from heatbeam.runs import run_directory, run_methods
-from heatbeam.transforms.metrics import paired
+from heatbeam.runs import run_directory, run_methods, summaries
+from heatbeam.transforms.metrics import paired, slicing
 
 Key = tuple[str, str, str, str]
 """``(method, slice_name, slice_value, metric)``."""
@@ -187,8 +187,8 @@ def judge(gate: Gate, candidate_path: str, comparison: compare.Comparison | None
         config.ConfigError: if a rule asks for a change and there is no baseline, or for a direction nobody knows.
     """
     run = run_directory.RunDirectory(candidate_path)
-    candidate, controls = compare.summary(run), run_methods.controls(run.read_manifest())
-    before = compare.summary(run_directory.RunDirectory(comparison.baseline)) if comparison else {}
+    candidate, controls = summaries.read(run), run_methods.controls(run.read_manifest())
+    before = summaries.read(run_directory.RunDirectory(comparison.baseline)) if comparison else {}
     return evaluate_gate(gate, candidate, before, comparison, candidate_path, controls)
 
 
@@ -200,7 +200,7 @@ def evaluate_gate(
     candidate_path: str = "",
     controls: frozenset[str] = frozenset(),
 ) -> Verdict:
-    """As `judge`, from the numbers of both summaries (`compare.summary`); `baseline` is empty without one.
+    """As `judge`, from the numbers of both summaries (`summaries.read`); `baseline` is empty without one.
 
     `controls` are the candidate's methods that are baselines, beside those that the comparison knows.
     """
@@ -265,8 +265,8 @@ class _Judge:
         every = sorted({key[0] for key in have if not run_methods.is_baseline(key[0], self._controls)}) or ["*"]
         for method in dict.fromkeys(m for name in rule.method for m in (every if name == "*" else [name])):
             for wanted in rule.slice:
-                name, equals, value = wanted.partition("=")
-                if equals or name == "all":
+                name, value = slicing.parse(wanted)
+                if value is not None:
                     yield method, name, value, rule.metric
                     continue
                 values = sorted({key[2] for key in have if key[0] == method and key[1] == name}) or ["*"]

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 from heatbeam.compare import gate
 from heatbeam.runs import remote_files
+from heatbeam.transforms.metrics import slicing
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SUITE = "heatbeam gate"
@@ -35,7 +36,7 @@ def write_junit(verdict: gate.Verdict, path: str | os.PathLike[str]) -> None:
     suite = ElementTree.SubElement(root, "testsuite", {"name": _SUITE, **counts, "time": "0"})
     for check in verdict.checks:
         case = ElementTree.SubElement(suite, "testcase", {
-            "classname": _clean(f"{check.method}.{_where(check)}"),
+            "classname": _clean(f"{check.method}.{slicing.title(check.slice_name, check.slice_value)}"),
             "name": _clean(f"{check.metric} {check.kind} (rule {check.rule})"),
             "time": "0",
         })  # fmt: skip
@@ -62,7 +63,7 @@ def grouped(verdict: gate.Verdict) -> list[tuple[str, bool, int, str]]:
         message = checks[0].message
         if len(checks) > 1:
             methods = _some(dict.fromkeys(one.method for one in checks))
-            places = _some(dict.fromkeys(_where(one) for one in checks))
+            places = _some(dict.fromkeys(slicing.title(one.slice_name, one.slice_value) for one in checks))
             message = f"{metric} of {methods}; {places}: {why} ({len(checks):,} checks)"
         rows.append((checks[0].outcome, checks[0].fails, rule, message))
     return rows
@@ -71,10 +72,6 @@ def grouped(verdict: gate.Verdict) -> list[tuple[str, bool, int, str]]:
 def _some(names: Iterable[str], limit: int = 4) -> str:
     listed = list(names)
     return ", ".join(listed[:limit]) + (f" and {len(listed) - limit} more" if len(listed) > limit else "")
-
-
-def _where(check: gate.Check) -> str:
-    return check.slice_name if check.slice_name == "all" else f"{check.slice_name}={check.slice_value}"
 
 
 def print_verdict(verdict: gate.Verdict, stream: TextIO) -> None:

@@ -17,7 +17,7 @@ from heatbeam.job import plan
 from heatbeam.runs import manifests, run_directory
 from heatbeam.transforms import account, aggregate, best_boxes, decode, explain, localize, read, reuse, write
 from heatbeam.transforms.engine import assess
-from heatbeam.transforms.metrics import protocols, registry
+from heatbeam.transforms.metrics import protocols, registry, slicing
 from heatbeam.transforms.metrics.faithfulness import batch
 from heatbeam.transforms.models import exposure
 from heatbeam.transforms.sources import decode_options
@@ -154,7 +154,7 @@ def aggregate_step(settings: config.RunConfig, class_names: Sequence[str]) -> ag
         settings.evaluate,
         protocol=protocols.get(settings.evaluate.protocol),
         primary_target=primary_target(settings.explain.targets),
-        class_names=aggregate.distinct_names(class_names),
+        class_names=slicing.distinct_names(class_names),
     )
 
 

@@ -7,8 +7,6 @@ import re
 
 import markupsafe
 
-from heatbeam.report import report_tables
-
 
 def number(value: float | None, digits: int = 3) -> str:
     """A number for a table; a dash if there is none."""
@@ -30,9 +28,9 @@ def breakable(name: str) -> markupsafe.Markup:
     return markupsafe.Markup(re.sub(r"([_.])", r"\1<wbr>", str(markupsafe.escape(name))))
 
 
-def interval(found: report_tables.Number) -> str:
-    """The 95 % interval of a fraction."""
-    return f"{share(found.lower)} to {share(found.upper)}" if found.has_interval else "no interval"
+def interval(lower: float, upper: float) -> str:
+    """The 95 % interval of a fraction; NaN where it has none."""
+    return f"{share(lower)} to {share(upper)}" if math.isfinite(lower) and math.isfinite(upper) else "no interval"
 
 
 def nice(method: str) -> str:

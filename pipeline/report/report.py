@@ -21,7 +21,7 @@ from heatbeam.pages import map_images, report_text
 from heatbeam.report import galleries, pictures, report_curves, report_findings, report_sections, report_tables
 from heatbeam.runs import manifests, run_directory, run_methods
 from heatbeam.transforms import errors
-from heatbeam.transforms.metrics import map_statistics
+from heatbeam.transforms.metrics import map_statistics, slicing
 from heatbeam.transforms.metrics.localization import baselines
 
 REPORT = "report.html"
@@ -138,7 +138,7 @@ def _context(run: run_directory.RunDirectory, reference: str | None, clusters: S
 def _methods(manifest: manifests.Finished, summary: report_tables.Summary) -> tuple[list[str], frozenset[str]]:
     """The methods of the run in the order of the configuration, and which of them are `run_methods.CONTROLS`."""
     configured = list(run_methods.by_label(manifest))
-    known = [m for m in summary.methods if m != report_tables.MODEL and m not in baselines.BASELINES]
+    known = [m for m in summary.methods if m != slicing.MODEL and m not in baselines.BASELINES]
     ordered = [m for m in configured if m in known] + sorted(set(known) - set(configured))
     return ordered, run_methods.controls(manifest)
 
@@ -173,7 +173,7 @@ def _class_names(manifest: manifests.Manifest, table: ds.Dataset) -> list[str]:
         rows = table.to_table(columns=["class_id", "class_name"]).group_by(["class_id", "class_name"]).aggregate([])
         found = dict(zip(rows["class_id"].to_pylist(), rows["class_name"].to_pylist(), strict=True))
         names = [found.get(i, f"class_{i}") for i in range(max(found, default=-1) + 1)]
-    return report_tables.distinct_names(names)
+    return list(slicing.distinct_names(names))
 
 
 def _pictures(
@@ -188,7 +188,7 @@ def _pictures(
     ambiguous: Collection[str],
 ) -> dict[str, Any]:
     """The images of every section, each shard read once; those of `ambiguous` ids are left out."""
-    suspects = [f for f in findings if f.suspect and f.method == reference and f.scope == map_scan.EVERYTHING]
+    suspects = [f for f in findings if f.suspect and f.method == reference and f.scope == slicing.EVERYTHING]
     places = {f.class_id: f.excess for f in suspects[:MAX_SHOWN_SUSPECTS]}
     of_suspects = galleries.strongest_at(table, reference, target, places, SUSPECT_IMAGES)
     doubtful = queue.slice(0, MAX_LABEL_SUSPECTS).to_pylist()

@@ -15,7 +15,7 @@ from heatbeam.pages import report_text
 from heatbeam.report import pictures
 from heatbeam.runs import run_methods
 from heatbeam.transforms import errors
-from heatbeam.transforms.metrics import registry
+from heatbeam.transforms.metrics import registry, slicing
 
 MAX_RANKED = 12
 MAX_CLUSTERED = 4
@@ -28,14 +28,14 @@ def audit(
 ) -> dict[str, Any]:
     """The ranked classes of the reference method, and slices in which a class is suspected though not overall."""
     mine = [f for f in findings if f.method == reference]
-    overall = [f for f in mine if f.scope == map_scan.EVERYTHING]
+    overall = [f for f in mine if f.scope == slicing.EVERYTHING]
     suspects = {f.class_id for f in overall if f.suspect}
     flagged = collections.Counter(
-        f.class_id for f in findings if f.suspect and f.scope == map_scan.EVERYTHING and f.method != reference
+        f.class_id for f in findings if f.suspect and f.scope == slicing.EVERYTHING and f.method != reference
     )
     in_slices = collections.defaultdict(list)
     for f in mine:
-        if f.suspect and f.scope != map_scan.EVERYTHING:
+        if f.suspect and f.scope != slicing.EVERYTHING:
             in_slices[f.class_id].append(f)
     others = len({f.method for f in findings}) - 1
     ranked = [
@@ -57,7 +57,7 @@ def audit(
     ]
     return {
         "ranked": ranked, "suspects": len(suspects), "judged": len(overall), "only_slices": only_slices,
-        "too_small": sum(1 for g in scan.groups(reference, "all") if g.n < shortcuts.MIN_IMAGES),
+        "too_small": sum(1 for g in scan.groups(reference, slicing.ALL) if g.n < shortcuts.MIN_IMAGES),
         "indicators": shortcuts.INDICATORS, "min_images": shortcuts.MIN_IMAGES, "limit": shortcuts.Z_LIMIT,
         "z_fixed": shortcuts.Z_FIXED, "z_other": shortcuts.Z_OTHER,
     }  # fmt: skip
@@ -88,7 +88,7 @@ def clusters(
         hint = f"did you mean {', '.join(near)}?" if near else f"it has {', '.join(names[:12])}"
         more = f" and {len(names) - 12} more" if len(names) > 12 and not near else ""
         raise errors.UsageError(f"the run has no class {', '.join(map(repr, unknown))}; {hint}{more}")
-    suspects = [f.class_id for f in findings if f.suspect and f.method == reference and f.scope == map_scan.EVERYTHING]
+    suspects = [f.class_id for f in findings if f.suspect and f.method == reference and f.scope == slicing.EVERYTHING]
     chosen = dict.fromkeys([*suspects[:MAX_CLUSTERED], *(names.index(name) for name in wanted)])
     found = {i: map_clusters.cluster_class(table, reference, target, i, CLUSTER_IMAGES) for i in chosen}
     return {i: groups for i, groups in found.items() if groups}

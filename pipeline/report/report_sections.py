@@ -15,7 +15,7 @@ from heatbeam.audit import map_scan, shortcuts
 from heatbeam.pages import plots, report_text
 from heatbeam.report import galleries, pictures, report_tables
 from heatbeam.runs import manifests, run_directory, run_methods
-from heatbeam.transforms.metrics import registry
+from heatbeam.transforms.metrics import registry, slicing
 
 MAX_CLASSES = 2000
 MAX_CLASS_ROWS = 1500
@@ -55,7 +55,7 @@ def cards(
     ]
     shown = report_tables.CARD_METRICS
     own = [name for name in shown if name in registry.OF_THE_MODEL]
-    cards += [_card(summary, report_tables.MODEL, name) for name in summary.present(own, [report_tables.MODEL])]
+    cards += [_card(summary, slicing.MODEL, name) for name in summary.present(own, [slicing.MODEL])]
     of_maps = [name for name in shown if name not in registry.OF_THE_MODEL]
     cards += [_card(summary, reference, name) for name in summary.present(of_maps, [reference])[:MAX_CARDS]]
     if chosen.right_n:
@@ -69,7 +69,7 @@ def cards(
 
 def _card(summary: report_tables.Summary, method: str, name: str) -> Card:
     column, found = report_tables.column(name), summary.number(method, name)
-    detail = f"95 % interval {report_text.interval(found)}{_best_baseline(summary, column)}"
+    detail = f"95 % interval {report_text.interval(found.lower, found.upper)}{_best_baseline(summary, column)}"
     plain = registry.METRICS[name].plain
     return Card(column.title, report_text.share(found.value), plain, detail, column.about)
 
@@ -93,14 +93,14 @@ def class_table(
     findings: Sequence[shortcuts.Finding],
 ) -> dict[str, Any]:
     """Classes by falling number of images, with mean map and score of the audit for the reference method."""
-    groups = {g.class_id: g for g in scan.groups(reference, "all")}
+    groups = {g.class_id: g for g in scan.groups(reference, slicing.ALL)}
     listed = sorted(groups, key=lambda i: (-groups[i].n, i))[:MAX_CLASSES]
     shown = list(methods) if len(listed) * len(methods) <= MAX_CLASS_ROWS else [reference]
-    slices = [("class", names[i]) for i in sorted(listed)]
+    slices = [(slicing.CLASS, names[i]) for i in sorted(listed)]
     columns, rows = report_tables.slice_table(summary, shown, slices, with_model=True)
     top = _top(list(groups.values()))
     maps = {names[i]: pictures.mean_uri(groups[i].mean_map, top) for i in listed}
-    scores = {(f.method, names[f.class_id]): f for f in findings if f.scope == map_scan.EVERYTHING}
+    scores = {(f.method, names[f.class_id]): f for f in findings if f.scope == slicing.EVERYTHING}
     return {
         "columns": columns, "rows": rows, "methods": shown, "maps": maps, "scores": scores,
         "total": len(groups), "listed": len(listed),
@@ -120,7 +120,7 @@ def _top(groups: Sequence[map_scan.Group]) -> float:
 
 
 def mean_maps(scan: map_scan.Scan, reference: str, names: Sequence[str]) -> dict[str, Any]:
-    groups = sorted(scan.groups(reference, "all"), key=lambda g: (-g.n, g.class_id))
+    groups = sorted(scan.groups(reference, slicing.ALL), key=lambda g: (-g.n, g.class_id))
     shown = sorted(groups[:MAX_MEAN_MAPS], key=lambda g: g.class_id)
     top = _top(groups)
     listed = [{"name": names[g.class_id], "n": g.n, "map": pictures.mean_uri(g.mean_map, top)} for g in shown]

@@ -14,11 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from heatbeam.pages import plots
-from heatbeam.transforms.metrics import registry
+from heatbeam.transforms.metrics import registry, slicing
 from heatbeam.transforms.metrics.localization import baselines
-
-MODEL = "model"
-"""``method`` of the model's own numbers."""
 
 METHOD_METRICS = tuple(one.shown_name for one in registry.shown("methods"))
 """Columns of the comparison of methods, where the run has them."""
@@ -96,7 +93,7 @@ class Summary:
             self._numbers[key][metric] = number
         self.methods = list(dict.fromkeys(method for method, _, _ in self._numbers))
 
-    def number(self, method: str, metric: str, slice_name: str = "all", slice_value: str = "all") -> Number:
+    def number(self, method: str, metric: str, slice_name: str = slicing.ALL, slice_value: str = slicing.ALL) -> Number:
         """One number; `NOTHING` if the run does not have it."""
         return self._numbers.get((method, slice_name, slice_value), {}).get(metric, NOTHING)
 
@@ -106,7 +103,7 @@ class Summary:
 
     def slice_names(self) -> list[str]:
         """Every slice but all and class."""
-        return sorted({name for _, name, _ in self._numbers} - {"all", "class"})
+        return sorted({name for _, name, _ in self._numbers} - {slicing.ALL, slicing.CLASS})
 
     def present(self, metrics: Iterable[str], methods: Sequence[str]) -> list[str]:
         """Those of `metrics` that any of `methods` has over everything."""
@@ -186,31 +183,25 @@ def slice_table(
         slices: ``(slice_name, slice_value)`` pairs.
         with_model: whether the model's own numbers go first.
     """
-    own = summary.present(MODEL_METRICS, [MODEL]) if with_model else []
+    own = summary.present(MODEL_METRICS, [slicing.MODEL]) if with_model else []
     names = [*own, *summary.present(CLASS_METRICS, methods)]
     rows = []
     for method in methods:
         for slice_name, slice_value in slices:
             numbers = [
-                summary.number(MODEL if name in MODEL_METRICS else method, name, slice_name, slice_value)
+                summary.number(slicing.MODEL if name in MODEL_METRICS else method, name, slice_name, slice_value)
                 for name in names
             ]
             if any(number.exists for number in numbers[len(own) :]):
                 cells = tuple(Cell(number, markupsafe.Markup("")) for number in numbers)
-                title = slice_value if slice_name == "class" else f"{slice_name} = {slice_value}"
+                title = slice_value if slice_name == slicing.CLASS else f"{slice_name} = {slice_value}"
                 rows.append(Row(title, method, max(number.n for number in numbers[len(own) :]), cells))
     return [column(name) for name in names], rows
 
 
-def distinct_names(names: Sequence[str]) -> list[str]:
-    """Class names as the summary has them: one that occurs twice carries its class id."""
-    count = collections.Counter(names)
-    return [f"{name} ({i})" if count[name] > 1 else name for i, name in enumerate(names)]
-
-
 def curve_points(table: ds.Dataset, methods: Sequence[str]) -> dict[tuple[str, str], tuple[list[float], list[float]]]:
     """Thresholds and values of every curve over everything, per ``(method, curve)``."""
-    condition = (pc.field("slice_name") == "all") & pc.field("method").isin(pa.array(methods, pa.string()))
+    condition = (pc.field("slice_name") == slicing.ALL) & pc.field("method").isin(pa.array(methods, pa.string()))
     rows = table.to_table(columns=["method", "curve", "threshold", "value"], filter=condition)
     rows = rows.sort_by([("method", "ascending"), ("curve", "ascending"), ("threshold", "ascending")])
     points: dict[tuple[str, str], tuple[list[float], list[float]]] = {}

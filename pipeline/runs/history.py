@@ -14,10 +14,9 @@ from typing import TextIO
 
 from pyarrow import fs as pafs
 
-from heatbeam.compare import compare
-from heatbeam.runs import manifests, remote_files, run_directory, run_methods
+from heatbeam.runs import manifests, remote_files, run_directory, run_methods, summaries
 from heatbeam.transforms import errors
-from heatbeam.transforms.metrics import paired, registry
+from heatbeam.transforms.metrics import paired, registry, slicing
 
 HEADLINES = tuple(one.shown_name for one in registry.shown("history"))
 """What is shown unless other metrics are asked for; those that a run has."""
@@ -156,8 +155,8 @@ def _point(
     controls = run_methods.controls(manifest)
     numbers = {
         (method, metric): mean
-        for (method, slice_name, _, metric), mean in (compare.summary(directory) if metrics else {}).items()
-        if slice_name == "all" and metric in metrics and not run_methods.is_baseline(method, controls)
+        for (method, slice_name, _, metric), mean in (summaries.read(directory) if metrics else {}).items()
+        if slice_name == slicing.ALL and metric in metrics and not run_methods.is_baseline(method, controls)
     }
     return Point(
         name=name,

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from heatbeam.audit import map_scan, shortcuts
+from heatbeam.transforms.metrics import slicing
 
 UPPER_LEFT = [[1.0, 0.0], [0.0, 0.0]]
 EVEN = [[0.25, 0.25], [0.25, 0.25]]
 
 
-def group(class_id, first=EVEN, second=None, *, n=100, scope=map_scan.EVERYTHING, spread=0.1, **means):
+def group(class_id, first=EVEN, second=None, *, n=100, scope=slicing.EVERYTHING, spread=0.1, **means):
     """One class: the mean energy of its halves, and the means of its columns; deviations are `spread`."""
     given = {"energy_share": 0.5, "border_share": 0.1, "corner_share": 0.1, "centroid_x": 0.5, "centroid_y": 0.5}
     return map_scan.Group(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from heatbeam.transforms import aggregate, records
-from heatbeam.transforms.metrics import image_evidence, protocols
+from heatbeam.transforms.metrics import image_evidence, protocols, slicing
 from heatbeam.transforms.metrics.localization import localization
 from tests.support import beam_runs
 
@@ -143,4 +143,4 @@ def test_sums_are_handed_on_before_they_take_more_memory_than_a_worker_has(monke
 
 
 def test_class_names_that_occur_twice_get_their_id():
-    assert aggregate.distinct_names(["crane", "dog", "crane"]) == ("crane (0)", "dog", "crane (2)")
+    assert slicing.distinct_names(["crane", "dog", "crane"]) == ("crane (0)", "dog", "crane (2)")

@@ -8,11 +8,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from heatbeam.transforms import heatmaps, records
-from heatbeam.transforms.metrics import protocols
+from heatbeam.transforms.metrics import protocols, slicing
 from heatbeam.transforms.metrics.localization import baselines, localization, scored_map, top_k
-
-MODEL = "model"
-"""The ``method`` of numbers that are the model's own: whether it knew the class."""
 
 # Cells of a side of a baseline map; odd, so that one cell is the centre.
 _BASELINE_CELLS = 15
@@ -23,7 +20,7 @@ class MapEvidence:
     """What one heatmap adds to the numbers of a dataset.
 
     Attributes:
-        method: name of the method, a baseline's name, or `MODEL`.
+        method: name of the method, a baseline's name, or `slicing.MODEL`.
         targets: why its class was explained.
         evidence: the numbers.
         curves: ``(name, values)`` pairs.
@@ -97,7 +94,7 @@ def _model_evidence(explanation: records.Explanation) -> Iterator[MapEvidence]:
     for i, class_id in enumerate(explanation.class_ids.tolist()):
         if class_id in explanation.source.label_ids:
             values = top_k.label_columns(float(explanation.ranks[i]), float(explanation.probabilities[i]))
-            yield MapEvidence(MODEL, explanation.targets[i], localization.Evidence(class_id, values))
+            yield MapEvidence(slicing.MODEL, explanation.targets[i], localization.Evidence(class_id, values))
 
 
 def _baseline_evidence(
