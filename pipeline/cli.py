@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import logging
 import os
+import pathlib
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -102,7 +103,7 @@ def _import_tensorflow_quietly() -> None:
     """
     sys.stderr.flush()
     kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
+    with pathlib.Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     try:
         import tensorflow as tf

@@ -124,5 +124,5 @@ def test_settings_that_are_handed_to_the_steps_have_their_defaults_and_names_the
 def test_the_settings_load_quickly():
     heavy = ("apache_beam", "tensorflow", "keras", "tensorflow_datasets", "cv2", "pyarrow", "PIL")
     program = f"import sys, heatbeam.config\nprint([name for name in {heavy} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")

@@ -43,7 +43,8 @@ class Tally:
         self._watched: list[pathlib.Path] = []
         self._stopped = False
         if path is not None:
-            with contextlib.suppress(OSError, ValueError), open(path, "r+b") as file:  # nobody watches any more
+            # Where it fails, nobody watches any more.
+            with contextlib.suppress(OSError, ValueError), pathlib.Path(path).open("r+b") as file:
                 self._shown = mmap.mmap(file.fileno(), _FORMAT.size)
 
     def add(self, name: str, amount: int = 1) -> None:

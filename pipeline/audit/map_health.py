@@ -91,10 +91,10 @@ class MethodHealth:
 
     def alerts(self, min_pairs: int = MIN_PAIRS) -> Iterator[tuple[str, str]]:
         """What is worth saying, as ``(flag, sentence)``, the gravest first."""
-        for flag in FLAGS:
+        for flag, meaning in FLAGS.items():
             count = self.flags[flag]
             if count and count >= ALERT_SHARE * self.maps:
-                yield flag, f"{count:,} of {self.maps:,} maps of {self.method} are {flag} ({FLAGS[flag]})"
+                yield flag, f"{count:,} of {self.maps:,} maps of {self.method} are {flag} ({meaning})"
         if not self.class_free and self.pairs >= min_pairs and self.same >= ALERT_SAME_SHARE * self.pairs:
             text = f"the maps of {self.method} do not depend on the class in {self.same:,} of {self.pairs:,} images"
             yield CLASS_INDEPENDENT, f"{text} ({FLAGS[CLASS_INDEPENDENT]})"

@@ -151,11 +151,10 @@ def _print_agreements(comparison: compare.Comparison, stream: TextIO) -> None:
     rows = [row for row in comparison.agreements if row.slice_name == slicing.ALL]
     if rows:
         stream.write("\nhow alike (95 % interval)\n")
-    for row in rows:
-        stream.write(
-            f"  {row.method:<22} {row.measure:<28} {row.value:>8.4f} {_ends(row.lower, row.upper, sign='')}"
-            f"  n {row.n:,}\n"
-        )
+    stream.writelines(
+        f"  {row.method:<22} {row.measure:<28} {row.value:>8.4f} {_ends(row.lower, row.upper, sign='')}  n {row.n:,}\n"
+        for row in rows
+    )
 
 
 def _print_differences(comparison: compare.Comparison, stream: TextIO) -> None:

@@ -76,8 +76,10 @@ def _some(names: Iterable[str], limit: int = 4) -> str:
 
 def print_verdict(verdict: gate.Verdict, stream: TextIO) -> None:
     """What fails and what cannot be told, then the verdict."""
-    for _, fails, _, message in sorted(grouped(verdict), key=lambda row: not row[1]):
-        stream.write(f"  {'FAIL' if fails else '?':<5} {message}\n")
+    stream.writelines(
+        f"  {'FAIL' if fails else '?':<5} {message}\n"
+        for _, fails, _, message in sorted(grouped(verdict), key=lambda row: not row[1])
+    )
     stream.write(
         f"gate: {'pass' if verdict.passed else 'FAIL'} ({verdict.count('pass')} passed, {verdict.count('fail')} failed,"
         f" {verdict.count('inconclusive')} inconclusive)\n"

@@ -246,8 +246,7 @@ def _write_tfds(folder: pathlib.Path, scenes: Iterable[demo_scenes.Scene], shard
 
 @contextlib.contextmanager
 def _quiet_tfds() -> Iterator[None]:
-    """Without progress bars, without the words that a dataset is downloaded: nothing is, and without warnings that the
-    folder that is about to be written is empty."""
+    """Without progress bars, talk of a download, and warnings that the folder about to be written is empty."""
     # TFDS has no getter for this setting; bars are shown unless somebody switched them off.
     tfds.display_progress_bar(enable=False)
     logger = logging.getLogger("absl")

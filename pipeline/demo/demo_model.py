@@ -8,8 +8,8 @@ as a run does by default: `images.decode_image`, squashed to `INPUT_SIZE_PX` squ
 from __future__ import annotations
 
 import dataclasses
-import glob
 import os
+import pathlib
 import sys
 import time
 
@@ -98,10 +98,9 @@ def load_split(directory: str | os.PathLike[str], split: str) -> tuple[np.ndarra
     Raises:
         FileNotFoundError: no shard of that split.
     """
-    pattern = os.path.join(glob.escape(os.fspath(directory)), f"{split}-*.tfrecord")
-    shards = sorted(glob.glob(pattern))
+    shards = sorted(str(shard) for shard in pathlib.Path(directory).glob(f"{split}-*.tfrecord"))
     if not shards:
-        raise FileNotFoundError(f"no shard matches {pattern}; write the demo dataset first")
+        raise FileNotFoundError(f"no shard matches {directory}/{split}-*.tfrecord; write the demo dataset first")
     wanted = {
         "image/encoded": tf.io.FixedLenFeature([], tf.string),
         "image/class/label": tf.io.FixedLenFeature([], tf.int64),

@@ -102,6 +102,7 @@ class Scene:
 
     @property
     def class_id(self) -> int:
+        """Class of the first digit, the one that the image is labelled with."""
         return self.digits[0].class_id
 
     @property

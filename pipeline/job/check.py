@@ -83,11 +83,9 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
         _write_metrics(settings.evaluate.faithfulness, stream)
         _write_records(good, results, names, stream)
         _judge_maps(spec, {str(target) for target in planned.engine_spec.targets}, results, findings, stream)
-        _write_estimate(planned, engine, good, seconds / len(good), stream)
-    for warning in findings.warnings:
-        stream.write(f"warning  {warning}\n")
-    for problem in findings.problems:
-        stream.write(f"PROBLEM  {problem}\n")
+        _write_estimate(planned, engine, seconds / len(good), stream)
+    stream.writelines(f"warning  {warning}\n" for warning in findings.warnings)
+    stream.writelines(f"PROBLEM  {problem}\n" for problem in findings.problems)
     stream.write("the run would work as far as these records can tell\n" if not findings.problems else "")
     return not findings.problems
 
@@ -266,7 +264,6 @@ def _judge_maps(
 def _write_estimate(
     planned: plan.Plan,
     engine: engines.Engine,
-    examples: Sequence[records.Example],
     seconds_per_image: float,
     stream: TextIO,
 ) -> None:

@@ -294,7 +294,7 @@ def _take_counts(directory: run_directory.RunDirectory) -> dict[str, int]:
 
 
 def _metrics(result: Any) -> dict[str, Any]:
-    """heatbeam's own counters and distributions, as the runner reports them (attempted values)."""
+    """Heatbeam's own counters and distributions, as the runner reports them (attempted values)."""
     report: dict[str, Any] = {}
     query = result.metrics().query(beam.metrics.MetricsFilter().with_namespace("heatbeam"))
     for counter in query["counters"]:

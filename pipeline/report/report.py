@@ -176,7 +176,7 @@ def _class_names(manifest: manifests.Manifest, table: ds.Dataset) -> list[str]:
     return list(slicing.distinct_names(names))
 
 
-def _pictures(
+def _pictures(  # noqa: PLR0913, PLR0917 - what each section chose of the images
     manifest: manifests.Manifest,
     table: ds.Dataset,
     chosen: galleries.Galleries,

@@ -119,13 +119,7 @@ def _capital(text: str) -> str:
 
 def notes(context: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """What stands out, as ``(level, sentence, section)``; levels are ``alert``, ``note`` and ``good``."""
-    notes = []
-    audit = context["audit"]
-    suspects = [one for one in audit["ranked"] if one["finding"].suspect]
-    for one in suspects:
-        notes.append(("alert", f"Class {one['name']} looks like a shortcut: {one['finding'].reasons()[0]}.", "audit"))
-    if audit["judged"] and not suspects:
-        notes.append(("good", f"None of {report_text.count(audit['judged'])} classes looks like a shortcut.", "audit"))
+    notes = _about_shortcuts(context["audit"])
     columns, rows = context["method_table"]
     for i, one in enumerate(columns):
         below = [row.name for row in rows if row.cells[i].below_baseline]
@@ -144,12 +138,26 @@ def notes(context: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if context["queue"].num_rows:
         doubtful = context["queue"].num_rows
         notes.append(("note", f"{report_text.count(doubtful)} label{'s' * (doubtful > 1)} may be wrong.", "labels"))
-    ambiguous = context["ambiguous"]
-    if ambiguous:
-        count = report_text.count(len(ambiguous))
-        text = f"{count} image id{'s stand' if len(ambiguous) > 1 else ' stands'} for several records (such as "
-        text += f"{ambiguous[0]}). The numbers count every record; pictures and comparisons leave these images out."
-        notes.append(("alert", text, "galleries"))
+    if context["ambiguous"]:
+        notes.append(("alert", _about_ambiguous(context["ambiguous"]), "galleries"))
     if context["dead"]["total"]:
         notes.append(("alert", f"Dead letters: {report_text.count(context['dead']['total'])}.", "dead"))
     return notes
+
+
+def _about_shortcuts(audit: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    suspects = [one for one in audit["ranked"] if one["finding"].suspect]
+    if audit["judged"] and not suspects:
+        return [("good", f"None of {report_text.count(audit['judged'])} classes looks like a shortcut.", "audit")]
+    return [
+        ("alert", f"Class {one['name']} looks like a shortcut: {one['finding'].reasons()[0]}.", "audit")
+        for one in suspects
+    ]
+
+
+def _about_ambiguous(image_ids: Sequence[str]) -> str:
+    count = report_text.count(len(image_ids))
+    return (
+        f"{count} image id{'s stand' if len(image_ids) > 1 else ' stands'} for several records "
+        f"(such as {image_ids[0]}). The numbers count every record; pictures and comparisons leave these images out."
+    )

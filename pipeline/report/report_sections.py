@@ -42,6 +42,7 @@ class Card:
 def cards(
     counts: manifests.Counts, summary: report_tables.Summary, reference: str, chosen: galleries.Galleries
 ) -> list[Card]:
+    """The run in a few numbers, on top of the report."""
     skipped, lost = report_text.count(counts.images_skipped), report_text.count(counts.dead_letters)
     detail = f"{skipped} skipped, {lost} dead letters"
     cards = [
@@ -108,6 +109,7 @@ def class_table(
 
 
 def slices(summary: report_tables.Summary, methods: Sequence[str], reference: str) -> Any:
+    """The table of the numbers of each slice, and the methods in it: with many slices, the reference alone."""
     slices = [(name, value) for name in summary.slice_names() for value in summary.values_of(name)]
     shown = list(methods) if len(slices) * len(methods) <= MAX_CLASS_ROWS else [reference]
     return report_tables.slice_table(summary, shown, slices[:MAX_CLASSES], with_model=True), shown
@@ -120,6 +122,7 @@ def _top(groups: Sequence[map_scan.Group]) -> float:
 
 
 def mean_maps(scan: map_scan.Scan, reference: str, names: Sequence[str]) -> dict[str, Any]:
+    """The mean map of each class with most images, as pictures of one scale."""
     groups = sorted(scan.groups(reference, slicing.ALL), key=lambda g: (-g.n, g.class_id))
     shown = sorted(groups[:MAX_MEAN_MAPS], key=lambda g: g.class_id)
     top = _top(groups)
@@ -128,8 +131,9 @@ def mean_maps(scan: map_scan.Scan, reference: str, names: Sequence[str]) -> dict
 
 
 def distributions(scan: map_scan.Scan, methods: Sequence[str], styles: Mapping[str, str]) -> list[dict[str, Any]]:
+    """A histogram of each column of `DISTRIBUTIONS` for each method that has values."""
     result = []
-    for name in DISTRIBUTIONS:
+    for name, title_of_all in DISTRIBUTIONS.items():
         rows = []
         for method in methods:
             counts = scan.histograms.get((method, name))
@@ -141,7 +145,7 @@ def distributions(scan: map_scan.Scan, methods: Sequence[str], styles: Mapping[s
                 rows.append({"method": method, "svg": svg, "quartiles": quartiles, "n": int(counts.sum())})
         if rows:
             about = registry.COLUMNS[name].description
-            result.append({"title": DISTRIBUTIONS[name], "name": name, "about": about, "rows": rows})
+            result.append({"title": title_of_all, "name": name, "about": about, "rows": rows})
     return result
 
 

@@ -37,10 +37,12 @@ class Number:
 
     @property
     def exists(self) -> bool:
+        """Whether there is a number."""
         return math.isfinite(self.value)
 
     @property
     def has_interval(self) -> bool:
+        """Whether its confidence interval is known."""
         return math.isfinite(self.lower) and math.isfinite(self.upper)
 
 
@@ -112,10 +114,9 @@ class Summary:
 
 def _read(rows: pa.Table) -> Iterable[tuple[tuple[str, str, str], str, Number]]:
     columns = [rows[name].to_pylist() for name in rows.schema.names]
-    for method, slice_name, slice_value, metric, value, n, lower, upper in zip(*columns, strict=True):
-        value, lower, upper = (math.nan if x is None else x for x in (value, lower, upper))
-        number = Number(value, n, lower, upper)
-        yield (method, slice_name, slice_value), metric, number
+    for method, slice_name, slice_value, metric, value, n, *bounds in zip(*columns, strict=True):
+        known, lower, upper = (math.nan if x is None else x for x in (value, *bounds))
+        yield (method, slice_name, slice_value), metric, Number(known, n, lower, upper)
 
 
 def column(name: str) -> Column:

@@ -40,6 +40,7 @@ class DirectRunner(fn_api_runner.FnApiRunner):
     def run_via_runner_api(
         self, pipeline_proto: beam_runner_api_pb2.Pipeline, options: pipeline_options.PipelineOptions
     ) -> runner.PipelineResult:
+        """Run a pipeline; with worker processes where the options ask for several."""
         # The default of both ends of the data channel; 0 is "by size alone".
         worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
         _have_errors_told_once()
@@ -58,7 +59,7 @@ def _interruptible(work: Callable[[], runner.PipelineResult], stop: Callable[[],
     def run() -> None:
         try:
             outcome.set_result(work())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - whoever waits for the outcome raises it
             outcome.set_exception(error)
 
     thread = threading.Thread(target=run, name="heatbeam-runner", daemon=True)

@@ -139,7 +139,7 @@ def _runs(root: str) -> list[tuple[str, run_directory.RunDirectory, manifests.Ma
         manifest_info = filesystem.get_file_info(posixpath.join(info.path, run_directory.MANIFEST))
         if info.type != pafs.FileType.Directory or manifest_info.type != pafs.FileType.File:
             continue
-        if not remote_files.is_remote(root) and os.path.islink(info.path):
+        if not remote_files.is_remote(root) and pathlib.Path(info.path).is_symlink():
             continue  # a link such as "latest" is not a run of its own
         directory = run_directory.RunDirectory(posixpath.join(root.rstrip("/"), info.base_name))
         try:

@@ -62,7 +62,7 @@ def test_one_map_in_a_hundred_is_an_alert_and_fewer_are_not():
 
 
 @pytest.mark.parametrize(
-    "same, others, min_pairs, class_free, alert",
+    ("same", "others", "min_pairs", "class_free", "alert"),
     [(5, 5, 10, False, True), (4, 6, 10, False, False), (5, 4, 10, False, False), (2, 0, 2, False, True),
      (10, 0, 10, True, False)],
     ids=["half", "fewer", "too few pairs", "a check of two", "by design"],

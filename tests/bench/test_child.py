@@ -103,11 +103,11 @@ def test_what_runs_in_slices_runs_alone_and_its_time_stopped_does_not_count() ->
 
 
 def test_a_process_that_ends_in_its_slice_says_why_and_the_others_are_ended() -> None:
-    with pytest.raises(child.ChildFailed, match="Spinning failed with status 7"):
-        with child.Child(SPINNING) as one, child.Child(SPINNING) as other:
-            one.work(0)
-            other.begin(50)
-            other.pause()
+    with child.Child(SPINNING) as one, child.Child(SPINNING) as other:
+        one.work(0)
+        other.begin(50)
+        other.pause()
+        with pytest.raises(child.ChildFailed, match="Spinning failed with status 7"):
             child.in_slices({"one": one}, 99, slice_s=0.02)
     assert other._process.returncode == -signal.SIGKILL
 

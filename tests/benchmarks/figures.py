@@ -145,7 +145,7 @@ def _figure(
     return Figure(name, statistics.median(ratios), (min(ratios), max(ratios)), goal, how, measured)
 
 
-def single(name: str, ratio: float, goal: Goal | None, how: str, **measured: float | int | str) -> Figure:
+def single(name: str, ratio: float, goal: Goal | None, how: str, **measured: float | str) -> Figure:
     """A figure that is counted, not timed, so that it has no spread: bytes, for instance."""
     return Figure(name, ratio, (ratio, ratio), goal, how, measured)
 
@@ -170,17 +170,16 @@ def _measured_text(measured: Mapping[str, float | int | str]) -> str:
 def write_json(figures: Sequence[Figure], path: str) -> None:
     """The list of figures as a JSON file, in a folder that is made where it is missing."""
     pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", encoding="utf-8") as stream:
+    with pathlib.Path(path).open("w", encoding="utf-8") as stream:
         json.dump([f.as_dict() for f in figures], stream, indent=2, allow_nan=False)
         stream.write("\n")
 
 
 def read_json(path: str) -> list[Figure]:
     """What `write_json` wrote."""
-    with open(path, encoding="utf-8") as stream:
-        return [from_dict(values) for values in json.load(stream)]
+    return [from_dict(values) for values in json.loads(pathlib.Path(path).read_text(encoding="utf-8"))]
 
 
-def with_measured(figure: Figure, **measured: float | int | str) -> Figure:
+def with_measured(figure: Figure, **measured: float | str) -> Figure:
     """`figure` with other absolute numbers."""
     return dataclasses.replace(figure, measured=measured)

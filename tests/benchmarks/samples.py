@@ -78,7 +78,9 @@ def write_shards(folder: pathlib.Path, images: Sequence[bytes], shards: int, cla
     """Spread records of `images` evenly over TFRecord shards in a new folder; the pattern that matches them."""
     folder.mkdir(parents=True)
     for shard in range(shards):
-        with open(folder / f"data-{shard:05d}-of-{shards:05d}.tfrecord", "wb") as stream:
-            for number in range(shard, len(images), shards):
-                stream.write(tfrecord.frame_record(record(images[number], number, classes)))
+        with (folder / f"data-{shard:05d}-of-{shards:05d}.tfrecord").open("wb") as stream:
+            stream.writelines(
+                tfrecord.frame_record(record(images[number], number, classes))
+                for number in range(shard, len(images), shards)
+            )
     return str(folder / "data-*.tfrecord")

@@ -6,6 +6,7 @@ import collections
 import contextlib
 import functools
 import json
+import pathlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -143,5 +144,4 @@ def write_timeline(spans: Sequence[Span], path: str) -> None:
         }
         for s in spans
     ]
-    with open(path, "w", encoding="utf-8") as stream:
-        json.dump({"traceEvents": events}, stream)
+    pathlib.Path(path).write_text(json.dumps({"traceEvents": events}), encoding="utf-8")

@@ -78,7 +78,7 @@ def test_differences_are_means_over_the_pairs(runs):
 
 
 @pytest.mark.parametrize(
-    "slice_name, slice_value, expected, n",
+    ("slice_name", "slice_value", "expected", "n"),
     [("class", "cat", -0.375 / 2, 2), ("class", "dog", 0.25, 1), ("weather", "day", -0.375 / 2, 2),
      ("weather", "night", 0.25, 1), ("target", "predicted", -0.375 / 2, 2)],
 )  # fmt: skip
@@ -301,7 +301,7 @@ def test_comparing_needs_neither_beam_nor_tensorflow():
 
 
 @pytest.mark.parametrize(
-    "metric, expected",
+    ("metric", "expected"),
     [("max_box_acc_v2_iou30", "higher"), ("top1_gap", "lower"), ("best_mask_iou_threshold", "none"),
      ("map_flip", "lower"), ("entropy", "none"), ("top1_accuracy", "higher"), ("unheard_of", "none")],
 )  # fmt: skip

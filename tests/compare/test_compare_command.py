@@ -35,7 +35,7 @@ def gate_file(tmp_path) -> str:
     return str(tmp_path / "gate.yaml")
 
 
-@pytest.mark.parametrize("energy, status", [(0.5, 0), (0.46, 0), (0.4, 1)])
+@pytest.mark.parametrize(("energy", "status"), [(0.5, 0), (0.46, 0), (0.4, 1)])
 def test_the_newest_run_is_held_against_the_one_before(root, gate_file, tmp_path, capsys, energy, status):
     run_at(root, 8, energy)
     names = ("comparison.json", "page.html", "pairs.parquet", "verdict.json", "junit.xml")
@@ -66,7 +66,7 @@ def test_a_single_run_keeps_bounds(root, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "gate, arguments, said",
+    ("gate", "arguments", "said"),
     [
         ("rules: [{metrik: x}]", ["--newest", "{root}"], "unknown key"),
         (GATE, ["{root}/2026-01-01"], "there is no baseline"),

@@ -144,7 +144,9 @@ def test_an_overlay_keeps_the_picture_where_there_is_no_evidence():
     assert alone[0, 0].tolist() == [0, 0, 4] and alone[0, 1].tolist() == [252, 255, 164]  # ends of inferno
 
 
-@pytest.mark.parametrize("size, expected", [((200, 100), (84, 168)), ((100, 50), (50, 100)), ((10_000, 1), (1, 168))])
+@pytest.mark.parametrize(
+    ("size", "expected"), [((200, 100), (84, 168)), ((100, 50), (50, 100)), ((10_000, 1), (1, 168))]
+)
 def test_pictures_are_scaled_down_only(size, expected):
     assert map_images.fitted(size, 168) == expected
 
@@ -185,7 +187,7 @@ def test_the_page_says_the_most_in_short(tmp_path):
         for name, rows in (("a", before), ("b", after))
     ]
     found = compare.compare(*runs)
-    said = dict((text.split(":")[0].split(" (")[0], (level, text)) for level, text in compare_files._in_short(found))
+    said = {text.split(":")[0].split(" (")[0]: (level, text) for level, text in compare_files._in_short(found)}
     assert said["0 settings differ that can change a number."][0] == "good"
     level, text = said["2 of 4 images have another first choice"]
     assert level == "note" and text.endswith("(0 now right, 2 now wrong).")

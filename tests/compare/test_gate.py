@@ -46,7 +46,7 @@ def changes(comparison, rule: dict, *rows: compare.Difference, **settings) -> ga
 
 
 @pytest.mark.parametrize(
-    "rule, number, outcome",
+    ("rule", "number", "outcome"),
     [
         ({"lower": 0.4}, mean(0.5, 0.4, 0.6), "pass"),  # inclusive
         ({"lower": 0.4}, mean(0.3, 0.2, 0.39), "fail"),
@@ -75,7 +75,7 @@ def test_both_bounds_are_two_checks():
 
 
 @pytest.mark.parametrize(
-    "change, row, outcome",
+    ("change", "row", "outcome"),
     [
         ({"absolute": 0.02}, difference(-0.01, -0.02, 0.0), "pass"),  # inclusive
         ({"absolute": 0.02}, difference(-0.05, -0.08, -0.03), "fail"),
@@ -106,7 +106,7 @@ def test_changes(comparison, change, row, outcome):
 
 
 @pytest.mark.parametrize(
-    "settings, rule, passed",
+    ("settings", "rule", "passed"),
     [({}, {}, True), ({"inconclusive": "fail"}, {}, False), ({"inconclusive": "fail"}, {"inconclusive": "warn"}, True),
      ({}, {"inconclusive": "fail"}, False)],
 )  # fmt: skip
@@ -133,7 +133,7 @@ CLASSES = {
 
 
 @pytest.mark.parametrize(
-    "rule, expected",
+    ("rule", "expected"),
     [
         ({}, {("cam", "all", ""): "pass", ("grad_cam", "all", ""): "fail"}),
         ({"method": "cam"}, {("cam", "all", ""): "pass"}),
@@ -248,7 +248,7 @@ def test_two_runs_and_a_file(runs, tmp_path):
 def test_one_run_alone_keeps_bounds_only(runs):
     rules = gate.Gate(rules=[{"metric": "energy_pointing_game", "lower": 0.1}])
     assert gate.judge(rules, runs[1]).passed
-    with pytest.raises(config.ConfigError, match="rules.0.change: there is no baseline"):
+    with pytest.raises(config.ConfigError, match=r"rules.0.change: there is no baseline"):
         gate.judge(gate.Gate(rules=[{"metric": "pxap", "change": {"absolute": 0}}]), runs[1])
 
 
@@ -280,7 +280,7 @@ rules:
 
 
 @pytest.mark.parametrize(
-    "text, problem",
+    ("text", "problem"),
     [("rules: []", "at least 1 item"), ("- a", "expected a mapping"), ("rules: [", "while parsing"),
      ("rules: [{metric: pxap}]", "give lower, upper or change"),
      ("rules: [{metric: x, change: {}}]", "give absolute, relative or both"),
@@ -353,8 +353,8 @@ def test_what_is_missing_for_one_reason_is_told_once():
     verdict = gate.evaluate_gate(rules, {KEY: mean(0.1, 0.0, 0.2)}, CLASSES, None)
     assert verdict_files.grouped(verdict) == [
         ("fail", True, 1, "pxap of cam, all is 0.1 (0 to 0.2); at least 0.5"),
-        ("fail", True, 1, "pxap of cam, gone; class=cat, class=dog, all, class=*: there is no such number in the"
-         " candidate (4 checks)"),
+        ("fail", True, 1, ("pxap of cam, gone; class=cat, class=dog, all, class=*: there is no such number in the"
+         " candidate (4 checks)")),
     ]  # fmt: skip
     stream = io.StringIO()
     verdict_files.print_verdict(verdict, stream)

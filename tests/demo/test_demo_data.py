@@ -274,11 +274,11 @@ def test_tfds_semantic_mask_holds_class_ids(written):
 @pytest.mark.parametrize(
     "arguments",
     [{"images": 45}, {"shards": 0}, {"seed": -1}, {"images": 50, "shards": 11}],
-    ids=lambda given: str(given),
+    ids=str,
 )
 def test_impossible_sizes_are_refused(tmp_path, arguments):
     # The smaller split has a fifth of the images, rounded up: 10 of 46, but 9 of 45.
-    with pytest.raises(ValueError, match="demo dataset: expected shards >= 1, seed >= 0 and images >= (46|51) "):
+    with pytest.raises(ValueError, match=r"demo dataset: expected shards >= 1, seed >= 0 and images >= (46|51) "):
         demo_data.write_dataset(tmp_path / "data", **arguments)
     assert not (tmp_path / "data").exists()
 

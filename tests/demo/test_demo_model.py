@@ -77,7 +77,7 @@ def test_a_split_is_loaded_in_the_order_of_its_shards(dataset):
 
 
 def test_no_shards_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no shard matches .*train-.*write the demo dataset first"):
+    with pytest.raises(FileNotFoundError, match=r"no shard matches .*train-.*write the demo dataset first"):
         demo_model.train_model(tmp_path, tmp_path / "model.keras")
 
 

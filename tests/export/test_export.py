@@ -122,7 +122,7 @@ def test_where_and_limit(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes, message",
+    ("changes", "message"),
     [
         ({"where": "class_id = 99"}, "there is nothing to export"),
         ({"limit": 0}, "--limit is 0; expected 1 or more"),

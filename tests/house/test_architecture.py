@@ -151,7 +151,7 @@ def test_the_two_folders_are_imported_as_heatbeam_only(module):
 
 
 def test_no_folder_is_crowded():
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     if listed.returncode:
         pytest.skip("not a git checkout")
     entries: dict[pathlib.PurePosixPath, set[str]] = {}
@@ -172,6 +172,8 @@ def test_every_module_says_what_it_is_and_is_no_grab_bag(module):
 def test_pure_modules_load_neither_tensorflow_nor_beam():
     program = "import sys\n" + "".join(f"import {module}\n" for module in PURE)
     program += "print([m for m in ('tensorflow', 'keras', 'apache_beam') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"

@@ -48,8 +48,12 @@ def pipeline(settings) -> beam.Pipeline:
     planned = plan.make(settings)
     engine, _ = explain.acquire_engine(planned.engine_spec)
     options = pipeline_options.PipelineOptions(
-        ["--runner=FnApiRunner", "--no_save_main_session", "--sdk_container_image=registry/heatbeam:gpu"]
-        + ["--environment_type=DOCKER"]
+        [
+            "--runner=FnApiRunner",
+            "--no_save_main_session",
+            "--sdk_container_image=registry/heatbeam:gpu",
+            "--environment_type=DOCKER",
+        ]
     )
     built = beam.Pipeline(options=options)
     directory = run_directory.RunDirectory(settings.output.directory)
@@ -221,7 +225,7 @@ def test_template_parameters_are_those_of_the_program():
 
 
 @pytest.mark.parametrize(
-    "name, value, valid",
+    ("name", "value", "valid"),
     [
         ("config", "gs://bucket/audits/resnet.yaml", True),
         ("config", "/home/me/resnet.yaml", False),

@@ -281,7 +281,7 @@ def test_what_changes_every_map_changes_every_key(keys_before, override):
 def test_what_changes_one_method_changes_its_key_alone(keys_before, override):
     changed = _keys(keys_before[0], override)
     assert changed["second"] == keys_before[1]["second"]
-    assert list(changed.values())[0] != keys_before[1]["cam"]
+    assert next(iter(changed.values())) != keys_before[1]["cam"]
 
 
 def test_a_seed_belongs_to_the_methods_that_draw(keys_before):

@@ -38,7 +38,7 @@ def ended_by(
         [sys.executable, "-m", "heatbeam", *arguments],
         cwd=paths.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         # Whoever runs the tests in the background has its shell ignore interrupts.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
     )  # fmt: skip
     until = time.monotonic() + 120
     while not ready() and process.poll() is None and time.monotonic() < until:
@@ -61,7 +61,7 @@ def kept_in(folder: pathlib.Path) -> bool:
 
 @pytest.mark.runner
 @pytest.mark.parametrize(
-    "number, status, output, processes, how",
+    ("number", "status", "output", "processes", "how"),
     [
         (signal.SIGINT, 130, {}, 1, "--resume, or with --reuse"),
         (signal.SIGTERM, 143, {"overwrite": True}, 1, "--set output.overwrite=false --resume"),
@@ -107,5 +107,5 @@ def test_a_signal_that_was_ignored_stays_so():
         "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nfrom heatbeam import process\n"
         "process._Signals()\nprint(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == "True\n", done.stderr

@@ -137,8 +137,8 @@ def assert_best_boxes_are_those_that_were_counted(directory: run_directory.RunDi
         assert number["value"] == sum(r[f"iou_{name}"] >= limit for r in mine) / len(mine)
         if slice_name == "all":
             best = {"single_50": "max_box_acc", "single_30": "max_box_acc_iou30", "single_70": "max_box_acc_iou70"}
-            metric = best.get(name, f"max_box_acc_v2_iou{name[-2:]}")
-            assert numbers[method, "all", "all", metric]["value"] == number["value"]
+            at_best = best.get(name, f"max_box_acc_v2_iou{name[-2:]}")
+            assert numbers[method, "all", "all", at_best]["value"] == number["value"]
             threshold = numbers[method, "all", "all", "best_box_threshold_single_50"]["value"]
             assert {r["best_box_threshold"] for r in mine} == {threshold}
         checked += 1
@@ -397,7 +397,7 @@ def test_a_run_whose_worker_process_is_killed_fails_and_goes_on_when_resumed(tmp
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
-    with pytest.raises(run.RunFailed, match="worker process [12] of 2 was killed by SIGKILL"):
+    with pytest.raises(run.RunFailed, match=r"worker process [12] of 2 was killed by SIGKILL"):
         small_runs.run_quietly(config.RunConfig.model_validate(text))
     killer.join()
     directory = run_directory.RunDirectory(str(tmp_path / "run"))

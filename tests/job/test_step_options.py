@@ -41,13 +41,11 @@ def test_no_field_of_an_option_record_is_left_to_its_default(settings, tmp_path,
     monkeypatch.setattr(plan, "filled", checked)
     planned = plan.make(settings)
     step_options.make(planned, ABOUT, ("a", "b"), run_directory.RunDirectory(str(tmp_path / "run")))
-    assert left == dict.fromkeys(
-        (
-            "ModelSource", "Preprocessing", "MethodSpec", "EngineSpec", "ReadShards", "ImageOptions", "MaskOptions",
-            "Assessment", "Settings", "Localize", "Aggregate",
-        ),
-        set(),
+    records = (
+        "ModelSource", "Preprocessing", "MethodSpec", "EngineSpec", "ReadShards", "ImageOptions", "MaskOptions",
+        "Assessment", "Settings", "Localize", "Aggregate",
     )  # fmt: skip
+    assert left == {name: set() for name in records}
 
 
 def test_images_and_masks_are_decoded_as_the_file_says(settings):

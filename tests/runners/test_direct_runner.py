@@ -43,8 +43,7 @@ def _numbers(element) -> tuple[str, list[int]]:
 
 def _written(element, folder: str) -> None:
     key, numbers = element
-    with open(f"{folder}/{key}", "w") as file:
-        file.write(repr(numbers))
+    pathlib.Path(folder, str(key)).write_text(repr(numbers))
 
 
 def test_an_element_is_sent_whole_however_long_it_takes_to_encode(tmp_path):
@@ -146,7 +145,7 @@ def _exits(number: int, folder: pathlib.Path) -> None:
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
-    "work, error, said",
+    ("work", "error", "said"),
     [
         (_raises, RuntimeError, "ArithmeticError: not this one"),
         (

@@ -38,7 +38,7 @@ def test_there_is_a_worker_for_each_process_where_none_are_named(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "overrides, threads",
+    ("overrides", "threads"),
     [
         (("runner.workers=2",), 1),
         (("runner.workers=4", "runner.processes=2"), 1),
@@ -51,7 +51,7 @@ def test_worker_threads_and_tensorflows_do_not_fight_for_cores(overrides, thread
 
 
 @pytest.mark.parametrize(
-    "values, said",
+    ("values", "said"),
     [
         ({"processes": 4, "workers": 3}, "4 processes cannot share 3 workers; each needs one"),
         ({"processes": 2, "name": "flink"}, "processes is for the direct runner; how many flink has, its own options"),
@@ -91,7 +91,7 @@ def test_environment_option_of_the_command_line_is_the_one_that_beam_takes():
 
 
 @pytest.mark.parametrize(
-    "name, option, said",
+    ("name", "option", "said"),
     [
         ("direct", "--number_of_worker_harness_thread=3", "did you mean --number_of_worker_harness_threads?"),
         ("flink", "--paralelism=3", "did you mean --parallelism?"),

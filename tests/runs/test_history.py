@@ -49,7 +49,7 @@ def test_dated_directories_sort_by_time_in_any_zone():
     one = history.dated_directory("gs://bucket/audits", datetime.datetime(2026, 1, 31, 8, 5, 9, tzinfo=east))
     assert one == "gs://bucket/audits/2026-01-31T06-05-09Z"
     with pytest.raises(ValueError, match="no time zone"):
-        history.dated_directory("root", datetime.datetime(2026, 1, 31))
+        history.dated_directory("root", datetime.datetime(2026, 1, 31))  # noqa: DTZ001 - what is to be refused
 
 
 def test_history_lists_finished_runs_by_time_and_the_others_apart(root):
@@ -74,7 +74,7 @@ def test_the_table_has_a_line_per_run_and_number(root):
 
 
 @pytest.mark.parametrize(
-    "values, expected",
+    ("values", "expected"),
     [([0, 1, 7], "▁▂█"), ([3, 3], "▄▄"), ([1, math.nan, 0], "█ ▁"), ([math.nan], " "), ([], "")],
 )
 def test_sparkline(values, expected):

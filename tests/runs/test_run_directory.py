@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import pathlib
 import subprocess
 import sys
@@ -94,7 +93,7 @@ def test_tables_are_read_by_the_files_of_the_manifest(run):
 
 def test_a_run_that_was_moved_can_still_be_read(run, tmp_path):
     run.finish(manifests.manifest())
-    os.rename(run.path, tmp_path / "elsewhere")
+    pathlib.Path(run.path).rename(tmp_path / "elsewhere")
     assert RunDirectory(str(tmp_path / "elsewhere")).open_table("explanations").count_rows() == 4
 
 
@@ -139,7 +138,7 @@ def test_two_sets_of_files_are_not_one_table(run):
 def test_a_damaged_file_is_named(run):
     path = pathlib.Path(run.path) / "explanations" / "part-00001-of-00002.parquet"
     path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(RunDirectoryError, match="part-00001-of-00002.parquet is not a complete Parquet file"):
+    with pytest.raises(RunDirectoryError, match=r"part-00001-of-00002.parquet is not a complete Parquet file"):
         run.describe_tables()
 
 
@@ -248,7 +247,7 @@ def test_an_empty_directory_may_be_used(tmp_path):
 
 
 def test_a_missing_run_is_named(tmp_path):
-    with pytest.raises(RunDirectoryError, match="not a heatbeam run: it has no manifest.json"):
+    with pytest.raises(RunDirectoryError, match=r"not a heatbeam run: it has no manifest.json"):
         RunDirectory(str(tmp_path / "nothing")).read_manifest()
 
 
@@ -261,9 +260,12 @@ def test_temporary_folders_of_failed_attempts_are_removed(run):
     assert run.remove_temporary_files() == []
 
 
-@pytest.mark.parametrize(("changes", "status"), [({"metrics": {"a": math.nan}}, "running"), ({}, "done")])
-def test_what_json_or_we_do_not_know_is_not_written(run, changes, status):
-    with pytest.raises(ValueError):
+@pytest.mark.parametrize(
+    ("changes", "status", "said"),
+    [({"metrics": {"a": math.nan}}, "running", "Out of range float values"), ({}, "done", "expected one of running")],
+)
+def test_what_json_or_we_do_not_know_is_not_written(run, changes, status, said):
+    with pytest.raises(ValueError, match=said):
         run.write_manifest(manifests.manifest(**changes), status)
     assert run.read_any_manifest() == manifests.manifest()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -18,8 +19,8 @@ from tests.support import manifests, sample_shards
 class Memory(filesystem.FileSystem):
     """A Beam file system whose files are in `files`, all in one folder; it counts the bytes that are read."""
 
-    files: dict[str, bytes] = {}
-    opened: list[io.BytesIO] = []
+    files: ClassVar[dict[str, bytes]] = {}
+    opened: ClassVar[list[io.BytesIO]] = []
 
     @classmethod
     def scheme(cls):

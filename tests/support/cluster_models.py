@@ -50,7 +50,7 @@ def journalled(journal: str, seconds: float = 0.0) -> keras.Model:
 
 def _write(path: str, line: str) -> None:
     # One write of a short line to a file opened for appending is not torn by other processes.
-    with open(path, "a", encoding="ascii") as file:
+    with pathlib.Path(path).open("a", encoding="ascii") as file:
         file.write(line + "\n")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import time
 from typing import Any, BinaryIO
 
@@ -22,7 +23,7 @@ class CountedFileSystem(localfilesystem.LocalFileSystem):
         return SCHEME
 
     def open(self, path: str, *arguments: Any, **options: Any) -> BinaryIO:
-        with open(os.environ[JOURNAL], "a", encoding="ascii") as journal:
+        with pathlib.Path(os.environ[JOURNAL]).open("a", encoding="ascii") as journal:
             journal.write(f"{os.getpid()}\n")
         time.sleep(0.5)  # long enough for another process to come along meanwhile
         return super().open(_local(path), *arguments, **options)

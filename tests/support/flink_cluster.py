@@ -227,8 +227,12 @@ class Cluster:
             self.folder,
             f"taskmanager-{number}",
             parameters[0].split(),
-            ["org.apache.flink.runtime.taskexecutor.TaskManagerRunner", "--configDir", str(self.folder)]
-            + parameters[1].split(),
+            [
+                "org.apache.flink.runtime.taskexecutor.TaskManagerRunner",
+                "--configDir",
+                str(self.folder),
+                *parameters[1].split(),
+            ],
         )
         self.task_managers.append(process)
         return process

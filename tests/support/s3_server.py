@@ -36,7 +36,8 @@ def _wait_for(url: str) -> None:
     for _ in range(100):
         try:
             urllib.request.urlopen(url, timeout=5).close()
-            return
         except OSError:
             time.sleep(0.2)
+        else:
+            return
     raise AssertionError(f"nothing answers at {url}")

@@ -99,7 +99,7 @@ def test_every_row_group_of_every_file_is_read_though_the_writer_names_none(tmp_
     for found, count in (([("cam", thresholds(0.5))], 10), ([], 0)):
         tables, _, _ = beam_runs.collect(_Written(tmp_path, found), [])
         assert (
-            sorted(sum((t["image_id"].to_pylist() for t in tables), []))
+            sorted(name for table in tables for name in table["image_id"].to_pylist())
             == [f"{i}{j}" for i in range(2) for j in range(5)][:count]
         )
         assert len(tables) == (6 if count else 0)

@@ -31,12 +31,12 @@ def test_the_tree_that_is_drawn_is_the_tree_that_is():
 
 
 def test_an_error_about_a_path_says_what_was_wanted_where_and_why(tmp_path):
-    with pytest.raises(errors.PathError, match=f"cannot read {tmp_path}/x: No such file or directory"):
-        with errors.about(tmp_path / "x", "read"):
-            (tmp_path / "x").read_text()
-    with pytest.raises(errors.PathError, match="cannot write out: No space left on device"):
-        with errors.about("out", "write"):
-            raise OSError(errno.ENOSPC, "[Errno 28] Error writing bytes to file. Detail: [errno 28]")
+    missing = pytest.raises(errors.PathError, match=f"cannot read {tmp_path}/x: No such file or directory")
+    with missing, errors.about(tmp_path / "x", "read"):
+        (tmp_path / "x").read_text()
+    full = pytest.raises(errors.PathError, match="cannot write out: No space left on device")
+    with full, errors.about("out", "write"):
+        raise OSError(errno.ENOSPC, "[Errno 28] Error writing bytes to file. Detail: [errno 28]")
 
 
 def test_a_reason_without_a_number_is_put_on_one_line():

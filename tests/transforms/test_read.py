@@ -88,7 +88,7 @@ def test_a_file_matched_twice_is_read_once(tmp_path, monkeypatch):
 
 def test_patterns_without_a_file_are_all_named_before_the_start(tmp_path):
     sample_shards.write_shards(tmp_path, [1])
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match="no file matches") as caught:
         read_all(tmp_path / "*", tmp_path / "nope*", tmp_path / "gone.tfrecord", tmp_path, "nosuchfs://bucket/x")
     message = str(caught.value)
     assert f"{tmp_path / 'nope*'}: no file matches" in message

@@ -117,8 +117,7 @@ def layer_cam(activations: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
 
 
 def layer_cam_fused(activations: tuple[tf.Tensor, ...], gradients: tuple[tf.Tensor, ...], *, gamma: float) -> tf.Tensor:
-    """LayerCAM over several layers: each layer's map rectified, squashed to [0, tanh(gamma)], and the largest value
-    taken.
+    """LayerCAM over several layers: the largest of their maps, each rectified and squashed to [0, tanh(gamma)].
 
     fused = max over layers of tanh(gamma ReLU(M) / max ReLU(M)), M the LayerCAM map of a layer, brought to the size
     of the first layer by half-pixel bilinear interpolation before the maximum. A map without positive values stays 0.

@@ -135,7 +135,7 @@ def _innermost(model: keras.Model) -> list[Any]:
         parts: list[Any] = []
         if not isinstance(operation, _WHOLE):
             if isinstance(operation, keras.layers.Layer):
-                parts += operation._flatten_layers(include_self=False, recursive=False)
+                parts += operation._flatten_layers(include_self=False, recursive=False)  # noqa: SLF001 - no public way to a layer's layers
             # Functional models list operations such as `a + b` here, which are no layers.
             parts += getattr(operation, "operations", ())
         pending.extend(parts)

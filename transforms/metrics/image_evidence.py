@@ -83,10 +83,9 @@ def _map_evidence(
 ) -> Iterator[MapEvidence]:
     for i, evidence in enumerate(measured.evidence):
         extra = {name: float(values[i]) for name, values in method.scores if np.isfinite(values[i])}
-        if extra:
-            evidence = dataclasses.replace(evidence, values={**evidence.values, **extra})
+        whole = dataclasses.replace(evidence, values={**evidence.values, **extra}) if extra else evidence
         curves = tuple((name, values[i]) for name, values in method.curves)
-        yield MapEvidence(method.method, explanation.targets[i], evidence, curves)
+        yield MapEvidence(method.method, explanation.targets[i], whole, curves)
 
 
 def _model_evidence(explanation: records.Explanation) -> Iterator[MapEvidence]:

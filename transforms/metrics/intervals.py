@@ -39,7 +39,7 @@ def wilson(hits: float, n: int) -> tuple[float, float]:
 
 
 def student(total: float, squares: float, n: int) -> tuple[float, float]:
-    """mean -+ t s / sqrt(n), t the 97.5 % point with n - 1 degrees of freedom; NaN below two measurements."""
+    """Mean -+ t s / sqrt(n), t the 97.5 % point with n - 1 degrees of freedom; NaN below two measurements."""
     if n < 2:
         return _NONE
     mean = total / n

@@ -216,7 +216,7 @@ class ExposedModel:
         """
         edits: dict[str, Edit] = {}
         if bypass is not None:
-            edits[self._bypassed_at[self.layer]] = lambda output: bypass
+            edits[self._bypassed_at[self.layer]] = lambda _: bypass
         given = edits.get(self.layer)
 
         def edit(output: tf.Tensor) -> tf.Tensor:
@@ -227,8 +227,10 @@ class ExposedModel:
 
     @property
     def head_is_affine(self) -> bool:
-        """Whether the logits are known to be an affine function of the target layer's output, as after pooling and one
-        dense layer: a constant plus the gradient times the output."""
+        """Whether the logits are known to be a constant plus the gradient times the target layer's output.
+
+        So it is after pooling and one dense layer.
+        """
         return self.layer in self._affine_after
 
     @property

@@ -157,7 +157,7 @@ def _image_id(reader: _Reader, features: feature_map.FeatureMap, shard: str, ind
     return _text(value, features.image_id, "invalid_id")
 
 
-def _text(value: bytes | int | float, name: str | None, error_type: str) -> str:
+def _text(value: bytes | float, name: str | None, error_type: str) -> str:
     if not isinstance(value, bytes):
         return str(value)
     try:

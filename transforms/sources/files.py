@@ -1,5 +1,6 @@
-"""Files on any file system that Beam knows: matched, measured, opened. Beam takes a second to import; this room else
-does without it.
+"""Files on any file system that Beam knows: matched, measured, opened.
+
+Beam takes a second to import; this room else does without it.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def semantic_masks(values: np.ndarray, options: decode_options.MaskOptions) -> t
     """
     present = [int(v) for v in np.unique(values) if int(v) not in (options.background, options.ignore)]
     class_ids = np.array(present, np.int64) - options.offset
-    if len(present) and class_ids[0] < 0:
+    if present and class_ids[0] < 0:
         raise records.DataError(
             "invalid_mask", f"the semantic mask holds the value {present[0]}; classes start at {options.offset}"
         )

@@ -8,6 +8,7 @@ is not imported.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
@@ -170,7 +171,7 @@ _STORED_AS = {"tfrecord": _tfrecord, "array_record": _array_record}
 
 def _check_disjoint(instructions: Sequence[Any], split: str) -> None:
     taken = sorted((os.fspath(item.filename), item.skip, item.skip + item.take) for item in instructions)
-    for (path, _, stop), (next_path, start, _) in zip(taken, taken[1:], strict=False):
+    for (path, _, stop), (next_path, start, _) in itertools.pairwise(taken):
         if path == next_path and start < stop:
             raise ValueError(
                 f"split {split!r} names records of {os.path.basename(path)} twice; use parts that do not overlap"

@@ -40,13 +40,15 @@ _ZLIB_WINDOW_BITS = {"gzip": 31, "zlib": 15}
 class ByteStream(typing.Protocol):
     """What is needed of an open file. `read` may return fewer bytes than asked for; none means the end."""
 
-    def read(self, size: int, /) -> bytes: ...
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes."""
 
 
 class SeekableStream(ByteStream, typing.Protocol):
     """An open file in which a reader can move."""
 
-    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Move, as `io.IOBase.seek`; the new position."""
 
 
 def masked_crc(data: bytes) -> int:

@@ -58,7 +58,7 @@ def _field(
     description: str,
     *,
     unit: str = "",
-    range: str = "",
+    range: str = "",  # noqa: A002 - the name of the metadata
     role: str = "key",
     nullable: bool = False,
 ) -> pa.Field:

@@ -54,7 +54,7 @@ def explained() -> tuple[engine.Engine, list[records.Explanation]]:
                 one.ranks,
                 one.predicted_class_id,
                 maps,
-            )  # fmt: skip
+            )
         )
     return explainer, found
 

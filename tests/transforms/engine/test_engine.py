@@ -318,7 +318,7 @@ def test_a_file_with_code_is_refused_in_safe_mode(tmp_path):
     model = keras.Model(inputs, keras.layers.Lambda(lambda x: x * 2)(inputs))
     path = str(tmp_path / "lambda.keras")
     model.save(path)
-    with pytest.raises(loading.ModelError, match="set model.safe_mode: false"):
+    with pytest.raises(loading.ModelError, match=r"set model.safe_mode: false"):
         loading.load_keras_model(engine_specs.file(path))
 
 

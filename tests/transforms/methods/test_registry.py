@@ -14,7 +14,7 @@ ALL = {**registry.METHODS, **registry.WRAPPERS}
 
 
 def test_unknown_method_names_the_nearest_and_the_known_ones():
-    with pytest.raises(ValueError, match="unknown method 'GradCAM', did you mean 'grad_cam'.*known: cam, grad_cam"):
+    with pytest.raises(ValueError, match=r"unknown method 'GradCAM', did you mean 'grad_cam'.*known: cam, grad_cam"):
         registry.get("GradCAM")
     with pytest.raises(ValueError, match="did you mean 'grad_cam_plus_plus'"):
         registry.get("gradcam++")
@@ -43,7 +43,7 @@ def test_all_problems_are_reported_together():
         "sigma: expected at least 0, got -1.0",
         "seed: expected an integer, got 1.5",
     ]
-    with pytest.raises(ValueError, match="bad options of ss_cam: repetition: .*; sigma: .*; seed: "):
+    with pytest.raises(ValueError, match=r"bad options of ss_cam: repetition: .*; sigma: .*; seed: "):
         registry.resolve_options("ss_cam", {"repetition": 3, "sigma": -1.0, "seed": 1.5})
 
 

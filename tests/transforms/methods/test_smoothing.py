@@ -136,7 +136,7 @@ def test_smooth_grad_cam_plus_plus_averages_the_powers_of_the_gradient():
     powers = []
     for repetition in range(3):
         with tf.GradientTape() as tape:
-            logits, (activations,) = double.expose(image + tensor_maps.noise_like(image, 0.3, 5, repetition))
+            _logits, (activations,) = double.expose(image + tensor_maps.noise_like(image, 0.3, 5, repetition))
             tape.watch(activations)
             logit = double.head(None, activations)[:, 1]
         powers.append(tape.gradient(logit, activations).numpy().astype(np.float64))

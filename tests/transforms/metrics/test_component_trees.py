@@ -127,7 +127,7 @@ def test_a_parent_is_the_component_at_the_next_lower_threshold(seed: int) -> Non
 
 def test_basins_are_not_for_an_image_whose_pixels_they_cannot_number() -> None:
     few, *found = component_trees.by_basins(np.zeros((4094, 4094), np.uint8))
-    assert 4096 * 4096 == basins.MAX_PIXELS and not few and not any(map(len, found))
+    assert basins.MAX_PIXELS == 4096 * 4096 and not few and not any(map(len, found))
 
 
 def test_more_peaks_than_basins_are_counted_pixel_by_pixel() -> None:

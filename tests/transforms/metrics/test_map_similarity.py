@@ -53,7 +53,7 @@ def test_centroid_shift_ignores_negative_cells():
 
 
 @pytest.mark.parametrize(
-    "measure, first, second",
+    ("measure", "first", "second"),
     [
         ("map_spearman", [[2, 2], [2, 2]], [[1, 2], [3, 4]]),
         ("map_top20_overlap", [[1, 2], [3, 4]], [[0, 0], [0, 0]]),

@@ -125,7 +125,7 @@ def test_an_unknown_faithfulness_metric_is_named_with_the_nearest() -> None:
 def test_the_table_imports_no_formula() -> None:
     program = "import sys, heatbeam.transforms.metrics.registry\n"
     program += "print([m for m in sys.modules if m in ('numpy', 'cv2', 'scipy', 'numba')])"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout.strip() == "[]", done.stderr
 
 

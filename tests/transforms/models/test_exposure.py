@@ -162,7 +162,7 @@ def test_several_outputs_need_a_choice():
     inputs = keras.Input((16, 16, 3))
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(3, 3)(inputs))
     two = keras.Model(inputs, {"kind": keras.layers.Dense(4)(x), "age": keras.layers.Dense(2)(x)})
-    with pytest.raises(loading.ModelError, match="outputs kind, age; set model.output"):
+    with pytest.raises(loading.ModelError, match=r"outputs kind, age; set model.output"):
         exposed(two)
     assert exposed(two, output="age").description.classes == 2
 

@@ -86,7 +86,7 @@ def test_broken_download_is_not_taken_for_the_file(tmp_path, machine, monkeypatc
 
 
 def test_missing_file_is_named(tmp_path, machine):
-    with pytest.raises(model_files.ModelFileError, match="none.keras does not exist"):
+    with pytest.raises(model_files.ModelFileError, match=r"none.keras does not exist"):
         model_files.local_copy(f"counted://{tmp_path / 'none.keras'}")
 
 

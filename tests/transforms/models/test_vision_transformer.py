@@ -254,13 +254,13 @@ def test_averaged_tokens_and_one_linear_layer_are_a_head_for_cam() -> None:
 
 def test_cam_is_refused_where_the_class_token_is_read() -> None:
     spec = engine_specs.spec(engine_specs.factory(MODELS["class_token"]), engine_specs.method("cam"))
-    with pytest.raises(loading.ModelError, match="cam needs a head of global average pooling .* after norm1a"):
+    with pytest.raises(loading.ModelError, match=r"cam needs a head of global average pooling .* after norm1a"):
         engine.Engine(spec).warm_up()
 
 
 def test_patch_tokens_that_nothing_reads_are_no_target_layer() -> None:
     """After the last attention only the class token counts: their maps would be zeros."""
-    with pytest.raises(loading.ModelError, match="no layer 'last_norm'.* that reaches the class scores.* norm1a"):
+    with pytest.raises(loading.ModelError, match=r"no layer 'last_norm'.* that reaches the class scores.* norm1a"):
         exposure.ExposedModel(_model("class_token"), layer="last_norm", scores="auto", output=None, size=None)
 
 

@@ -335,7 +335,7 @@ def test_bad_masks(data, error_type, words):
 
 
 def test_wrong_options_are_reported_together():
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match="0 x 4") as caught:
         options(height=0, channels=4, resize="fit", interpolation="sinc", crop_fraction=0, pad_value=256, max_pixels=0)
     for words in ("0 x 4", "got 4", "'fit'", "'sinc'", "crop_fraction", "pad_value", "max_pixels"):
         assert words in str(caught.value)

@@ -69,7 +69,7 @@ def test_bytes_tell_the_progress_of_plain_whole_files(path, compression, stop, e
 def test_matching_measures_and_keeps_what_is_there(tmp_path):
     paths = sample_shards.write_shards(tmp_path, [2, 1])
     patterns = (str(paths[0]), str(tmp_path / "gone"), str(paths[1]))
-    with pytest.raises(source.IncompleteSource, match="cannot read the TFRecord input:\n.*gone: no file") as caught:
+    with pytest.raises(source.IncompleteSource, match=r"cannot read the TFRecord input:\n.*gone: no file") as caught:
         tfrecord_source.TFRecordSource(patterns).open()
     found = caught.value.found
     assert [shard.name for shard in found.shards] == [path.name for path in paths]

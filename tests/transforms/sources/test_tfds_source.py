@@ -183,8 +183,7 @@ def test_tfrecord_and_tfds_give_the_same_records(datasets, tmp_path):
     for examples in (ours, theirs):
         examples.sort(key=lambda example: example.image_id)
     assert len(ours) == len(theirs) == TRAIN
-    for our, their in zip(ours, theirs, strict=True):
-        our, their = comparable(our), comparable(their)
+    for our, their in zip(map(comparable, ours), map(comparable, theirs), strict=True):
         np.testing.assert_array_equal(_png(our.pop("masks")[0]), _png(their.pop("masks")[0]))  # the PNG writers differ
         assert our == their
 
@@ -277,13 +276,13 @@ def test_bad_splits(datasets, split, words):
 
 
 def test_missing_datasets(datasets, tmp_path):
-    with pytest.raises(ValueError, match="no prepared TFDS dataset 'nope'.*its folders: .*tiny"):
+    with pytest.raises(ValueError, match=r"no prepared TFDS dataset 'nope'.*its folders: .*tiny"):
         tfds_source.dataset_info(spec(datasets["tfrecord"], name="nope"))
-    with pytest.raises(ValueError, match="no prepared TFDS dataset 'tiny:2.0.0'"):
+    with pytest.raises(ValueError, match=r"no prepared TFDS dataset 'tiny:2.0.0'"):
         tfds_source.dataset_info(spec(datasets["tfrecord"], name="tiny:2.0.0"))
     with pytest.raises(ValueError, match="the folder does not exist"):
         tfds_source.dataset_info(spec(tmp_path / "gone"))
-    with pytest.raises(ValueError, match="holds no dataset_info.json; its folders: 1.0.0"):
+    with pytest.raises(ValueError, match=r"holds no dataset_info.json; its folders: 1.0.0"):
         tfds_source.dataset_info(tfds_source.TFDSSource(None, None, str(datasets["tfrecord"] / "tiny"), "train"))
 
 
@@ -307,7 +306,7 @@ def test_raw_tensor_as_image(datasets):
 
 def test_features_are_checked_before_the_start(datasets):
     info = tfds_source.dataset_info(spec(datasets["tfrecord"]))
-    with pytest.raises(ValueError, match="no feature 'imag'; no feature 'x'; it has camera/name, .*, tags"):
+    with pytest.raises(ValueError, match=r"no feature 'imag'; no feature 'x'; it has camera/name, .*, tags"):
         tfds_source.resolve_features(info, dataclasses.replace(FEATURES, image="imag", required=("x", "label")))
     with pytest.raises(ValueError, match="expected an Image or a uint8 Tensor"):
         tfds_source.resolve_features(info, dataclasses.replace(FEATURES, image="heat"))

@@ -42,6 +42,6 @@ def test_same_bytes_as_tensorflow_datasets_own_message():
 
 
 def test_bytes_that_are_no_example():
-    with pytest.raises(records.DataError, match="no tf.train.Example") as caught:
+    with pytest.raises(records.DataError, match=r"no tf.train.Example") as caught:
         tfexample.parse(b"\xff\xff\xff")
     assert caught.value.error_type == "invalid_record"

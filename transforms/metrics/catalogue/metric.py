@@ -98,14 +98,19 @@ class PassSettings(Protocol):
     """The settings that a cost depends on."""
 
     @property
-    def steps(self) -> int: ...
+    def steps(self) -> int:
+        """Points of insertion and deletion, less one."""
+
     @property
-    def road_percentiles(self) -> tuple[float, ...]: ...
+    def road_percentiles(self) -> tuple[float, ...]:
+        """Shares of the pixels that ROAD removes, in percent."""
+
     @property
-    def sensitivity_samples(self) -> int: ...
+    def sensitivity_samples(self) -> int:
+        """Noisy copies of an image for max-sensitivity."""
 
 
-def _no_passes(settings: PassSettings) -> Passes:
+def _no_passes(_: PassSettings) -> Passes:
     return Passes()
 
 

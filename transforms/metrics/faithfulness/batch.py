@@ -166,7 +166,7 @@ def class_scores(predict: Predict, inputs: Inputs, class_ids: ClassIds, batch_si
 
 
 def masked(inputs: Inputs, heatmaps: Maps, baseline: float) -> Inputs:
-    """baseline + M (x - baseline): the input where the map is 1, the baseline where it is 0. float32, new."""
+    """Baseline + M (x - baseline): the input where the map is 1, the baseline where it is 0. float32, new."""
     shade = heatmaps[..., None].astype(np.float32)
     offset = np.float32(baseline)
     return inputs * shade if baseline == 0 else offset + shade * (inputs - offset)
@@ -188,6 +188,7 @@ def masked_scores(
 
 
 def masked_rows(inputs: Inputs, heatmaps: Maps, baseline: float, rows: npt.NDArray[np.int64]) -> Inputs:
+    """`masked` of some rows of a batch."""
     return masked(inputs[rows], heatmaps[rows], baseline)
 
 

@@ -86,7 +86,7 @@ def _hand_made(image: np.ndarray) -> tuple[list[list[float]], list[float]]:
     protocol = dataclasses.replace(WSOL, frame_px=len(image))
     found = box_accuracy.level_boxes(box_accuracy.to_bytes(image), hole_boxes=True)
     height, width = image.shape
-    alive = (found.spans[:, 0] <= 127) & (127 < found.spans[:, 1])
+    alive = (found.spans[:, 0] <= 127) & (found.spans[:, 1] > 127)
     limit = [np.inf, np.inf, width - 1, height - 1]
     assert protocol.clip_box_end
     single = np.minimum(box_accuracy.box_at(found, 0.5), limit)
@@ -175,8 +175,8 @@ def test_scores_of_a_protocol_are_those_at_its_thresholds(peak: int, fixed: floa
     smooth = cv2.resize(np.random.default_rng(peak).random((5, 5)), (224, 224))
     image = (peak * (smooth - smooth.min()) / np.ptp(smooth)).astype(np.uint8)
     truth = np.array([[0.0, 0, 224, 224], [40, 50, 150, 180]])
-    for protocol in (WSOL, protocols.DEFAULT):
-        protocol = dataclasses.replace(protocol, box_threshold=fixed)
+    for named in (WSOL, protocols.DEFAULT):
+        protocol = dataclasses.replace(named, box_threshold=fixed)
         found = box_accuracy.level_boxes(image, hole_boxes=protocol.hole_boxes)
         ious = box_accuracy.level_ious(found, truth, protocol)
         for _ in range(2):
