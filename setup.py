@@ -9,7 +9,7 @@ import setuptools
 REQUIRES = [
     "apache-beam>=2.77",  # the runners; FileBasedSink and FnApiRunner behave as tested from 2.77 on
     "array_record>=0.8",  # TFDS datasets in array_record files, read by index range
-    "duckdb>=1.0",  # the SQL condition of heatbeam render
+    "duckdb>=1.1",  # the SQL condition of heatbeam render; 1.1 is the first that can be kept from Python's variables
     "google-crc32c>=1.6",  # TFRecord checksums; 1.5 quietly computes them in Python beside a setuptools of today
     "importlib_resources>=6.0",  # tensorflow-datasets' own builders import it and do not declare it
     "jinja2>=3.1",  # the HTML report
@@ -20,13 +20,13 @@ REQUIRES = [
     "opencv-python-headless>=4.9",  # resizing and contours, as the reference metrics define them
     "pillow>=12.1.1",  # image decoding
     "protobuf>=6.31.1",  # records are parsed without TensorFlow; tensorflow-metadata is generated for this one
-    "pyarrow>=16.0",  # Parquet
+    "pyarrow>=16.1",  # Parquet; 16.0 fails on BYTE_STREAM_SPLIT with nulls
     "pydantic>=2.7",  # configuration errors, all at once
     "pyyaml>=6.0.1",  # configuration files
     "scikit-learn>=1.4",  # the demo's digits and photos
     "scipy>=1.11.2",  # sparse solves (ROAD) and rank statistics
     "tensorflow>=2.20",  # the first beside protobuf 6
-    "tensorflow-datasets>=4.9.6",
+    "tensorflow-datasets>=4.9.9",  # the first with DatasetInfoFileError
     "threadpoolctl>=3.1",  # one BLAS thread for the solves of ROAD, ten times as fast on a busy machine
 ]
 
@@ -38,7 +38,7 @@ TEST = [
     "moto[s3]>=5.0",  # an S3 server on loopback
     "mypy>=1.10",
     "pandas>=2.1.1",  # a reader of the tables
-    "polars>=1.0",  # a reader of the tables
+    "polars>=1.5",  # a reader of the tables; 1.5 is the first to read int16 maps
     "pytest>=8.0",
     "pytest-cov>=5.0",  # which lines no test runs
     "pytest-timeout>=2.3",  # a hung runner fails its test

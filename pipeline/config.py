@@ -15,7 +15,7 @@ import os
 import pathlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import pydantic
 import yaml
@@ -625,7 +625,9 @@ def _known_keys(location: tuple[int | str, ...], root: type[pydantic.BaseModel])
 
 
 def _sections(annotation: Any) -> Iterator[type[pydantic.BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+    inside = get_args(annotation)
+    # On Python 3.10 tuple[int, ...] is a type also, which issubclass refuses.
+    if not inside and isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
         yield annotation
-    for inner in getattr(annotation, "__args__", ()):
+    for inner in inside:
         yield from _sections(inner)

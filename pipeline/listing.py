@@ -88,9 +88,11 @@ def every_setting(
 
 def _sections(annotation: Any) -> list[type[pydantic.BaseModel]]:
     """The models that an annotation speaks of."""
-    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+    inside = typing.get_args(annotation)
+    # On Python 3.10 tuple[int, ...] is a type also, which issubclass refuses.
+    if not inside and isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
         return [annotation]
-    return [section for inner in typing.get_args(annotation) for section in _sections(inner)]
+    return [section for inner in inside for section in _sections(inner)]
 
 
 def _about(sections: Sequence[type[pydantic.BaseModel]]) -> str:

@@ -83,9 +83,7 @@ def write_explanations(directory: pathlib.Path, numbers, schema=None, limits=LIM
 READERS = {
     "pandas": lambda path: pd.read_parquet(path).to_dict("list"),
     "polars": lambda path: pl.read_parquet(path).to_dict(as_series=False),
-    "duckdb": lambda path: (
-        duckdb.connect().sql("SELECT * FROM read_parquet(?)", params=[str(path)]).to_arrow_table().to_pydict()
-    ),
+    "duckdb": lambda path: duckdb.read_parquet(str(path)).to_arrow_table().to_pydict(),
     "pyarrow": lambda path: pq.read_table(path).to_pydict(),
 }
 
