@@ -17,7 +17,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
-from heatbeam import command, listing
+from heatbeam import command
+from heatbeam import listing_commands as listing
 from heatbeam.bench import commands as bench
 from heatbeam.compare import commands as compare
 from heatbeam.demo import commands as demo
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return error.status
     except KeyboardInterrupt as error:
-        sys.stderr.write(f"{error or 'interrupted'}\n")
+        sys.stderr.write(f"{str(error) or 'interrupted'}\n")
         return INTERRUPTED
 
 

@@ -1,13 +1,11 @@
 """Lists of methods, metrics and settings, as text for a terminal and as Markdown for the README files.
 
-Made from the registries and from the settings' own schema. Also the commands that print them.
+Made from the registries and from the settings' own schema; `heatbeam.listing_commands` prints them.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 import textwrap
 import types
 import typing
@@ -17,7 +15,7 @@ from typing import Any
 import pydantic
 from pydantic import fields
 
-from heatbeam import command, config
+from heatbeam import config
 from heatbeam.transforms.methods import registry as methods
 from heatbeam.transforms.metrics import registry as metrics
 
@@ -174,31 +172,3 @@ def _entry(name: str, head: str, lines: Iterable[str]) -> str:
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--markdown", action="store_true", help="as a Markdown table")
-
-
-def _methods(options: argparse.Namespace, _: Sequence[str]) -> int:
-    sys.stdout.write(methods_markdown() if options.markdown else methods_text())
-    return command.OK
-
-
-def _metrics(options: argparse.Namespace, _: Sequence[str]) -> int:
-    sys.stdout.write(metrics_markdown() if options.markdown else metrics_text())
-    return command.OK
-
-
-def _settings_command(options: argparse.Namespace, _: Sequence[str]) -> int:
-    sys.stdout.write(settings_markdown() if options.markdown else settings_text())
-    return command.OK
-
-
-METHODS = command.Command("methods", "what methods there are: passes, formula, source, options", _add_options, _methods)
-METRICS = command.Command(
-    "metrics", "what metrics there are: definition, formula, range, source", _add_options, _metrics
-)
-SETTINGS = command.Command(
-    "settings", "what a configuration may hold: every setting with its default", _add_options, _settings_command
-)

@@ -111,7 +111,8 @@ def loaded_by(*arguments: str) -> list[str]:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["compare", "--help"], ["methods"], ["metrics"]])
 def test_help_and_lists_load_neither_tensorflow_nor_beam(arguments):
-    assert not loaded_by(*arguments)
+    needed = {"pydantic"} if "--help" not in arguments else set()  # one of the lists is of the settings
+    assert set(loaded_by(*arguments)) <= needed
 
 
 def test_help_names_every_command_once(capsys):

@@ -53,11 +53,10 @@ def export(run_path: str, directory: str, file_format: str, *, where: str, limit
         longest_px: longer side of heatmaps and overlays; images keep their size.
 
     Raises:
-        ExportError: if the format is unknown, nothing fulfils the condition, or the directory
+        ExportError: if the format is unknown, a number is below 1, nothing fulfils the condition, or the directory
             holds something.
         chosen_rows.ConditionError: if the condition is wrong.
         run_directory.RunDirectoryError: if the run is not finished.
-        errors.UsageError: if `limit` or `longest_px` is below 1.
         errors.PathError: if `directory` is not on this machine or cannot be written.
     """
     target = remote_files.local_folder(directory, "--to")
@@ -84,6 +83,7 @@ def _check(target: pathlib.Path, file_format: str, sizes: dict[str, int]) -> Non
     if file_format not in FORMATS:
         raise ExportError(f"unknown format {file_format!r}; expected one of {', '.join(FORMATS)}")
     for name, value in sizes.items():
-        errors.check_at_least_one(name, value)
+        if value < 1:
+            raise ExportError(f"{name} is {value}; expected 1 or more")
     if target.is_file() or (target.is_dir() and any(target.iterdir())):
         raise ExportError(f"{target} is there and not empty; give a new directory, so that no old file gets in between")

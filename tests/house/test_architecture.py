@@ -35,6 +35,7 @@ FLOORS = (
     ("report", "compare", "export"),
     ("job",),
     ("demo", "bench", "listing"),
+    ("listing_commands",),
     ("cli",),
     ("process",),
     ("", "__main__"),  # the front door
