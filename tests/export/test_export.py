@@ -14,6 +14,7 @@ from PIL import Image
 from heatbeam import cli
 from heatbeam.export import export
 from heatbeam.runs import chosen_rows
+from heatbeam.transforms import errors
 from heatbeam.transforms.sources import tfexample
 from tests.support import sample_shards
 from tests.support.audit_runs import Row, write_run
@@ -131,7 +132,7 @@ def test_where_and_limit(run, tmp_path):
     ],
 )
 def test_mistakes_are_told_and_leave_nothing(run, tmp_path, changes, message):
-    with pytest.raises(export.ExportError, match=message):
+    with pytest.raises((export.ExportError, errors.UsageError), match=message):
         exported(run, tmp_path / "out", **{"file_format": "huggingface", **changes})
     assert not (tmp_path / "out").exists()
 
