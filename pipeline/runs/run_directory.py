@@ -148,6 +148,8 @@ class RunDirectory:
 
         Numbers must be finite: JSON has no NaN. On a local disk the file is replaced in one step.
         """
+        if status not in manifests.STATUSES:
+            raise ValueError(f"status is {status!r}; expected one of {', '.join(manifests.STATUSES)}")
         written = manifest.having(format_version=manifests.FORMAT_VERSION, status=status)
         self._write_document(written.as_dict())
         return written
