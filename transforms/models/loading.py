@@ -11,6 +11,7 @@ import importlib
 import inspect
 import os
 import pathlib
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from heatbeam.transforms import errors
-from heatbeam.transforms.models import model_source
+from heatbeam.transforms.models import file_kinds, load_failures, model_source
 
 
 class ModelError(errors.UserError, ValueError):
@@ -40,46 +41,58 @@ def load_keras_model(source: model_source.ModelSource) -> keras.Model:
         assert source.factory is not None
         model = _call(_factory(source.factory), dict(source.arguments), source.factory)
     if not isinstance(model, keras.Model):
-        raise ModelError(f"{source.factory} returned {type(model).__name__}, expected a keras.Model")
+        raise ModelError(f"{source.factory} returned {load_failures.of_kind(model)}, expected a keras.Model")
     if source.weights is not None:
-        try:
-            model.load_weights(source.weights)
-        except (OSError, ValueError) as error:
-            raise ModelError(f"weights {source.weights} do not load into {model.name}: {_first_line(error)}") from error
+        _load_weights(model, source.weights)
     return model
 
 
+def _load_weights(model: keras.Model, path: str) -> None:
+    file = pathlib.Path(path)
+    if not file.is_file():
+        raise ModelError(f"model.weights {path} does not exist")
+    with errors.about(path, "read"):
+        unusable = file_kinds.unusable_weights(file)
+    if unusable is not None:
+        raise ModelError(f"model.weights {path} {unusable}")
+    try:
+        with file_kinds.named(file, file_kinds.weights_suffix(file)) as name, warnings.catch_warnings():
+            # Keras only warns of layers that keep random weights.
+            warnings.filterwarnings("error", ".*freshly-initialized weights")
+            model.load_weights(name)
+    except Exception as error:
+        raise ModelError(f"model.weights {path} do not load into {model.name}: {load_failures.cause(error)}") from error
+
+
 def _call(function: Callable[..., Any], arguments: dict[str, Any], name: str) -> Any:
+    """What the function called `name` in messages returns for `arguments`."""
     try:
         inspect.signature(function).bind(**arguments)
     except TypeError as error:
         raise ModelError(f"model.arguments do not fit {name}: {error}") from error
-    return function(**arguments)
+    try:
+        return function(**arguments)
+    except errors.UserError:
+        raise
+    except Exception as error:
+        home = inspect.getmodule(function)
+        file = None if home is None or home.__name__.startswith("keras.") else home.__file__
+        raise ModelError(f"{name} does not give a model: {load_failures.of_code(error, file)}") from error
 
 
 def _load_file(path: str, safe_mode: bool) -> keras.Model:
     file = pathlib.Path(path)
-    if file.is_dir():
-        raise ModelError(
-            f"{path} is a directory. heatbeam reads .keras and .h5 files; a SavedModel has no layers to look into. "
-            "Save the model with model.save('model.keras'), or name a factory that builds it."
-        )
-    if not file.is_file():
+    if not file.exists():
         raise ModelError(f"model file {path} does not exist")
+    with errors.about(path, "read"):
+        unusable = file_kinds.unusable(file)
+    if unusable is not None:
+        raise ModelError(f"model.path {path} {unusable}")
     try:
-        return keras.models.load_model(path, compile=False, safe_mode=safe_mode)
-    except (ValueError, TypeError, OSError, KeyError) as error:
-        hint = ""
-        if "safe_mode" in str(error) or "unsafe" in str(error).lower():
-            hint = " If you trust the file, set model.safe_mode: false: a Lambda layer runs code from the file."
-        elif "custom" in str(error).lower() or "register" in str(error).lower():
-            hint = " For custom layers name a factory (model.factory: module:function) that imports them and loads it."
-        raise ModelError(f"Keras cannot load {path}: {_first_line(error)}.{hint}") from error
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300].rstrip(".") if lines else type(error).__name__
+        with file_kinds.named(file, file_kinds.model_suffix(file)) as name:
+            return keras.models.load_model(name, compile=False, safe_mode=safe_mode)
+    except Exception as error:
+        raise ModelError(f"Keras cannot load {path}: {load_failures.of_file(error, file)}") from error
 
 
 def _application(name: str) -> Callable[..., Any]:
