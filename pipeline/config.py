@@ -201,7 +201,7 @@ class PreprocessingConfig(_Section):
 
     mode: str = pydantic.Field(
         model_source.Preprocessing.mode,
-        description="auto (application models), none, tf, caffe, torch, or an application's name",
+        description="auto (application models), none, tf, caffe, torch, an application's name, or module:function",
     )
     scale: tuple[float, ...] | None = pydantic.Field(
         model_source.Preprocessing.scale, description="pixel * scale + offset: one number, or one for each channel"
@@ -245,6 +245,14 @@ class ModelConfig(_Section):
     safe_mode: bool = pydantic.Field(
         model_source.ModelSource.safe_mode, description="refuse model files that carry code"
     )
+    imports: tuple[str, ...] = pydantic.Field(
+        model_source.ModelSource.imports, description="modules with custom layers, imported before the model is loaded"
+    )
+    search_path: str | None = pydantic.Field(
+        model_source.ModelSource.search_path,
+        description="folder in which the modules of factory, imports and preprocessing are looked for first (default: "
+        "that of the configuration file)",
+    )
     preprocessing: PreprocessingConfig = pydantic.Field(
         PreprocessingConfig(), description="from pixels 0..255 to what the model was trained with"
     )
@@ -260,6 +268,16 @@ class ModelConfig(_Section):
     class_names: tuple[str, ...] | str | None = pydantic.Field(
         None, description="list of names, or a text file with one a line; TFDS brings its own"
     )
+
+    @pydantic.field_validator("imports", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @property
+    def names_modules(self) -> bool:
+        """Whether code of the user's is to be imported."""
+        return self.factory is not None or bool(self.imports) or ":" in self.preprocessing.mode
 
     @pydantic.model_validator(mode="after")
     def _one_source(self) -> ModelConfig:
@@ -549,7 +567,11 @@ def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> RunConf
         raise ConfigError([f"cannot read {path}: {errors.reason(error)}"]) from error
     except UnicodeDecodeError as error:
         raise ConfigError([f"cannot read {path}: it is not UTF-8 text ({error})"]) from error
-    return parse(text, overrides, str(path))
+    settings = parse(text, overrides, str(path))
+    if not settings.model.names_modules or settings.model.search_path is not None:
+        return settings
+    beside = {"search_path": str(pathlib.Path(path).absolute().parent)}
+    return settings.model_copy(update={"model": settings.model.model_copy(update=beside)})
 
 
 def parse(text: str, overrides: Sequence[str] = (), source: str = "configuration") -> RunConfig:

@@ -29,6 +29,7 @@ from heatbeam.transforms import reuse
 from heatbeam.transforms.engine import assess
 from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.metrics import registry
+from heatbeam.transforms.models import user_modules
 from heatbeam.transforms.sources import images
 from heatbeam.transforms.tables import earlier, schemas
 
@@ -166,6 +167,7 @@ def content_facts(planned: plan.Plan, engine: engines.Engine) -> manifests.Keyed
             "output": spec.output,
             "preprocessing": dataclasses.asdict(spec.preprocessing),
             "application": spec.model.application,
+            **user_modules.facts(spec.model, spec.preprocessing),
         },
         "image": image,
         "targets": list(spec.targets),

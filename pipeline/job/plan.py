@@ -99,6 +99,7 @@ def engine_spec(settings: config.RunConfig) -> specs.EngineSpec:
             path=_absolute(model.path),
             weights=_absolute(model.weights),
             arguments=specs.pairs(model.arguments),
+            search_path=_absolute(model.search_path),
         ),
         preprocessing=filled(model_source.Preprocessing, model.preprocessing),
         methods=tuple(_method_spec(m, explain.seed) for m in explain.methods),

@@ -56,7 +56,7 @@ class Engine:
         self.pass_size, self._image_rows = _pass_sizes(spec)
         self.model = _exposed(spec)
         self.description = self.model.description
-        self._preprocess = loading.preprocessing_function(spec.preprocessing, spec.model.application)
+        self._preprocess = loading.preprocessing_function(spec.preprocessing, spec.model)
         self._methods = [planned.planned(m, self.model, spec.seed) for m in spec.methods]
         self._columns = explained.Columns.of(spec.targets, self.description.classes)
         _check_class_ids(spec.targets, self.description.classes)

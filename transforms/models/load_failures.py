@@ -8,12 +8,18 @@ from __future__ import annotations
 import pathlib
 import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 
+from heatbeam.transforms import errors
 from heatbeam.transforms.models import file_kinds
+
+
+class ModelError(errors.UserError, ValueError):
+    """The model cannot be loaded or does not have what the configuration says."""
+
 
 _MISSING = re.compile(
     r"Could not locate (?:class|function) '([^']+)'"
@@ -67,16 +73,18 @@ def cause(error: BaseException) -> str:
     return short or type(error).__name__
 
 
-def of_code(error: BaseException, file: str | None) -> str:
+def of_code(error: BaseException, is_own: Callable[[str], bool]) -> str:
     """What a user's own function raised, and where: ``RuntimeError: no server (my_models.py, line 12)``.
 
     Args:
         error: that it raised.
-        file: where the function stands; the place is the last one in that file. None for code that is not the user's.
+        is_own: whether a file is the user's; the place is the last one in such a file.
     """
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if frame.filename == file]
-    place = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
+    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        places.append((error.filename, error.lineno))
+    own = [place for place in places if is_own(place[0])]
+    place = f" ({own[-1][0]}, line {own[-1][1]})" if own else ""
     said = cause(error)
     return f"{type(error).__name__}{'' if said == type(error).__name__ else f': {said}'}{place}"
 

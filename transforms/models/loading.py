@@ -7,7 +7,6 @@ only because the configuration names it.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import inspect
 import os
 import pathlib
@@ -20,11 +19,9 @@ import numpy as np
 import tensorflow as tf
 
 from heatbeam.transforms import errors
-from heatbeam.transforms.models import file_kinds, load_failures, model_source
+from heatbeam.transforms.models import file_kinds, load_failures, model_source, user_modules
 
-
-class ModelError(errors.UserError, ValueError):
-    """The model cannot be loaded or does not have what the configuration says."""
+ModelError = load_failures.ModelError
 
 
 def load_keras_model(source: model_source.ModelSource) -> keras.Model:
@@ -33,13 +30,18 @@ def load_keras_model(source: model_source.ModelSource) -> keras.Model:
     Raises:
         ModelError: the file does not exist, is not a Keras model, or the name or factory does not resolve.
     """
+    custom = user_modules.custom_objects(source.imports, source.search_path)
     if source.path is not None:
-        return _load_file(source.path, source.safe_mode)
+        return _load_file(source.path, source.safe_mode, custom)
     if source.application is not None:
         model = _call(_application(source.application), {"weights": None, **dict(source.arguments)}, source.application)
     else:
         assert source.factory is not None
-        model = _call(_factory(source.factory), dict(source.arguments), source.factory)
+        model = _call(
+            user_modules.function(source.factory, source.search_path, "model.factory"),
+            dict(source.arguments),
+            source.factory,
+        )
     if not isinstance(model, keras.Model):
         raise ModelError(f"{source.factory} returned {load_failures.of_kind(model)}, expected a keras.Model")
     if source.weights is not None:
@@ -76,11 +78,12 @@ def _call(function: Callable[..., Any], arguments: dict[str, Any], name: str) ->
         raise
     except Exception as error:
         home = inspect.getmodule(function)
-        file = None if home is None or home.__name__.startswith("keras.") else home.__file__
-        raise ModelError(f"{name} does not give a model: {load_failures.of_code(error, file)}") from error
+        own = None if home is None or home.__name__.startswith("keras.") else home.__file__
+        said = load_failures.of_code(error, lambda file: file == own)
+        raise ModelError(f"{name} does not give a model: {said}") from error
 
 
-def _load_file(path: str, safe_mode: bool) -> keras.Model:
+def _load_file(path: str, safe_mode: bool, custom: dict[str, Any]) -> keras.Model:
     file = pathlib.Path(path)
     if not file.exists():
         raise ModelError(f"model file {path} does not exist")
@@ -90,7 +93,7 @@ def _load_file(path: str, safe_mode: bool) -> keras.Model:
         raise ModelError(f"model.path {path} {unusable}")
     try:
         with file_kinds.named(file, file_kinds.model_suffix(file)) as name:
-            return keras.models.load_model(name, compile=False, safe_mode=safe_mode)
+            return keras.models.load_model(name, custom, compile=False, safe_mode=safe_mode)
     except Exception as error:
         raise ModelError(f"Keras cannot load {path}: {load_failures.of_file(error, file)}") from error
 
@@ -103,24 +106,18 @@ def _application(name: str) -> Callable[..., Any]:
     return function
 
 
-def _factory(name: str) -> Callable[..., Any]:
-    module_name, _, function_name = name.partition(":")
-    if not module_name or not function_name:
-        raise ModelError(f"model.factory is {name!r}, expected module:function")
-    try:
-        factory: Callable[..., Any] = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError) as error:
-        raise ModelError(f"model.factory {name!r} cannot be imported: {error}") from error
-    return factory
-
-
 def preprocessing_function(
-    preprocessing: model_source.Preprocessing, application: str | None
+    preprocessing: model_source.Preprocessing, source: model_source.ModelSource | None
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """A traceable function from uint8 or float pixels 0..255 ``(B, H, W, C)`` to the model's float32 input.
 
+    Args:
+        preprocessing: as configured.
+        source: of the model; None where `preprocessing` says all.
+
     Raises:
-        ModelError: ``auto`` for a model that is not made by application name, or an unknown mode.
+        ModelError: ``auto`` for a model that is not made by application name, an unknown mode, or a function that
+            cannot be imported; from the returned function, when a function of the user's does not fit.
     """
     if preprocessing.scale is not None or preprocessing.offset is not None:
         scale = tf.constant(preprocessing.scale or (1.0,), tf.float32)
@@ -131,12 +128,16 @@ def preprocessing_function(
         return lambda images: tf.cast(images, tf.float32)
     if mode in ("tf", "caffe", "torch"):
         return lambda images: keras.applications.imagenet_utils.preprocess_input(tf.cast(images, tf.float32), mode=mode)
+    if ":" in mode:
+        own = user_modules.function(mode, source.search_path if source else None, "model.preprocessing")
+        return lambda images: _preprocessed(own, mode, images)
     if mode == "auto":
+        application = source.application if source is not None else None
         if application is None:
             raise ModelError(
                 "model.preprocessing is 'auto', which is known only for a model made by model.application. Say "
-                "what the model was trained with: a mode (none, tf, caffe, torch), an application's name, or scale "
-                "and offset."
+                "what the model was trained with: a mode (none, tf, caffe, torch), an application's name, scale and "
+                "offset, or a function of your own (module:function)."
             )
         mode = application
     module = inspect.getmodule(_application(mode))
@@ -144,6 +145,23 @@ def preprocessing_function(
     assert module is not None
     preprocess_input = module.preprocess_input
     return lambda images: preprocess_input(tf.cast(images, tf.float32))
+
+
+def _preprocessed(function: Callable[..., Any], name: str, images: tf.Tensor) -> tf.Tensor:
+    """What a user's own function makes of images."""
+    pixels = tf.cast(images, tf.float32)
+    try:
+        return tf.ensure_shape(tf.cast(function(pixels), tf.float32), pixels.shape)
+    except Exception as error:
+        said = load_failures.of_code(error, lambda file: not _is_library(file))
+        raise ModelError(
+            f"model.preprocessing {name} does not turn float32 pixels of shape {tuple(pixels.shape)} into inputs of "
+            f"that shape by TensorFlow or Keras operations: {said}"
+        ) from error
+
+
+def _is_library(file: str) -> bool:
+    return "site-packages" in file or file in (__file__, "<frozen importlib._bootstrap>")
 
 
 def model_digest(model: keras.Model) -> str:

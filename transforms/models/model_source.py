@@ -18,7 +18,8 @@ class Preprocessing:
     Attributes:
         mode: ``tf`` scales to [-1, 1]; ``caffe`` is BGR less the ImageNet mean; ``torch`` scales to [0, 1] and
             standardizes with the ImageNet mean and deviation; ``none`` passes 0 to 255 on (preprocessing inside the
-            model); or the name of a Keras application whose ``preprocess_input`` to use.
+            model); the name of a Keras application whose ``preprocess_input`` to use; or ``module:function``, of
+            TensorFlow or Keras operations, from float32 pixels 0..255 ``(B, H, W, C)`` to inputs of that shape.
             ``auto`` is the application's own for a model made by name, and an error for any other model.
         scale, offset: one number, or one per channel; None means 1 and 0, or, where both are None, that `mode` decides.
     """
@@ -39,6 +40,9 @@ class ModelSource:
         weights: a weights file for `application` or `factory`, or None.
         arguments: keyword arguments of the application or the factory, as sorted pairs.
         safe_mode: Keras' refusal to load code (Lambda layers) from a file.
+        imports: modules with custom layers and functions, imported before the model is loaded.
+        search_path: folder in which the modules of `factory`, `imports` and a preprocessing function are looked for
+            first, or None.
 
     Raises:
         errors.UsageError: none of the three is given, or several are.
@@ -50,6 +54,8 @@ class ModelSource:
     weights: str | None = None
     arguments: tuple[tuple[str, Any], ...] = ()
     safe_mode: bool = True
+    imports: tuple[str, ...] = ()
+    search_path: str | None = None
 
     def __post_init__(self) -> None:
         given = [name for name in ("path", "application", "factory") if getattr(self, name) is not None]
