@@ -8,7 +8,6 @@ from heatbeam import config, listing
 from tests.support import keras_models, paths, small_runs
 
 MOST_LINES = 200
-READMES = ("README.md", *(str(p.relative_to(paths.ROOT)) for p in sorted(paths.ROOT.glob("[!.]*/**/README.md"))))
 
 
 def text_of(name: str) -> str:
@@ -40,7 +39,7 @@ def test_the_first_page_is_read_to_its_end():
     assert len(text_of("README.md").splitlines()) <= MOST_LINES
 
 
-@pytest.mark.parametrize("name", READMES)
+@pytest.mark.parametrize("name", paths.READMES)
 def test_links_lead_somewhere(name):
     for target in re.findall(r"\]\(([^)#]+)\)", text_of(name)):
         if "://" not in target:
