@@ -231,7 +231,8 @@ class ModelConfig(_Section):
 
     path: str | None = pydantic.Field(model_source.ModelSource.path, description=".keras or .h5 file, local or remote")
     application: str | None = pydantic.Field(
-        model_source.ModelSource.application, description="a name in keras.applications"
+        model_source.ModelSource.application,
+        description="a name in keras.applications, with weights or with arguments: {weights: imagenet}",
     )
     factory: str | None = pydantic.Field(
         model_source.ModelSource.factory, description="module:function that returns a Keras model"

@@ -65,6 +65,8 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
     spec = _with_rivals(planned.engine_spec)
     engine, _ = explain.acquire_engine(spec)
     names = plan.class_names(planned, engine.description)
+    if spec.model.has_random_weights:
+        findings.warnings.append("the model's weights are random, as model.arguments say: its maps have no meaning")
     _write_model(engine.description, stream)
     if engine.trials:
         tried = ", ".join(f"{size} ({speed:,.3g} images/s)" for size, speed in engine.trials)

@@ -162,7 +162,9 @@ def logits_model(application: str) -> Any:
     import keras
 
     model = loading.load_keras_model(
-        model_source.ModelSource(application=application, arguments=(("classifier_activation", None),))
+        model_source.ModelSource(
+            application=application, arguments=(("classifier_activation", None), ("weights", None))
+        )
     )
     last = [layer for layer in model.layers if len(layer.output.shape) == 4][-1]
     return model, keras.Model(model.inputs, [model.outputs[0], last.output])

@@ -29,7 +29,7 @@ def costless(side: int, classes: int) -> keras.Model:
 
 def application(name: str) -> model_source.ModelSource:
     """A Keras application with random weights."""
-    return model_source.ModelSource(application=name)
+    return model_source.ModelSource(application=name, arguments=(("weights", None),))
 
 
 def method(name: str, **options: Any) -> specs.MethodSpec:

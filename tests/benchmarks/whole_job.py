@@ -73,7 +73,7 @@ def _tasks(name: str, patterns: list[str], directory: str) -> dict[str, dict[str
         "directory": directory,
         "record": True,
         "settings": {
-            "model": {"application": name},
+            "model": {"application": name, "arguments": {"weights": None}},
             "explain": {"methods": ["grad_cam"], "targets": list(settings.TARGETS), "batch_size": BATCH},
         },
     }

@@ -19,10 +19,12 @@ class ScoreSource:
     Attributes:
         output: name or index of the output to explain, for a model of several.
         strips: whether a final softmax or sigmoid is taken off.
+        names: of a list of outputs, by their layers, where the model knows them (`loading.output_names`).
     """
 
     output: str | None
     strips: bool
+    names: tuple[str, ...] = ()
 
     def find(self, outputs: object) -> tuple[tf.Tensor, str | None]:
         """The tensor of scores among what a model returned, and which activation was taken off it.
@@ -40,16 +42,20 @@ class ScoreSource:
         if isinstance(outputs, dict):
             named = {str(k): v for k, v in outputs.items()}
         elif isinstance(outputs, (list, tuple)):
-            named = {str(i): v for i, v in enumerate(outputs)}
+            known = self.names if len(set(self.names)) == len(outputs) else map(str, range(len(outputs)))
+            named = dict(zip(known, outputs, strict=True))
         else:
             raise loading.ModelError(f"the model returned {type(outputs).__name__}, expected a tensor of class scores")
         if self.output is None and len(named) == 1:
             return next(iter(named.values()))
-        if self.output not in named:
+        by_index = dict(zip(map(str, range(len(named))), named, strict=True))
+        name = self.output if self.output in named else by_index.get(str(self.output))
+        if name is None:
+            each = [f"{given} (index {i}, {tuple(named[given].shape[1:])})" for i, given in by_index.items()]
             raise loading.ModelError(
-                f"the model has outputs {', '.join(named)}; set model.output to one of them (it is {self.output!r})"
+                f"the model has outputs {', '.join(each)}; set model.output to one of them (it is {self.output!r})"
             )
-        return named[self.output]
+        return named[name]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -103,7 +103,7 @@ class ExposedModel:
         self.constant_weights = constant_weights
         self._weights = weight_constants.as_constants if constant_weights else contextlib.nullcontext
         self.lock = threading.RLock()
-        source = class_scores.ScoreSource(output, strips=scores != "as_is")
+        source = class_scores.ScoreSource(output, strips=scores != "as_is", names=loading.output_names(model))
         input_size = loading.input_size(model, size)
         with self.lock:
             seen = probe.probe(model, input_size, source)

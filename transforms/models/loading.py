@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from heatbeam.transforms import errors
-from heatbeam.transforms.models import file_kinds, load_failures, model_source, user_modules
+from heatbeam.transforms.models import file_kinds, keras2_arguments, load_failures, model_source, user_modules
 
 ModelError = load_failures.ModelError
 
@@ -34,7 +34,7 @@ def load_keras_model(source: model_source.ModelSource) -> keras.Model:
     if source.path is not None:
         return _load_file(source.path, source.safe_mode, custom)
     if source.application is not None:
-        model = _call(_application(source.application), {"weights": None, **dict(source.arguments)}, source.application)
+        model = _made_by_name(source.application, source)
     else:
         assert source.factory is not None
         model = _call(
@@ -47,6 +47,17 @@ def load_keras_model(source: model_source.ModelSource) -> keras.Model:
     if source.weights is not None:
         _load_weights(model, source.weights)
     return model
+
+
+def _made_by_name(name: str, source: model_source.ModelSource) -> Any:
+    application = _application(name)
+    arguments = dict(source.arguments)
+    if source.weights is None and "weights" not in arguments:
+        raise ModelError(
+            f"model.application {name} alone has random weights, of which maps say nothing. Set model.weights to a "
+            "file, or model.arguments: {weights: imagenet} for Keras' own; {weights: null} asks for random ones"
+        )
+    return _call(application, {"weights": None, **arguments}, name)
 
 
 def _load_weights(model: keras.Model, path: str) -> None:
@@ -92,7 +103,7 @@ def _load_file(path: str, safe_mode: bool, custom: dict[str, Any]) -> keras.Mode
     if unusable is not None:
         raise ModelError(f"model.path {path} {unusable}")
     try:
-        with file_kinds.named(file, file_kinds.model_suffix(file)) as name:
+        with file_kinds.named(file, file_kinds.model_suffix(file)) as name, keras2_arguments.understood():
             return keras.models.load_model(name, custom, compile=False, safe_mode=safe_mode)
     except Exception as error:
         raise ModelError(f"Keras cannot load {path}: {load_failures.of_file(error, file)}") from error
@@ -138,6 +149,11 @@ def preprocessing_function(
                 "model.preprocessing is 'auto', which is known only for a model made by model.application. Say "
                 "what the model was trained with: a mode (none, tf, caffe, torch), an application's name, scale and "
                 "offset, or a function of your own (module:function)."
+            )
+        if dict(source.arguments if source is not None else ()).get("include_preprocessing") is False:
+            raise ModelError(
+                f"model.preprocessing is 'auto', and {application} is made without its preprocessing "
+                "(include_preprocessing: false). Say what stands for it: tf for -1..1, or scale and offset"
             )
         mode = application
     module = inspect.getmodule(_application(mode))
@@ -252,6 +268,11 @@ def input_size(model: keras.Model, configured: Sequence[int] | None) -> tuple[in
     return height, width, channels
 
 
+def output_names(model: keras.Model) -> tuple[str, ...]:
+    """Names of the layers that a functional model's outputs come from, in order; empty for other models."""
+    return tuple(str(name) for name in getattr(model, "output_names", ()))
+
+
 def _declared_input_shape(model: keras.Model) -> tuple[int | None, ...] | None:
     try:
         inputs = model.inputs
@@ -262,6 +283,7 @@ def _declared_input_shape(model: keras.Model) -> tuple[int | None, ...] | None:
     if len(inputs) > 1:
         names = ", ".join(str(i.name) for i in inputs)
         raise ModelError(
-            f"model {model.name} has {len(inputs)} inputs ({names}); heatbeam explains models of one image"
+            f"model {model.name} has {len(inputs)} inputs ({names}); heatbeam explains models of one image. Name a "
+            "factory (model.factory: module:function) that returns it with constants in place of the others"
         )
     return tuple(inputs[0].shape[1:])

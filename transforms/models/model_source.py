@@ -35,7 +35,8 @@ class ModelSource:
 
     Attributes:
         path: a ``.keras`` or ``.h5`` file; a SavedModel is refused with an explanation.
-        application: a name in ``keras.applications``, such as ``MobileNetV2``.
+        application: a name in ``keras.applications``, such as ``MobileNetV2``; with `weights`, or with ``weights``
+            among its `arguments`.
         factory: ``module:function``, called with `arguments`, returns a Keras model.
         weights: a weights file for `application` or `factory`, or None.
         arguments: keyword arguments of the application or the factory, as sorted pairs.
@@ -63,3 +64,8 @@ class ModelSource:
             raise errors.UsageError(
                 f"give exactly one of path, application and factory (given: {', '.join(given) or 'none'})"
             )
+
+    @property
+    def has_random_weights(self) -> bool:
+        """Whether it is an application whose weights are random, as its `arguments` say."""
+        return self.application is not None and self.weights is None and dict(self.arguments).get("weights") is None

@@ -162,9 +162,22 @@ def test_several_outputs_need_a_choice():
     inputs = keras.Input((16, 16, 3))
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(3, 3)(inputs))
     two = keras.Model(inputs, {"kind": keras.layers.Dense(4)(x), "age": keras.layers.Dense(2)(x)})
-    with pytest.raises(loading.ModelError, match=r"outputs kind, age; set model.output"):
+    with pytest.raises(
+        loading.ModelError, match=r"outputs kind \(index 0, .*\), age \(index 1, .*\); set model.output"
+    ):
         exposed(two)
     assert exposed(two, output="age").description.classes == 2
+
+
+def test_outputs_of_a_list_are_named_by_their_layers():
+    inputs = keras.Input((8, 8, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3, name="maps")(inputs))
+    ages, genders = keras.layers.Dense(5, name="age")(pooled), keras.layers.Dense(2, name="gender")(pooled)
+    two = keras.Model(inputs, [ages, genders])
+    with pytest.raises(loading.ModelError, match=r"outputs age \(index 0, \(5,\)\), gender \(index 1, \(2,\)\); set"):
+        exposed(two)
+    for output, classes in (("age", 5), ("gender", 2), ("0", 5), ("1", 2)):
+        assert exposed(two, output=output).description.classes == classes
 
 
 def test_half_precision_gradients_exist_in_float32():

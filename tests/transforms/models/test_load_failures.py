@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pathlib
 import pickle
 import zipfile
@@ -213,3 +214,27 @@ def test_weights_that_are_none_are_refused(tmp_path, data, said):
     arguments = (("alpha", 0.35), ("input_shape", (32, 32, 3)))
     message = _said(model_source.ModelSource(application="MobileNetV2", weights=str(path), arguments=arguments))
     assert message.startswith(f"model.weights {path} ") and said in message
+
+
+@pytest.mark.parametrize("name", sorted(n for n, f in vars(keras.applications).items() if inspect.isfunction(f)))
+def test_an_application_without_weights_is_refused(name):
+    message = _said(model_source.ModelSource(application=name))
+    assert message.startswith(f"model.application {name} alone has random weights")
+    source = model_source.ModelSource(application=name, arguments=(("weights", None),))
+    assert (
+        source.has_random_weights and loading.preprocessing_function(model_source.Preprocessing(), source) is not None
+    )
+
+
+def test_random_weights_can_be_meant():
+    arguments = (("alpha", 0.35), ("input_shape", (32, 32, 3)), ("weights", None))
+    source = model_source.ModelSource(application="MobileNetV2", arguments=arguments)
+    assert loading.load_keras_model(source).output_shape == (None, 1000)
+    assert not model_source.ModelSource(application="MobileNetV2", weights="a.h5").has_random_weights
+    assert not model_source.ModelSource("model.keras").has_random_weights
+
+
+def test_preprocessing_of_an_application_that_is_made_without_its_own_is_asked_for():
+    source = model_source.ModelSource(application="MobileNetV3Small", arguments=(("include_preprocessing", False),))
+    with pytest.raises(loading.ModelError, match="made without its preprocessing"):
+        loading.preprocessing_function(model_source.Preprocessing(), source)
