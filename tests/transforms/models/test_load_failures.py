@@ -166,9 +166,8 @@ def test_a_lambda_layer_is_refused_in_safe_mode(tmp_path):
 
 def test_a_file_of_keras_2_that_keras_3_cannot_read_says_so(tmp_path, whole):
     """tf_keras writes the modules of its classes, which Keras 3 does not have."""
-    parts = zipfile.ZipFile(whole / "model.keras")
     path = tmp_path / "model.keras"
-    with zipfile.ZipFile(path, "w") as made:
+    with zipfile.ZipFile(whole / "model.keras") as parts, zipfile.ZipFile(path, "w") as made:
         made.writestr("metadata.json", '{"keras_version": "2.15.0", "date_saved": "2024-01-01@00:00:00"}')
         made.writestr(
             "config.json",
