@@ -324,7 +324,8 @@ def _dead_letter(example: records.Example, error: records.DataError) -> beam.pva
 def _explanation(example: records.Example, result: explained.ImageExplanation, exact_maps: bool) -> records.Explanation:
     if not result.finite:
         raise records.DataError(
-            "not_a_number", "the model's scores for it are NaN or infinite; check the image and the model"
+            "not_a_number",
+            "the model's scores or activations for it are NaN or infinite; check the image and the model",
         )
     return records.Explanation(
         source=example.source,

@@ -200,6 +200,23 @@ def undefined_factory() -> keras.Model:
 
 
 @keras.saving.register_keras_serializable("heatbeam_tests")
+class InfiniteOn(keras.layers.Layer):
+    """Makes the maps of an image infinite if its first pixel is (255, 0, 255)."""
+
+    def call(self, maps: tf.Tensor, inputs: tf.Tensor) -> tf.Tensor:
+        poisoned = tf.reduce_all(inputs[:, :1, :1] == [255.0, 0.0, 255.0], axis=-1, keepdims=True)
+        return tf.where(poisoned, np.float32("inf"), maps)
+
+
+def capped_factory() -> keras.Model:
+    """A model whose scores are numbers, though the maps ``infinite`` of one kind of image are not."""
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((16, 16, 3))
+    maps = keras.layers.ReLU(6.0)(InfiniteOn(name="infinite")(_trunk(inputs), inputs))
+    return keras.Model(inputs, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(maps)), name="capped")
+
+
+@keras.saving.register_keras_serializable("heatbeam_tests")
 class Slow(keras.layers.Layer):
     """Passes images on, a while later."""
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from heatbeam.transforms import records
 from heatbeam.transforms.engine import batch_tuning, explained, many_pass, planned, shared_pass, specs
 from heatbeam.transforms.metrics.faithfulness import stability
-from heatbeam.transforms.models import exposure, loading, weight_constants
+from heatbeam.transforms.models import exposure, integer_inputs, loading, weight_constants
 
 # Images of one shared pass where TensorFlow has one thread per operation: what it computes stays in the core's caches.
 _CORE_BATCH = 8
@@ -237,10 +238,12 @@ def _pass_sizes(spec: specs.EngineSpec) -> tuple[int, int]:
 def _exposed(spec: specs.EngineSpec) -> exposure.ExposedModel:
     """The model of a specification, loaded and exposed."""
     keras_model = loading.load_keras_model(spec.model)
+    _take_floats(keras_model, spec)
+    known = len(keras_model.weights)
     if spec.precision != "float32":
         loading.set_precision(keras_model, spec.precision)
     constant = spec.constant_weights
-    return exposure.ExposedModel(
+    exposed = exposure.ExposedModel(
         keras_model,
         layer=spec.target_layer,
         scores=spec.scores,
@@ -248,6 +251,21 @@ def _exposed(spec: specs.EngineSpec) -> exposure.ExposedModel:
         size=spec.input_size,
         constant_weights=weight_constants.pays_off(keras_model, spec.xla) if constant is None else constant,
     )
+    if len(keras_model.weights) != known:  # made when the model was first called
+        loading.check_finite(keras_model)
+    return exposed
+
+
+def _take_floats(keras_model: keras.Model, spec: specs.EngineSpec) -> None:
+    """Have a model that declares integer pixels take floats, and see that they are pixels."""
+    dtype = integer_inputs.declared(keras_model)
+    if dtype is not None:
+        pixels = spec.preprocessing
+        if pixels.mode != "none" or pixels.scale is not None or pixels.offset is not None:
+            raise loading.ModelError(
+                f"model {keras_model.name} takes {dtype} pixels and prepares them itself; set model.preprocessing: none"
+            )
+    integer_inputs.taken_as_floats(keras_model, loading.input_size(keras_model, spec.input_size))
 
 
 def _check_class_ids(targets: Sequence[specs.Target], classes: int) -> None:

@@ -29,7 +29,7 @@ class ImageExplanation:
         predicted_class_id: the model's first choice.
         maps: ``(method label, layer, float32 (L, h, w))``, raw and signed; a method that was not asked to explain
             this image is left out.
-        finite: whether every logit is a number.
+        finite: whether every logit and every activation is a finite number.
     """
 
     class_ids: np.ndarray

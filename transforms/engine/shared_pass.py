@@ -36,7 +36,7 @@ class Results(NamedTuple):
         top: int32 ``(B, N)``, the model's first choices, at least one.
         logits, probabilities: float32 ``(B, columns)``.
         ranks: int32 ``(B, columns)``, 1 = the model's first choice.
-        finite: bool ``(B,)``, whether every logit is a number.
+        finite: bool ``(B,)``, whether every logit and every activation is a finite number.
         maps: by label of the method, float32 ``(B, h, w, columns)``.
         kept: None where every method shares the pass.
     """
@@ -122,7 +122,7 @@ class SharedPass:
             logits=tf.gather(logits, chosen, batch_dims=1),
             probabilities=tf.gather(self._model.probabilities(logits), chosen, batch_dims=1),
             ranks=_ranks(logits, chosen),
-            finite=tf.reduce_all(tf.math.is_finite(logits), axis=1),
+            finite=tf.reduce_all(tf.stack([_finite(tensor) for tensor in (logits, *exposed)]), axis=0),
             maps=self._maps(logits, chosen, activations),
             kept=Kept(inputs, logits, activations) if self._keeps else None,
         )
@@ -141,6 +141,11 @@ class SharedPass:
                 [gradients[method.target, layer] for layer in method.layers],
             )
         return maps
+
+
+def _finite(values: tf.Tensor) -> tf.Tensor:
+    """Bool ``(B,)``, whether all values of an image are numbers."""
+    return tf.reduce_all(tf.math.is_finite(values), axis=list(range(1, values.shape.rank)))
 
 
 def _joined(*parts: tf.Tensor | None) -> tf.Tensor | None:

@@ -84,7 +84,7 @@ def full_gradients(
     score = tf.gather(outputs, classes, batch_dims=1)
     slopes = tf.gradients(score, [images, *(output for output, _ in terms)])
     size = (tf.shape(images)[1], tf.shape(images)[2])
-    maps = _placed(images * slopes[0], size, variant)
+    maps = _placed(images * passes.reached(slopes[0]), size, variant)
     rest = tf.zeros_like(score)
     for (_, bias), slope in zip(terms, slopes[1:], strict=True):
         if slope is None:

@@ -128,7 +128,7 @@ def _by_row(
 
         def gradient(images: tf.Tensor) -> tf.Tensor:
             score = tf.gather(given.model.logits(images), classes, batch_dims=1)
-            return tf.convert_to_tensor(tf.gradients(score, images)[0])
+            return tf.convert_to_tensor(passes.reached(tf.gradients(score, images)[0]))
 
         values = attribution(tf.gather(inputs, numbers // width), gradient)
         return tensor_maps.downsample(reduce_channels(values, reduce), downsample)

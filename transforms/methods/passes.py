@@ -18,6 +18,8 @@ from typing import Any, Protocol
 import keras
 import tensorflow as tf
 
+from heatbeam.transforms.models import loading
+
 
 class Exposed(Protocol):
     """A model that can be seen into while a graph is traced: all that a method may ask of one.
@@ -82,3 +84,18 @@ class Pass:
     activations: tf.Tensor
     logits: tf.Tensor
     batch_size: int
+
+
+def reached(gradient: tf.Tensor | None) -> tf.Tensor:
+    """The gradient of the scores with respect to the inputs, where there is one.
+
+    Raises:
+        loading.ModelError: the scores do not follow from the inputs by operations that have gradients.
+    """
+    if gradient is None:
+        raise loading.ModelError(
+            "the scores have no gradient with respect to the image: the model turns it into integers, or does something "
+            "else that has none. Leave out the methods that take it (gradients, full_grad and their like) or build the "
+            "model without that step"
+        )
+    return gradient

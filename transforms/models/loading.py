@@ -28,8 +28,33 @@ def load_keras_model(source: model_source.ModelSource) -> keras.Model:
     """The Keras model of `source`.
 
     Raises:
-        ModelError: the file does not exist, is not a Keras model, or the name or factory does not resolve.
+        ModelError: the file does not exist, is not a Keras model, or the name or factory does not resolve; or its
+            weights are not finite.
     """
+    model = _loaded(source)
+    check_finite(model)
+    return model
+
+
+def check_finite(model: keras.Model) -> None:
+    """Refuse weights that are no numbers, which a compiled graph may hide: it folds them to finite ones.
+
+    Raises:
+        ModelError: some are NaN or infinite; it names the first.
+    """
+    for weight in model.weights:
+        if not keras.backend.is_float_dtype(weight.dtype):
+            continue
+        value = np.asarray(keras.ops.convert_to_numpy(weight), np.float64 if weight.dtype == "float64" else np.float32)
+        if not np.isfinite(value).all():
+            wrong = int(np.count_nonzero(~np.isfinite(value)))
+            raise ModelError(
+                f"model {model.name} has weights that are NaN or infinite: {wrong} of {value.size} of {weight.path}. "
+                "Its training diverged, or the file is damaged; name weights of before that"
+            )
+
+
+def _loaded(source: model_source.ModelSource) -> keras.Model:
     custom = user_modules.custom_objects(source.imports, source.search_path)
     if source.path is not None:
         return _load_file(source.path, source.safe_mode, custom)

@@ -252,6 +252,17 @@ def test_scores_that_are_no_numbers_are_flagged_for_their_image_only():
     assert [one.finite for one in explainer.explain(images, [(0,)] * 3, {})] == [True, False, True]
 
 
+def test_activations_that_are_no_numbers_are_flagged_though_the_scores_are_some():
+    none = model_source.Preprocessing("none")
+    model = engine_specs.factory("capped_factory")
+    explainer = engine.Engine(engine_specs.spec(model, preprocessing=none, target_layer="infinite"))
+    images = np.zeros((3, 16, 16, 3), np.uint8)
+    images[1, 0, 0] = (255, 0, 255)
+    explained = explainer.explain(images, [(0,)] * 3, {})
+    assert np.isfinite(explained[1].logits).all()
+    assert [one.finite for one in explained] == [True, False, True]
+
+
 @pytest.mark.parametrize(
     ("methods", "changes", "said"),
     [
