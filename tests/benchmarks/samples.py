@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 from sklearn import datasets
 
-from heatbeam.transforms.sources import tfexample, tfrecord
+from heatbeam.transforms.sources import tfexample
+from tests.support import sample_shards
 
 CLASSES = 100
 """Labels are below this: few enough that a short run has all of them too. What a class costs at the end is in both."""
@@ -80,7 +81,7 @@ def write_shards(folder: pathlib.Path, images: Sequence[bytes], shards: int, cla
     for shard in range(shards):
         with (folder / f"data-{shard:05d}-of-{shards:05d}.tfrecord").open("wb") as stream:
             stream.writelines(
-                tfrecord.frame_record(record(images[number], number, classes))
+                sample_shards.frame_record(record(images[number], number, classes))
                 for number in range(shard, len(images), shards)
             )
     return str(folder / "data-*.tfrecord")

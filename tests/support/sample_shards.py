@@ -6,6 +6,7 @@ import dataclasses
 import gzip
 import io
 import pathlib
+import struct
 import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -36,9 +37,16 @@ def noise(height: int, width: int, channels: int | None = 3, seed: int = 0) -> n
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
+def frame_record(data: bytes) -> bytes:
+    """One record as it stands in an uncompressed TFRecord file."""
+    length = struct.pack("<Q", len(data))
+    sums = [struct.pack("<I", tfrecord.masked_crc(part)) for part in (length, data)]
+    return length + sums[0] + data + sums[1]
+
+
 def shard_bytes(serialized: Iterable[bytes], compression: str = "none") -> bytes:
     """A TFRecord file."""
-    plain = b"".join(tfrecord.frame_record(data) for data in serialized)
+    plain = b"".join(frame_record(data) for data in serialized)
     return {"none": lambda: plain, "gzip": lambda: gzip.compress(plain, mtime=0), "zlib": lambda: zlib.compress(plain)}[
         compression
     ]()

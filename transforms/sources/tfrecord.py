@@ -57,12 +57,6 @@ def masked_crc(data: bytes) -> int:
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def frame_record(data: bytes) -> bytes:
-    """One record as it stands in an uncompressed TFRecord file."""
-    length = struct.pack("<Q", len(data))
-    return length + _CRC.pack(masked_crc(length)) + data + _CRC.pack(masked_crc(data))
-
-
 def read_records(stream: ByteStream, compression: str) -> Iterator[bytes]:
     """The records of one TFRecord file, in order.
 

@@ -34,7 +34,7 @@ def test_masked_crc_of_the_standard_check_string():
 
 
 def test_frame_is_length_crc_data_crc():
-    framed = tfrecord.frame_record(b"hello")
+    framed = sample_shards.frame_record(b"hello")
     assert framed[:8] == (5).to_bytes(8, "little")
     assert framed[12:17] == b"hello"
     assert struct.unpack("<II", framed[8:12] + framed[17:]) == (
