@@ -94,8 +94,8 @@ def reached(gradient: tf.Tensor | None) -> tf.Tensor:
     """
     if gradient is None:
         raise loading.ModelError(
-            "the scores have no gradient with respect to the image: the model turns it into integers, or does something "
-            "else that has none. Leave out the methods that take it (gradients, full_grad and their like) or build the "
+            "the scores have no gradient with respect to the image: the model makes integers of it, or something else "
+            "that has none. Leave out the methods that take it (gradients, full_grad and their like) or build the "
             "model without that step"
         )
     return gradient
