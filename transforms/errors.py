@@ -10,6 +10,7 @@ exception: `heatbeam.transforms.records.DataError` says that one record is bad, 
       ExportError (ValueError)           export: the rows cannot be exported there
       ModelError (ValueError)            transforms.models: the model is not what the configuration says
       ModelFileError (ValueError)        transforms.models: there is no such model file
+      OtherFormatError (ValueError)      runs: its format is one that this heatbeam does not know
       PathError (ValueError)             here: a path cannot be read, written or reached
       RunDirectoryError (ValueError)     runs: the directory is no run, not finished, taken or damaged
       RunFailed                          job: the run ended and its result must not be used; exit status 1

@@ -17,7 +17,7 @@ from apache_beam.options import pipeline_options
 from apache_beam.portability.api import beam_runner_api_pb2
 
 from heatbeam import cli, config
-from heatbeam.job import flex_template, graph, plan, run
+from heatbeam.job import flex_template, graph, plan, run, step_options
 from heatbeam.runners import runner_options
 from heatbeam.runs import run_directory
 from heatbeam.transforms import explain
@@ -57,7 +57,8 @@ def pipeline(settings) -> beam.Pipeline:
     )
     built = beam.Pipeline(options=options)
     directory = run_directory.RunDirectory(settings.output.directory)
-    graph.build(built, planned, engine.description, plan.class_names(planned, engine.description), directory)
+    names = plan.class_names(planned, engine.description)
+    graph.build(built, step_options.make(planned, engine.description, names, directory))
     return built
 
 
@@ -117,7 +118,7 @@ def test_no_shuffle_carries_pixels_or_heatmaps(proto):
     flow = Flow(proto)
     assert not [leaf.unique_name for leaf in flow.named("^ExplainImages/") if "group_by_key" in leaf.spec.urn]
     assert not [leaf.unique_name for leaf in flow.named("^ExplainImages/") if "reshuffle" in leaf.spec.urn.lower()]
-    (parse,) = flow.named("^Read/.*/Parse")
+    (parse,) = flow.named("^Read/(.*/)?Parse")
     shuffles = flow.shuffles_behind(parse, list(parse.outputs))
     allowed = (
         r"^Write\w+/.*Write/WriteImpl/GroupByKey$",  # names of temporary files
@@ -137,7 +138,7 @@ def test_sums_are_added_up_before_they_are_shuffled(proto):
         if transform.spec.urn == "beam:transform:combine_per_key:v1"
         for child in transform.subtransforms
     }
-    (parse,) = flow.named("^Read/.*/Parse")
+    (parse,) = flow.named("^Read/(.*/)?Parse")
     first = [
         name for name in flow.shuffles_behind(parse, list(parse.outputs)) if re.match("(Account|Aggregate)/", name)
     ]
@@ -197,7 +198,8 @@ def test_dataflow_accepts_the_job(settings, tmp_path):
         options = pipeline_options.PipelineOptions(runner_options.beam_arguments(settings.runner, extra))
         built = beam.Pipeline(options=options)
         directory = run_directory.RunDirectory(str(tmp_path / "run"))
-        graph.build(built, planned, engine.description, plan.class_names(planned, engine.description), directory)
+        names = plan.class_names(planned, engine.description)
+        graph.build(built, step_options.make(planned, engine.description, names, directory))
         built.run()
     written = json.loads(job.read_text())
     environment = written["environment"]
