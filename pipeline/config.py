@@ -329,6 +329,10 @@ class ExplainConfig(_Section):
         specs.EngineSpec.targets,
         description="which classes of an image are explained: label, labels, predicted, runner_up, top_N or a class id",
     )
+    unfit: Literal["error", "skip"] = pydantic.Field(
+        "error",
+        description="what a method that does not fit the model does: end the run, or be left out with a warning",
+    )
     batch_size: int | Literal["auto"] = pydantic.Field(
         specs.EngineSpec.batch_size,
         description="images explained at once, in several passes where each core has a batch of its own; auto: each "

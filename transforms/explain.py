@@ -27,7 +27,7 @@ from apache_beam.transforms import window
 from apache_beam.utils import shared, windowed_value
 
 from heatbeam.transforms import heatmaps, records, sampling, tally
-from heatbeam.transforms.engine import assess, explained, specs
+from heatbeam.transforms.engine import assess, explained, fitting, specs
 from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.models import loading, model_files
 
@@ -59,6 +59,11 @@ def acquire_engine(spec: specs.EngineSpec) -> tuple[engines.Engine, bool]:
         return engine
 
     return handle.acquire(load), bool(loaded)
+
+
+def unfit_methods(spec: specs.EngineSpec) -> dict[str, str]:
+    """As `fitting.unfit`, wherever the model's files are."""
+    return fitting.unfit(_with_local_files(spec))
 
 
 def _with_local_files(spec: specs.EngineSpec) -> specs.EngineSpec:

@@ -12,7 +12,7 @@ import numpy as np
 
 from heatbeam import config
 from heatbeam.audit import map_health
-from heatbeam.job import plan, run, step_options
+from heatbeam.job import fitting, plan, run, step_options
 from heatbeam.runners import runner_options
 from heatbeam.runs import run_directory, run_methods
 from heatbeam.transforms import decode, errors, explain, read, records
@@ -56,7 +56,7 @@ def check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
 
 def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
     findings = _Findings()
-    planned = plan.make(settings)
+    planned, _fitting = fitting.fitted(plan.make(settings), findings.warnings.append)
     try:
         run.directory_of(settings.output).check_free(overwrite=settings.output.overwrite, resume=settings.output.resume)
     except run_directory.RunDirectoryError as error:

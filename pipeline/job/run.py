@@ -18,7 +18,7 @@ from apache_beam.options import pipeline_options
 from apache_beam.runners import runner as beam_runner
 
 from heatbeam import config
-from heatbeam.job import failures, graph, incremental, plan, progress, step_options
+from heatbeam.job import failures, fitting, graph, incremental, plan, progress, step_options
 from heatbeam.runners import runner_options, worker_processes
 from heatbeam.runs import history, manifests, remote_files, run_directory
 from heatbeam.transforms import account, errors, explain, tally
@@ -71,8 +71,8 @@ def run(settings: config.RunConfig, beam_options: Sequence[str], stream: TextIO)
     """
     arguments = runner_options.beam_arguments(settings.runner, beam_options)
     with runner_options.connected(arguments):
-        planned = plan.make(settings)
-        open_run = _start(settings, arguments)
+        planned, _held = fitting.fitted(plan.make(settings), lambda text: stream.write(f"warning: {text}\n"))
+        open_run = _start(planned.settings, arguments)
         with failures.told_how_to_go_on(open_run.directory, settings.output, stream), open_run.failure_recorded():
             return _run(planned, arguments, open_run, stream)
 
@@ -159,8 +159,8 @@ def launch(settings: config.RunConfig, beam_options: Sequence[str]) -> run_direc
     """
     arguments = runner_options.beam_arguments(settings.runner, beam_options)
     with runner_options.connected(arguments):
-        planned = plan.make(settings)
-        open_run = _start(settings, arguments)
+        planned, _ = fitting.fitted(plan.make(settings), lambda text: sys.stderr.write(f"warning: {text}\n"))
+        open_run = _start(planned.settings, arguments)
         with open_run.failure_recorded():
             _prepare(planned, arguments, open_run).run()
     return open_run.directory

@@ -55,7 +55,7 @@ class Engine:
         self.trials: list[batch_tuning.Trial] = []
         self.batch_size = spec.batch_size
         self.pass_size, self._image_rows = _pass_sizes(spec)
-        self.model = _exposed(spec)
+        self.model = exposed(spec)
         self.description = self.model.description
         self._preprocess = loading.preprocessing_function(spec.preprocessing, spec.model)
         self._methods = [planned.planned(m, self.model, spec.seed) for m in spec.methods]
@@ -235,7 +235,7 @@ def _pass_sizes(spec: specs.EngineSpec) -> tuple[int, int]:
     return (min(_CORE_BATCH, sizes[0]), min(_CORE_BATCH, sizes[1])) if on_core else sizes
 
 
-def _exposed(spec: specs.EngineSpec) -> exposure.ExposedModel:
+def exposed(spec: specs.EngineSpec) -> exposure.ExposedModel:
     """The model of a specification, loaded and exposed."""
     keras_model = loading.load_keras_model(spec.model)
     _take_floats(keras_model, spec)
@@ -243,7 +243,7 @@ def _exposed(spec: specs.EngineSpec) -> exposure.ExposedModel:
     if spec.precision != "float32":
         loading.set_precision(keras_model, spec.precision)
     constant = spec.constant_weights
-    exposed = exposure.ExposedModel(
+    model = exposure.ExposedModel(
         keras_model,
         layer=spec.target_layer,
         scores=spec.scores,
@@ -253,7 +253,7 @@ def _exposed(spec: specs.EngineSpec) -> exposure.ExposedModel:
     )
     if len(keras_model.weights) != known:  # made when the model was first called
         loading.check_finite(keras_model)
-    return exposed
+    return model
 
 
 def _take_floats(keras_model: keras.Model, spec: specs.EngineSpec) -> None:
