@@ -14,6 +14,7 @@ from heatbeam import cli
 from heatbeam.job import failures
 from heatbeam.runs import run_directory
 from heatbeam.transforms import explain
+from heatbeam.transforms.models import load_failures
 from tests.support import small_runs
 
 
@@ -142,6 +143,7 @@ def test_standard_output_that_takes_no_more_ends_a_command_without_a_traceback()
 
 
 def test_what_is_the_users_is_found_in_a_runners_text():
-    text = "Traceback (most recent call last):\nheatbeam.transforms.models.loading.ModelError: no [while running 'A']"
+    kind = load_failures.ModelError
+    text = f"Traceback (most recent call last):\n{kind.__module__}.{kind.__qualname__}: no [while running 'A']"
     assert failures.users_part(RuntimeError(text)) == "no"
     assert failures.users_part(RuntimeError("Traceback\nValueError: no")) is None
