@@ -85,7 +85,7 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
         _write_metrics(settings.evaluate.faithfulness, stream)
         _write_records(good, results, names, stream)
         _judge_maps(spec, {str(target) for target in planned.engine_spec.targets}, results, findings, stream)
-        _write_estimate(planned, engine, seconds / len(good), stream)
+        _write_estimate(planned, engine, seconds / len(good), results[0], stream)
     stream.writelines(f"warning  {warning}\n" for warning in findings.warnings)
     stream.writelines(f"PROBLEM  {problem}\n" for problem in findings.problems)
     stream.write("the run would work as far as these records can tell\n" if not findings.problems else "")
@@ -267,11 +267,11 @@ def _write_estimate(
     planned: plan.Plan,
     engine: engines.Engine,
     seconds_per_image: float,
+    one: explained.ImageExplanation,
     stream: TextIO,
 ) -> None:
-    """Passes, time and bytes of the full run, as far as a few records can tell."""
+    """Passes, time and bytes of the full run, as far as a few records, of which `one` is the first, can tell."""
     records_total = _record_count(planned.dataset)
-    layer = engine.description.layer
     spec = planned.engine_spec
     cost = [_cost(m, engine) for m in spec.methods]
     passes = 1 + sum(c.forward * m.sample for c, m in zip(cost, spec.methods, strict=True))
@@ -282,11 +282,12 @@ def _write_estimate(
     passes += asked.sample * targets * sum(each.predictions + each.explanations * (1 + c.forward) for c in cost)
     cell_bytes = 2 if planned.settings.output.heatmap_dtype == "int16" else 4
     minutes = records_total * seconds_per_image / planned.settings.runner.worker_count / 60
-    row_bytes = layer.height * layer.width * cell_bytes + 120
+    cells = {label: maps.shape[1] * maps.shape[2] for label, _, maps in one.maps}  # some have the size of the image
+    image_bytes = targets * sum(m.sample * (cells.get(m.label, 0) * cell_bytes + 120) for m in spec.methods)
     stream.write(
         f"estimate about {records_total:,} records, {records_total * passes:,.0f} forward passes, "
         f"{minutes:,.1f} minutes at the speed of these records, "
-        f"at most {records_total * targets * len(spec.methods) * row_bytes / 1e6:,.0f} MB of heatmaps and metrics\n"
+        f"at most {records_total * image_bytes / 1e6:,.0f} MB of heatmaps and metrics\n"
     )
 
 

@@ -42,6 +42,14 @@ def test_says_what_a_run_would_do(pattern, tmp_path):
     assert not (tmp_path / "run").exists()  # a check writes nothing
 
 
+def test_the_estimate_counts_maps_of_the_size_of_the_image(tmp_path):
+    """100 records x 2 classes x (64 x 64 cells x 2 bytes + 120 of the row) = 1.66 MB; 8 x 8 cells are 0.05 MB."""
+    pattern = small_runs.write(tmp_path / "data", [small_runs.record(i) for i in range(100)], 1)
+    for method, megabytes in (("gradients", 2), ("grad_cam", 0)):
+        settings = small_runs.settings(pattern, tmp_path / "run", f"explain.methods=[{method}]")
+        assert f"at most {megabytes} MB of heatmaps" in said_of(settings, 1)[1]
+
+
 @pytest.mark.parametrize(("layer", "passes"), [("last_act", 3), ("act2", 12)])
 def test_ablation_cam_is_one_pass_and_a_gradient_where_the_head_is_linear(pattern, tmp_path, layer, passes):
     settings = small_runs.settings(pattern, tmp_path / "run").as_dict()
