@@ -35,7 +35,7 @@ test-oldest: $(UV)
 
 # The whole job on a real Flink, also while parts of it die. Needs Java 11 or 17 and Maven; downloads go to build/flink.
 test-flink: $(STAMP)
-	$(BIN)/python tests/support/flink_cluster.py job-server
+	$(BIN)/python -m tests.support.flink_cluster job-server
 	$(BIN)/python -m pytest -m flink tests/job/test_flink.py
 
 lint: $(STAMP)

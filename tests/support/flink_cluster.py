@@ -2,9 +2,9 @@
 
 As a script, from the repository's root; needs Java 11 or 17, Maven and pip, and keeps everything in ``build/flink``::
 
-    python tests/support/flink_cluster.py start --task-managers 2     # prints the Beam options of a job on it
-    python tests/support/flink_cluster.py stop
-    python tests/support/flink_cluster.py job-server                  # only fetch the job server's jar; prints its path
+    python -m tests.support.flink_cluster start --task-managers 2     # prints the Beam options of a job on it
+    python -m tests.support.flink_cluster stop
+    python -m tests.support.flink_cluster job-server                  # only fetch the job server's jar; prints its path
 
 The job server is Beam's, of the installed Beam version. Where the Maven repository does not hold that one,
 `FALLBACK` is made of Beam's library artifact by ``tests/flink/pom.xml``; Beam's protocol between the SDK and the runner
