@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal, get_args
 
+from heatbeam.transforms import errors
+
 Resize = Literal["squash", "crop", "pad"]
 Interpolation = Literal["nearest", "area", "bilinear", "hamming", "bicubic", "lanczos"]
 RESIZES: tuple[str, ...] = get_args(Resize)
@@ -68,7 +70,7 @@ class ImageOptions:
         if self.max_pixels < 1:
             problems.append(f"max_pixels must be positive; got {self.max_pixels}")
         if problems:
-            raise ValueError("image options: " + "; ".join(problems))
+            raise errors.UsageError("image options: " + "; ".join(problems))
 
 
 @dataclasses.dataclass(frozen=True)

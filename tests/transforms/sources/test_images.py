@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from heatbeam.transforms import records
+from heatbeam.transforms import errors, records
 from heatbeam.transforms.sources import decode_options, images
 from tests.support import sample_shards
 
@@ -347,3 +347,9 @@ def test_recipe_names_decoder_and_every_option():
     assert OPTIONS.items() <= recipe.items()
     assert recipe["antialias"] is True
     assert images.recipe(options(interpolation="nearest"))["antialias"] is False
+
+
+def test_channels_that_are_no_picture_are_the_users_to_mend():
+    """So that a model of four channels is refused in one line, without a traceback."""
+    with pytest.raises(errors.UsageError, match="channels must be 1 or 3; got 4"):
+        decode_options.ImageOptions(8, 8, channels=4)
