@@ -68,6 +68,7 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
     if spec.model.has_random_weights:
         findings.warnings.append("the model's weights are random, as model.arguments say: its maps have no meaning")
     _write_model(engine.description, stream)
+    findings.warnings += engine.description.warnings
     if engine.trials:
         tried = ", ".join(f"{size} ({speed:,.3g} images/s)" for size, speed in engine.trials)
         stream.write(f"batch    {engine.batch_size} images at once on this machine; tried {tried}\n")
@@ -114,10 +115,11 @@ def _write_model(about: exposure.ModelDescription, stream: TextIO) -> None:
         f"digest {about.digest[:12]}\n"
         f"scores   {about.scores}; probabilities by {about.probability}\n"
         f"layer    {layer.name} ({layer.kind}, {about.layer_choice}): {layer.height}x{layer.width} cells, "
-        f"{layer.shape[-1]} channels"
+        f"{layer.channels} channels"
         + (f", {layer.prefix_tokens} tokens before the grid left out" if layer.prefix_tokens else "")
         + "\n"
     )
+    stream.write(f"         {about.evidence}\n" if about.evidence else "")
     others = [f"{o.name} ({o.height}x{o.width})" for o in about.layers[-6:] if o.name != layer.name]
     stream.write(f"         others: {', '.join(others) or 'none'}\n")
 
@@ -203,7 +205,7 @@ def _write_metrics(asked: config.FaithfulnessConfig, stream: TextIO) -> None:
 
 def _cost(method: specs.MethodSpec, engine: engines.Engine) -> registry.Cost:
     known = registry.get(method.method)
-    channels, classes = engine.description.layer.shape[-1] or 0, engine.description.classes
+    channels, classes = engine.description.layer.channels, engine.description.classes
     own = known.cost(channels, classes, dict(method.options))
     if engine.model.head_is_affine and known.affine_cost is not None:
         own = known.affine_cost

@@ -258,6 +258,8 @@ def describe(description: exposure.ModelDescription, names: Sequence[str]) -> ma
         target_layer=description.layer.name,
         target_layer_choice=description.layer_choice,
         target_layer_shape=tuple(description.layer.shape),
+        target_layer_evidence=description.evidence,
+        target_layer_warnings=description.warnings,
         scores=description.scores,
         probability=description.probability,
         classes=description.classes,

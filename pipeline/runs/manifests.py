@@ -60,6 +60,8 @@ class Model(_Part):
         target_layer: whose activations are mapped.
         target_layer_choice: how it was chosen.
         target_layer_shape: of its output, without the batch.
+        target_layer_evidence: why it, in words; empty in runs of older versions.
+        target_layer_warnings: what speaks against it, a sentence each.
         scores: how the explained logits follow from what the model returns, in words.
         probability: ``softmax`` or ``sigmoid``.
         classes: how many there are.
@@ -76,6 +78,8 @@ class Model(_Part):
     classes: int
     class_names: tuple[str, ...]
     input_size: tuple[int, ...]
+    target_layer_evidence: str = ""
+    target_layer_warnings: tuple[str, ...] = ()
 
 
 class Conventions(_Part):

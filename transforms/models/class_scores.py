@@ -79,7 +79,10 @@ class ClassScores:
 
     def of(self, outputs: object) -> tf.Tensor:
         """float32 ``(B, classes)``, of what the model returned for B images."""
-        output, _ = self.source.find(outputs)
+        return self.in_columns(self.source.find(outputs)[0])
+
+    def in_columns(self, output: tf.Tensor) -> tf.Tensor:
+        """float32 ``(B, classes)``, of the tensor of scores, ``(B, ...)`` with `units` numbers an image."""
         # The batch size is the output's own: a head alone must not wait for its images.
         scores = tf.cast(tf.reshape(output, [tf.shape(output)[0], -1]), tf.float32)
         scores = tf.ensure_shape(scores, [None, self.units])

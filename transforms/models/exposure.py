@@ -1,8 +1,9 @@
 """See inside a live Keras model: class scores before a fused softmax, and the output of a target layer.
 
-Nothing is rebuilt. While a ``tf.function`` is traced, the target layer's ``call`` is wrapped, so that its output is
-captured (or replaced) wherever the layer stands: in a functional model, in a backbone inside a Sequential, or in a
-subclassed model. Everything after that output is the head; gradients of the class scores stop there.
+Nothing is rebuilt. The model is traced once, and the graph of that trace is put into the ``tf.function`` that explains,
+with the target tensor captured (or replaced) wherever it stands: in a functional model, in a backbone inside a
+Sequential, in a subclassed model, as a layer's output or between layers. Everything after it is the head; gradients of
+the class scores stop there.
 
 What is exposed is decided once, in files of their own: `probe` traces the model and notes what it calls,
 `target_choice` says which tensor is mapped, `class_scores` which numbers are explained.
@@ -14,7 +15,7 @@ import contextlib
 import copy
 import dataclasses
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -24,13 +25,11 @@ from heatbeam.transforms.models import (
     layer_outputs,
     loading,
     probe,
-    replaced_calls,
     target_choice,
+    trial_runs,
     weight_constants,
 )
-
-Edit = Callable[[tf.Tensor], tf.Tensor]
-"""From a layer's output to what is handed on in its place."""
+from heatbeam.transforms.models.graphs import traced_graph
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +46,8 @@ class ModelDescription:
         input_size: height, width, channels.
         digest: hex sha256 of the weights.
         layers: every spatial layer in call order, the choices for `layer`.
+        evidence: why that layer, in words.
+        warnings: what speaks against it, a sentence each.
     """
 
     layer: layer_outputs.LayerOutput
@@ -58,6 +59,8 @@ class ModelDescription:
     input_size: tuple[int, int, int]
     digest: str
     layers: tuple[layer_outputs.LayerOutput, ...]
+    evidence: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 class ExposedModel:
@@ -68,7 +71,7 @@ class ExposedModel:
 
     Attributes:
         keras_model: the loaded copy.
-        lock: held while a layer's ``call`` is changed, that is, while a graph is traced.
+        lock: held while the Keras model is traced, or changed for that.
         layer: path of the target layer.
         description: what was exposed.
         constant_weights: whether graphs hold the weights as constants.
@@ -107,12 +110,12 @@ class ExposedModel:
         input_size = loading.input_size(model, size)
         with self.lock:
             seen = probe.probe(model, input_size, source)
-        chosen = target_choice.chosen(seen, layer)
+        choice = target_choice.chosen(seen, layer)
+        chosen = choice.place.about
         activation = seen.traced.activation
         self.layer = chosen.name
-        self._layers = seen.layers
-        self._grids = {o.name: o for o in seen.outputs}
-        self._gridless = seen.gridless
+        self._seen = seen
+        self._places = {chosen.name: choice.place}
         self._bypassed_at = seen.bypassed_at
         self._bypass_is_added_at = chosen.name if seen.bypass_is_added(chosen.name) else None
         self._affine_after = frozenset(seen.affine_after)
@@ -128,6 +131,8 @@ class ExposedModel:
             input_size=input_size,
             digest=loading.model_digest(model),
             layers=tuple(seen.spatial),
+            evidence=choice.evidence,
+            warnings=tuple(choice.warnings),
         )
 
     def resolve(self, name: str) -> str:
@@ -136,7 +141,8 @@ class ExposedModel:
         Raises:
             loading.ModelError: no such spatial layer, or several.
         """
-        return target_choice.find(tuple(self._grids.values()), name, self._gridless).name
+        place = target_choice.find(self._seen, name)
+        return self._places.setdefault(place.about.name, place).about.name
 
     def at(self, layer: str) -> ExposedModel:
         """The same model with another target layer, given by path."""
@@ -146,11 +152,13 @@ class ExposedModel:
 
     def grid(self, layer: str) -> tuple[int, int, int]:
         """Height, width and channels of a layer's activation maps."""
-        return self._grids[layer].grid
+        return self._place(layer).about.grid
 
     def logits(self, inputs: tf.Tensor) -> tf.Tensor:
         """float32 ``(B, classes)`` class scores."""
-        return self._run(inputs, {})
+        with self.lock, self._weights(self.keras_model):
+            outputs = self.keras_model(inputs, training=False)
+        return self._scores.of(outputs)
 
     def expose(self, inputs: tf.Tensor, layers: tuple[str, ...] = ()) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
         """Class scores and the activation maps they were computed from.
@@ -164,21 +172,12 @@ class ExposedModel:
             of the rest of the graph: ``tf.gradients(logits[:, c], activations)`` goes through the head only.
         """
         layers = layers or (self.layer,)
-        captured: dict[str, tf.Tensor] = {}
-
-        def capture(name: str) -> Edit:
-            def edit(output: tf.Tensor) -> tf.Tensor:
-                grid, rest = layer_outputs.to_grid(self._grids[name], output)
-                captured[name] = grid
-                return rest(grid)
-
-            return edit
-
-        logits = self._run(inputs, {name: capture(name) for name in layers})
-        missing = [name for name in layers if name not in captured]
-        if missing:
-            raise loading.ModelError(f"layer {missing[0]} was not called by the model's forward pass")
-        return logits, tuple(captured[name] for name in layers)
+        run, captured = self._run(inputs), {}
+        for name in sorted(layers, key=self._order):
+            place = self._place(name)
+            captured[name], rest = layer_outputs.to_grid(place.about, run.get(place.tensor))
+            run.put(place.tensor, rest(captured[name]))
+        return self._class_scores(run), tuple(captured[name] for name in layers)
 
     def bypass(self, inputs: tf.Tensor) -> tf.Tensor | None:
         """What the head needs of each image besides the target layer's grid; None where that is nothing or not known.
@@ -194,16 +193,7 @@ class ExposedModel:
             ``(B, ...)``, for `head`.
         """
         name = self._bypassed_at.get(self.layer)
-        if name is None:
-            return None
-        captured: list[tf.Tensor] = []
-
-        def capture(output: tf.Tensor) -> tf.Tensor:
-            captured.append(output)
-            return output
-
-        self._run(inputs, {name: capture})
-        return captured[0]
+        return None if name is None else self._run(inputs).get(self._output(name))
 
     def head(self, inputs: tf.Tensor, activations: tf.Tensor, bypass: tf.Tensor | None = None) -> tf.Tensor:
         """Class scores when the target layer's output is replaced.
@@ -214,16 +204,12 @@ class ExposedModel:
             activations: float32 ``(B, h, w, K)``.
             bypass: what `bypass` gave for the inputs, row by row; None to compute it.
         """
-        edits: dict[str, Edit] = {}
+        run, place = self._run(inputs), self._place(self.layer)
         if bypass is not None:
-            edits[self._bypassed_at[self.layer]] = lambda _: bypass
-        given = edits.get(self.layer)
-
-        def edit(output: tf.Tensor) -> tf.Tensor:
-            _, rest = layer_outputs.to_grid(self._grids[self.layer], given(output) if given else output)
-            return rest(activations)
-
-        return self._run(inputs, edits | {self.layer: edit})
+            run.put(self._output(self._bypassed_at[self.layer]), bypass)
+        _, rest = layer_outputs.to_grid(place.about, run.get(place.tensor))
+        run.put(place.tensor, rest(activations))
+        return self._class_scores(run)
 
     @property
     def head_is_affine(self) -> bool:
@@ -242,21 +228,20 @@ class ExposedModel:
         """Probabilities of class scores ``(..., classes)``, by the model's own rule."""
         return self._scores.probabilities(logits)
 
-    def _run(self, inputs: tf.Tensor, edits: dict[str, Edit]) -> tf.Tensor:
-        """Class scores while the outputs of some layers, by path, are passed through their edits."""
-        changes = {self._layers[name]: _editing(edit) for name, edit in edits.items()}
-        with self.lock, replaced_calls.replaced(changes), self._weights(self.keras_model):
-            outputs = self.keras_model(inputs, training=False)
-        return self._scores.of(outputs)
+    def _run(self, inputs: tf.Tensor) -> traced_graph.Run:
+        return self._seen.graph.run(inputs, self.constant_weights)
 
+    def _class_scores(self, run: traced_graph.Run) -> tf.Tensor:
+        return self._scores.in_columns(run.get(self._seen.traced.scores))
 
-def _editing(edit: Edit) -> Callable[[replaced_calls.Call], replaced_calls.Call]:
-    """What makes of a layer's ``call`` one whose output has gone through `edit`."""
+    def _place(self, name: str) -> trial_runs.Place:
+        """The tensor of a whole name."""
+        return self._places.get(name) or self._seen.place(name)
 
-    def change(call: replaced_calls.Call) -> replaced_calls.Call:
-        def edited(*args: object, **kwargs: object) -> tf.Tensor:
-            return edit(call(*args, **kwargs))
+    def _output(self, path: str) -> tf.Tensor:
+        """What the layer at a path gives."""
+        return next(c.output for c in self._seen.traced.calls if c.path == path)
 
-        return edited
-
-    return change
+    def _order(self, name: str) -> int:
+        """The place of a tensor in the order of computation."""
+        return self._seen.graph.order[self._place(name).tensor.op.name]

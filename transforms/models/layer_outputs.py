@@ -20,6 +20,7 @@ class LayerOutput:
         shape: of its output, without the batch axis.
         height, width: of the grid of cells it holds; 0 for an output that is not spatial.
         prefix_tokens: tokens before the grid (class token, registers), for transformers.
+        channels_first: whether the channels of a map stand before its rows and columns.
     """
 
     name: str
@@ -28,6 +29,7 @@ class LayerOutput:
     height: int
     width: int
     prefix_tokens: int
+    channels_first: bool = False
 
     @property
     def is_tokens(self) -> bool:
@@ -37,7 +39,17 @@ class LayerOutput:
     @property
     def grid(self) -> tuple[int, int, int]:
         """Height, width and channels of the grid."""
-        return self.height, self.width, self.shape[-1] or 0
+        return self.height, self.width, self.channels
+
+    @property
+    def channels(self) -> int:
+        """Numbers in each cell."""
+        return self.shape[0 if self.channels_first else -1] or 0
+
+    def with_channels_first(self) -> LayerOutput:
+        """The same output of three axes, read as channels, rows, columns."""
+        _, height, width = self.shape
+        return dataclasses.replace(self, height=height or 0, width=width or 0, channels_first=True)
 
 
 def grid_of(path: str, kind: str, output: tf.Tensor, image: tuple[int, int]) -> LayerOutput | None:
@@ -65,6 +77,9 @@ def to_grid(about: LayerOutput, output: tf.Tensor) -> tuple[tf.Tensor, Callable[
     The way back starts from the float32 grid, so that the grid is an ancestor of the logits and gradients with
     respect to it exist, also where the model computes in half precision.
     """
+    if about.channels_first:
+        grid = tf.transpose(tf.cast(output, tf.float32), (0, 2, 3, 1))
+        return grid, lambda grid: tf.cast(tf.transpose(grid, (0, 3, 1, 2)), output.dtype)
     if output.shape.rank == 4:
         return tf.cast(output, tf.float32), lambda grid: tf.cast(grid, output.dtype)
     grid = tokens_to_grid(tf.cast(output, tf.float32), about.height, about.width, about.prefix_tokens)

@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any
+import math
+from collections.abc import Collection, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from heatbeam.transforms.models import affine_heads, bottlenecks, class_scores, layer_outputs, loading, token_grids
+from heatbeam.transforms.models import (
+    candidate_cuts,
+    class_scores,
+    layer_calls,
+    layer_outputs,
+    loading,
+    token_grids,
+    trial_runs,
+)
+from heatbeam.transforms.models.graphs import affine_heads, bottlenecks, traced_graph
 
 _MAX_TOKEN_CANDIDATES = 24
-_RECORDING = threading.RLock()
-# Inside these, outputs of four axes are attention scores or heads, not images.
-_OPAQUE = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention, keras.layers.Attention)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class LayerCall:
-    """One call of a layer while the model was traced.
-
-    Attributes:
-        path: of the layer, as `layer_outputs.LayerOutput.name`.
-        kind: class name of the layer.
-        layer: the layer.
-        output: symbolic tensor.
-        grid: the cells in the output, or None.
-    """
-
-    path: str
-    kind: str
-    layer: keras.layers.Layer
-    output: tf.Tensor
-    grid: layer_outputs.LayerOutput | None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,31 +34,29 @@ class Traced:
         output_shape: of the model's output, without the batch axis.
         scores: the tensor of class scores.
         activation: that was taken off, or None.
-        flat: the scores of two images, ``(2, units)``.
         ancestors: every operation that the scores are computed from.
     """
 
-    calls: tuple[LayerCall, ...]
+    calls: tuple[layer_calls.LayerCall, ...]
     inputs: tf.Tensor
     output_shape: tuple[int | None, ...]
     scores: tf.Tensor
     activation: str | None
-    flat: tf.Tensor
     ancestors: set[tf.Operation]
 
     @property
-    def named(self) -> list[LayerCall]:
+    def named(self) -> list[layer_calls.LayerCall]:
         """The calls whose output has a grid and reaches the scores."""
         return [c for c in self.calls if c.grid is not None and c.output.op in self.ancestors]
 
     @property
-    def spatial(self) -> list[LayerCall]:
+    def spatial(self) -> list[layer_calls.LayerCall]:
         """Of `named` those that made their output: a container hands its last layer's on, which is recorded first."""
         first = {id(c.output): c for c in reversed(self.calls)}
         return [c for c in self.named if first[id(c.output)] is c]
 
     @property
-    def tokens(self) -> list[LayerCall]:
+    def tokens(self) -> list[layer_calls.LayerCall]:
         """The last of `spatial` whose cells are tokens."""
         return [c for c in self.spatial if c.output.shape.rank == 3][-_MAX_TOKEN_CANDIDATES:]
 
@@ -86,27 +69,44 @@ class Probe:
         layers: every layer, by path.
         outputs: layers that may be named as the target layer, in call order.
         spatial: those that may be chosen.
+        cuts: tensors that everything runs through from the images to the scores, the last one first.
         norms: paths of those that normalize.
         gridless: paths of layers whose tokens are no grid, and why not, in words.
         attention: tokens of the attention layers among them, by path.
         bypassed_at: for a layer, by path, the last layer at or before it that everything passes through.
+        learned: names of outputs that follow from learned weights.
         affine_after: layers, by path, of whose one output the scores are an affine function.
         units: numbers that the model gives for an image.
         values: float32 ``(2, units)``, the scores of two images of noise.
+        size: height, width and channels of the model's input.
         traced: the trace.
+        graph: of the trace, to put into others.
     """
 
-    layers: dict[str, keras.layers.Layer]
+    layers: dict[str, keras.Operation]
     outputs: list[layer_outputs.LayerOutput]
     spatial: list[layer_outputs.LayerOutput]
+    cuts: list[trial_runs.Place]
     norms: set[str]
     gridless: dict[str, str]
     attention: dict[str, int]
     bypassed_at: dict[str, str]
+    learned: set[str]
     affine_after: set[str]
     units: int
     values: np.ndarray
+    size: tuple[int, int, int]
     traced: Traced
+    graph: traced_graph.TracedGraph
+
+    def place(self, name: str) -> trial_runs.Place:
+        """The tensor of a layer's output or a cut, by its whole name."""
+        for cut in self.cuts:
+            if cut.about.name == name:
+                return cut
+        call = next(c for c in self.traced.calls if c.path == name)
+        assert call.grid is not None  # outputs and spatial list grids only
+        return trial_runs.Place(call.grid, call.output)
 
     def bypass_is_added(self, layer: str) -> bool:
         """Whether one row of a layer's bypass serves any number of rows of its grid."""
@@ -128,46 +128,82 @@ def probe(model: keras.Model, size: tuple[int, int, int], source: class_scores.S
     Raises:
         loading.ModelError: it does not give one score per class.
     """
-    traces: list[Traced] = []
+    traced, graph = _trace(model, size, source)
+    units = _units(traced.scores, traced.output_shape, model.name)
+    weights = _weights(traced.calls, graph)
+    learned = candidate_cuts.after(weights or [traced.inputs.op], graph.inputs.graph)
+    cuts = candidate_cuts.cuts(traced.calls, graph, traced.scores, learned, size[:2])
+    tokens = {c.output.ref(): trial_runs.Place(c.grid, c.output) for c in traced.tokens if c.grid is not None}
+    tokens |= {place.tensor.ref(): place for place in cuts if place.about.is_tokens}
 
-    def trace(inputs: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        traced = _traced(model, inputs, size, source)
-        traces.append(traced)
-        return tf.cast(traced.flat, tf.float32), _reaches(traced.flat, traced.tokens)
+    def run(images: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        forward = graph.run(images, constant_weights=False)
+        scores = forward.get(traced.scores)
+        outputs = [(place.about.prefix_tokens, forward.get(place.tensor)) for place in tokens.values()]
+        return tf.cast(tf.reshape(scores, [2, units]), tf.float32), _reaches(scores, outputs)
 
-    function = tf.function(trace, autograph=False, reduce_retracing=False)
     images = np.random.default_rng(0).uniform(-1, 1, (2, *size)).astype(np.float32)
-    values, reaches = function(tf.constant(images))
-    traced = traces[-1]  # a model that makes its variables when it is first called is traced twice
-    if traced.flat.shape[1] is None:
-        raise loading.ModelError(f"model {model.name} returns {traced.output_shape}, expected one score per class")
-    reached = {c.path for c, reach in zip(traced.tokens, reaches, strict=True) if float(reach) > 0}
-    unread = {c.path for c in traced.tokens} - reached
-    usable = [c for c in traced.spatial if c.output.shape.rank == 4 or c.path in reached]
+    traced_run = tf.function(run, autograph=False, input_signature=[tf.TensorSpec((None, *size), tf.float32)])
+    values, reaches = traced_run(tf.constant(images))
+    unread = {ref for ref, reach in zip(tokens, reaches, strict=True) if not float(reach) > 0}
+    usable = [c for c in traced.spatial if c.output.shape.rank == 4 or (c.output.ref() in set(tokens) - unread)]
     gridless = _gridless(traced, size)
     return Probe(
         layers={c.path: c.layer for c in traced.calls},
-        outputs=_grids([c for c in traced.named if c.path not in unread]),
+        outputs=_grids([c for c in traced.named if c.output.ref() not in unread]),
         spatial=_grids(usable),
+        cuts=[place for place in cuts if place.tensor.ref() not in unread],
         norms={c.path for c in usable if "Norm" in c.kind},
         gridless=gridless,
-        attention={
-            c.path: c.output.shape[1] for c in traced.calls if isinstance(c.layer, _OPAQUE) and c.path in gridless
-        },
+        attention={c.path: c.output.shape[1] for c in traced.calls if c.is_attention and c.path in gridless},
         bypassed_at=_bypassed_at(traced.calls, bottlenecks.bottlenecks(traced.inputs, traced.scores)),
+        learned={c.path for c in traced.calls if c.output.op in learned},
         affine_after=_affine_after(traced),
-        units=int(traced.flat.shape[1]),
+        units=units,
         values=values.numpy(),
+        size=size,
         traced=traced,
+        graph=graph,
     )
+
+
+def _trace(
+    model: keras.Model, size: tuple[int, int, int], source: class_scores.ScoreSource
+) -> tuple[Traced, traced_graph.TracedGraph]:
+    """Trace a model for any number of images."""
+    traces: list[Traced] = []
+
+    def trace(inputs: tf.Tensor) -> tf.Tensor:
+        traces.append(_traced(model, inputs, size, source))
+        return traces[-1].scores
+
+    function = tf.function(trace, autograph=False, reduce_retracing=False)
+    concrete = function.get_concrete_function(tf.TensorSpec((None, *size), tf.float32))
+    # A model that makes its variables when it is first called is traced twice.
+    traced = next(one for one in traces if one.inputs.graph is concrete.graph)
+    return traced, traced_graph.TracedGraph(concrete, model.weights)
+
+
+def _weights(calls: Collection[layer_calls.LayerCall], graph: traced_graph.TracedGraph) -> list[tf.Operation]:
+    """Where the graph is given its weights; those that only scale the pixels do not count."""
+    scaling = [c.layer for c in calls if isinstance(c.layer, keras.layers.Normalization)]
+    return graph.weight_places([weight for layer in scaling for weight in layer.weights])
+
+
+def _units(scores: tf.Tensor, output_shape: tuple[int | None, ...], name: str) -> int:
+    """Numbers that the model gives for an image."""
+    shape = scores.shape[1:]
+    if not shape.is_fully_defined():
+        raise loading.ModelError(f"model {name} returns {output_shape}, expected one score per class")
+    return int(math.prod(shape))
 
 
 def _traced(
     model: keras.Model, inputs: tf.Tensor, size: tuple[int, int, int], source: class_scores.ScoreSource
 ) -> Traced:
     """Call the model on symbolic images and note what it does."""
-    calls: list[LayerCall] = []
-    with _recorded(model, size[:2], calls):
+    calls: list[layer_calls.LayerCall] = []
+    with layer_calls.recorded(model, size[:2], calls):
         output = source.select(model(inputs, training=False))
     scores, activation = class_scores.before_activation(output) if source.strips else (output, None)
     if scores.shape.rank is None or sum(d != 1 for d in scores.shape[1:]) > 1:
@@ -181,59 +217,26 @@ def _traced(
         output_shape=tuple(output.shape[1:]),
         scores=scores,
         activation=activation,
-        flat=tf.reshape(scores, [2, -1]),
         ancestors=bottlenecks.ancestors(scores),
     )
 
 
-def _reaches(scores: tf.Tensor, tokens: Sequence[LayerCall]) -> list[tf.Tensor]:
-    """For each call the largest gradient of the scores at a token of its grid: 0 where only its prefix is read."""
-    gradients = tf.gradients(tf.reduce_sum(scores * scores), [c.output for c in tokens]) if tokens else []
+def _reaches(scores: tf.Tensor, outputs: Sequence[tuple[int, tf.Tensor]]) -> list[tf.Tensor]:
+    """The largest gradient of the scores at a token of each grid: 0 where only what stands before the grid is read.
+
+    Args:
+        scores: of two images.
+        outputs: number of tokens before the grid, and tokens.
+    """
+    gradients = tf.gradients(tf.reduce_sum(scores * scores), [tokens for _, tokens in outputs]) if outputs else []
     found = []
-    for call, gradient in zip(tokens, gradients, strict=True):
-        prefix = call.grid.prefix_tokens if call.grid is not None else 0
+    for (prefix, _), gradient in zip(outputs, gradients, strict=True):
         reach = tf.reduce_max(tf.abs(gradient[:, prefix:])) if gradient is not None else tf.constant(0.0)
         found.append(tf.cast(reach, tf.float32))
     return found
 
 
-@contextlib.contextmanager
-def _recorded(model: keras.Model, image: tuple[int, int], calls: list[LayerCall]) -> Iterator[None]:
-    """Note every layer call, innermost first, while the context is open in this thread."""
-    original: Callable[..., Any] = keras.layers.Layer.__call__
-    owner = threading.get_ident()
-    stack: list[keras.layers.Layer] = []
-
-    def recording(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
-        if threading.get_ident() != owner:
-            return original(layer, *args, **kwargs)
-        stack.append(layer)
-        try:
-            output = original(layer, *args, **kwargs)
-        finally:
-            stack.pop()
-        if layer is not model and tf.is_tensor(output) and output.shape.rank is not None:
-            calls.append(_call(layer, output, [outer for outer in stack if outer is not model], image))
-        return output
-
-    with _RECORDING:
-        keras.layers.Layer.__call__ = recording
-        try:
-            yield
-        finally:
-            keras.layers.Layer.__call__ = original
-
-
-def _call(
-    layer: keras.layers.Layer, output: tf.Tensor, outer: Sequence[keras.layers.Layer], image: tuple[int, int]
-) -> LayerCall:
-    """A call of a layer inside others."""
-    path, kind = "/".join([one.name for one in (*outer, layer)]), type(layer).__name__
-    opaque = any(isinstance(one, _OPAQUE) for one in outer) or isinstance(layer, keras.layers.Softmax)
-    return LayerCall(path, kind, layer, output, None if opaque else layer_outputs.grid_of(path, kind, output, image))
-
-
-def _grids(calls: Collection[LayerCall]) -> list[layer_outputs.LayerOutput]:
+def _grids(calls: Collection[layer_calls.LayerCall]) -> list[layer_outputs.LayerOutput]:
     """The grid of the last call of each layer, in call order."""
     grids = [c.grid for c in calls if c.grid is not None]
     last = {grid.name: place for place, grid in enumerate(grids)}
@@ -250,7 +253,7 @@ def _gridless(traced: Traced, size: tuple[int, int, int]) -> dict[str, str]:
     }
 
 
-def _bypassed_at(calls: Sequence[LayerCall], path: dict[tf.Operation, bool]) -> dict[str, str]:
+def _bypassed_at(calls: Sequence[layer_calls.LayerCall], path: dict[tf.Operation, bool]) -> dict[str, str]:
     """For each layer with a grid, by path: the last layer at or before it that everything passes through.
 
     A layer that stands alone between the images and the scores, with nothing before its grid, needs none.

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 import tensorflow as tf
 
 _BROADCASTING = {"Add", "AddV2", "Mul", "Sub"}
+_VALUELESS = {"OnesLike", "Rank", "Shape", "ShapeN", "Size", "ZerosLike"}
+"""What they give does not depend on values."""
 
 
 def ancestors(tensor: tf.Tensor) -> set[tf.Operation]:
@@ -19,17 +23,24 @@ def ancestors(tensor: tf.Tensor) -> set[tf.Operation]:
     return seen
 
 
-def bottlenecks(source: tf.Tensor, target: tf.Tensor) -> dict[tf.Operation, bool]:
+def bottlenecks(source: tf.Tensor, target: tf.Tensor, *, values_only: bool = False) -> dict[tf.Operation, bool]:
     """The operations between two tensors of one graph, in the order of computation: is each a bottleneck?
 
     A bottleneck has one output that is used, and `target` follows from that output alone: nothing computed from
-    `source` before it is used after it. The order is the one in which the operations were made; in another order more
-    of them might be bottlenecks, so True is certain and False is not.
+    `source` before it is used after it. In other words it lies on every path: it dominates `target`. (What is before a
+    dominator is computed before it in every order, and what is after it after it.)
+
+    Args:
+        source: a tensor.
+        target: another, of the same graph.
+        values_only: leave out paths that carry the shape of a tensor and none of its values.
     """
     needed = ancestors(target)
     between: dict[tf.Operation, int] = {}
     last_use: dict[tf.Operation, int] = {}
     for op in source.graph.get_operations():
+        if values_only and op.type in _VALUELESS:
+            continue
         used = [i.op for i in op.inputs if i.op in between]
         if op in needed and (op is source.op or used):
             between[op] = len(between)
@@ -63,3 +74,32 @@ def meet_in_sums(aside: tf.Tensor, layer: tf.Tensor, target: tf.Tensor) -> bool:
         elif after_aside:
             from_aside.update(output.ref() for output in op.outputs)
     return True
+
+
+def inside(inputs: Iterable[tf.Tensor], output: tf.Tensor) -> set[tf.Operation]:
+    """Every operation from some tensors, which are not inside, to what follows from them, its own included."""
+    outside = {tensor.op for tensor in inputs}
+    seen: set[tf.Operation] = set()
+    pending = [output.op]
+    while pending:
+        op = pending.pop()
+        if op not in seen and op not in outside:
+            seen.add(op)
+            pending.extend(i.op for i in op.inputs)
+    return seen
+
+
+def around(source: tf.Tensor, target: tf.Tensor, blocked: Collection[tf.Operation]) -> set[tf.Operation]:
+    """The operations on the paths from one tensor to another that avoid the blocked operations; values only."""
+    needed: set[tf.Operation] = set()
+    pending = [target.op]
+    while pending:
+        op = pending.pop()
+        if op not in needed and op not in blocked and op.type not in _VALUELESS:
+            needed.add(op)
+            pending.extend(i.op for i in op.inputs)
+    found: set[tf.Operation] = set()
+    for op in source.graph.get_operations():
+        if op in needed and (op is source.op or any(i.op in found for i in op.inputs)):
+            found.add(op)
+    return found

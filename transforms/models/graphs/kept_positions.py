@@ -1,0 +1,96 @@
+"""Tensors whose cells lie as in the image by construction: convolutions and pooling, and arithmetic cell by cell.
+
+What a network does to the order of cells can't be seen from outside where each cell sees the whole image, as in a deep
+untrained one. Where only operations that keep the order were used, it is known.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+_WINDOWS = {"AvgPool", "Conv2D", "DepthwiseConv2dNative", "FusedBatchNormV3", "MaxPool"}
+"""Keep the order of cells in their first input, if its channels are last."""
+
+_FIRST = {
+    "BiasAdd",
+    "MirrorPad",
+    "Pad",
+    "PadV2",
+    "ResizeArea",
+    "ResizeBicubic",
+    "ResizeBilinear",
+    "ResizeNearestNeighbor",
+    "Slice",
+    "StridedSlice",
+}
+"""Keep the order of cells in their first input."""
+
+_CELLWISE = {
+    "Abs",
+    "Add",
+    "AddN",
+    "AddV2",
+    "Cast",
+    "ClipByValue",
+    "Elu",
+    "Erf",
+    "Exp",
+    "Identity",
+    "IdentityN",
+    "LeakyRelu",
+    "Maximum",
+    "Minimum",
+    "Mul",
+    "Neg",
+    "Pow",
+    "RealDiv",
+    "Relu",
+    "Relu6",
+    "Rsqrt",
+    "Selu",
+    "Sigmoid",
+    "Softplus",
+    "Sqrt",
+    "Square",
+    "SquaredDifference",
+    "StopGradient",
+    "Sub",
+    "Tanh",
+}
+"""Work on each cell alone; an input with one row and one column (a gate, a constant) is the same for all cells."""
+
+
+def kept(images: tf.Tensor, tensor: tf.Tensor) -> bool:
+    """Whether the rows and columns of a tensor are in the order of those of the images. True is certain.
+
+    Args:
+        images: ``(B, H, W, C)``.
+        tensor: of the same graph.
+    """
+    found = {images.ref()}
+    for op in images.graph.get_operations():
+        if op.outputs and _keeps(op, [i.ref() in found for i in op.inputs]):
+            found.add(op.outputs[0].ref())
+        if op is tensor.op:
+            break
+    return tensor.ref() in found
+
+
+def _keeps(op: tf.Operation, known: list[bool]) -> bool:
+    if not any(known) or op.outputs[0].shape.rank != 4:
+        return False
+    if op.type in _WINDOWS:
+        return known[0] and op.get_attr("data_format") == b"NHWC"
+    if op.type in _FIRST:
+        return known[0]
+    if op.type == "ConcatV2":
+        axis = tf.get_static_value(op.inputs[-1])
+        return all(known[:-1]) and axis is not None and int(axis) in (3, -1)
+    return op.type in _CELLWISE and all(
+        ordered or _same_for_all(given) for ordered, given in zip(known, op.inputs, strict=True)
+    )
+
+
+def _same_for_all(tensor: tf.Tensor) -> bool:
+    shape = tensor.shape
+    return shape.rank is not None and all(size == 1 for size in shape[-3:-1])

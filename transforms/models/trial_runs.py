@@ -1,0 +1,128 @@
+"""Run a traced model on noise, to see what a tensor of it holds and what by-passes it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from heatbeam.transforms.models import layer_outputs, positions
+from heatbeam.transforms.models.graphs import kept_positions, traced_graph
+
+_CHUNK = 8  # images at once: a large model must not need more memory here than when it explains
+_IMAGES = 2
+_SCALES = (1.0, 127.5)
+"""Largest value of the noise: for models that take -1..1, and for those that scale pixels themselves."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Place:
+    """A tensor of a traced graph that may be mapped.
+
+    Attributes:
+        about: its name, and where its cells are.
+        tensor: of the trace.
+    """
+
+    about: layer_outputs.LayerOutput
+    tensor: tf.Tensor
+
+
+def position_evidence(graph: traced_graph.TracedGraph, place: Place, size: tuple[int, int, int]) -> positions.Evidence:
+    """Whether the cells of a tensor answer where the image changes.
+
+    Args:
+        graph: of the model.
+        place: of the tensor; what folds cells into the batch axis has none.
+        size: height, width and channels of the model's input.
+    """
+
+    def answers(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        output = graph.run(images, constant_weights=False).get(place.tensor)
+        cells, _ = layer_outputs.to_grid(place.about, output)
+        return tf.shape(output)[0], tf.norm(cells[1:] - cells[:1], axis=-1)
+
+    traced = tf.function(answers, autograph=False, input_signature=[tf.TensorSpec((None, *size), tf.float32)])
+    by_construction = not place.about.channels_first and kept_positions.kept(graph.inputs, place.tensor)
+    best = positions.REFUTED
+    for scale in _SCALES:
+        found, places = [], np.zeros((0, 2))
+        for seed in range(_IMAGES):
+            images, places = positions.disturbed(size, seed, scale)
+            chunks = []
+            for start in range(1, len(images), _CHUNK):
+                chunk = np.concatenate([images[:1], images[start : start + _CHUNK]])
+                rows, change = traced(tf.constant(chunk))
+                if int(rows) != len(chunk):
+                    return positions.REFUTED
+                chunks.append(change.numpy().astype(np.float64))
+            found.append(np.concatenate(chunks))
+        evidence = positions.evidence(np.mean(found, axis=0), places)
+        if evidence.undecided or evidence.correlation > best.correlation:
+            best = evidence
+        if by_construction or best.proved:
+            break
+    return dataclasses.replace(best, by_construction=by_construction)
+
+
+def bypassing_share(
+    graph: traced_graph.TracedGraph, place: Place, scores: tf.Tensor, size: tuple[int, int, int]
+) -> float:
+    """The share of the scores that does not follow from the cells of a tensor: 0 where everything runs through it.
+
+    With the cells of image A and all else from image B: |scores - scores(A)| / |scores(B) - scores(A)|, the mean over
+    pairs of noise.
+    """
+    coarse = np.random.default_rng(0).uniform(-1, 1, (6, min(8, size[0]), min(8, size[1]), size[2]))
+    images = tf.image.resize(coarse.astype(np.float32), size[:2], method="nearest")
+
+    def run(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        own, other = (graph.run(v, constant_weights=False) for v in (images, tf.reverse(images, axis=[0])))
+        cells, _ = layer_outputs.to_grid(place.about, own.get(place.tensor))
+        _, rest = layer_outputs.to_grid(place.about, other.get(place.tensor))
+        plain = own.get(scores)
+        other.put(place.tensor, rest(cells))
+        return plain, other.get(scores)
+
+    traced = tf.function(run, autograph=False, input_signature=[tf.TensorSpec((None, *size), tf.float32)])
+    plain, mixed = (value.numpy().reshape(len(images), -1).astype(np.float64) for value in traced(images))
+    whole = np.linalg.norm(plain[::-1] - plain, axis=1)
+    changed = np.linalg.norm(mixed - plain, axis=1)
+    return float((changed[whole > 0] / whole[whole > 0]).mean()) if (whole > 0).any() else 0.0
+
+
+def all_positions_pass(
+    graph: traced_graph.TracedGraph,
+    first: Place,
+    places: Sequence[Place],
+    scores: tf.Tensor,
+    size: tuple[int, int, int],
+) -> list[bool]:
+    """For each tensor: does everything that the scores have from the cells of `first` run through its cells?
+
+    True where the gradient of the scores with respect to the cells of `first` is exactly 0 once it is stopped at the
+    cells of the tensor. What only a class token carries on from there is stopped by nothing, and is not needed.
+    """
+
+    def leaks(images: tf.Tensor) -> list[tf.Tensor]:
+        found = []
+        for place in places:
+            run = graph.run(images, constant_weights=False)
+            source, rest = layer_outputs.to_grid(first.about, run.get(first.tensor))
+            run.put(first.tensor, rest(source))
+            cells, rest = layer_outputs.to_grid(place.about, run.get(place.tensor))
+            run.put(place.tensor, rest(tf.stop_gradient(cells)))
+            found.append(largest_gradient(run.get(scores), source))
+        return found
+
+    traced = tf.function(leaks, autograph=False, input_signature=[tf.TensorSpec((None, *size), tf.float32)])
+    images = np.random.default_rng(0).uniform(-1, 1, (2, *size)).astype(np.float32)
+    return [float(leak) == 0 for leak in traced(tf.constant(images))] if places else []
+
+
+def largest_gradient(scores: tf.Tensor, tensor: tf.Tensor) -> tf.Tensor:
+    """float32, the largest gradient of the squared scores at a tensor; 0 where they do not depend on it."""
+    (gradient,) = tf.gradients(tf.reduce_sum(scores * scores), [tensor])
+    return tf.constant(0.0) if gradient is None else tf.cast(tf.reduce_max(tf.abs(gradient)), tf.float32)
