@@ -390,18 +390,24 @@ def _write_configuration(folder: pathlib.Path, rest_port: int, slots: int) -> No
     worker.chmod(0o755)
 
 
+# Held, for they outlive whoever starts them: Python would warn of a process that is dropped while it runs.
+_STARTED: list[subprocess.Popen[bytes]] = []
+
+
 def _start_java(server: JobServer, folder: pathlib.Path, name: str, options: Sequence[str], main: Sequence[str]) -> int:
     libraries = distribution(RELEASES[server.flink])
     command = ["java", *JVM_OPTIONS, *options, f"-Dlog4j.configurationFile=file:{folder / 'log4j.properties'}"]
     with (folder / f"{name}.log").open("wb") as log:
-        return subprocess.Popen(
+        started = subprocess.Popen(
             [*command, "-cp", f"{libraries}/*", *main],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-        ).pid
+        )
+    _STARTED.append(started)
+    return started.pid
 
 
 def _free_port() -> int:
