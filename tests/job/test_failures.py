@@ -108,7 +108,7 @@ def test_a_report_that_does_not_fit_on_the_disk_is_told_in_one_line(finished):
 
 def test_a_run_that_does_not_fit_on_the_disk_fails_in_one_line(finished, tmp_path):
     overrides = ["--set", f"output.directory={tmp_path / 'run'}", "--set", "runner.workers=1"]
-    done = limited("run", str(finished / "run.yaml"), *overrides, bytes_a_file=8_000)
+    done = limited("run", str(finished / "run.yaml"), *overrides, bytes_a_file=16_000)
     assert done.returncode == 1, done.stderr
     assert "File too large" in done.stderr and "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith(f"a worker stopped: cannot write {tmp_path}/run/")

@@ -27,6 +27,8 @@ DOCUMENT: dict[str, Any] = {
         "classes": 3,
         "class_names": ["cat", "dog", "owl"],
         "input_size": [8, 8, 3],
+        "target_layer_evidence": "",
+        "target_layer_warnings": [],
     },
     "conventions": {
         "decode": {"image": {"resize": "squash"}},
