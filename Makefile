@@ -44,7 +44,7 @@ lint: $(STAMP)
 	$(BIN)/python tests/support/link_tree.py build/tree
 	$(BIN)/mypy
 
-# What the pipeline costs over the model, in build/bench.json; minutes, on a quiet machine. See "Speed" in the README.
+# What the pipeline costs over the model, in build/bench.json; minutes, on a quiet machine. See tests/benchmarks/README.md.
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[bench]'
 	$(BIN)/python -m tests.benchmarks --trace build/bench_trace.json

@@ -30,8 +30,7 @@ from heatbeam.transforms import errors
 
 COMMANDS: tuple[command.Command, ...] = (
     job.RUN, job.CHECK, job.FINISH, report.REPORT, compare.COMPARE, runs.HISTORY, export.RENDER, export.EXPORT,
-    demo.DEMO, bench.BENCH, listing.METHODS, listing.METRICS,
-    listing.SETTINGS,
+    demo.DEMO, bench.BENCH, listing.METHODS, listing.METRICS, listing.SETTINGS,
 )  # fmt: skip
 """In the order of ``heatbeam --help``."""
 
