@@ -21,7 +21,6 @@ import keras
 import tensorflow as tf
 
 from heatbeam.transforms.models import (
-    class_scores,
     layer_outputs,
     loading,
     probe,
@@ -30,6 +29,7 @@ from heatbeam.transforms.models import (
     weight_constants,
 )
 from heatbeam.transforms.models.graphs import traced_graph
+from heatbeam.transforms.models.scores import class_scores
 
 
 @dataclasses.dataclass(frozen=True)

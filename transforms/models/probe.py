@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from heatbeam.transforms.models import (
     candidate_cuts,
-    class_scores,
     layer_calls,
     layer_outputs,
     loading,
@@ -20,6 +19,7 @@ from heatbeam.transforms.models import (
     trial_runs,
 )
 from heatbeam.transforms.models.graphs import affine_heads, bottlenecks, traced_graph
+from heatbeam.transforms.models.scores import class_scores
 
 _MAX_TOKEN_CANDIDATES = 24
 
