@@ -20,16 +20,10 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from heatbeam.transforms.models import (
-    layer_outputs,
-    loading,
-    probe,
-    target_choice,
-    trial_runs,
-    weight_constants,
-)
+from heatbeam.transforms.models import layer_outputs, loading, probe, weight_constants
 from heatbeam.transforms.models.graphs import traced_graph
 from heatbeam.transforms.models.scores import class_scores
+from heatbeam.transforms.models.targets import target_choice, trial_runs
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,8 +6,9 @@ from collections.abc import Collection, Sequence
 
 import tensorflow as tf
 
-from heatbeam.transforms.models import layer_calls, layer_outputs, trial_runs
+from heatbeam.transforms.models import layer_calls, layer_outputs
 from heatbeam.transforms.models.graphs import bottlenecks, traced_graph
+from heatbeam.transforms.models.targets import trial_runs
 
 INPUT_OF = "input of "
 """Begins the name of a tensor that no layer gives, but that one is given first."""

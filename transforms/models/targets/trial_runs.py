@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from heatbeam.transforms.models import layer_outputs, positions
+from heatbeam.transforms.models import layer_outputs
 from heatbeam.transforms.models.graphs import kept_positions, traced_graph
+from heatbeam.transforms.models.targets import positions
 
 _CHUNK = 8  # images at once: a large model must not need more memory here than when it explains
 _IMAGES = 2

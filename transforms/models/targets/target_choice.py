@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from heatbeam.transforms.models import candidate_cuts, layer_outputs, loading, positions, probe, trial_runs
+from heatbeam.transforms.models import layer_outputs, loading, probe
 from heatbeam.transforms.models.graphs import bottlenecks
+from heatbeam.transforms.models.targets import candidate_cuts, positions, trial_runs
 
 AUTO = "auto"
 """The name that leaves the choice to `chosen`."""
