@@ -1,0 +1,159 @@
+"""The section ``input``: where the records are and what is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import pydantic
+
+from heatbeam.config import section
+from heatbeam.transforms.sources import decode_options, feature_map, source, tfds_source, tfrecord_source
+from heatbeam.transforms.sources import tfrecord as framing
+
+
+class TfdsConfig(section.Section):
+    """A TensorFlow Datasets source: a prepared dataset by name, or by the directory it lies in."""
+
+    name: str | None = pydantic.Field(
+        None, description="dataset name, with config and version if wanted: coco/2017:1.1.0"
+    )
+    directory: str | None = pydantic.Field(None, description="directory of a prepared dataset (builder_from_directory)")
+    data_dir: str | None = pydantic.Field(None, description="where TFDS keeps prepared datasets; for `name`")
+    split: str = pydantic.Field(
+        tfds_source.TFDSSource.split, description="split expression: validation, train[:10%], train+test"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _one_source(self) -> TfdsConfig:
+        if (self.name is None) == (self.directory is None):
+            raise ValueError("give exactly one of name and directory")
+        return self
+
+
+class FeaturesConfig(section.Section):
+    """Names of the features in a record. Unset names take the source's usual ones; null means not there."""
+
+    image: str | None = pydantic.Field(None, description="encoded image, or raw uint8 pixels")
+    image_id: str | None = pydantic.Field(None, description="text or integer; without it shard and index")
+    label: str | None = pydantic.Field(None, description="one class, as id or name")
+    labels: str | None = pydantic.Field(None, description="any number of classes")
+    boxes: str | None = pydantic.Field(None, description="one feature of ymin, xmin, ymax, xmax rows (TFDS)")
+    box_xmin: str | None = pydantic.Field(None, description="left edges, fractions of the width")
+    box_ymin: str | None = pydantic.Field(None, description="upper edges, fractions of the height")
+    box_xmax: str | None = pydantic.Field(None, description="right edges, exclusive")
+    box_ymax: str | None = pydantic.Field(None, description="lower edges, exclusive")
+    box_class: str | None = pydantic.Field(None, description="class of each box")
+    box_difficult: str | None = pydantic.Field(None, description="nonzero for a difficult box (Pascal VOC)")
+    instance_masks: str | None = pydantic.Field(None, description="one PNG per object")
+    mask_class: str | None = pydantic.Field(None, description="class of each instance mask")
+    semantic_mask: str | None = pydantic.Field(None, description="one PNG whose grey value is the class")
+    ignore_mask: str | None = pydantic.Field(None, description="one PNG, nonzero where pixels must not be scored")
+    format: str | None = pydantic.Field(None, description="text; raw means that the image is pixels")
+    height: str | None = pydantic.Field(None, description="of raw images, in pixels")
+    width: str | None = pydantic.Field(None, description="of raw images, in pixels")
+    channels: str | None = pydantic.Field(None, description="of raw images")
+
+
+class InputConfig(section.Section):
+    """Where the records are and what is in them."""
+
+    tfrecord: tuple[str, ...] | None = pydantic.Field(None, description="glob or list of globs of TFRecord shards")
+    compression: framing.Compression = pydantic.Field(
+        tfrecord_source.TFRecordSource.compression,
+        description="of the shards; auto looks at the first bytes of each",
+    )
+    tfds: TfdsConfig | None = pydantic.Field(None, description="a prepared TFDS dataset, instead of tfrecord")
+    features: FeaturesConfig = pydantic.Field(FeaturesConfig(), description="names of the features of a record")
+    required: tuple[str, ...] = pydantic.Field(
+        feature_map.FeatureMap.required,
+        description="features every record must have; a record without one becomes a dead letter",
+    )
+    raw_shape: tuple[section.Positive, section.Positive, section.Positive] | None = pydantic.Field(
+        feature_map.FeatureMap.raw_shape,
+        description="height, width, channels, where every image is raw uint8 pixels",
+    )
+    label_offset: int = pydantic.Field(
+        feature_map.FeatureMap.label_offset, description="subtracted from every class id of the records"
+    )
+    semantic_background: int | None = pydantic.Field(
+        decode_options.MaskOptions.background, description="grey value of a semantic mask that is no class"
+    )
+    semantic_ignore: int | None = pydantic.Field(
+        decode_options.MaskOptions.ignore, description="grey value of a semantic mask not to be scored"
+    )
+    semantic_offset: int | None = pydantic.Field(
+        None, description="subtracted from the grey values of a semantic mask (default: label_offset)"
+    )
+    resize: decode_options.Resize = pydantic.Field(
+        decode_options.ImageOptions.resize,
+        description="to the model's input: change the aspect ratio, cut the longer side, or add borders",
+    )
+    interpolation: decode_options.Interpolation = pydantic.Field(
+        decode_options.ImageOptions.interpolation, description="filter that resizes images"
+    )
+    crop_fraction: Annotated[float, pydantic.Field(gt=0, le=1)] = pydantic.Field(
+        decode_options.ImageOptions.crop_fraction,
+        description="for crop: share of the largest centred rectangle to show",
+    )
+    pad_value: Annotated[int, pydantic.Field(ge=0, le=255)] = pydantic.Field(
+        decode_options.ImageOptions.pad_value, description="for pad: the border's grey"
+    )
+    exif: bool = pydantic.Field(
+        decode_options.ImageOptions.exif,
+        description="apply the EXIF orientation; boxes must then fit the turned image",
+    )
+    draft: bool = pydantic.Field(
+        decode_options.ImageOptions.draft,
+        description="decode much larger JPEGs at reduced size: faster, slightly other pixels",
+    )
+    max_pixels: section.Positive = pydantic.Field(
+        decode_options.ImageOptions.max_pixels, description="larger images become dead letters before decoding"
+    )
+    reshuffle_records: bool = pydantic.Field(False, description="spread the records of few big shards over the workers")
+
+    @pydantic.field_validator("tfrecord", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @pydantic.model_validator(mode="after")
+    def _one_source(self) -> InputConfig:
+        if sum(getattr(self, key) is not None for key in SOURCES) != 1:
+            raise ValueError(f"give exactly one of {' and '.join(SOURCES)}")
+        if self.tfrecord is not None and not self.tfrecord:
+            raise ValueError("tfrecord names no files")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _usual_features(self) -> InputConfig:
+        """The source's usual feature names, with what the file sets in their place: as the manifest records them."""
+        usual = {name: getattr(self.as_source().usual_features, name) for name in FeaturesConfig.model_fields}
+        given = {name: getattr(self.features, name) for name in self.features.model_fields_set}
+        object.__setattr__(self, "features", FeaturesConfig(**{**usual, **given}))
+        return self
+
+    def as_source(self) -> source.Source:
+        """Where the records are, as the steps know it."""
+        return next(make(self) for key, make in SOURCES.items() if getattr(self, key) is not None)
+
+    def as_feature_map(self, **more: Any) -> feature_map.FeatureMap:
+        """What the features hold, as the steps know it, with the fields `more` of a `feature_map.FeatureMap`.
+
+        Raises:
+            ValueError: as `feature_map.FeatureMap` says.
+        """
+        return feature_map.FeatureMap(
+            **self.features.model_dump(),
+            raw_shape=self.raw_shape,
+            label_offset=self.label_offset,
+            required=self.required,
+            **more,
+        )
+
+
+SOURCES: Mapping[str, Callable[[InputConfig], source.Source]] = {
+    "tfrecord": lambda given: tfrecord_source.TFRecordSource(given.tfrecord or (), given.compression),
+    "tfds": lambda given: tfds_source.TFDSSource(**dict(given.tfds or ())),
+}
+"""The formats of input: the key of each in the section ``input``, and what reads it."""

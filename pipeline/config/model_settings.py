@@ -1,0 +1,105 @@
+"""The section ``model``: the model, the layer to map and the scores to explain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pydantic
+
+from heatbeam.config import section
+from heatbeam.transforms.engine import specs
+from heatbeam.transforms.models import model_source
+
+
+class PreprocessingConfig(section.Section):
+    """From pixels 0..255 to what the model was trained with."""
+
+    mode: str = pydantic.Field(
+        model_source.Preprocessing.mode,
+        description="auto (application models), none, tf, caffe, torch, an application's name, or module:function",
+    )
+    scale: tuple[float, ...] | None = pydantic.Field(
+        model_source.Preprocessing.scale, description="pixel * scale + offset: one number, or one for each channel"
+    )
+    offset: tuple[float, ...] | None = pydantic.Field(model_source.Preprocessing.offset, description="see scale")
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"mode": value} if isinstance(value, str) else value
+
+    @pydantic.field_validator("scale", "offset", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, (int, float)) else value
+
+    @pydantic.model_validator(mode="after")
+    def _mode_or_scale(self) -> PreprocessingConfig:
+        # A manifest holds the default too, beside scale and offset.
+        if self.mode != "auto" and (self.scale is not None or self.offset is not None):
+            raise ValueError("give either a mode or scale and offset, not both")
+        return self
+
+
+class ModelConfig(section.Section):
+    """The model, the layer to map and the scores to explain."""
+
+    path: str | None = pydantic.Field(model_source.ModelSource.path, description=".keras or .h5 file, local or remote")
+    application: str | None = pydantic.Field(
+        model_source.ModelSource.application,
+        description="a name in keras.applications, with weights or with arguments: {weights: imagenet}",
+    )
+    factory: str | None = pydantic.Field(
+        model_source.ModelSource.factory, description="module:function that returns a Keras model"
+    )
+    weights: str | None = pydantic.Field(
+        model_source.ModelSource.weights, description="weights file for application or factory"
+    )
+    arguments: dict[str, Any] = pydantic.Field(
+        dict(model_source.ModelSource.arguments), description="keyword arguments of the application or factory"
+    )
+    safe_mode: bool = pydantic.Field(
+        model_source.ModelSource.safe_mode, description="refuse model files that carry code"
+    )
+    imports: tuple[str, ...] = pydantic.Field(
+        model_source.ModelSource.imports, description="modules with custom layers, imported before the model is loaded"
+    )
+    search_path: str | None = pydantic.Field(
+        model_source.ModelSource.search_path,
+        description="folder in which the modules of factory, imports and preprocessing are looked for first (default: "
+        "that of the configuration file)",
+    )
+    preprocessing: PreprocessingConfig = pydantic.Field(
+        PreprocessingConfig(), description="from pixels 0..255 to what the model was trained with"
+    )
+    target_layer: str = pydantic.Field(specs.EngineSpec.target_layer, description="name or path of the layer to map")
+    scores: specs.Scores = pydantic.Field(
+        specs.EngineSpec.scores,
+        description="how probabilities follow from logits; as_is explains the model's own output",
+    )
+    output: str | None = pydantic.Field(specs.EngineSpec.output, description="which output of a model of several")
+    input_size: tuple[section.Positive, section.Positive, section.Positive] | None = pydantic.Field(
+        specs.EngineSpec.input_size, description="height, width and channels, where the model leaves them open"
+    )
+    class_names: tuple[str, ...] | str | None = pydantic.Field(
+        None, description="list of names, or a text file with one a line; TFDS brings its own"
+    )
+
+    @pydantic.field_validator("imports", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @property
+    def names_modules(self) -> bool:
+        """Whether code of the user's is to be imported."""
+        return self.factory is not None or bool(self.imports) or ":" in self.preprocessing.mode
+
+    @pydantic.model_validator(mode="after")
+    def _one_source(self) -> ModelConfig:
+        given = [n for n in ("path", "application", "factory") if getattr(self, n) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of path, application and factory (given: {', '.join(given) or 'none'})")
+        if self.path is not None and (self.weights is not None or self.arguments):
+            raise ValueError("weights and arguments go with application or factory; a model file has its own")
+        return self

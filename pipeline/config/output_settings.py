@@ -1,0 +1,55 @@
+"""The section ``output``: where the run directory goes and how it is written."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pydantic
+
+from heatbeam.config import section
+
+NEWEST = "newest"
+"""The value of `OutputConfig.reuse` that stands for the last run under the root."""
+
+
+class OutputConfig(section.Section):
+    """Where the run directory goes and how it is written."""
+
+    directory: str | None = pydantic.Field(None, description="directory of the run")
+    root: str | None = pydantic.Field(
+        None, description="for scheduled runs: each makes a directory below, named by its time in UTC"
+    )
+    keep: section.Positive | None = pydantic.Field(
+        None, description="with root: remove all but the newest so-many finished runs"
+    )
+    overwrite: bool = pydantic.Field(False, description="replace an existing run in this directory")
+    reuse: str | None = pydantic.Field(
+        None,
+        description="a run, finished or not, whose rows are taken over where image, model and settings are the same; "
+        "with root, newest is the last one there",
+    )
+    resume: bool = pydantic.Field(False, description="go on with the unfinished run in this directory, if there is one")
+    journal: bool = pydantic.Field(
+        True,
+        description="keep what is explained in complete files until the run is finished, to resume from",
+    )
+    heatmap_dtype: Literal["int16", "float32"] = pydantic.Field(
+        "int16", description="how maps are stored: 16-bit steps with a scale, or exactly"
+    )
+    max_dead_letter_ratio: section.Fraction = pydantic.Field(
+        0.05, description="the run fails above this share of lost records"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _one_place(self) -> OutputConfig:
+        if (self.directory is None) == (self.root is None):
+            raise ValueError("give exactly one of directory and root")
+        if self.keep is not None and self.root is None:
+            raise ValueError("keep goes with root")
+        if self.resume and self.directory is None:
+            raise ValueError("resume goes with directory; with root, reuse: newest goes on with an unfinished run")
+        if self.resume and self.overwrite:
+            raise ValueError("give either resume or overwrite: one keeps what is there, the other removes it")
+        if self.reuse == NEWEST and self.root is None:
+            raise ValueError("reuse: newest goes with root")
+        return self

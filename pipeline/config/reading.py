@@ -1,0 +1,77 @@
+"""From a YAML file, or text, to the settings of a run."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pydantic
+import yaml
+
+from heatbeam.config import problems, run_settings
+from heatbeam.transforms import errors
+
+
+def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> run_settings.RunConfig:
+    """The configuration in a YAML file.
+
+    Args:
+        path: the file.
+        overrides: ``section.key=value`` strings, values in YAML, applied on top of the file.
+
+    Raises:
+        ConfigError: the file cannot be read, or anything in it is wrong; all problems at once.
+    """
+    try:
+        text = pathlib.Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise problems.ConfigError([f"cannot read {path}: {errors.reason(error)}"]) from error
+    except UnicodeDecodeError as error:
+        raise problems.ConfigError([f"cannot read {path}: it is not UTF-8 text ({error})"]) from error
+    settings = parse(text, overrides, str(path))
+    if not settings.model.names_modules or settings.model.search_path is not None:
+        return settings
+    beside = {"search_path": str(pathlib.Path(path).absolute().parent)}
+    return settings.model_copy(update={"model": settings.model.model_copy(update=beside)})
+
+
+def parse(text: str, overrides: Sequence[str] = (), source: str = "configuration") -> run_settings.RunConfig:
+    """The configuration in a YAML text; see `load`."""
+    try:
+        settings = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise problems.ConfigError([f"not YAML: {' '.join(str(error).split())}"], source) from error
+    if not isinstance(settings, dict):
+        raise problems.ConfigError(
+            [f"is a {type(settings).__name__}, expected sections input, model, explain, ..."], source
+        )
+    found = [problem for override in overrides for problem in _override(settings, override)]
+    try:
+        config = run_settings.RunConfig.model_validate(settings)
+    except pydantic.ValidationError as error:
+        raise problems.ConfigError(
+            [*found, *problems.describe_problems(error, run_settings.RunConfig)], source
+        ) from None
+    if found:
+        raise problems.ConfigError(found, source)
+    return config
+
+
+def _override(settings: dict[str, Any], override: str) -> Iterator[str]:
+    path, equals, value = override.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        yield f"--set {override!r}: expected section.key=value"
+        return
+    place: Any = settings
+    for key in keys[:-1]:
+        place = place.setdefault(key, {})
+        if not isinstance(place, dict):
+            yield f"--set {override!r}: {key} is not a section"
+            return
+    try:
+        place[keys[-1]] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        yield f"--set {override!r}: the value is not YAML"

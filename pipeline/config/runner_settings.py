@@ -1,0 +1,49 @@
+"""The section ``runner``: where the pipeline runs."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+from heatbeam.config import section
+
+
+class RunnerConfig(section.Section):
+    """Where the pipeline runs. Further Beam options go after ``--`` on the command line or in `options`."""
+
+    name: Literal["direct", "flink", "dataflow", "spark", "prism", "portable"] = pydantic.Field(
+        "direct", description="which runner"
+    )
+    workers: section.Positive | None = pydantic.Field(
+        None, description="direct runner: worker threads, of all processes (default: cores)"
+    )
+    processes: Annotated[int, pydantic.Field(ge=1, strict=True)] = pydantic.Field(
+        1, description="direct runner: processes that share the worker threads, each with its own model"
+    )
+    intra_op_threads: Annotated[int, pydantic.Field(ge=0)] | None = pydantic.Field(
+        None, description="TensorFlow threads inside an operation; 0 is TensorFlow's choice (default: 1 on a CPU)"
+    )
+    resource_hints: dict[str, str] = pydantic.Field({}, description="of the explaining stage: accelerator, min_ram")
+    options: tuple[str, ...] = pydantic.Field((), description="Beam options, such as --flink_master=localhost:8081")
+
+    @property
+    def worker_count(self) -> int:
+        """Worker threads of the direct runner, in all processes."""
+        return self.workers if self.workers is not None else max(self.processes, len(os.sched_getaffinity(0)))
+
+    @pydantic.field_validator("processes", mode="before")
+    @classmethod
+    def _a_number(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError(f"got {str(value).lower()}; give the number of processes, 1 for threads of one process")
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _a_worker_for_each_process(self) -> RunnerConfig:
+        if self.processes > self.worker_count:
+            raise ValueError(f"{self.processes} processes cannot share {self.workers} workers; each needs one")
+        if self.processes > 1 and self.name != "direct":
+            raise ValueError(f"processes is for the direct runner; how many {self.name} has, its own options say")
+        return self
