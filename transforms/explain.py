@@ -29,7 +29,7 @@ from apache_beam.utils import shared, windowed_value
 from heatbeam.transforms import heatmaps, records, sampling, tally
 from heatbeam.transforms.engine import assess, explained, fitting, specs
 from heatbeam.transforms.engine import engine as engines
-from heatbeam.transforms.models import loading, model_files
+from heatbeam.transforms.models.files import loading, model_files
 
 STAGE = "explain"
 MAIN_TAG = "main"

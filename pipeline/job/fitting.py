@@ -8,7 +8,7 @@ from collections.abc import Callable
 from heatbeam.job import plan
 from heatbeam.transforms import explain
 from heatbeam.transforms.engine import engine as engines
-from heatbeam.transforms.models import loading
+from heatbeam.transforms.models.files import loading
 
 
 def fitted(planned: plan.Plan, warn: Callable[[str], object]) -> tuple[plan.Plan, engines.Engine | None]:

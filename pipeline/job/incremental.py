@@ -29,7 +29,7 @@ from heatbeam.transforms import reuse
 from heatbeam.transforms.engine import assess
 from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.metrics import registry
-from heatbeam.transforms.models import user_modules
+from heatbeam.transforms.models.files import user_modules
 from heatbeam.transforms.sources import images
 from heatbeam.transforms.tables import earlier, schemas
 

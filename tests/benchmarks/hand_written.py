@@ -11,7 +11,8 @@ from typing import Any
 import tensorflow as tf
 
 from heatbeam.transforms.engine import engine
-from heatbeam.transforms.models import loading, model_source
+from heatbeam.transforms.models import model_source
+from heatbeam.transforms.models.files import loading
 from tests.benchmarks import models, settings
 
 _BATCHES_AHEAD = 2

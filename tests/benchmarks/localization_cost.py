@@ -15,7 +15,8 @@ from heatbeam.bench import user_job
 from heatbeam.transforms import best_boxes, heatmaps, records
 from heatbeam.transforms.metrics import image_evidence, protocols, summary
 from heatbeam.transforms.metrics.localization import box_accuracy, boxes, localization
-from heatbeam.transforms.models import loading, weight_constants
+from heatbeam.transforms.models import weight_constants
+from heatbeam.transforms.models.files import loading
 from heatbeam.transforms.tables import rows, schemas
 from tests.benchmarks import figures, models, settings
 

@@ -50,7 +50,7 @@ HELD_BACK = {
     "transforms.engine": ("apache_beam",),
 }
 # Copies a model from wherever Beam's file systems reach.
-FETCHES = ("heatbeam.transforms.models.model_files",)
+FETCHES = ("heatbeam.transforms.models.files.model_files",)
 PURE = (
     "heatbeam.config",
     "heatbeam.transforms.errors",

@@ -14,7 +14,7 @@ from heatbeam import cli
 from heatbeam.job import failures
 from heatbeam.runs import run_directory
 from heatbeam.transforms import explain
-from heatbeam.transforms.models import load_failures
+from heatbeam.transforms.models.files import load_failures
 from tests.support import small_runs
 
 

@@ -7,7 +7,7 @@ import io
 import pytest
 
 from heatbeam.job import check, run
-from heatbeam.transforms.models import loading
+from heatbeam.transforms.models.files import loading
 from tests.support import keras_models, small_runs
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from heatbeam.transforms import explain, records
 from heatbeam.transforms.engine import engine as engines
-from heatbeam.transforms.models import loading
+from heatbeam.transforms.models.files import loading
 from tests.support import beam_runs, engine_specs, keras_models
 
 SPEC = engine_specs.spec(engine_specs.file(keras_models.GAP), targets=("label",), batch_size=8)

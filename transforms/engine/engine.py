@@ -17,7 +17,8 @@ import tensorflow as tf
 from heatbeam.transforms import records
 from heatbeam.transforms.engine import batch_tuning, explained, many_pass, planned, shared_pass, specs
 from heatbeam.transforms.metrics.faithfulness import stability
-from heatbeam.transforms.models import exposure, integer_inputs, loading, weight_constants
+from heatbeam.transforms.models import exposure, integer_inputs, weight_constants
+from heatbeam.transforms.models.files import loading
 
 # Images of one shared pass where TensorFlow has one thread per operation: what it computes stays in the core's caches.
 _CORE_BATCH = 8

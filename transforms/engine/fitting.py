@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from heatbeam.transforms.engine import engine, planned, specs
-from heatbeam.transforms.models import exposure, loading
+from heatbeam.transforms.models import exposure
+from heatbeam.transforms.models.files import loading
 
 
 def unfit(spec: specs.EngineSpec) -> dict[str, str]:

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from heatbeam.transforms.engine import specs
 from heatbeam.transforms.methods import cam, passes, registry, targets
-from heatbeam.transforms.models import exposure, loading
+from heatbeam.transforms.models import exposure
+from heatbeam.transforms.models.files import loading
 
 _LINEAR_TOLERANCE = 1e-3  # of the largest gradient: half precision rounds to about that
 

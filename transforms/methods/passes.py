@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import keras
 import tensorflow as tf
 
-from heatbeam.transforms.models import loading
+from heatbeam.transforms.models.files import loading
 
 
 class Exposed(Protocol):

@@ -20,7 +20,8 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from heatbeam.transforms.models import layer_outputs, loading, probe, weight_constants
+from heatbeam.transforms.models import layer_outputs, probe, weight_constants
+from heatbeam.transforms.models.files import loading
 from heatbeam.transforms.models.graphs import traced_graph
 from heatbeam.transforms.models.scores import class_scores
 from heatbeam.transforms.models.targets import target_choice, trial_runs

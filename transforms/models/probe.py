@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from heatbeam.transforms.models import layer_calls, layer_outputs, loading, token_grids
+from heatbeam.transforms.models import layer_calls, layer_outputs, token_grids
+from heatbeam.transforms.models.files import loading
 from heatbeam.transforms.models.graphs import affine_heads, bottlenecks, traced_graph
 from heatbeam.transforms.models.scores import class_scores
 from heatbeam.transforms.models.targets import candidate_cuts, trial_runs

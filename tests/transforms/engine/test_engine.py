@@ -11,7 +11,8 @@ import pytest
 
 from heatbeam.transforms.engine import engine, explained, specs
 from heatbeam.transforms.methods import targets as method_targets
-from heatbeam.transforms.models import loading, model_source
+from heatbeam.transforms.models import model_source
+from heatbeam.transforms.models.files import loading
 from tests.support import engine_specs, keras_models, paths
 
 REFERENCE = np.load(keras_models.GOLDEN / "methods_public.npz")

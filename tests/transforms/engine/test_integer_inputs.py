@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from heatbeam.transforms.engine import engine
-from heatbeam.transforms.models import integer_inputs, loading, model_source
+from heatbeam.transforms.models import integer_inputs, model_source
+from heatbeam.transforms.models.files import loading
 from tests.support import engine_specs
 
 _METHODS = ("grad_cam", "gradients", "integrated_gradients", "smooth_grad", "full_grad", "score_cam")

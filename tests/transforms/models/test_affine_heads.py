@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 from heatbeam.transforms.methods import ablation, passes
-from heatbeam.transforms.models import exposure, loading
+from heatbeam.transforms.models import exposure
+from heatbeam.transforms.models.files import loading
 from tests.support import keras_models
 
 

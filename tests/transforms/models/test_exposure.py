@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from heatbeam.transforms.models import exposure, layer_outputs, loading
+from heatbeam.transforms.models import exposure, layer_outputs
+from heatbeam.transforms.models.files import loading
 from tests.support import keras_models
 
 REFERENCE = keras_models.GOLDEN / "methods_public.npz"

@@ -13,7 +13,8 @@ import keras
 import numpy as np
 import pytest
 
-from heatbeam.transforms.models import exposure, loading, model_source
+from heatbeam.transforms.models import exposure, model_source
+from heatbeam.transforms.models.files import loading
 
 _EARLIER = {
     "DepthwiseConv2D": {"groups": 1},

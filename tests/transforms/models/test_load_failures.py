@@ -12,7 +12,8 @@ import keras
 import numpy as np
 import pytest
 
-from heatbeam.transforms.models import loading, model_source
+from heatbeam.transforms.models import model_source
+from heatbeam.transforms.models.files import loading
 
 _FACTORIES = """
 import keras

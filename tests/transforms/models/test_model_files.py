@@ -8,7 +8,7 @@ import sys
 import boto3
 import pytest
 
-from heatbeam.transforms.models import model_files
+from heatbeam.transforms.models.files import model_files
 from tests.support import counted_files, paths, s3_server
 
 ROOT = paths.ROOT
@@ -18,7 +18,7 @@ _COPY = """
 import sys
 from apache_beam.io import filesystems
 from apache_beam.options import pipeline_options
-from heatbeam.transforms.models import model_files
+from heatbeam.transforms.models.files import model_files
 from tests.support import counted_files
 filesystems.FileSystems.set_options(pipeline_options.PipelineOptions(sys.argv[2:]))
 sys.stdout.write(model_files.local_copy(sys.argv[1]))
@@ -79,7 +79,7 @@ def test_broken_download_is_not_taken_for_the_file(tmp_path, machine, monkeypatc
         raise OSError("connection lost")
 
     with monkeypatch.context() as patch:
-        patch.setattr("heatbeam.transforms.models.model_files.shutil.copyfileobj", broken)
+        patch.setattr("heatbeam.transforms.models.files.model_files.shutil.copyfileobj", broken)
         with pytest.raises(OSError, match="connection lost"):
             model_files.local_copy(f"counted://{original}")
     assert pathlib.Path(model_files.local_copy(f"counted://{original}")).read_bytes() == b"whole"

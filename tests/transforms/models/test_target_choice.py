@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 from heatbeam.transforms.methods import cam
-from heatbeam.transforms.models import exposure, loading
+from heatbeam.transforms.models import exposure
+from heatbeam.transforms.models.files import loading
 
 SIZE = (32, 32, 3)
 IMAGES = np.random.default_rng(3).uniform(-1, 1, (2, *SIZE)).astype(np.float32)

@@ -15,7 +15,8 @@ import yaml
 
 from heatbeam import config
 from heatbeam.job import plan
-from heatbeam.transforms.models import loading, model_source, user_modules
+from heatbeam.transforms.models import model_source
+from heatbeam.transforms.models.files import loading, user_modules
 from tests.support import small_runs
 
 _LAYERS = """

@@ -14,7 +14,8 @@ import pytest
 import tensorflow as tf
 
 from heatbeam.transforms.engine import engine
-from heatbeam.transforms.models import exposure, loading, token_grids
+from heatbeam.transforms.models import exposure, token_grids
+from heatbeam.transforms.models.files import loading
 from tests.support import engine_specs, keras_models
 
 SIDE, PATCH, GRID = 16, 4, 4

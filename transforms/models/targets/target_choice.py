@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from heatbeam.transforms.models import layer_outputs, loading, probe
+from heatbeam.transforms.models import layer_outputs, probe
+from heatbeam.transforms.models.files import loading
 from heatbeam.transforms.models.graphs import bottlenecks
 from heatbeam.transforms.models.targets import candidate_cuts, positions, trial_runs
 

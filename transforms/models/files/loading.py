@@ -19,7 +19,8 @@ import numpy as np
 import tensorflow as tf
 
 from heatbeam.transforms import errors
-from heatbeam.transforms.models import file_kinds, keras2_arguments, load_failures, model_source, user_modules
+from heatbeam.transforms.models import model_source
+from heatbeam.transforms.models.files import file_kinds, keras2_arguments, load_failures, user_modules
 
 ModelError = load_failures.ModelError
 

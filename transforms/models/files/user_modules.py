@@ -20,7 +20,8 @@ import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from heatbeam.transforms.models import load_failures, model_source
+from heatbeam.transforms.models import model_source
+from heatbeam.transforms.models.files import load_failures
 
 _IMPORTING = threading.RLock()
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 
 from heatbeam.transforms import errors
-from heatbeam.transforms.models import file_kinds
+from heatbeam.transforms.models.files import file_kinds
 
 
 class ModelError(errors.UserError, ValueError):
