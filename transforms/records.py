@@ -6,7 +6,8 @@ Conventions, stated once:
     * Images are ``(height, width, channels)``; heatmaps are ``(class, height, width)``.
     * Boxes are ``(N, 4)`` float64 rows ``x0 y0 x1 y1`` in pixels of the original image, x to the right and y down. The
       end is exclusive: a box that covers the whole image is ``0 0 width height``.
-    * Class ids are positions in the model's output. ``NO_CLASS`` (-1) stands for "no class".
+    * Class ids are positions in the model's output. ``NO_CLASS`` (-1) stands for "no class",
+      ``NOT_IN_MODEL`` (-2) for a class of the dataset that the model does not have.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import dataclasses
 import numpy as np
 
 NO_CLASS = -1
+NOT_IN_MODEL = -2
 
 DEAD_LETTER_TAG = "dead_letters"
 """Name of the output of a step that carries `DeadLetter` records."""

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import apache_beam as beam
 import pyarrow as pa
 
-from heatbeam.job import plan, step_options
+from heatbeam.job import classes, plan, step_options
 from heatbeam.transforms import aggregate, decode, explain, records, write
 from heatbeam.transforms.metrics import image_evidence
 from heatbeam.transforms.sources import features, source
@@ -37,10 +37,9 @@ class Stages:
 
     def __init__(self, planned: plan.Plan, directory: str) -> None:
         settings = planned.settings
-        self._plan = planned
         self._engine, _ = explain.acquire_engine(planned.engine_spec)
         about = self._engine.description
-        names = plan.class_names(planned, about)
+        self._plan, names = classes.resolved(planned, about)
         self._decode_step = step_options.decode_step(settings, about)
         self._explain = explain._ExplainFn(step_options.explain_step(planned, about))
         self._explain.setup()

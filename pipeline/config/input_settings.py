@@ -10,6 +10,7 @@ import pydantic
 from heatbeam.config import section
 from heatbeam.transforms.sources import decode_options, feature_map, source, tfds_source, tfrecord_source
 from heatbeam.transforms.sources import tfrecord as framing
+from heatbeam.transforms.sources.classes import stored_classes
 
 
 class TfdsConfig(section.Section):
@@ -36,8 +37,8 @@ class FeaturesConfig(section.Section):
 
     image: str | None = pydantic.Field(None, description="encoded image, or raw uint8 pixels")
     image_id: str | None = pydantic.Field(None, description="text or integer; without it shard and index")
-    label: str | None = pydantic.Field(None, description="one class, as id or name")
-    labels: str | None = pydantic.Field(None, description="any number of classes")
+    label: str | None = pydantic.Field(None, description="one class, as id, name or vector; see label_form")
+    labels: str | None = pydantic.Field(None, description="any number of classes; see label_form")
     boxes: str | None = pydantic.Field(None, description="one feature of ymin, xmin, ymax, xmax rows (TFDS)")
     box_xmin: str | None = pydantic.Field(None, description="left edges, fractions of the width")
     box_ymin: str | None = pydantic.Field(None, description="upper edges, fractions of the height")
@@ -75,6 +76,15 @@ class InputConfig(section.Section):
     )
     label_offset: int = pydantic.Field(
         feature_map.FeatureMap.label_offset, description="subtracted from every class id of the records"
+    )
+    box_label_offset: int | None = pydantic.Field(
+        feature_map.FeatureMap.box_label_offset,
+        description="the same for the classes of boxes and instance masks (default: label_offset)",
+    )
+    label_form: stored_classes.Form = pydantic.Field(
+        feature_map.FeatureMap.label_form,
+        description="of label and labels: class ids, names, vectors with a place for each class, or scores of which "
+        "the highest is the label; auto tells them apart, and refuses what may be two of them",
     )
     semantic_background: int | None = pydantic.Field(
         decode_options.MaskOptions.background, description="grey value of a semantic mask that is no class"
@@ -147,6 +157,8 @@ class InputConfig(section.Section):
             **self.features.model_dump(),
             raw_shape=self.raw_shape,
             label_offset=self.label_offset,
+            box_label_offset=self.box_label_offset,
+            label_form=self.label_form,
             required=self.required,
             **more,
         )

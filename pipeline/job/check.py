@@ -12,7 +12,7 @@ import numpy as np
 
 from heatbeam import config
 from heatbeam.audit import map_health
-from heatbeam.job import fitting, plan, run, step_options
+from heatbeam.job import classes, fitting, plan, run, step_options
 from heatbeam.runners import runner_options
 from heatbeam.runs import run_directory, run_methods
 from heatbeam.transforms import decode, errors, explain, read, records
@@ -64,7 +64,7 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
     stream.write(f"input    {_input_in_words(planned)}\n")
     spec = _with_rivals(planned.engine_spec)
     engine, _ = explain.acquire_engine(spec)
-    names = plan.class_names(planned, engine.description)
+    planned, names = classes.resolved(planned, engine.description)
     if spec.model.has_random_weights:
         findings.warnings.append("the model's weights are random, as model.arguments say: its maps have no meaning")
     _write_model(engine.description, stream)

@@ -14,7 +14,7 @@ from heatbeam import config
 from heatbeam.runs import remote_files
 from heatbeam.transforms.engine import batch_tuning, specs
 from heatbeam.transforms.methods import registry
-from heatbeam.transforms.models import exposure, model_source
+from heatbeam.transforms.models import model_source
 from heatbeam.transforms.sources import feature_map, source
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Plan:
     Attributes:
         settings: the configuration it came from.
         engine_spec: model, methods and targets.
-        features: which feature of a record holds what.
+        features: which feature of a record holds what; what its classes are in the model, `classes.resolved` says.
         dataset: the shards to read, matched once.
         class_names: one name per class, or None until the model says how many there are.
     """
@@ -56,7 +56,7 @@ def make(settings: config.RunConfig) -> Plan:
     except (ValueError, OSError) as error:
         problems.append(f"input: {error}")
     try:
-        features = settings.input.as_feature_map(slices=settings.evaluate.slices, label_vocabulary=names)
+        features = settings.input.as_feature_map(slices=settings.evaluate.slices)
         if dataset is not None:
             features = dataset.resolve(features)
             names = names or dataset.class_names(features)
@@ -65,21 +65,6 @@ def make(settings: config.RunConfig) -> Plan:
     if problems or dataset is None or features is None:
         raise config.ConfigError(problems)
     return Plan(settings, engine_spec(settings), features, dataset, names)
-
-
-def class_names(plan: Plan, description: exposure.ModelDescription) -> tuple[str, ...]:
-    """One name per class of the model.
-
-    Raises:
-        config.ConfigError: another number of names than the model has classes.
-    """
-    if plan.class_names is None:
-        return tuple(f"class_{i}" for i in range(description.classes))
-    if len(plan.class_names) != description.classes:
-        raise config.ConfigError(
-            [f"model.class_names: {len(plan.class_names)} names, the model has {description.classes} classes"]
-        )
-    return plan.class_names
 
 
 def engine_spec(settings: config.RunConfig) -> specs.EngineSpec:

@@ -18,7 +18,7 @@ from apache_beam.options import pipeline_options
 from apache_beam.runners import runner as beam_runner
 
 from heatbeam import config
-from heatbeam.job import failures, fitting, graph, incremental, plan, progress, step_options
+from heatbeam.job import classes, failures, fitting, graph, incremental, plan, progress, step_options
 from heatbeam.runners import runner_options, worker_processes
 from heatbeam.runs import history, manifests, remote_files, run_directory
 from heatbeam.transforms import account, errors, explain, tally
@@ -199,7 +199,7 @@ def _prepare(
     directory = open_run.directory
     # Loaded here too: a wrong model fails before the first record, and the direct runner's worker threads share it.
     engine, _ = explain.acquire_engine(planned.engine_spec)
-    names = plan.class_names(planned, engine.description)
+    planned, names = classes.resolved(planned, engine.description)
     taken = incremental.prepare(planned, engine, directory)
     open_run.add(
         model=describe(engine.description, names),

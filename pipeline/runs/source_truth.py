@@ -11,6 +11,7 @@ from heatbeam.runs import source_images
 from heatbeam.transforms import records
 from heatbeam.transforms.metrics.localization import boxes
 from heatbeam.transforms.sources import feature_map, features, ground_truth
+from heatbeam.transforms.sources.classes import class_maps
 
 Box = tuple[float, float, float, float]
 
@@ -45,7 +46,5 @@ def true_boxes(
 
 def _box_features(source: source_images.SourceRecord, class_names: Sequence[str]) -> feature_map.FeatureMap:
     """What `features.parse_example` must read for boxes alone."""
-    unique = len(set(class_names)) == len(class_names)
-    vocabulary = tuple(class_names) if class_names and unique else None
-    names = source.settings.as_feature_map(label_vocabulary=vocabulary)
+    names = source.settings.as_feature_map(class_map=class_maps.ClassMap.of_names(class_names))
     return dataclasses.replace(names.reduced_to(*feature_map.OF_THE_BOXES), raw_shape=source.raw_shape)

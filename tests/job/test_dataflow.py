@@ -17,7 +17,7 @@ from apache_beam.options import pipeline_options
 from apache_beam.portability.api import beam_runner_api_pb2
 
 from heatbeam import cli, config
-from heatbeam.job import flex_template, graph, plan, run, step_options
+from heatbeam.job import classes, flex_template, graph, plan, run, step_options
 from heatbeam.runners import runner_options
 from heatbeam.runs import run_directory
 from heatbeam.transforms import explain
@@ -57,7 +57,7 @@ def pipeline(settings) -> beam.Pipeline:
     )
     built = beam.Pipeline(options=options)
     directory = run_directory.RunDirectory(settings.output.directory)
-    names = plan.class_names(planned, engine.description)
+    planned, names = classes.resolved(planned, engine.description)
     graph.build(built, step_options.make(planned, engine.description, names, directory))
     return built
 
@@ -198,7 +198,7 @@ def test_dataflow_accepts_the_job(settings, tmp_path):
         options = pipeline_options.PipelineOptions(runner_options.beam_arguments(settings.runner, extra))
         built = beam.Pipeline(options=options)
         directory = run_directory.RunDirectory(str(tmp_path / "run"))
-        names = plan.class_names(planned, engine.description)
+        planned, names = classes.resolved(planned, engine.description)
         graph.build(built, step_options.make(planned, engine.description, names, directory))
         built.run()
     written = json.loads(job.read_text())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from heatbeam.transforms.sources.classes import class_maps, stored_classes
+
 
 @dataclasses.dataclass(frozen=True)
 class FeatureMap:
@@ -34,8 +36,13 @@ class FeatureMap:
         height, width, channels: integers, read for raw images only.
         raw_shape: ``(height, width, channels)`` of every image, all of them raw.
         slices: features whose values break the results down. A list feature puts its image into several slices.
-        label_offset: subtracted from every integer class id (TF Object Detection ids start at 1).
-        label_vocabulary: class names in the order of the model's output; gives a class stored as text its id.
+        label_offset: subtracted from every stored class id, -1 (no label) excepted.
+        box_label_offset: the same for the classes of boxes and instance masks (in TF Object Detection, ids start at 1);
+            None for `label_offset`.
+        label_form: of `label` and `labels`: ``ids``, ``names``, ``one_hot`` and ``multi_hot`` vectors, ``scores`` of
+            which the highest is the label. ``auto`` tells them apart and refuses what may be two of them.
+        class_map: what ids and names are in the model; `class_maps.ClassMap.of_names` for a list of the model's names.
+        box_class_map: the same for boxes and instance masks; None for `class_map`.
         required: names of the features that every record must have.
 
     Raises:
@@ -64,7 +71,10 @@ class FeatureMap:
     raw_shape: tuple[int, int, int] | None = None
     slices: tuple[str, ...] = ()
     label_offset: int = 0
-    label_vocabulary: tuple[str, ...] | None = None
+    box_label_offset: int | None = None
+    label_form: stored_classes.Form = "auto"
+    class_map: class_maps.ClassMap = class_maps.AS_STORED
+    box_class_map: class_maps.ClassMap | None = None
     required: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -79,8 +89,22 @@ class FeatureMap:
             raise ValueError(f"box features: give either boxes ({self.boxes!r}) or the four sides, not both")
         if self.instance_masks is not None and self.semantic_mask is not None:
             raise ValueError("mask features: give either instance_masks or semantic_mask, not both")
-        if self.label_vocabulary is not None and len(set(self.label_vocabulary)) < len(self.label_vocabulary):
-            raise ValueError("label_vocabulary: a class name occurs twice")
+        if self.label_form not in stored_classes.FORMS:
+            raise ValueError(f"label_form must be one of {', '.join(stored_classes.FORMS)}; got {self.label_form!r}")
+
+    @property
+    def reads_labels(self) -> stored_classes.Rules:
+        """How the classes of an image are read."""
+        return stored_classes.Rules(self.class_map, self.label_offset, "label_offset", self.label_form)
+
+    @property
+    def reads_objects(self) -> stored_classes.Rules:
+        """How the classes of boxes and instance masks are read: one for each, so no vectors."""
+        form: stored_classes.ListForm = self.label_form if self.label_form in ("ids", "names") else "ids_or_names"
+        classes = self.class_map if self.box_class_map is None else self.box_class_map
+        if self.box_label_offset is None:
+            return stored_classes.Rules(classes, self.label_offset, "label_offset", form)
+        return stored_classes.Rules(classes, self.box_label_offset, "box_label_offset", form)
 
     def box_sides(self) -> tuple[str | None, str | None, str | None, str | None]:
         """The names of the four box features, in TFDS's order: ymin, xmin, ymax, xmax."""
@@ -106,7 +130,10 @@ class FeatureMap:
         return dataclasses.replace(self, slices=(), required=(), **unused)
 
 
-_SETTINGS = ("raw_shape", "slices", "label_offset", "label_vocabulary", "required")
+_SETTINGS = (
+    *("raw_shape", "slices", "required"),
+    *("label_offset", "box_label_offset", "label_form", "class_map", "box_class_map"),
+)
 
 NAMES = tuple(field.name for field in dataclasses.fields(FeatureMap) if field.name not in _SETTINGS)
 """The fields of a `FeatureMap` that name one feature each."""

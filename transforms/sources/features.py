@@ -14,9 +14,7 @@ import numpy as np
 
 from heatbeam.transforms import records
 from heatbeam.transforms.sources import feature_map, tfexample
-
-UNLABELLED = -1
-"""A stored class id that says "no label", as TFDS writes it into test splits; read before `FeatureMap.label_offset`."""
+from heatbeam.transforms.sources.classes import stored_classes
 
 _NAMES_SHOWN = 12
 
@@ -39,8 +37,9 @@ def parse_example(
 
     Raises:
         DataError: the record cannot be used. Types: ``invalid_record``, ``missing_feature``, ``wrong_type``,
-            ``multiple_values``, ``invalid_id``, ``invalid_label``, ``unknown_label``, ``box_length_mismatch``,
-            ``class_length_mismatch``, ``difficult_length_mismatch``, ``invalid_raw_image``, ``invalid_text``.
+            ``multiple_values``, ``invalid_id``, ``invalid_label``, ``unknown_label``, ``ambiguous_label``,
+            ``box_length_mismatch``, ``class_length_mismatch``, ``difficult_length_mismatch``, ``invalid_raw_image``,
+            ``invalid_text``.
     """
     reader = _Reader(tfexample.parse(serialized))
     reader.check_present((features.image, *features.required))
@@ -167,34 +166,16 @@ def _text(value: bytes | float, name: str | None, error_type: str) -> str:
 
 
 def _label_ids(reader: _Reader, features: feature_map.FeatureMap) -> tuple[int, ...]:
-    label = reader.one(features.label, "int64", "bytes")
-    labels = reader.many(features.labels, "int64", "bytes") or ()
-    stored = [(features.label, label)] if label is not None else []
-    stored += [(features.labels, value) for value in labels]
-    ids = (_class_id(value, name, features) for name, value in stored if value != UNLABELLED)
-    return tuple(dict.fromkeys(ids))
-
-
-def _class_id(value: bytes | int, name: str | None, features: feature_map.FeatureMap) -> int:
-    if isinstance(value, int):
-        class_id = value - features.label_offset
-        if class_id < 0:
-            raise records.DataError(
-                "invalid_label",
-                f"feature {name} holds class {value}; ids start at {features.label_offset} (label_offset)",
-            )
-        return class_id
-    text = _text(value, name, "unknown_label")
-    if features.label_vocabulary is None:
-        raise records.DataError(
-            "wrong_type", f"feature {name} names the class {text[:40]!r}; give the class names in order"
-        )
-    try:
-        return features.label_vocabulary.index(text)
-    except ValueError:
-        raise records.DataError(
-            "unknown_label", f"feature {name} names the class {text[:40]!r}, which is not among the class names"
-        ) from None
+    found: list[int] = []
+    for name, one in ((features.label, True), (features.labels, False)):
+        values = reader.many(name, "int64", "float", "bytes")
+        if not values:
+            continue
+        # A feature that names the class of each object is a list of classes, however much it looks like a vector.
+        of_objects = not one and name in (features.box_class, features.mask_class)
+        rules = features.reads_objects if of_objects else features.reads_labels
+        found += stored_classes.Reading(name, rules, one=one).class_ids(values)
+    return tuple(dict.fromkeys(found))
 
 
 def _boxes(reader: _Reader, features: feature_map.FeatureMap) -> np.ndarray | None:
@@ -232,14 +213,16 @@ def _box_class_ids(
 def _classes_of(
     reader: _Reader, name: str | None, features: feature_map.FeatureMap, count: int, objects: str
 ) -> tuple[int, ...] | None:
-    classes = reader.many(name, "int64", "bytes")
+    classes = reader.many(name, "int64", "float", "bytes")
     if classes is None:
         return None
     if len(classes) != count:
         raise records.DataError(
             "class_length_mismatch", f"feature {name} holds {len(classes)} classes for {count} {objects}"
         )
-    return tuple(_class_id(value, name, features) for value in classes)
+    reading = stored_classes.Reading(name, features.reads_objects, one=False)
+    ids = (reading.class_id(value) for value in classes)
+    return tuple(records.NOT_IN_MODEL if class_id is None else class_id for class_id in ids)
 
 
 def _box_difficult(
