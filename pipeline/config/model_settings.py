@@ -75,7 +75,9 @@ class ModelConfig(section.Section):
     target_layer: str = pydantic.Field(specs.EngineSpec.target_layer, description="name or path of the layer to map")
     scores: specs.Scores = pydantic.Field(
         specs.EngineSpec.scores,
-        description="how probabilities follow from logits; as_is explains the model's own output",
+        description="how the model's numbers are read: auto finds out or asks; softmax, sigmoid: logits, whose softmax "
+        "or sigmoid is the probability; probabilities (of one class each image), one_vs_rest (of each class): as the "
+        "model returns them, their logits are explained; as_is: probabilities, explained themselves",
     )
     output: str | None = pydantic.Field(specs.EngineSpec.output, description="which output of a model of several")
     input_size: tuple[section.Positive, section.Positive, section.Positive] | None = pydantic.Field(

@@ -68,7 +68,7 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
     if spec.model.has_random_weights:
         findings.warnings.append("the model's weights are random, as model.arguments say: its maps have no meaning")
     _write_model(engine.description, stream)
-    findings.warnings += engine.description.warnings
+    findings.warnings += classes.model_warnings(planned, engine.description)
     if engine.trials:
         tried = ", ".join(f"{size} ({speed:,.3g} images/s)" for size, speed in engine.trials)
         stream.write(f"batch    {engine.batch_size} images at once on this machine; tried {tried}\n")

@@ -28,3 +28,9 @@ def resolved(planned: plan.Plan, description: exposure.ModelDescription) -> tupl
     return dataclasses.replace(planned, features=features), names or tuple(
         f"class_{i}" for i in range(description.classes)
     )
+
+
+def model_warnings(planned: plan.Plan, description: exposure.ModelDescription) -> tuple[str, ...]:
+    """What speaks against the layer and the reading of the scores; names of the classes settle what they are."""
+    doubts = (description.doubt,) if description.doubt and planned.class_names is None else ()
+    return (*description.warnings, *doubts)

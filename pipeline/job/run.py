@@ -212,6 +212,7 @@ def _prepare(
     directory.write_manifest(open_run.manifest, "running")
     if stream is not None:
         stream.writelines(f"{line}\n" for line in taken.lines)
+        stream.writelines(f"warning: {text}\n" for text in classes.model_warnings(planned, engine.description))
         if planned.engine_spec.model.has_random_weights:
             stream.write("warning: the model's weights are random, as model.arguments say: its maps have no meaning\n")
     pipeline = beam.Pipeline(options=pipeline_options.PipelineOptions(list(arguments)))

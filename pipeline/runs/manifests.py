@@ -63,7 +63,8 @@ class Model(_Part):
         target_layer_evidence: why it, in words; empty in runs of older versions.
         target_layer_warnings: what speaks against it, a sentence each.
         scores: how the explained logits follow from what the model returns, in words.
-        probability: ``softmax`` or ``sigmoid``.
+        probability: how scores and probabilities follow from the model's numbers: ``softmax``, ``sigmoid``, ...
+            (`readings.Rule`).
         classes: how many there are.
         class_names: one for each.
         input_size: height, width, channels.

@@ -18,7 +18,7 @@ Pairs = tuple[tuple[str, Any], ...]
 Target = str | int
 """``label``, ``labels``, ``predicted``, ``runner_up``, ``top_N`` or a class id."""
 
-Scores = Literal["auto", "softmax", "sigmoid", "as_is"]
+Scores = Literal["auto", "softmax", "sigmoid", "probabilities", "one_vs_rest", "as_is"]
 GradientOf = Literal["logit", "finer_cam"]
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 

@@ -23,7 +23,7 @@ import tensorflow as tf
 from heatbeam.transforms.models import layer_outputs, probe, weight_constants
 from heatbeam.transforms.models.files import loading
 from heatbeam.transforms.models.graphs import traced_graph
-from heatbeam.transforms.models.scores import class_scores
+from heatbeam.transforms.models.scores import class_scores, readings
 from heatbeam.transforms.models.targets import target_choice, trial_runs
 
 
@@ -36,13 +36,14 @@ class ModelDescription:
         layer_choice: ``auto`` or ``configured``.
         classes: number of class scores.
         scores: ``logits`` as the model returns them, or which activation was taken off, in words.
-        probability: ``softmax`` or ``sigmoid``: how probabilities follow from the scores.
+        probability: how scores and probabilities follow from the model's numbers (`readings.Rule`).
         output_shape: of the model, without the batch axis.
         input_size: height, width, channels.
         digest: hex sha256 of the weights.
         layers: every spatial layer in call order, the choices for `layer`.
         evidence: why that layer, in words.
-        warnings: what speaks against it, a sentence each.
+        warnings: what speaks against it and against the reading of the scores, a sentence each.
+        doubt: what is not known of the scores unless the classes have names; empty where nothing is.
     """
 
     layer: layer_outputs.LayerOutput
@@ -56,6 +57,7 @@ class ModelDescription:
     layers: tuple[layer_outputs.LayerOutput, ...]
     evidence: str = ""
     warnings: tuple[str, ...] = ()
+    doubt: str = ""
 
 
 class ExposedModel:
@@ -87,47 +89,47 @@ class ExposedModel:
         Args:
             model: a loaded model; it is not changed.
             layer: ``auto``, or the name or path of a layer.
-            scores: ``auto`` takes a final softmax or sigmoid off and chooses how probabilities follow; ``softmax`` and
-                ``sigmoid`` say how probabilities follow from the logits; ``as_is`` explains what the model returns.
+            scores: ``auto`` takes a final softmax or sigmoid off, and else reads what graph and numbers prove;
+                ``softmax`` and ``sigmoid`` say how probabilities follow from the logits; ``probabilities`` and
+                ``one_vs_rest`` that the model returns them; ``as_is`` explains those themselves (`readings.Rule`).
             output: name or index of the output to explain, for a model of several.
             size: height, width and channels where the model leaves them open.
             constant_weights: graphs hold the weights of the moment they are traced, as constants.
 
         Raises:
-            loading.ModelError: no such layer, no spatial layer, not a classifier, or probabilities that cannot be
-                traced back to logits.
+            loading.ModelError: no such layer, no spatial layer, or numbers that cannot be read as scores.
         """
         self.keras_model = model
         self.constant_weights = constant_weights
         self._weights = weight_constants.as_constants if constant_weights else contextlib.nullcontext
         self.lock = threading.RLock()
-        source = class_scores.ScoreSource(output, strips=scores != "as_is", names=loading.output_names(model))
+        source = class_scores.ScoreSource(output, strips=scores in readings.STRIPPED, names=loading.output_names(model))
         input_size = loading.input_size(model, size)
         with self.lock:
             seen = probe.probe(model, input_size, source)
         choice = target_choice.chosen(seen, layer)
         chosen = choice.place.about
-        activation = seen.traced.activation
+        reading = readings.read(scores, seen.traced.activation, seen.tail, seen.values)
         self.layer = chosen.name
         self._seen = seen
         self._places = {chosen.name: choice.place}
         self._bypassed_at = seen.bypassed_at
         self._bypass_is_added_at = chosen.name if seen.bypass_is_added(chosen.name) else None
-        self._affine_after = frozenset(seen.affine_after)
-        probability = class_scores.probability_rule(scores, activation, seen.units)
-        self._scores = class_scores.ClassScores(source, seen.units, probability)
+        self._scores = class_scores.ClassScores(source, seen.units, reading.rule)
+        self._affine_after = frozenset(seen.affine_after if self._scores.are_numbers else ())
         self.description = ModelDescription(
             layer=chosen,
             layer_choice="auto" if layer == target_choice.AUTO else "configured",
             classes=self._scores.classes,
-            scores=class_scores.in_words(source, activation, seen.values),
-            probability=probability,
+            scores=reading.words,
+            probability=reading.rule,
             output_shape=seen.traced.output_shape,
             input_size=input_size,
             digest=loading.model_digest(model),
             layers=tuple(seen.spatial),
             evidence=choice.evidence,
-            warnings=tuple(choice.warnings),
+            warnings=(*choice.warnings, *reading.warnings),
+            doubt=reading.doubt,
         )
 
     def resolve(self, name: str) -> str:

@@ -13,10 +13,12 @@ import tensorflow as tf
 from heatbeam.transforms.models import layer_calls, layer_outputs, token_grids
 from heatbeam.transforms.models.files import loading
 from heatbeam.transforms.models.graphs import affine_heads, bottlenecks, traced_graph
-from heatbeam.transforms.models.scores import class_scores
+from heatbeam.transforms.models.scores import class_scores, output_tail
 from heatbeam.transforms.models.targets import candidate_cuts, trial_runs
 
 _MAX_TOKEN_CANDIDATES = 24
+_PIXELS = 127.5
+"""Largest value of the noise for models that scale pixels themselves."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,7 +74,8 @@ class Probe:
         learned: names of outputs that follow from learned weights.
         affine_after: layers, by path, of whose one output the scores are an affine function.
         units: numbers that the model gives for an image.
-        values: float32 ``(2, units)``, the scores of two images of noise.
+        values: float32 ``(4, units)``, the scores of images of noise, two of small numbers and two of large ones.
+        tail: what leads to the scores.
         size: height, width and channels of the model's input.
         traced: the trace.
         graph: of the trace, to put into others.
@@ -90,6 +93,7 @@ class Probe:
     affine_after: set[str]
     units: int
     values: np.ndarray
+    tail: output_tail.Tail
     size: tuple[int, int, int]
     traced: Traced
     graph: traced_graph.TracedGraph
@@ -140,6 +144,7 @@ def probe(model: keras.Model, size: tuple[int, int, int], source: class_scores.S
     images = np.random.default_rng(0).uniform(-1, 1, (2, *size)).astype(np.float32)
     traced_run = tf.function(run, autograph=False, input_signature=[tf.TensorSpec((None, *size), tf.float32)])
     values, reaches = traced_run(tf.constant(images))
+    more_values, _ = traced_run(tf.constant(_PIXELS * images))
     unread = {ref for ref, reach in zip(tokens, reaches, strict=True) if not float(reach) > 0}
     usable = [c for c in traced.spatial if c.output.shape.rank == 4 or (c.output.ref() in set(tokens) - unread)]
     gridless = _gridless(traced, size)
@@ -155,7 +160,8 @@ def probe(model: keras.Model, size: tuple[int, int, int], source: class_scores.S
         learned={c.path for c in traced.calls if c.output.op in learned},
         affine_after=_affine_after(traced),
         units=units,
-        values=values.numpy(),
+        values=np.concatenate([values.numpy(), more_values.numpy()]),
+        tail=output_tail.tail(traced.scores),
         size=size,
         traced=traced,
         graph=graph,
@@ -200,7 +206,7 @@ def _traced(
     calls: list[layer_calls.LayerCall] = []
     with layer_calls.recorded(model, size[:2], calls):
         output = source.select(model(inputs, training=False))
-    scores, activation = class_scores.before_activation(output) if source.strips else (output, None)
+    scores, activation = source.find(output)
     if scores.shape.rank is None or sum(d != 1 for d in scores.shape[1:]) > 1:
         raise loading.ModelError(
             f"model {model.name} returns {tuple(scores.shape[1:])} for one image, expected one score per class; a "

@@ -151,12 +151,16 @@ def test_says_what_does_not_fit(build, changes, said):
         exposed(build(), **changes)
 
 
-def test_refuses_probabilities_it_cannot_trace():
+def test_reads_probabilities_whose_softmax_it_cannot_trace_as_they_are():
     inputs = keras.Input((16, 16, 3))
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(3, 3, activation="relu")(inputs))
     x = keras.layers.Lambda(lambda v: tf.exp(v) / tf.reduce_sum(tf.exp(v), -1, keepdims=True))(x)
+    built = keras.Model(inputs, x)
+    model = exposed(built)
+    logits = tf.constant(run(model, images())["logits"])
+    np.testing.assert_allclose(model.probabilities(logits).numpy(), built(images()).numpy(), atol=1e-6)
     with pytest.raises(loading.ModelError, match="returns probabilities"):
-        exposed(keras.Model(inputs, x))
+        exposed(built, scores="softmax")
 
 
 def test_several_outputs_need_a_choice():

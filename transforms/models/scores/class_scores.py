@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 import tensorflow as tf
 
 from heatbeam.transforms.models.files import loading
-
-_PASS_THROUGH = {"Identity", "Reshape", "Squeeze", "Cast", "StopGradient", "ExpandDims"}
+from heatbeam.transforms.models.scores import output_tail, readings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +31,8 @@ class ScoreSource:
             loading.ModelError: no such output, or several and none is named.
         """
         output = self.select(outputs)
-        return before_activation(output) if self.strips else (output, None)
+        units = output.shape[1:].num_elements()
+        return output_tail.before_activation(output, units) if self.strips and units else (output, None)
 
     def select(self, outputs: object) -> tf.Tensor:
         """The output to explain among what a model returned."""
@@ -58,6 +57,13 @@ class ScoreSource:
         return named[name]
 
 
+_LEAST = 1e-30
+"""Probabilities below are taken for it, where the logarithm is: that of 0 is no number."""
+
+_LEAST_REST = 1e-8
+"""The same of what is left to 1, which float32 knows to 6e-8."""
+
+
 @dataclasses.dataclass(frozen=True)
 class ClassScores:
     """The class scores of a model.
@@ -65,17 +71,22 @@ class ClassScores:
     Attributes:
         source: where they are found.
         units: numbers that the model gives for an image; one unit tells two classes apart.
-        probability: ``softmax`` or ``sigmoid``: how probabilities follow from the scores.
+        rule: from numbers to scores and probabilities.
     """
 
     source: ScoreSource
     units: int
-    probability: str
+    rule: readings.Rule
 
     @property
     def classes(self) -> int:
         """Number of class scores."""
         return 2 if self.units == 1 else self.units
+
+    @property
+    def are_numbers(self) -> bool:
+        """Whether the scores are the numbers themselves or their negatives: no logarithm is between."""
+        return self.rule not in ("probabilities", "one_vs_rest")
 
     def of(self, outputs: object) -> tf.Tensor:
         """float32 ``(B, classes)``, of what the model returned for B images."""
@@ -84,54 +95,21 @@ class ClassScores:
     def in_columns(self, output: tf.Tensor) -> tf.Tensor:
         """float32 ``(B, classes)``, of the tensor of scores, ``(B, ...)`` with `units` numbers an image."""
         # The batch size is the output's own: a head alone must not wait for its images.
-        scores = tf.cast(tf.reshape(output, [tf.shape(output)[0], -1]), tf.float32)
-        scores = tf.ensure_shape(scores, [None, self.units])
+        numbers = tf.cast(tf.reshape(output, [tf.shape(output)[0], -1]), tf.float32)
+        numbers = tf.ensure_shape(numbers, [None, self.units])
+        if self.rule == "probabilities":
+            return tf.math.log(tf.maximum(numbers, _LEAST))
+        if self.rule == "one_vs_rest":
+            numbers = tf.math.log(tf.maximum(numbers, _LEAST)) - tf.math.log(tf.maximum(1 - numbers, _LEAST_REST))
         if self.units == 1:
             # One unit tells two classes apart: its logit speaks for class 1 and, negated, for class 0.
-            scores = tf.concat([-scores, scores], axis=1)
-        return scores
+            return tf.concat([1 - numbers if self.rule == "as_is" else -numbers, numbers], axis=1)
+        return numbers
 
     def probabilities(self, scores: tf.Tensor) -> tf.Tensor:
         """Probabilities of class scores ``(..., classes)``."""
-        return tf.sigmoid(scores) if self.probability == "sigmoid" else tf.nn.softmax(scores, axis=-1)
-
-
-def before_activation(output: tf.Tensor) -> tuple[tf.Tensor, str | None]:
-    """The tensor that goes into a final softmax or sigmoid, and which it was; the output itself if there is none."""
-    tensor = output
-    while tensor.op.type in _PASS_THROUGH:
-        tensor = tensor.op.inputs[0]
-    kind = {"Softmax": "softmax", "Sigmoid": "sigmoid"}.get(tensor.op.type)
-    return (tensor.op.inputs[0], kind) if kind else (output, None)
-
-
-def in_words(source: ScoreSource, activation: str | None, values: np.ndarray) -> str:
-    """What is explained, for the manifest.
-
-    Args:
-        source: of the scores.
-        activation: that was taken off.
-        values: float32 ``(B, units)``, the scores of a few images.
-
-    Raises:
-        loading.ModelError: they are probabilities that cannot be traced back to logits.
-    """
-    if activation is not None:
-        return f"logits: the model's final {activation} was taken off"
-    if not source.strips:
-        return "as the model returns them (model.scores: as_is)"
-    if values.shape[1] > 1 and np.all(values >= 0) and np.allclose(values.sum(axis=1), 1, atol=1e-3):
-        raise loading.ModelError(
-            "the model returns probabilities (each row sums to 1) and the softmax cannot be traced in its graph. Build "
-            "it to return logits, or set model.scores: as_is to explain probabilities (maps then fade where it is sure)"
-        )
-    return "logits: as the model returns them"
-
-
-def probability_rule(scores: str, activation: str | None, units: int) -> str:
-    """``softmax`` or ``sigmoid``: what the setting says, else what was taken off, else what the units suggest."""
-    if scores in ("softmax", "sigmoid"):
-        return scores
-    if activation is not None:
-        return activation
-    return "sigmoid" if units == 1 else "softmax"
+        if self.rule == "as_is":
+            return scores
+        if self.rule == "probabilities":
+            return tf.exp(scores)
+        return tf.nn.softmax(scores, axis=-1) if self.rule == "softmax" else tf.sigmoid(scores)
