@@ -125,7 +125,7 @@ class EncodedExample:
         image_id: id of the image, unique in the dataset.
         shard: base name of the shard file.
         index: position of the record in its shard, from 0.
-        image: JPEG, PNG, GIF, BMP or WebP bytes; raw uint8 pixels where `raw_shape` is given.
+        image: JPEG, PNG, GIF, BMP, WebP, TIFF or AVIF bytes; raw uint8 pixels where `raw_shape` is given.
         raw_shape: ``(height, width, channels)`` of a raw image, or None.
         label_ids: class ids of the image; empty if it has no label.
         boxes: float64 ``(N, 4)`` as ``x0 y0 x1 y1`` in *fractions* of the image's width and height, or None if the
@@ -210,7 +210,8 @@ class Example:
 
     Attributes:
         source: where it came from.
-        image: uint8 ``(height, width, channels)``, at the model's input size; empty where `earlier` is complete.
+        image: uint8, or float32 of the same 0 to 255 where decoding gives fractions (`images.decode_image`),
+            ``(height, width, channels)`` at the model's input size; empty where `earlier` is complete.
         ground_truth: boxes and masks in the original frame.
         earlier: as in `EncodedExample`.
     """

@@ -16,7 +16,7 @@ import pydantic
 from heatbeam import config
 
 FORMAT = "heatbeam-run"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raised with every change that an older reader would stumble over: see `heatbeam.runs.formats`."""
 
 Status = Literal["running", "succeeded", "failed"]

@@ -245,7 +245,11 @@ def _keys(tmp_path: pathlib.Path, override: str | None) -> dict:
     if not path.exists():
         model.save(path)
     text = {
-        "input": {"tfrecord": small_runs.write(tmp_path / "data", records(0), 1)},
+        "input": {
+            "tfrecord": small_runs.write(tmp_path / "data", records(0), 1),
+            "decoder": "pillow",
+            "resampler": "pillow",
+        },
         "model": {"path": str(path), "preprocessing": "none"},
         "explain": {"methods": [{"method": "cam"}, {"method": "random_cam", "name": "second"}]},
         "output": {"directory": str(tmp_path / "run")},
@@ -339,8 +343,8 @@ def test_rows_of_another_kind_are_not_taken_and_a_line_says_why(metadata, match)
 @pytest.mark.parametrize(
     ("version", "said"),
     [
-        (0, "heatbeam 0.1.0 wrote it in format 0, and this one writes 1"),
-        (2, "has format version 2, written by heatbeam 0.1.0"),
+        (0, "heatbeam 0.1.0 wrote it in format 0, and this one writes 2"),
+        (3, "has format version 3, written by heatbeam 0.1.0"),
     ],
 )
 def test_a_run_of_another_format_is_explained_anew_and_a_line_says_why(before, tmp_path, monkeypatch, version, said):
@@ -383,7 +387,7 @@ def test_a_run_that_still_goes_on_is_not_resumed(tmp_path, process, refused):
 
 def slow_config(folder: pathlib.Path, pattern: str) -> pathlib.Path:
     text = {
-        "input": {"tfrecord": pattern},
+        "input": {"tfrecord": pattern, "decoder": "pillow", "resampler": "pillow"},
         "model": {
             "factory": "tests.support.cluster_models:journalled",
             "arguments": {"journal": str(folder / "calls"), "seconds": 0.25},

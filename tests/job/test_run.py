@@ -235,8 +235,10 @@ def test_tfds_gives_the_same_rows_as_tfrecord(reference, tmp_path):
     plain = small_runs.run_quietly(small_runs.settings(pattern, tmp_path / "plain", *masks))
     configured = small_runs.settings(pattern, tmp_path / "tfds").as_dict()
     configured["input"] = {
-        "tfds": {"directory": str(builder.data_path), "split": "validation"}, "features": {"image_id": "image_id"}
-    }  # fmt: skip
+        **{name: configured["input"][name] for name in ("decoder", "resampler")},
+        "tfds": {"directory": str(builder.data_path), "split": "validation"},
+        "features": {"image_id": "image_id"},
+    }
     other = small_runs.run_quietly(config.RunConfig.model_validate(configured))
     small_runs.assert_same_rows(small_runs.rows(plain), small_runs.rows(other))
 
@@ -374,7 +376,7 @@ def test_a_run_whose_worker_process_is_killed_fails_and_goes_on_when_resumed(tmp
     journal = tmp_path / "journal"
     pattern = small_runs.write(tmp_path / "data", [small_runs.record(i) for i in range(40)], 4)
     text = {
-        "input": {"tfrecord": pattern},
+        "input": {"tfrecord": pattern, "decoder": "pillow", "resampler": "pillow"},
         "model": {
             "factory": "tests.support.cluster_models:journalled",
             "arguments": {"journal": str(journal), "seconds": 0.5},

@@ -44,7 +44,7 @@ def tree(root: str) -> list[str]:
 def test_a_new_run_is_running(run):
     written = json.loads((pathlib.Path(run.path) / "manifest.json").read_text())
     assert list(written)[-3:] == ["format", "format_version", "status"]
-    assert (written["format"], written["format_version"], written["status"]) == ("heatbeam-run", 1, "running")
+    assert (written["format"], written["format_version"], written["status"]) == ("heatbeam-run", 2, "running")
     assert written["model"] == manifests.DOCUMENT["model"]
     assert run.read_any_manifest() == manifests.manifest()
 
@@ -227,10 +227,10 @@ def test_a_manifest_of_something_else_is_no_run(tmp_path, text, overwrite):
 
 def test_a_manifest_of_a_newer_heatbeam_is_refused_with_its_version(run):
     path = pathlib.Path(run.path) / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 2, "heatbeam": "9.9"}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 3, "heatbeam": "9.9"}))
     with pytest.raises(
         RunDirectoryError,
-        match=r"format version 2, written by heatbeam 9.9; this heatbeam \(.+\) reads format 1; update it",
+        match=r"format version 3, written by heatbeam 9.9; this heatbeam \(.+\) reads formats 1 to 2; update it",
     ):
         run.read_manifest()
 
