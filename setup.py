@@ -20,7 +20,7 @@ REQUIRES = [
     "opencv-python-headless>=4.9",  # resizing and contours, as the reference metrics define them
     "pillow>=12.1.1",  # image decoding
     "protobuf>=6.31.1",  # records are parsed without TensorFlow; tensorflow-metadata is generated for this one
-    "pyarrow>=16.1",  # Parquet; 16.0 fails on BYTE_STREAM_SPLIT with nulls
+    "pyarrow>=16.1",  # Parquet; the oldest that is tried
     "pydantic>=2.7",  # configuration errors, all at once
     "pyyaml>=6.0.1",  # configuration files
     "scikit-learn>=1.4",  # the demo's digits and photos
@@ -32,6 +32,7 @@ REQUIRES = [
 
 TEST = [
     "boto3>=1.28",  # Beam's S3 file system; 1.28 is the first to heed AWS_ENDPOINT_URL
+    "fastparquet>=2024.11",  # a reader of the tables, with no code of Arrow's; 2024.11 is the first tried with NumPy 2
     "flask>=3.0",  # moto's server; its extra "server" asks for 40 packages of other services
     "flask-cors>=4.0",
     "hypothesis>=6.100",  # any split and merge order

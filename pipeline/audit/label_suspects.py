@@ -167,8 +167,8 @@ def _queue_rows(label: pa.Table, predicted: pa.Table, overlap: map_scan.Floats, 
     return pa.table({name: columns[name] for name in SCHEMA.names}).cast(SCHEMA)
 
 
-def parquet(queue: pa.Table) -> bytes:
-    """The queue as a Parquet file."""
+def parquet(queue: pa.Table, run_id: str | None) -> bytes:
+    """The queue of a run as a Parquet file; `run_id` stands in every row, as in the tables of the run."""
     buffer = io.BytesIO()
-    pq.write_table(queue, buffer, compression="zstd")
+    pq.write_table(schemas.stamped(queue, run_id), buffer, compression="zstd")
     return buffer.getvalue()

@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import importlib.metadata
 import platform
+import secrets
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ from apache_beam.options import pipeline_options
 from apache_beam.runners import runner as beam_runner
 
 from heatbeam import config
-from heatbeam.job import classes, failures, fitting, graph, incremental, plan, progress, step_options, verdict
+from heatbeam.job import classes, failures, fitting, graph, incremental, plan, progress, step_options
 from heatbeam.runners import runner_options, worker_processes
 from heatbeam.runs import history, manifests, remote_files, run_directory
 from heatbeam.transforms import account, errors, explain, tally
@@ -36,7 +37,10 @@ _PACKAGES = (
 )
 
 
-RunFailed = verdict.RunFailed
+class RunFailed(errors.UserError):
+    """The run ended, and its result must not be used; the message says why."""
+
+    status = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,9 +187,9 @@ def finish(path: str) -> Result:
         raise RunFailed(f"the job of {path} is not done: it has not written {run_directory.COUNTS} yet")
     open_run = _OpenRun(directory, manifest)
     with open_run.failure_recorded():
-        counted = _take_counts(directory)
-        open_run.add(**verdict.manifest_parts(counted), finished=_now())
-        verdict.check(counted, manifest.config.output.max_dead_letter_ratio, directory)
+        counts = _take_counts(directory)
+        open_run.add(counts=account.totals(counts), finished=_now())
+        _judge(counts, manifest.config.output.max_dead_letter_ratio, directory)
         return open_run.finish()
 
 
@@ -214,7 +218,10 @@ def _prepare(
             stream.write("warning: the model's weights are random, as model.arguments say: its maps have no meaning\n")
     pipeline = beam.Pipeline(options=pipeline_options.PipelineOptions(list(arguments)))
     metadata = {incremental.METADATA: taken.keys}
-    graph.build(pipeline, step_options.make(planned, engine.description, names, directory, taken.lookup, metadata))
+    run_id = open_run.manifest.run_id
+    graph.build(
+        pipeline, step_options.make(planned, engine.description, names, directory, taken.lookup, metadata, run_id)
+    )
     return pipeline
 
 
@@ -237,14 +244,14 @@ def _run(planned: plan.Plan, arguments: Sequence[str], open_run: _OpenRun, strea
             raise RunFailed(f"a worker stopped: {why}") from error
     if state not in (beam_runner.PipelineState.DONE, None):
         raise RunFailed(f"the runner ended the job as {state}; see its log")
-    counted = _take_counts(open_run.directory)
+    counts = _take_counts(open_run.directory)
     open_run.add(
-        **verdict.manifest_parts(counted),
+        counts=account.totals(counts),
         metrics=_metrics(result),
         timings={"load_s": round(loaded - started, 3), "pipeline_s": round(time.monotonic() - loaded, 3)},
         finished=_now(),
     )
-    verdict.check(counted, planned.settings.output.max_dead_letter_ratio, open_run.directory)
+    _judge(counts, planned.settings.output.max_dead_letter_ratio, open_run.directory)
     del engine
     return open_run.finish()
 
@@ -268,6 +275,7 @@ def describe(description: exposure.ModelDescription, names: Sequence[str]) -> ma
 
 def _first_manifest(settings: config.RunConfig, arguments: Sequence[str]) -> manifests.Manifest:
     versions = {"python": platform.python_version()}
+    now = datetime.datetime.now(datetime.timezone.utc)
     for package in _PACKAGES:
         versions[package] = importlib.metadata.version(package)
     return manifests.Manifest(
@@ -275,7 +283,8 @@ def _first_manifest(settings: config.RunConfig, arguments: Sequence[str]) -> man
         config=settings,
         beam_options=tuple(runner_options.without_secrets(arguments)),
         versions=versions,
-        started=_now(),
+        started=now.isoformat(timespec="seconds"),
+        run_id=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}",  # in the order of time, and none twice
     )
 
 
@@ -288,11 +297,11 @@ def _bytes_to_read(planned: plan.Plan) -> int:
     return planned.dataset.stored_bytes if planned.dataset.reads_every_byte else 0
 
 
-def _take_counts(directory: run_directory.RunDirectory) -> account.Counted:
+def _take_counts(directory: run_directory.RunDirectory) -> dict[str, int]:
     path = directory.path_of(run_directory.COUNTS)
-    counted = account.read_counts(path)
+    counts = account.read_counts(path)
     filesystems.FileSystems.delete([path])
-    return counted
+    return counts
 
 
 def _metrics(result: Any) -> dict[str, Any]:
@@ -312,6 +321,23 @@ def _metrics(result: Any) -> dict[str, Any]:
     return dict(sorted(report.items()))
 
 
+def _judge(counts: dict[str, int], max_ratio: float, directory: run_directory.RunDirectory) -> None:
+    """Refuse a result that must not be used."""
+    problems = account.problems(counts)
+    if problems:
+        raise RunFailed("the counts do not add up, so the tables must not be used: " + "; ".join(problems))
+    totals = account.totals(counts)
+    read, lost = totals["records_read"], totals["dead_letters"]
+    if read == 0:
+        raise RunFailed("no record was read; the shards are empty")
+    if lost > max_ratio * read:
+        raise RunFailed(
+            f"{lost} of {read} records were lost ({lost / read:.1%}), more than output.max_dead_letter_ratio = "
+            f"{max_ratio:.1%}; "
+            f"{directory.path_of('dead_letters')} says why"
+        )
+
+
 def print_result(result: Result, stream: TextIO = sys.stdout) -> None:
     """A table of what was written and where."""
     manifest = result.manifest
@@ -320,9 +346,8 @@ def print_result(result: Result, stream: TextIO = sys.stdout) -> None:
     reused = f" ({counts.images_reused:,} taken from an earlier run)" if counts.images_reused is not None else ""
     stream.write(
         f"\n{counts.images_explained:,} images explained{reused}, {counts.images_skipped:,} skipped (no target), "
-        f"{counts.dead_letters:,} dead letters{f', {verdict.in_words(counts)}' if counts.lost else ''}{took}\n"
+        f"{counts.dead_letters:,} dead letters{took}\n"
     )
-    stream.writelines(f"warning: {warning}\n" for warning in manifest.warnings)
     for name, table in manifest.tables.items():
         path = result.directory.path_of(name)
         stream.write(f"  {path:<40} {table.rows:>10,} rows {table.bytes / 1e6:>10.2f} MB\n")

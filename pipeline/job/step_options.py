@@ -61,6 +61,7 @@ def make(
     directory: run_directory.RunDirectory,
     lookup: reuse.Reuse | None = None,
     metadata: Mapping[str, str] | None = None,
+    run_id: str | None = None,
 ) -> Steps:
     """The steps of a run.
 
@@ -71,6 +72,7 @@ def make(
         directory: of the run.
         lookup: finds what earlier runs are to lend; None for a run that explains everything.
         metadata: further facts for the files of ``explanations``.
+        run_id: for every row of every table; None for tables without that column.
     """
     settings = planned.settings
     localizing = localize_step(settings)
@@ -78,7 +80,7 @@ def make(
     facts = {"model_digest": description.digest, "protocol": settings.evaluate.protocol}
 
     def table(name: str, schema: pa.Schema) -> write.WriteTable:
-        return write.WriteTable(directory.path_of(name), name, schemas.with_run_metadata(schema, facts), LIMITS)
+        return write.WriteTable(directory.path_of(name), name, schemas.with_run_metadata(schema, facts), LIMITS, run_id)
 
     return Steps(
         read=plan.filled(read.ReadShards, settings.input, shards=planned.dataset.shards, features=planned.features),
@@ -95,30 +97,25 @@ def make(
             tuple(class_names),
             LIMITS,
             directory.path_of(run_directory.UNFINISHED) if settings.output.journal else None,
+            run_id,
         ),
         write_summary=table("summary", schemas.SUMMARY),
         write_curves=table("curves", schemas.CURVES),
         write_localizations=table("localizations", best_boxes.schema(protocol)),
-        write_dead_letters=write.WriteDeadLetters(directory.path_of("dead_letters"), schemas.DEAD_LETTERS, LIMITS),
+        write_dead_letters=write.WriteDeadLetters(
+            directory.path_of("dead_letters"), schemas.with_run_metadata(schemas.DEAD_LETTERS, facts), LIMITS, run_id
+        ),
         resource_hints=settings.runner.resource_hints,
     )
 
 
 def decode_step(settings: config.RunConfig, description: exposure.ModelDescription) -> decode.Decode:
-    """How images become the model's input, and how semantic masks are read.
-
-    Raises:
-        config.ConfigError: the settings do not fit the model's input.
-    """
+    """How images become the model's input, and how semantic masks are read."""
     source = settings.input
     height, width, channels = description.input_size
     offset = source.label_offset if source.semantic_offset is None else source.semantic_offset
-    try:
-        image = plan.filled(decode_options.ImageOptions, source, height=height, width=width, channels=channels)
-    except ValueError as error:
-        raise config.ConfigError([f"input: {error}"]) from None
     return decode.Decode(
-        image,
+        plan.filled(decode_options.ImageOptions, source, height=height, width=width, channels=channels),
         plan.filled(decode_options.MaskOptions, source, prefix="semantic_", offset=offset),
     )
 

@@ -55,7 +55,7 @@ def write_report(run_path: str, *, reference: str | None = None, clusters: Seque
     """
     run = run_directory.RunDirectory(run_path)
     context = _context(run, reference, clusters)
-    run.write_file(label_suspects.FILE, label_suspects.parquet(context["queue"]))
+    run.write_file(label_suspects.FILE, label_suspects.parquet(context["queue"], run.read_manifest().run_id))
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("heatbeam.pages"),
         autoescape=jinja2.select_autoescape(["html"]),

@@ -46,6 +46,8 @@ class Number:
         return math.isfinite(self.lower) and math.isfinite(self.upper)
 
 
+_SUMMARY_COLUMNS = ("method", "slice_name", "slice_value", "metric", "value", "n", "lower", "upper")
+
 NOTHING = Number(math.nan, 0, math.nan, math.nan)
 
 
@@ -113,7 +115,7 @@ class Summary:
 
 
 def _read(rows: pa.Table) -> Iterable[tuple[tuple[str, str, str], str, Number]]:
-    columns = [rows[name].to_pylist() for name in rows.schema.names]
+    columns = [rows[name].to_pylist() for name in _SUMMARY_COLUMNS]
     for method, slice_name, slice_value, metric, value, n, *bounds in zip(*columns, strict=True):
         known, lower, upper = (math.nan if x is None else x for x in (value, *bounds))
         yield (method, slice_name, slice_value), metric, Number(known, n, lower, upper)

@@ -20,11 +20,11 @@ from heatbeam.runs import formats
 from heatbeam.transforms.tables import schemas
 
 FIXED: Mapping[str, pa.Schema] = {
-    "explanations": schemas.explanations([], [], heatmap_dtype="int16"),
-    "localizations": schemas.localizations([]),
-    "summary": schemas.SUMMARY,
-    "curves": schemas.CURVES,
-    "dead_letters": schemas.DEAD_LETTERS,
+    "explanations": schemas.of_run(schemas.explanations([], [], heatmap_dtype="int16")),
+    "localizations": schemas.of_run(schemas.localizations([])),
+    "summary": schemas.of_run(schemas.SUMMARY),
+    "curves": schemas.of_run(schemas.CURVES),
+    "dead_letters": schemas.of_run(schemas.DEAD_LETTERS),
 }
 """The columns that every run of today has, whatever its settings."""
 

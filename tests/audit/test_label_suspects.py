@@ -98,8 +98,8 @@ def test_order_is_by_score_and_batches_may_cut_an_image(pieces):
 
 def test_queue_is_a_parquet_file_with_its_schema():
     _, queue = collect(pair("a"))
-    read = pq.read_table(io.BytesIO(label_suspects.parquet(queue)))
-    assert read.schema.equals(label_suspects.SCHEMA) and read.num_rows == 1
+    read = pq.read_table(io.BytesIO(label_suspects.parquet(queue, "run")))
+    assert read.schema.equals(schemas.of_run(label_suspects.SCHEMA)) and read["run_id"].to_pylist() == ["run"]
     assert all(field.metadata[b"description"] for field in read.schema)
 
 

@@ -34,12 +34,7 @@ class Job:
         task = self._task
         text = {
             **task["settings"],
-            "input": {
-                "decoder": "pillow",
-                "resampler": "pillow",
-                **task["settings"].get("input", {}),
-                "tfrecord": task["patterns"][number],
-            },
+            "input": {**task["settings"].get("input", {}), "tfrecord": task["patterns"][number]},
             "output": {"directory": f"{task['directory']}/run{number}", "overwrite": True},
         }
         return config.RunConfig.model_validate(text)
@@ -96,7 +91,7 @@ class Straight:
         task = self._task
         text = {
             **task["settings"],
-            "input": {"tfrecord": task["patterns"][number], "decoder": "pillow", "resampler": "pillow"},
+            "input": {"tfrecord": task["patterns"][number]},
             "output": {"directory": task["directory"]},
         }
         steps = stages.Stages(plan.make(config.RunConfig.model_validate(text)), task["directory"])

@@ -148,7 +148,7 @@ def test_dead_letters_are_counted_by_cause(written):
 
 def test_queue_of_label_suspects_is_beside_the_report(written):
     queue = pq.read_table(written[0] / label_suspects.FILE)
-    assert queue.schema.names == label_suspects.SCHEMA.names
+    assert queue.schema.names == [*label_suspects.SCHEMA.names, "run_id"]
     assert queue.num_rows > 0 and set(queue["method"].to_pylist()) == {"cam"}
     assert f"{queue.num_rows} of them are suspect" in written[1]
 

@@ -54,7 +54,7 @@ def write(folder: pathlib.Path, records: Sequence[bytes], shards: int) -> str:
 def settings(pattern: str, directory: pathlib.Path, *overrides: str) -> config.RunConfig:
     """Explain with the golden model by CAM, Grad-CAM, Grad-CAM++ and Score-CAM."""
     text = {
-        "input": {"tfrecord": pattern, "decoder": "pillow", "resampler": "pillow"},
+        "input": {"tfrecord": pattern},
         "model": {"path": keras_models.GAP, "preprocessing": "tf"},
         "explain": {
             "methods": ["cam", "grad_cam", "grad_cam_plus_plus", "score_cam"],
@@ -76,9 +76,9 @@ SORT = [("image_id", "ascending"), ("method", "ascending"), ("class_id", "ascend
 
 
 def rows(directory: run_directory.RunDirectory) -> pa.Table:
-    """The explanations in a fixed order, without what says where a record lay."""
+    """The explanations in a fixed order, without what says where a record lay and in which run."""
     table = directory.open_table("explanations").to_table().sort_by(SORT)
-    return table.drop_columns(["shard", "record_index"])
+    return table.drop_columns(["shard", "record_index", "run_id"])
 
 
 def numbers(directory: run_directory.RunDirectory) -> dict[tuple[str, str, str, str], dict[str, Any]]:

@@ -10,6 +10,7 @@ Conventions of every table:
       always hold a value.
     * Pixels are those of the original image, x to the right and y down, ends exclusive.
     * Strings that come from data are stored as they are.
+    * A file of a run ends in the column ``run_id``, the same in every row of the run (`of_run`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import pyarrow as pa
 
 from heatbeam.transforms import heatmaps, records
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 
 HEATMAP_DTYPES = ("int16", "float32")
 """How `explanations` may store a map: quantized to 16 bits, or exactly."""
@@ -222,6 +223,24 @@ DEAD_LETTERS = pa.schema([
     _field("error_type", pa.string(), "short stable name of the cause"),
     _field("message", pa.string(), "what came, what was expected and what to do"),
 ])  # fmt: skip
+
+
+RUN_ID = _field("run_id", pa.string(), "id of the run, the same in every row of its tables and in its manifest")
+"""The last column of every table of a run: tables of several runs can be put on top of each other."""
+
+
+def of_run(schema: pa.Schema) -> pa.Schema:
+    """`schema` with the column `RUN_ID`, as the files of a run have it."""
+    return schema.append(RUN_ID)
+
+
+def stamped(table: pa.Table, run_id: str | None) -> pa.Table:
+    """`table` with the column `RUN_ID`; the schema is `of_run` of that of the table.
+
+    Runs of older versions have no id: the column is null there.
+    """
+    field = RUN_ID.with_nullable(run_id is None)
+    return table.append_column(field, pa.repeat(pa.scalar(run_id, pa.string()), table.num_rows))
 
 
 def with_run_metadata(schema: pa.Schema, metadata: Mapping[str, str]) -> pa.Schema:

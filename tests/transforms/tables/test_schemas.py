@@ -81,7 +81,7 @@ def test_run_metadata_is_added_and_cannot_replace_our_own():
     schema = schemas.with_run_metadata(schemas.SUMMARY, {"model_sha256": "ab"})
     assert schema.metadata == {
         b"model_sha256": b"ab",
-        b"heatbeam_schema_version": b"1",
+        b"heatbeam_schema_version": b"2",
         b"heatbeam_quantisation": b"value = heatmap * heatmap_scale in float32",
     }
     with pytest.raises(ValueError, match="may not set heatbeam_schema_version"):
