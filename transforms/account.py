@@ -1,12 +1,11 @@
 """Count every record through the pipeline, exactly: read = explained + skipped + dead letters.
 
-Runners may run a bundle twice, and then metrics count twice. These counts are elements of the pipeline, so they are
-what the tables hold.
+What is lost behind damage comes on top: the records of the shards are those read and those lost. Runners may run a
+bundle twice, and then metrics count twice. These counts are elements of the pipeline, so they are what the tables hold.
 """
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import json
 from collections.abc import Iterable, Iterator
@@ -16,12 +15,28 @@ from apache_beam.io import filesystems
 from apache_beam.transforms import window
 from apache_beam.utils import windowed_value
 
+from heatbeam.transforms.sources import losses
+
+
+@dataclasses.dataclass(frozen=True)
+class Counted:
+    """What a job counted.
+
+    Attributes:
+        counts: by name of the collection.
+        shards: by name of the shard, what was read of it.
+    """
+
+    counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    shards: dict[str, losses.ShardRead] = dataclasses.field(default_factory=dict)
+
 
 @dataclasses.dataclass
 class Account(beam.PTransform):
-    """Counts of named collections, written as one JSON object ``{name: count}``.
+    """Counts of named collections and what was read of each shard, written as one JSON object for `read_counts`.
 
-    Takes a dict of collections; an empty one is counted as 0.
+    Takes a dict of collections; an empty one is counted as 0. The one called `SHARDS`, of `losses.ShardRead`, is not
+    counted but joined by shard.
 
     Attributes:
         path: of the file to write, on any Beam file system.
@@ -30,18 +45,24 @@ class Account(beam.PTransform):
     path: str
 
     def expand(self, counted: dict[str, beam.PCollection]) -> beam.PCollection:
-        counts = [elements | f"Count {name}" >> beam.ParDo(_CountFn(name)) for name, elements in counted.items()]
+        names = tuple(name for name in counted if name != SHARDS)
+        parts = [counted[name] | f"Count {name}" >> beam.ParDo(_CountFn(name)) for name in names]
+        if SHARDS in counted:
+            parts.append(counted[SHARDS] | "Shards" >> beam.Map(_of_shard).with_output_types(Counted))
         return (
-            tuple(counts)
+            tuple(parts)
             | beam.Flatten()
             | "Add" >> beam.CombineGlobally(_AddFn())
-            | "Write" >> beam.Map(_write, tuple(counted), self.path).with_output_types(str)
+            | "Write" >> beam.Map(_write, names, self.path).with_output_types(str)
         )
 
 
-@beam.typehints.with_output_types(dict[str, int])
+SHARDS = "shards"
+
+
+@beam.typehints.with_output_types(Counted)
 class _CountFn(beam.DoFn):
-    """One ``{name: count}`` per bundle."""
+    """One `Counted` per bundle."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -55,63 +76,86 @@ class _CountFn(beam.DoFn):
 
     def finish_bundle(self) -> Iterator[windowed_value.WindowedValue]:
         whole = window.GlobalWindow()
-        yield windowed_value.WindowedValue({self._name: self._count}, whole.max_timestamp(), [whole])
+        yield windowed_value.WindowedValue(Counted({self._name: self._count}), whole.max_timestamp(), [whole])
 
 
-@beam.typehints.with_input_types(dict[str, int])
-@beam.typehints.with_output_types(dict[str, int])
+def _of_shard(read: losses.ShardRead) -> Counted:
+    return Counted(shards={read.name: read})
+
+
+@beam.typehints.with_input_types(Counted)
+@beam.typehints.with_output_types(Counted)
 class _AddFn(beam.CombineFn):
-    def create_accumulator(self) -> dict[str, int]:
-        return {}
+    def create_accumulator(self) -> Counted:
+        return Counted()
 
-    def add_input(self, accumulator: dict[str, int], counts: dict[str, int]) -> dict[str, int]:
-        return self.merge_accumulators([accumulator, counts])
+    def add_input(self, accumulator: Counted, counted: Counted) -> Counted:
+        """The accumulator is changed: a copy of all shards for each shard would cost their square."""
+        for name, count in counted.counts.items():
+            accumulator.counts[name] = accumulator.counts.get(name, 0) + count
+        for name, read in counted.shards.items():
+            known = accumulator.shards.get(name)
+            accumulator.shards[name] = read if known is None else losses.joined(known, read)
+        return accumulator
 
-    def merge_accumulators(self, accumulators: Iterable[dict[str, int]]) -> dict[str, int]:
-        total: collections.Counter[str] = collections.Counter()
-        for counts in accumulators:
-            total.update(counts)
-        return dict(total)
+    def merge_accumulators(self, accumulators: Iterable[Counted]) -> Counted:
+        total = Counted()
+        for accumulator in accumulators:
+            self.add_input(total, accumulator)
+        return total
 
-    def extract_output(self, accumulator: dict[str, int]) -> dict[str, int]:
+    def extract_output(self, accumulator: Counted) -> Counted:
         return accumulator
 
 
-def _write(counts: dict[str, int], names: tuple[str, ...], path: str) -> str:
+def _write(counted: Counted, names: tuple[str, ...], path: str) -> str:
+    document = {
+        "counts": {name: counted.counts.get(name, 0) for name in names},
+        "shards": [dataclasses.astuple(read) for read in counted.shards.values()],
+    }
     with filesystems.FileSystems.create(path) as file:
-        file.write(json.dumps({name: counts.get(name, 0) for name in names}).encode())
+        file.write(json.dumps(document).encode())
     return path
 
 
-def read_counts(path: str) -> dict[str, int]:
-    """The counts that `Account` wrote."""
+def read_counts(path: str) -> Counted:
+    """What `Account` wrote."""
     with filesystems.FileSystems.open(path) as file:
-        counts: dict[str, int] = json.loads(file.read())
-    return counts
+        document = json.loads(file.read())
+    reads = (losses.ShardRead(*fields) for fields in document["shards"])
+    return Counted(document["counts"], {read.name: read for read in reads})
 
 
-def totals(counts: dict[str, int]) -> dict[str, int]:
+def totals(counted: Counted) -> dict[str, int | bool]:
     """The counts of the manifest, from the counts of the collections.
 
     Args:
-        counts: ``parsed``, ``decoded``, ``explained``, ``skipped`` and ``dead_letters_STAGE`` for the stages
-            ``read``, ``decode``, ``explain``; ``reused`` and ``computed`` in a run that reuses an earlier one.
+        counted: of the collections ``parsed``, ``decoded``, ``explained``, ``skipped`` and ``dead_letters_STAGE`` for
+            the stages ``read``, ``decode``, ``explain``; ``reused`` and ``computed`` in a run that reuses another.
 
     Returns:
-        ``records_read``, ``images_explained``, ``images_skipped`` and ``dead_letters``; with ``reused``, also
-        ``images_reused``: how many of ``images_explained`` were taken from the earlier run without asking the model.
+        ``records_read``, ``images_explained``, ``images_skipped`` and ``dead_letters``; ``lost``, which were not read,
+        and ``lost_is_estimate``, whether some of them follow from bytes; with ``reused``, also ``images_reused``: how
+        many of ``images_explained`` were taken from the earlier run without asking the model.
     """
+    counts, shards = counted.counts, losses.estimated(counted.shards.values())
     reused = {"images_reused": counts["reused"]} if "reused" in counts else {}
     return reused | {
         "records_read": counts["parsed"] + counts["dead_letters_read"],
         "images_explained": counts["explained"],
         "images_skipped": counts["skipped"],
         "dead_letters": sum(counts[f"dead_letters_{stage}"] for stage in ("read", "decode", "explain")),
+        "lost": sum(shard.lost for shard in shards),
+        "lost_is_estimate": any(shard.is_estimate for shard in shards),
     }
 
 
-def problems(counts: dict[str, int]) -> list[str]:
-    """What does not add up, in words, step by step; nothing if every record is accounted for."""
+def problems(counted: Counted) -> list[str]:
+    """What does not add up, in words, step by step; nothing if every record is accounted for.
+
+    What is lost behind damage may be an estimate, so nothing is asked of it.
+    """
+    counts = counted.counts
     steps: list[tuple[str, int, tuple[str, ...]]] = [
         ("decode", counts["parsed"], ("decoded", "dead_letters_decode")),
         ("explain", counts["decoded"], ("explained", "skipped", "dead_letters_explain")),
@@ -125,4 +169,10 @@ def problems(counts: dict[str, int]) -> list[str]:
         if came != left:
             parts = " + ".join(f"{counts[name]} {name}" for name in outputs)
             found.append(f"{came} records went into {step}, but {parts} = {left} came out")
+    given, read = (
+        sum(shard.records for shard in counted.shards.values()),
+        counts["parsed"] + counts["dead_letters_read"],
+    )
+    if given != read:
+        found.append(f"the shards gave {given} records, but {read} were read")
     return found

@@ -20,6 +20,7 @@ from apache_beam.metrics import Metrics
 
 from heatbeam.transforms import records, tally
 from heatbeam.transforms.sources import decode_options, ground_truth, images
+from heatbeam.transforms.sources.pixels import geometry
 
 NAMESPACE = "heatbeam"
 MAIN_TAG = "main"
@@ -42,7 +43,7 @@ def decode_example(
     if encoded.earlier is not None and encoded.earlier.complete:
         # Its bytes were decoded before, by the same options: only the ground truth may be new.
         size = encoded.earlier.width, encoded.earlier.height
-        pixels, view = np.zeros((0, 0, image.channels), np.uint8), images.view_of(size, image)
+        pixels, view = np.zeros((0, 0, image.channels), np.uint8), geometry.view_of(size, image)
     else:
         pixels, size, view = images.decode_image(encoded.image, encoded.raw_shape, image)
     source = records.Source(

@@ -1,8 +1,8 @@
 """Shards to `EncodedExample` records.
 
-Shard names are shuffled so that workers share them; the bytes of a record are not, unless asked for. A shard that is
-damaged gives the records before the damage and one dead letter. A pattern that matches nothing is an error before the
-run starts.
+Shard names are shuffled so that workers share them; the bytes of a record are not, unless asked for. A record that is
+damaged alone costs itself; where damage ends a shard, it gives the records before and one dead letter, and what is lost
+behind it is counted by shard. A pattern that matches nothing is an error before the run starts.
 
 Counters (namespace `NAMESPACE`): ``records_read`` counts every record that left this step, as an example or as a dead
 letter; ``dead_letters_read`` those of the second kind; ``read_bytes`` the bytes of all records.
@@ -17,16 +17,18 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from heatbeam.transforms import records, tally
-from heatbeam.transforms.sources import feature_map, features, source
+from heatbeam.transforms.sources import feature_map, features, losses, source
 
 NAMESPACE = "heatbeam"
 MAIN_TAG = "main"
+SHARDS_TAG = "shards"
+"""Name of the output with a `losses.ShardRead` for each shard, or range of one."""
 STAGE = "read"
 
 
 @dataclasses.dataclass(eq=False)
 class Read(beam.PTransform):
-    """The records of a source to ``{MAIN_TAG: EncodedExample, DEAD_LETTER_TAG: DeadLetter}``.
+    """The records of a source to ``{MAIN_TAG: EncodedExample, DEAD_LETTER_TAG: DeadLetter, SHARDS_TAG: ShardRead}``.
 
     Its shards are matched when the pipeline is built.
 
@@ -53,7 +55,7 @@ class Read(beam.PTransform):
 
 @dataclasses.dataclass(eq=False)
 class ReadShards(beam.PTransform):
-    """The records of `shards` to ``{MAIN_TAG: EncodedExample, DEAD_LETTER_TAG: DeadLetter}``.
+    """The records of `shards` to ``{MAIN_TAG: EncodedExample, DEAD_LETTER_TAG: DeadLetter, SHARDS_TAG: ShardRead}``.
 
     Args:
         shards: what to read.
@@ -71,7 +73,8 @@ class ReadShards(beam.PTransform):
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> Mapping[str, beam.PCollection]:
         shards = pbegin | "Shards" >> beam.Create(self.shards) | "ShareShards" >> beam.Reshuffle()
-        read = shards | "ReadShard" >> beam.ParDo(_ReadShard()).with_outputs(records.DEAD_LETTER_TAG, main=MAIN_TAG)
+        tags = (records.DEAD_LETTER_TAG, SHARDS_TAG)
+        read = shards | "ReadShard" >> beam.ParDo(_ReadShard()).with_outputs(*tags, main=MAIN_TAG)
         serialized = read[MAIN_TAG]
         if self.reshuffle_records:
             serialized |= "ShareRecords" >> beam.Reshuffle()
@@ -82,6 +85,7 @@ class ReadShards(beam.PTransform):
         return {
             MAIN_TAG: parsed[MAIN_TAG],
             records.DEAD_LETTER_TAG: lost | "Lost" >> beam.Flatten().with_output_types(records.DeadLetter),
+            SHARDS_TAG: read[SHARDS_TAG],
         }
 
 
@@ -96,10 +100,13 @@ class _ReadShard(beam.DoFn):
         self._dead_letters = Metrics.counter(NAMESPACE, "dead_letters_read")
 
     def process(self, shard: source.Shard) -> Iterator[tuple[str, int, bytes] | beam.pvalue.TaggedOutput]:
+        given, end = 0, None
         for index, record in shard.records():
+            given += 1
             self._records_read.inc()
             tally.TALLY.add("images_read")
             if isinstance(record, records.DataError):
+                end = record if isinstance(record, records.ShardEnds) else None
                 self._dead_letters.inc()
                 tally.TALLY.add("dead_letters")
                 image_id = features.default_image_id(shard.name, index)
@@ -109,6 +116,8 @@ class _ReadShard(beam.DoFn):
                 self._read_bytes.inc(len(record))
                 tally.TALLY.add("read_bytes", len(record))
                 yield shard.name, index, record
+        read = losses.read_of(shard.name, shard.stored_bytes, shard.count, given, end)
+        yield beam.pvalue.TaggedOutput(SHARDS_TAG, read)
 
 
 @beam.typehints.with_output_types(records.EncodedExample)

@@ -42,6 +42,21 @@ class DataError(Exception):
         return f"{self.error_type}: {self.message}"
 
 
+class ShardEnds(DataError):
+    """A shard cannot be read further than this.
+
+    Args:
+        error_type, message: as of a `DataError`.
+        read_bytes: stored bytes of the file before the place, those that hold the records given.
+        left_bytes: stored bytes from there on.
+    """
+
+    def __init__(self, error_type: str, message: str, *, read_bytes: int = 0, left_bytes: int = 0):
+        super().__init__(error_type, message)
+        self.read_bytes = read_bytes
+        self.left_bytes = left_bytes
+
+
 @dataclasses.dataclass(frozen=True)
 class DeadLetter:
     """A record that was lost, and why. One row of the ``dead_letters`` table.
@@ -49,8 +64,8 @@ class DeadLetter:
     Attributes:
         image_id: id of the image, or ``shard__index`` if the id itself could not be read.
         shard: base name of the file the record came from.
-        index: position of the record in its shard, from 0. A damaged shard gives one dead letter, at the first record
-            that could not be read.
+        index: position of the record in its shard, from 0. A shard that ends in damage gives one dead letter, at the
+            first record that could not be read; how many more are lost behind it is counted by shard.
         stage: ``read``, ``decode``, ``explain`` or ``localize``.
         error_type: short stable name of the cause.
         message: what came, what was expected and what to do; at most `MESSAGE_LIMIT` characters.
@@ -125,7 +140,7 @@ class EncodedExample:
         image_id: id of the image, unique in the dataset.
         shard: base name of the shard file.
         index: position of the record in its shard, from 0.
-        image: JPEG, PNG, GIF, BMP or WebP bytes; raw uint8 pixels where `raw_shape` is given.
+        image: JPEG, PNG, GIF, BMP, WebP, TIFF or AVIF bytes; raw uint8 pixels where `raw_shape` is given.
         raw_shape: ``(height, width, channels)`` of a raw image, or None.
         label_ids: class ids of the image; empty if it has no label.
         boxes: float64 ``(N, 4)`` as ``x0 y0 x1 y1`` in *fractions* of the image's width and height, or None if the
@@ -210,7 +225,8 @@ class Example:
 
     Attributes:
         source: where it came from.
-        image: uint8 ``(height, width, channels)``, at the model's input size; empty where `earlier` is complete.
+        image: uint8, or float32 of the same 0 to 255 where decoding gives fractions (`images.decode_image`),
+            ``(height, width, channels)`` at the model's input size; empty where `earlier` is complete.
         ground_truth: boxes and masks in the original frame.
         earlier: as in `EncodedExample`.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
@@ -97,10 +98,20 @@ class InputConfig(section.Section):
     )
     resize: decode_options.Resize = pydantic.Field(
         decode_options.ImageOptions.resize,
-        description="to the model's input: change the aspect ratio, cut the longer side, or add borders",
+        description="to the model's input: change the aspect ratio, cut the longer side, add borders, or cut as Keras "
+        "(crop_to_aspect_ratio, CenterCrop) or torchvision (Resize and CenterCrop) do",
     )
     interpolation: decode_options.Interpolation = pydantic.Field(
         decode_options.ImageOptions.interpolation, description="filter that resizes images"
+    )
+    resampler: decode_options.Resampler = pydantic.Field(
+        decode_options.ImageOptions.resampler,
+        description="whose code resizes images: that of the training (tensorflow: image_dataset_from_directory, "
+        "Resizing, tf.image.resize)",
+    )
+    decoder: decode_options.Decoder = pydantic.Field(
+        decode_options.ImageOptions.decoder,
+        description="whose code decodes images (tensorflow: tf.io.decode_image, and Pillow for TIFF and AVIF)",
     )
     crop_fraction: Annotated[float, pydantic.Field(gt=0, le=1)] = pydantic.Field(
         decode_options.ImageOptions.crop_fraction,
@@ -108,6 +119,18 @@ class InputConfig(section.Section):
     )
     pad_value: Annotated[int, pydantic.Field(ge=0, le=255)] = pydantic.Field(
         decode_options.ImageOptions.pad_value, description="for pad: the border's grey"
+    )
+    shorter_side: section.Positive | None = pydantic.Field(
+        decode_options.ImageOptions.shorter_side,
+        description="for shorter_side_center_crop: the resized image's shorter side in pixels",
+    )
+    value_range: decode_options.ValueRange = pydantic.Field(
+        decode_options.ImageOptions.value_range,
+        description="of images of 16 bits: which values become 0 and 255: those of the type, percentiles of the image, "
+        "or low, high; upper_byte keeps the upper 8 bits",
+    )
+    value_percentiles: tuple[float, float] = pydantic.Field(
+        decode_options.ImageOptions.value_percentiles, description="for value_range: percentile, in percent"
     )
     exif: bool = pydantic.Field(
         decode_options.ImageOptions.exif,
@@ -136,6 +159,11 @@ class InputConfig(section.Section):
         return self
 
     @pydantic.model_validator(mode="after")
+    def _one_way_to_read_images(self) -> InputConfig:
+        self.as_image_options(1, 1)  # says what does not go together
+        return self
+
+    @pydantic.model_validator(mode="after")
     def _usual_features(self) -> InputConfig:
         """The source's usual feature names, with what the file sets in their place: as the manifest records them."""
         usual = {name: getattr(self.as_source().usual_features, name) for name in FeaturesConfig.model_fields}
@@ -146,6 +174,20 @@ class InputConfig(section.Section):
     def as_source(self) -> source.Source:
         """Where the records are, as the steps know it."""
         return next(make(self) for key, make in SOURCES.items() if getattr(self, key) is not None)
+
+    def as_image_options(self, height: int, width: int, **more: Any) -> decode_options.ImageOptions:
+        """How an image becomes a model's input of that size, as the steps know it.
+
+        Args:
+            height, width: of the input, in pixels.
+            more: further fields of a `decode_options.ImageOptions`.
+
+        Raises:
+            errors.UsageError: as `decode_options.ImageOptions` says.
+        """
+        names = {field.name for field in dataclasses.fields(decode_options.ImageOptions)}
+        given = {name: getattr(self, name) for name in names if name in type(self).model_fields}
+        return decode_options.ImageOptions(height, width, **{**given, **more})
 
     def as_feature_map(self, **more: Any) -> feature_map.FeatureMap:
         """What the features hold, as the steps know it, with the fields `more` of a `feature_map.FeatureMap`.

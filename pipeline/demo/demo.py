@@ -22,6 +22,8 @@ CONFIG = """\
 # `heatbeam demo` makes the data and the model that this file names.
 input:
   tfrecord: {data}/validation-*.tfrecord
+  decoder: pillow                       # the demo's model was trained so
+  resampler: pillow
 model:
   path: {data}/model.keras
   preprocessing: {{scale: {scale!r}, offset: {offset!r}}}

@@ -1,8 +1,9 @@
 """The images of exported rows: each written as a file once, with its rows, their maps and its true boxes.
 
 Images come as their shards are read, one at a time, so memory does not grow with their number. The file of an image
-holds the encoded bytes of its record where every viewer shows them as the run saw them (JPEG or PNG, upright), else
-PNG; without the shard it is the first heatmap alone. File names are made here: ids are data, never paths.
+holds the encoded bytes of its record where every viewer shows them as the run saw them
+(JPEG, or PNG of 8 bits, upright),
+else PNG; without the shard it is the first heatmap alone. File names are made here: ids are data, never paths.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from PIL import Image
 
 from heatbeam.pages import map_images
 from heatbeam.runs import chosen_rows, manifests, source_images, source_truth
+from heatbeam.transforms.sources.pixels import image_files
 from heatbeam.transforms.tables import stored_maps
 
 IMAGES = "data"
@@ -113,7 +115,8 @@ def _file(source: source_images.SourceRecord, pixels: source_images.Pixels) -> t
     if source.raw_shape is None:
         with Image.open(io.BytesIO(source.image)) as opened:
             suffix = _SUFFIXES.get(opened.format or "")
-            if suffix is not None and opened.getexif().get(_ORIENTATION, 1) == 1:
+            deep = opened.format == "PNG" and image_files.is_sixteen_bit(opened, source.image)  # shown as it was scaled
+            if suffix is not None and not deep and opened.getexif().get(_ORIENTATION, 1) == 1:
                 return source.image, suffix
     return map_images.png(pixels), ".png"
 

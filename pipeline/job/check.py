@@ -12,7 +12,7 @@ import numpy as np
 
 from heatbeam import config
 from heatbeam.audit import map_health
-from heatbeam.job import classes, fitting, plan, run, step_options
+from heatbeam.job import classes, fitting, pixel_choices, plan, run, step_options
 from heatbeam.runners import runner_options
 from heatbeam.runs import run_directory, run_methods
 from heatbeam.transforms import decode, errors, explain, read, records
@@ -72,7 +72,7 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
     if engine.trials:
         tried = ", ".join(f"{size} ({speed:,.3g} images/s)" for size, speed in engine.trials)
         stream.write(f"batch    {engine.batch_size} images at once on this machine; tried {tried}\n")
-    examples, letters = _read(planned, engine.description, count)
+    examples, encoded, letters = _read(planned, engine.description, count)
     for letter in letters:
         findings.warnings.append(
             f"record {letter.image_id} is lost in {letter.stage}: {letter.error_type}: {letter.message}"
@@ -85,6 +85,8 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
         _write_methods(spec, engine, stream)
         _write_metrics(settings.evaluate.faithfulness, stream)
         _write_records(good, results, names, stream)
+        image = step_options.decode_step(settings, engine.description).image
+        stream.writelines(f"pixels   {line}\n" for line in pixel_choices.in_words(engine, encoded, image))
         _judge_maps(spec, {str(target) for target in planned.engine_spec.targets}, results, findings, stream)
         _write_estimate(planned, engine, seconds / len(good), results[0], stream)
     stream.writelines(f"warning  {warning}\n" for warning in findings.warnings)
@@ -103,7 +105,8 @@ def _input_in_words(planned: plan.Plan) -> str:
     given = planned.settings.input
     files = len({shard.path for shard in planned.dataset.shards})
     return (
-        f"{given.as_source().title}, {files} shards; images {given.resize} to the model's input, {given.interpolation}"
+        f"{given.as_source().title}, {files} shards; images {given.resize} to the model's input, {given.interpolation} "
+        f"by {given.resampler}, decoded by {given.decoder}"
     )
 
 
@@ -126,10 +129,11 @@ def _write_model(about: exposure.ModelDescription, stream: TextIO) -> None:
 
 def _read(
     planned: plan.Plan, about: exposure.ModelDescription, count: int
-) -> tuple[list[records.Example], list[records.DeadLetter]]:
-    """The first `count` records, decoded, and those that are lost."""
+) -> tuple[list[records.Example], list[records.EncodedExample], list[records.DeadLetter]]:
+    """Of the first `count` records those that can be decoded, decoded and as they were stored, and those lost."""
     decoding = step_options.decode_step(planned.settings, about)
     examples: list[records.Example] = []
+    stored: list[records.EncodedExample] = []
     letters: list[records.DeadLetter] = []
 
     def lose(stage: str, image_id: str, shard: str, index: int, error: records.DataError) -> None:
@@ -145,9 +149,10 @@ def _read(
             encoded = features.parse_example(record, planned.features, shard.name, index)
             stage = decode.STAGE
             examples.append(decode.decode_example(encoded, decoding.image, decoding.masks))
+            stored.append(encoded)
         except records.DataError as error:
             lose(stage, image_id, shard.name, index, error)
-    return examples, letters
+    return examples, stored, letters
 
 
 def _serialized(dataset: source.Dataset) -> Iterator[tuple[source.Shard, int, bytes | records.DataError]]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import apache_beam as beam
 
 from heatbeam.job import step_options
-from heatbeam.transforms import aggregate, decode, explain, localize, read, records
+from heatbeam.transforms import account, aggregate, decode, explain, localize, read, records
 
 
 def build(pipeline: beam.Pipeline, steps: step_options.Steps) -> None:
@@ -43,6 +43,7 @@ def build(pipeline: beam.Pipeline, steps: step_options.Steps) -> None:
         | "WriteDeadLetters" >> steps.write_dead_letters
     )
     counted = {
+        account.SHARDS: encoded[read.SHARDS_TAG],
         "parsed": parsed,
         "dead_letters_read": encoded[records.DEAD_LETTER_TAG],
         "decoded": explained["decoded"],

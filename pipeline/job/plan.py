@@ -87,6 +87,7 @@ def engine_spec(settings: config.RunConfig) -> specs.EngineSpec:
             search_path=_absolute(model.search_path),
         ),
         preprocessing=filled(model_source.Preprocessing, model.preprocessing),
+        float_pixels=settings.input.as_image_options(1, 1).gives_fractions,
         methods=tuple(_method_spec(m, explain.seed) for m in explain.methods),
         batch_size=batch_tuning.LARGEST if explain.batch_size == "auto" else explain.batch_size,
         pass_batch_size=explain.largest_pass,

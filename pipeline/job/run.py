@@ -19,7 +19,7 @@ from apache_beam.options import pipeline_options
 from apache_beam.runners import runner as beam_runner
 
 from heatbeam import config
-from heatbeam.job import classes, failures, fitting, graph, incremental, plan, progress, step_options
+from heatbeam.job import classes, failures, fitting, graph, incremental, plan, progress, step_options, verdict
 from heatbeam.runners import runner_options, worker_processes
 from heatbeam.runs import history, manifests, remote_files, run_directory
 from heatbeam.transforms import account, errors, explain, tally
@@ -37,10 +37,7 @@ _PACKAGES = (
 )
 
 
-class RunFailed(errors.UserError):
-    """The run ended, and its result must not be used; the message says why."""
-
-    status = 1
+RunFailed = verdict.RunFailed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,9 +184,9 @@ def finish(path: str) -> Result:
         raise RunFailed(f"the job of {path} is not done: it has not written {run_directory.COUNTS} yet")
     open_run = _OpenRun(directory, manifest)
     with open_run.failure_recorded():
-        counts = _take_counts(directory)
-        open_run.add(counts=account.totals(counts), finished=_now())
-        _judge(counts, manifest.config.output.max_dead_letter_ratio, directory)
+        counted = _take_counts(directory)
+        open_run.add(**verdict.manifest_parts(counted), finished=_now())
+        verdict.check(counted, manifest.config.output.max_dead_letter_ratio, directory)
         return open_run.finish()
 
 
@@ -244,14 +241,14 @@ def _run(planned: plan.Plan, arguments: Sequence[str], open_run: _OpenRun, strea
             raise RunFailed(f"a worker stopped: {why}") from error
     if state not in (beam_runner.PipelineState.DONE, None):
         raise RunFailed(f"the runner ended the job as {state}; see its log")
-    counts = _take_counts(open_run.directory)
+    counted = _take_counts(open_run.directory)
     open_run.add(
-        counts=account.totals(counts),
+        **verdict.manifest_parts(counted),
         metrics=_metrics(result),
         timings={"load_s": round(loaded - started, 3), "pipeline_s": round(time.monotonic() - loaded, 3)},
         finished=_now(),
     )
-    _judge(counts, planned.settings.output.max_dead_letter_ratio, open_run.directory)
+    verdict.check(counted, planned.settings.output.max_dead_letter_ratio, open_run.directory)
     del engine
     return open_run.finish()
 
@@ -297,11 +294,11 @@ def _bytes_to_read(planned: plan.Plan) -> int:
     return planned.dataset.stored_bytes if planned.dataset.reads_every_byte else 0
 
 
-def _take_counts(directory: run_directory.RunDirectory) -> dict[str, int]:
+def _take_counts(directory: run_directory.RunDirectory) -> account.Counted:
     path = directory.path_of(run_directory.COUNTS)
-    counts = account.read_counts(path)
+    counted = account.read_counts(path)
     filesystems.FileSystems.delete([path])
-    return counts
+    return counted
 
 
 def _metrics(result: Any) -> dict[str, Any]:
@@ -321,23 +318,6 @@ def _metrics(result: Any) -> dict[str, Any]:
     return dict(sorted(report.items()))
 
 
-def _judge(counts: dict[str, int], max_ratio: float, directory: run_directory.RunDirectory) -> None:
-    """Refuse a result that must not be used."""
-    problems = account.problems(counts)
-    if problems:
-        raise RunFailed("the counts do not add up, so the tables must not be used: " + "; ".join(problems))
-    totals = account.totals(counts)
-    read, lost = totals["records_read"], totals["dead_letters"]
-    if read == 0:
-        raise RunFailed("no record was read; the shards are empty")
-    if lost > max_ratio * read:
-        raise RunFailed(
-            f"{lost} of {read} records were lost ({lost / read:.1%}), more than output.max_dead_letter_ratio = "
-            f"{max_ratio:.1%}; "
-            f"{directory.path_of('dead_letters')} says why"
-        )
-
-
 def print_result(result: Result, stream: TextIO = sys.stdout) -> None:
     """A table of what was written and where."""
     manifest = result.manifest
@@ -346,8 +326,9 @@ def print_result(result: Result, stream: TextIO = sys.stdout) -> None:
     reused = f" ({counts.images_reused:,} taken from an earlier run)" if counts.images_reused is not None else ""
     stream.write(
         f"\n{counts.images_explained:,} images explained{reused}, {counts.images_skipped:,} skipped (no target), "
-        f"{counts.dead_letters:,} dead letters{took}\n"
+        f"{counts.dead_letters:,} dead letters{f', {verdict.in_words(counts)}' if counts.lost else ''}{took}\n"
     )
+    stream.writelines(f"warning: {warning}\n" for warning in manifest.warnings)
     for name, table in manifest.tables.items():
         path = result.directory.path_of(name)
         stream.write(f"  {path:<40} {table.rows:>10,} rows {table.bytes / 1e6:>10.2f} MB\n")

@@ -110,12 +110,20 @@ def make(
 
 
 def decode_step(settings: config.RunConfig, description: exposure.ModelDescription) -> decode.Decode:
-    """How images become the model's input, and how semantic masks are read."""
+    """How images become the model's input, and how semantic masks are read.
+
+    Raises:
+        config.ConfigError: the settings do not fit the model's input.
+    """
     source = settings.input
     height, width, channels = description.input_size
     offset = source.label_offset if source.semantic_offset is None else source.semantic_offset
+    try:
+        image = plan.filled(decode_options.ImageOptions, source, height=height, width=width, channels=channels)
+    except ValueError as error:
+        raise config.ConfigError([f"input: {error}"]) from None
     return decode.Decode(
-        plan.filled(decode_options.ImageOptions, source, height=height, width=width, channels=channels),
+        image,
         plan.filled(decode_options.MaskOptions, source, prefix="semantic_", offset=offset),
     )
 

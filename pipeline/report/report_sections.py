@@ -43,15 +43,18 @@ def cards(
     counts: manifests.Counts, summary: report_tables.Summary, reference: str, chosen: galleries.Galleries
 ) -> list[Card]:
     """The run in a few numbers, on top of the report."""
-    skipped, lost = report_text.count(counts.images_skipped), report_text.count(counts.dead_letters)
-    detail = f"{skipped} skipped, {lost} dead letters"
+    skipped, letters = report_text.count(counts.images_skipped), report_text.count(counts.dead_letters)
+    detail = f"{skipped} skipped, {letters} dead letters"
+    if counts.lost:
+        detail += f", {'about ' * counts.lost_is_estimate}{report_text.count(counts.lost)} lost behind damage"
     cards = [
         Card(
             "Images explained",
             report_text.count(counts.images_explained),
             f"of {report_text.count(counts.records_read)} records read; every one is accounted for",
             detail,
-            "Records read = images explained + images without a target + dead letters.",
+            "Records read = images explained + images without a target + dead letters. Records that could not be read"
+            " for damage to their shards are lost beside them.",
         )
     ]
     shown = report_tables.CARD_METRICS
@@ -156,7 +159,11 @@ def dead_letters(run: run_directory.RunDirectory) -> dict[str, Any]:
     for row in sorted(rows, key=lambda r: (r["shard"], r["record_index"])):
         causes[row["stage"], row["error_type"]].append(row)
     listed = sorted(causes.items(), key=lambda item: (-len(item[1]), item[0]))
-    return {"total": len(rows), "causes": [(*cause, len(found), found[:MAX_DEAD_LETTERS]) for cause, found in listed]}
+    return {
+        "total": len(rows),
+        "causes": [(*cause, len(found), found[:MAX_DEAD_LETTERS]) for cause, found in listed],
+        "counts": run.read_manifest().counts,
+    }
 
 
 def provenance(manifest: manifests.Finished) -> list[tuple[str, str]]:
@@ -171,6 +178,7 @@ def provenance(manifest: manifests.Finished) -> list[tuple[str, str]]:
         "Configuration": document["config"],
         "Versions": {"heatbeam": manifest.heatbeam, **manifest.versions},
         "Counts": document["counts"],
+        "Damaged shards": [shard for shard in document.get("shards") or () if shard.get("damage")],
         "Timings": document.get("timings"),
         "Runner metrics": manifest.metrics,
         "Beam options": manifest.beam_options,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pydantic
@@ -47,9 +47,25 @@ class Step:
     renamed: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
 
-STEPS: dict[int, Step] = {
-    1: Step(),  # 2 has the column `run_id` in every table, and settings that a reader of 1 does not know
-}
+def _pixels_of_pillow(document: dict[str, Any]) -> dict[str, Any]:
+    """Format 1 knew no other resampler and decoder than Pillow, and kept the upper 8 of 16 bits."""
+    before = {"resampler": "pillow", "value_range": "upper_byte"}
+    _fill(document, ("config", "input"), {**before, "decoder": "pillow"})
+    _fill(document, ("conventions", "decode", "image"), {**before, "shorter_side": None, "value_percentiles": [1, 99]})
+    return document
+
+
+def _fill(document: dict[str, Any], place: Sequence[str], values: Mapping[str, Any]) -> None:
+    """Set what a mapping inside the document lacks, if it is there."""
+    inner: Any = document
+    for name in place:
+        inner = inner.get(name) if isinstance(inner, dict) else None
+    if isinstance(inner, dict):
+        for name, value in values.items():
+            inner.setdefault(name, value)
+
+
+STEPS: dict[int, Step] = {1: Step(manifest=_pixels_of_pillow)}
 """By the format that a step starts from; each leads to the next number."""
 
 

@@ -34,7 +34,7 @@ class Point:
         path: of the run.
         started: when, ISO 8601.
         images: explained.
-        dead_letters: records lost.
+        dead_letters: records lost, those behind damage too.
         model: digest of the model, shortened.
         numbers: ``(method, metric)`` to the number over everything.
     """
@@ -163,7 +163,7 @@ def _point(
         path=directory.path,
         started=manifest.started,
         images=manifest.counts.images_explained,
-        dead_letters=manifest.counts.dead_letters,
+        dead_letters=manifest.counts.dead_letters + manifest.counts.lost,
         model=manifest.model.digest[:10],
         numbers=numbers,
     )

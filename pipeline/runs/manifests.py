@@ -146,13 +146,44 @@ class Resumed(_Part):
 
 
 class Counts(_Part):
-    """Where the records went: read = explained + skipped + dead letters."""
+    """Where the records went: read = explained + skipped + dead letters; in the shards = read + lost.
+
+    Attributes:
+        images_reused: of `images_explained`, those taken from an earlier run; None in one that reuses nothing.
+        records_read: that came out of the shards, as records or as dead letters.
+        images_explained, images_skipped: with and without a target.
+        dead_letters: rows of that table.
+        lost: records that did not come out of damaged or vanished shards, without those that are dead letters.
+        lost_is_estimate: whether some of them follow from bytes, where the format does not know its count.
+    """
 
     images_reused: int | None = None
     records_read: int
     images_explained: int
     images_skipped: int
     dead_letters: int
+    lost: int = 0
+    lost_is_estimate: bool = False
+
+
+class Shard(_Part):
+    """What was read of a shard.
+
+    Attributes:
+        name: as the rows call it.
+        bytes: as it was stored when the run began.
+        records_read: that came out of it, dead letters among them.
+        lost: records that did not.
+        lost_is_estimate: as of the `Counts`.
+        damage: why it was not read to its end, as an error type of the dead letters; None if it was.
+    """
+
+    name: str
+    bytes: int
+    records_read: int
+    lost: int
+    lost_is_estimate: bool = False
+    damage: str | None = None
 
 
 class Timings(_Part):
@@ -194,6 +225,8 @@ class Manifest(_Part):
         conventions: what the numbers mean.
         keyed_by: what decides whether a later run may reuse its rows.
         counts: where the records went.
+        shards: what was read of each, by name; None in runs of older versions.
+        warnings: what looks wrong with the input, a sentence each.
         metrics: counters of the job, as the runner reports them.
         timings: of the job.
         error: why it failed.
@@ -215,6 +248,8 @@ class Manifest(_Part):
     keyed_by: KeyedBy | None = None
     reused: Reused | None = None
     counts: Counts | None = None
+    shards: tuple[Shard, ...] | None = None
+    warnings: tuple[str, ...] = ()
     metrics: Json | None = None
     timings: Timings | None = None
     error: str | None = None

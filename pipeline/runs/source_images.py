@@ -10,12 +10,10 @@ from __future__ import annotations
 import collections
 import dataclasses
 import hashlib
-import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
 
 from heatbeam import config
 from heatbeam.runs import manifests
@@ -30,7 +28,7 @@ Place = tuple[str, int, str]
 def source_images(
     manifest: manifests.Manifest, places: Collection[Place], problems: list[str] | None = None
 ) -> Iterator[tuple[Place, Pixels]]:
-    """The images at `places`, uint8 ``(H, W, 3)`` in original size, in no particular order.
+    """The images at `places` as the run decoded them, uint8 ``(H, W, 3)`` in original size, in no particular order.
 
     An image is left out if its shard is not there, its record cannot be read, or its bytes are no longer those that
     were explained.
@@ -65,8 +63,8 @@ class SourceRecord:
     raw_shape: tuple[int, int, int] | None = None
 
     def pixels(self) -> Pixels | None:
-        """The image, uint8 ``(H, W, 3)`` in original size; None if it cannot be decoded."""
-        return _pixels(self.image, self.raw_shape, self.settings.exif)
+        """The image as the run decoded it, uint8 ``(H, W, 3)`` in original size; None if it cannot be decoded."""
+        return _pixels(self.image, self.raw_shape, self.settings)
 
 
 def source_records(
@@ -163,14 +161,11 @@ def _image(
     return encoded.image, encoded.raw_shape
 
 
-def _pixels(data: bytes, raw_shape: tuple[int, int, int] | None, exif: bool) -> Pixels | None:
+def _pixels(data: bytes, raw_shape: tuple[int, int, int] | None, settings: config.InputConfig) -> Pixels | None:
+    from heatbeam.transforms.sources import images  # loads Pillow and OpenCV, and a report may need no image
+
+    how = settings.as_image_options(1, 1)  # an original keeps its size
     try:
-        if raw_shape is not None:
-            raw = np.frombuffer(data, np.uint8).reshape(raw_shape)
-            image = Image.fromarray(raw[..., 0] if raw.shape[2] == 1 else raw[..., :3])
-        else:
-            opened: Image.Image = Image.open(io.BytesIO(data))
-            image = ImageOps.exif_transpose(opened) if exif else opened
-        return np.asarray(image.convert("RGB"))
-    except (ValueError, OSError, Image.DecompressionBombError):
+        return images.decode_original(data, raw_shape, how)
+    except records.DataError:
         return None  # an image that cannot be shown is no reason to show nothing

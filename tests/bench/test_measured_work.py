@@ -36,7 +36,11 @@ def test_all_one_pass_methods_are_measured() -> None:
 
 def test_samples_are_photos_of_the_stated_size_spread_evenly(tmp_path: pathlib.Path) -> None:
     pattern = samples.write_shards(tmp_path / "photos", samples.photos(5), 2, classes=10)
-    text = {"input": {"tfrecord": pattern}, "output": {"directory": str(tmp_path)}, **_costless()}
+    text = {
+        "input": {"tfrecord": pattern, "decoder": "pillow", "resampler": "pillow"},
+        "output": {"directory": str(tmp_path)},
+        **_costless(),
+    }
     steps = stages.Stages(plan.make(config.RunConfig.model_validate(text)), str(tmp_path))
     steps.run(limit=4)
     assert steps.images == 4
@@ -70,7 +74,7 @@ def _costless() -> dict:
 def test_the_hand_written_loop_feeds_the_jobs_pixels(tmp_path: pathlib.Path) -> None:
     photos = samples.photos(3)
     pattern = samples.write_shards(tmp_path / "photos", photos, 1)
-    how = decode_options.ImageOptions(224, 224)
+    how = decode_options.ImageOptions(224, 224, decoder="pillow", resampler="pillow")
     pixels = {i * 7919 % samples.CLASSES: decoding.decode_image(one, None, how)[0] for i, one in enumerate(photos)}
 
     def differences(antialias: bool) -> np.ndarray:

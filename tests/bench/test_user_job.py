@@ -28,7 +28,11 @@ def test_the_steps_without_beam_write_the_rows_of_the_job(tmp_path: pathlib.Path
 def job(folder: pathlib.Path, images: int = 8) -> str:
     """The configuration file of a job over tiny images and a model that costs nothing."""
     pattern = samples.write_shards(folder / "tiny", samples.tiny(images), 2, classes=10)
-    text = {**scaling.SETTINGS, "input": {"tfrecord": pattern}, "output": {"directory": str(folder / "run")}}
+    text = {
+        **scaling.SETTINGS,
+        "input": {"tfrecord": pattern, "decoder": "pillow", "resampler": "pillow"},
+        "output": {"directory": str(folder / "run")},
+    }
     path = folder / "job.yaml"
     path.write_text(json.dumps(text))
     return str(path)

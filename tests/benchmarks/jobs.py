@@ -34,7 +34,12 @@ class Job:
         task = self._task
         text = {
             **task["settings"],
-            "input": {**task["settings"].get("input", {}), "tfrecord": task["patterns"][number]},
+            "input": {
+                "decoder": "pillow",
+                "resampler": "pillow",
+                **task["settings"].get("input", {}),
+                "tfrecord": task["patterns"][number],
+            },
             "output": {"directory": f"{task['directory']}/run{number}", "overwrite": True},
         }
         return config.RunConfig.model_validate(text)
@@ -91,7 +96,7 @@ class Straight:
         task = self._task
         text = {
             **task["settings"],
-            "input": {"tfrecord": task["patterns"][number]},
+            "input": {"tfrecord": task["patterns"][number], "decoder": "pillow", "resampler": "pillow"},
             "output": {"directory": task["directory"]},
         }
         steps = stages.Stages(plan.make(config.RunConfig.model_validate(text)), task["directory"])

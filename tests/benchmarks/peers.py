@@ -121,6 +121,8 @@ def _ours(which: engine.Engine, paths: list[pathlib.Path]) -> list[np.ndarray]:
         interpolation="bilinear",
         crop_fraction=1.0,
         pad_value=0,
+        decoder="pillow",
+        resampler="pillow",
         exif=False,
         draft=False,
         max_pixels=100_000_000,

@@ -56,7 +56,7 @@ def users_folder(tmp_path) -> pathlib.Path:
     (folder / "transforms.py").write_text(_TRANSFORMS)
     pattern = small_runs.write(folder / "data", [small_runs.record(i) for i in range(12)], 4)
     settings = {
-        "input": {"tfrecord": pattern},
+        "input": {"tfrecord": pattern, "decoder": "pillow", "resampler": "pillow"},
         "model": {"factory": "transforms:build", "preprocessing": "tf"},
         "explain": {"methods": ["cam", "grad_cam"], "batch_size": 4},
         "output": {"directory": "run", "overwrite": True},

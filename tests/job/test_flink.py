@@ -29,7 +29,7 @@ def settings(
 ) -> config.RunConfig:
     return config.RunConfig.model_validate(
         {
-            "input": {"tfrecord": data},
+            "input": {"tfrecord": data, "decoder": "pillow", "resampler": "pillow"},
             "model": {
                 "factory": "tests.support.cluster_models:journalled",
                 "arguments": {"journal": str(journal), "seconds": seconds},

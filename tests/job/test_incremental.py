@@ -245,7 +245,11 @@ def _keys(tmp_path: pathlib.Path, override: str | None) -> dict:
     if not path.exists():
         model.save(path)
     text = {
-        "input": {"tfrecord": small_runs.write(tmp_path / "data", records(0), 1)},
+        "input": {
+            "tfrecord": small_runs.write(tmp_path / "data", records(0), 1),
+            "decoder": "pillow",
+            "resampler": "pillow",
+        },
         "model": {"path": str(path), "preprocessing": "none"},
         "explain": {"methods": [{"method": "cam"}, {"method": "random_cam", "name": "second"}]},
         "output": {"directory": str(tmp_path / "run")},
@@ -383,7 +387,7 @@ def test_a_run_that_still_goes_on_is_not_resumed(tmp_path, process, refused):
 
 def slow_config(folder: pathlib.Path, pattern: str) -> pathlib.Path:
     text = {
-        "input": {"tfrecord": pattern},
+        "input": {"tfrecord": pattern, "decoder": "pillow", "resampler": "pillow"},
         "model": {
             "factory": "tests.support.cluster_models:journalled",
             "arguments": {"journal": str(folder / "calls"), "seconds": 0.25},

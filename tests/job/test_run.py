@@ -40,7 +40,14 @@ def test_leaves_the_promised_tree(reference):
     assert found == {"manifest.json", "explanations", "localizations", "summary", "curves", "dead_letters"}
     manifest = json.loads((root / "manifest.json").read_text())
     assert manifest["status"] == "succeeded"
-    assert manifest["counts"] == {"records_read": 40, "images_explained": 40, "images_skipped": 0, "dead_letters": 0}
+    assert manifest["counts"] == {
+        "records_read": 40, "images_explained": 40, "images_skipped": 0, "dead_letters": 0,
+        "lost": 0, "lost_is_estimate": False,
+    }  # fmt: skip
+    stored = (root.parent / "data" / "data-00000-of-00001.tfrecord").stat().st_size
+    shard = {"name": "data-00000-of-00001.tfrecord", "bytes": stored, "records_read": 40, "lost": 0}
+    assert manifest["shards"] == [shard | {"lost_is_estimate": False}]
+    assert manifest["warnings"] == []
     assert manifest["model"]["target_layer"] == "last_act"
     assert manifest["model"]["scores"] == "logits: as the model returns them"
     assert manifest["config"]["explain"]["batch_size"] == 8
@@ -245,8 +252,10 @@ def test_tfds_gives_the_same_rows_as_tfrecord(reference, tmp_path):
     plain = small_runs.run_quietly(small_runs.settings(pattern, tmp_path / "plain", *masks))
     configured = small_runs.settings(pattern, tmp_path / "tfds").as_dict()
     configured["input"] = {
-        "tfds": {"directory": str(builder.data_path), "split": "validation"}, "features": {"image_id": "image_id"}
-    }  # fmt: skip
+        **{name: configured["input"][name] for name in ("decoder", "resampler")},
+        "tfds": {"directory": str(builder.data_path), "split": "validation"},
+        "features": {"image_id": "image_id"},
+    }
     other = small_runs.run_quietly(config.RunConfig.model_validate(configured))
     small_runs.assert_same_rows(small_runs.rows(plain), small_runs.rows(other))
 
@@ -275,7 +284,10 @@ def test_a_bad_record_costs_itself_and_is_accounted_for(tmp_path):
     overrides = ("output.max_dead_letter_ratio=0.9", "explain.targets=[label]")
     directory = small_runs.run_quietly(small_runs.settings(pattern, tmp_path / "run", *overrides))
     counts = directory.read_manifest().counts
-    assert counts.model_dump() == {"records_read": 16, "images_explained": 6, "images_skipped": 1, "dead_letters": 9}
+    assert counts.model_dump() == {
+        "records_read": 16, "images_explained": 6, "images_skipped": 1, "dead_letters": 9,
+        "lost": 0, "lost_is_estimate": True,
+    }  # fmt: skip
     explained = set(small_runs.rows(directory)["image_id"].to_pylist())
     assert explained == {f"image{i:04d}" for i in (0, 1, 2, 3, 20, 21)}
     lost = {
@@ -384,7 +396,7 @@ def test_a_run_whose_worker_process_is_killed_fails_and_goes_on_when_resumed(tmp
     journal = tmp_path / "journal"
     pattern = small_runs.write(tmp_path / "data", [small_runs.record(i) for i in range(40)], 4)
     text = {
-        "input": {"tfrecord": pattern},
+        "input": {"tfrecord": pattern, "decoder": "pillow", "resampler": "pillow"},
         "model": {
             "factory": "tests.support.cluster_models:journalled",
             "arguments": {"journal": str(journal), "seconds": 0.5},

@@ -51,12 +51,22 @@ def test_no_field_of_an_option_record_is_left_to_its_default(settings, tmp_path,
 def test_images_and_masks_are_decoded_as_the_file_says(settings):
     values = {
         "resize": "crop", "interpolation": "bicubic", "crop_fraction": 0.875, "pad_value": 7, "exif": True,
-        "draft": True, "max_pixels": 1000,
+        "draft": True, "max_pixels": 1000, "decoder": "pillow", "resampler": "pillow", "value_range": (0.0, 4095.0),
+        "value_percentiles": (2.0, 98.0),
     }  # fmt: skip
     decoding = step_options.decode_step(changed(settings, "input", **values, semantic_ignore=None), ABOUT)
     assert decoding.image == decode_options.ImageOptions(64, 48, 3, **values)
     assert decoding.masks == decode_options.MaskOptions(0, None, 0)
-    assert step_options.decode_step(settings, ABOUT).image == decode_options.ImageOptions(64, 48)
+    assert step_options.decode_step(settings, ABOUT).image == decode_options.ImageOptions(
+        64, 48, decoder="pillow", resampler="pillow"
+    )
+    given = {"resize": "shorter_side_center_crop", "shorter_side": 72, "resampler": "tensorflow"}
+    read = changed(settings, "input", **given, decoder="tensorflow")
+    how = decode_options.ImageOptions(64, 48, **given, decoder="tensorflow")
+    assert step_options.decode_step(read, ABOUT).image == how
+    assert plan.engine_spec(read).float_pixels and not plan.engine_spec(settings).float_pixels
+    with pytest.raises(config.ConfigError, match="input: image options: shorter_side must be at least 64"):
+        step_options.decode_step(changed(settings, "input", **given | {"shorter_side": 50}), ABOUT)
 
 
 @pytest.mark.parametrize(("offsets", "expected"), [((1, None), 1), ((1, 0), 0), ((0, 2), 2)])

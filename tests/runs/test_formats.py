@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from heatbeam.compare import compare, compare_files
-from heatbeam.runs import chosen_rows, formats, history, manifests, run_directory
+from heatbeam.runs import chosen_rows, formats, history, manifests, run_directory, settings_diff
 from tests.support import paths
 from tests.support.manifests import DOCUMENT
 
@@ -59,6 +59,31 @@ def test_settings_of_an_older_format_are_those_of_today(format_0):
     assert before.config == today.config and before.config.explain.batch_size == 32
     assert (before.format_version, today.format_version) == (0, 1)
     assert before.run_id is None  # and the column of that name is null
+
+
+def test_runs_that_knew_only_pillow_say_so():
+    """Format 1 has no setting of resampler, decoder and range: it had Pillow's pixels and the upper 8 of 16 bits."""
+    found = run_directory.RunDirectory(str(OLD / "2026-11-29T22-04-27Z")).read_manifest()
+    given = found.config.input
+    assert (given.resampler, given.decoder, given.value_range) == ("pillow", "pillow", "upper_byte")
+    image = found.conventions.decode["image"]
+    assert (image["resampler"], image["value_range"], image["decoder"]) == ("pillow", "upper_byte", "Pillow 12.3.0")
+    running = formats.read(text(format_version=1, conventions=None))
+    assert running.config.input.resampler == "pillow"
+    assert formats.read(text()).config.input.resampler == "tensorflow"
+
+
+def test_other_pixels_are_a_difference_of_settings_that_matters():
+    old = run_directory.RunDirectory(str(OLD / "2026-11-29T22-04-27Z")).read_manifest()
+    document = old.as_dict()
+    document["config"]["input"]["resampler"] = "tensorflow"
+    document["conventions"]["decode"]["image"]["resampler"] = "tensorflow"
+    new = manifests.Finished.model_validate(document)
+    found = {one.path: (one.baseline, one.candidate, one.effect) for one in settings_diff.differences(old, new)}
+    assert found == {
+        "config.input.resampler": ("pillow", "tensorflow", "the data, or how it is read"),
+        "conventions.decode.image.resampler": ("pillow", "tensorflow", "the pixels the model sees"),
+    }
 
 
 def test_columns_of_an_older_format_have_the_names_of_today(format_0):

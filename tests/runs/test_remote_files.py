@@ -62,7 +62,7 @@ def files(client, prefix: str) -> set[str]:
 
 def write_config(path: pathlib.Path, pattern: str, model: object, directory: str) -> str:
     text = {
-        "input": {"tfrecord": pattern},
+        "input": {"tfrecord": pattern, "decoder": "pillow", "resampler": "pillow"},
         "model": {"path": str(model), "preprocessing": "tf"},
         "explain": {"methods": ["cam", "grad_cam"], "targets": ["label"], "batch_size": 8},
         "evaluate": {"slices": ["camera"], "replicates": 20},

@@ -66,7 +66,7 @@ def measure(cluster: flink_cluster.Cluster, images: int, folder: pathlib.Path) -
     settings = config.RunConfig.model_validate(
         {
             **scaling.SETTINGS,
-            "input": {"tfrecord": pattern},
+            "input": {"tfrecord": pattern, "decoder": "pillow", "resampler": "pillow"},
             "output": {"directory": str(folder / "run"), "max_dead_letter_ratio": 0},
             "runner": {"name": "flink"},
         }

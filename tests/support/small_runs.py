@@ -54,7 +54,7 @@ def write(folder: pathlib.Path, records: Sequence[bytes], shards: int) -> str:
 def settings(pattern: str, directory: pathlib.Path, *overrides: str) -> config.RunConfig:
     """Explain with the golden model by CAM, Grad-CAM, Grad-CAM++ and Score-CAM."""
     text = {
-        "input": {"tfrecord": pattern},
+        "input": {"tfrecord": pattern, "decoder": "pillow", "resampler": "pillow"},
         "model": {"path": keras_models.GAP, "preprocessing": "tf"},
         "explain": {
             "methods": ["cam", "grad_cam", "grad_cam_plus_plus", "score_cam"],

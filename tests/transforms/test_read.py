@@ -42,7 +42,7 @@ def test_shards_to_examples(tmp_path, compression, reshuffle):
     }
 
 
-def test_damaged_shards_cost_one_dead_letter_each(tmp_path):
+def test_damaged_shards_cost_what_lies_behind_the_damage_and_records_themselves(tmp_path):
     paths = sample_shards.write_shards(tmp_path, [4, 4, 4, 4, 0, 4])
     one = 16 + len(sample_shards.image_record(4))  # bytes of the first record of the second shard
     paths[1].write_bytes(paths[1].read_bytes()[: one + 30])
@@ -56,7 +56,7 @@ def test_damaged_shards_cost_one_dead_letter_each(tmp_path):
     assert ids(examples) == sorted(f"id{n}" for n in (0, 1, 2, 3, 4, 8, 9, 10, 20, 21, 22, 23))
     assert sorted((d.shard, d.index, d.error_type, d.image_id, d.stage) for d in lost) == [
         (paths[1].name, 1, "truncated_shard", f"{paths[1].name}__1", "read"),
-        (paths[2].name, 3, "corrupt_shard", f"{paths[2].name}__3", "read"),
+        (paths[2].name, 3, "corrupt_record", f"{paths[2].name}__3", "read"),
         (paths[3].name, 0, "corrupt_shard", f"{paths[3].name}__0", "read"),
         (paths[5].name, 4, "truncated_shard", f"{paths[5].name}__4", "read"),
     ]

@@ -45,7 +45,7 @@ def assess(
 
     Args:
         engine: that made the explanations.
-        images: uint8 ``(N, H, W, C)`` at the model's input size.
+        images: uint8 or float32 ``(N, H, W, C)`` at the model's input size.
         explanations: one per image.
         wanted: what to measure.
     """

@@ -1,6 +1,6 @@
 """Explain batches of images: which pass is run for what, and how a batch becomes explanations.
 
-The engine knows no Beam. It loads a model, exposes it, and turns uint8 images into logits, explained classes and raw
+The engine knows no Beam. It loads a model, exposes it, and turns images into logits, explained classes and raw
 heatmaps: by the pass that all methods share (`shared_pass`) and by passes of their own for the methods that need them
 (`many_pass`).
 """
@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from heatbeam.transforms import records
-from heatbeam.transforms.engine import batch_tuning, explained, many_pass, planned, shared_pass, specs
+from heatbeam.transforms.engine import batch_tuning, explained, many_pass, pixel_types, planned, shared_pass, specs
 from heatbeam.transforms.metrics.faithfulness import stability
 from heatbeam.transforms.models import exposure, integer_inputs, weight_constants
 from heatbeam.transforms.models.files import loading
@@ -70,10 +70,9 @@ class Engine:
             autograph=False,
             input_signature=[tf.TensorSpec((None, *self.description.input_size), tf.float32)],
         )
-        self._choose = tf.function(
+        self._choose = pixel_types.by_pixel_type(
             lambda images: tf.math.top_k(self.model.logits(self._preprocess(images)), self._columns.looked_up).indices,
-            autograph=False,
-            input_signature=[tf.TensorSpec((None, *self.description.input_size), tf.uint8)],
+            self.description.input_size,
         )
         self._twins: dict[tuple[float, int], Engine] = {}
         self._making_twins = threading.Lock()
@@ -85,8 +84,7 @@ class Engine:
         Raises:
             loading.ModelError: a method does not fit the model's head.
         """
-        size = self.description.input_size
-        noise = np.random.default_rng(0).integers(0, 256, (2, *size), dtype=np.uint8)
+        noise = self._noise(2)
         planned.check_linear_heads(self._methods, self.model, self._preprocess, noise)
         self.explain(noise, [(0,), (0,)], {})
         if self.spec.tune_batch and not self.trials:
@@ -98,7 +96,7 @@ class Engine:
         """Explain a batch.
 
         Args:
-            images: uint8 ``(N, height, width, channels)`` at the model's input size.
+            images: uint8 or float32, levels 0 to 255, ``(N, height, width, channels)`` at the model's input size.
             label_ids: the class ids of each image; may be empty.
             selected: for methods that explain a sample, bool ``(N,)``; a method that is not named explains all.
 
@@ -125,7 +123,7 @@ class Engine:
         return np.concatenate(chunks) if chunks else np.zeros((0, self.description.classes), np.float32)
 
     def preprocess(self, images: np.ndarray) -> np.ndarray:
-        """uint8 images ``(N, H, W, C)`` as the model's float32 input."""
+        """Images ``(N, H, W, C)``, uint8 or float32, as the model's float32 input."""
         inputs: np.ndarray = self._preprocess(tf.constant(images)).numpy()
         return inputs
 
@@ -157,9 +155,14 @@ class Engine:
                 self._twins[share, seed] = twin
         return self._twins[share, seed]
 
+    def _noise(self, count: int) -> np.ndarray:
+        """Images of the type that will come: the pass is traced for it."""
+        noise = np.random.default_rng(0).integers(0, 256, (count, *self.description.input_size), dtype=np.uint8)
+        return noise.astype(np.float32) if self.spec.float_pixels else noise
+
     def _tune_batch(self) -> None:
         """Find `batch_size`, by the shared pass: other passes have a size of their own."""
-        pixels = np.random.default_rng(0).integers(0, 256, self.description.input_size, dtype=np.uint8)
+        pixels = self._noise(1)[0]
 
         def run(size: int) -> None:
             images = np.repeat(pixels[None], size, axis=0)

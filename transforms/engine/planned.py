@@ -133,8 +133,8 @@ def check_linear_heads(
     Args:
         methods: of the run.
         model: the exposed model.
-        preprocess: from uint8 images to the model's inputs.
-        images: uint8 (2, H, W, C), noise.
+        preprocess: from images to the model's inputs.
+        images: uint8 or float32 (2, H, W, C), noise.
 
     Raises:
         loading.ModelError: a method needs such a head, and the model has another.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from heatbeam.transforms.engine import explained, planned
+from heatbeam.transforms.engine import explained, pixel_types, planned
 from heatbeam.transforms.methods import targets
 from heatbeam.transforms.models import exposure
 
@@ -52,11 +52,12 @@ class Results(NamedTuple):
 
 
 class SharedPass:
-    """One ``tf.function`` for any number of images.
+    """One graph for any number of images.
 
     Attributes:
-        function: from uint8 images ``(B, H, W, C)`` and int32 class ids ``(B, columns.given)`` to `Results`.
-        traces: how often it was traced; stays 1.
+        function: from images ``(B, H, W, C)``, uint8 or float32, and int32 class ids ``(B, columns.given)`` to
+            `Results`.
+        traces: how often it was traced; stays 1 for images of one type.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class SharedPass:
         Args:
             model: the exposed model.
             methods: of the run; those that do not share the pass make it keep what they start from.
-            preprocess: from uint8 images to the model's inputs.
+            preprocess: from images to the model's inputs.
             columns: which classes of an image are explained.
             xla: compile it with XLA.
         """
@@ -84,21 +85,18 @@ class SharedPass:
         self._preprocess = preprocess
         self._columns = columns
         self.traces = 0
-        self.function: Callable[[tf.Tensor, tf.Tensor], Results] = tf.function(
+        self.function: Callable[[tf.Tensor, tf.Tensor], Results] = pixel_types.by_pixel_type(
             self._trace,
-            autograph=False,
+            model.description.input_size,
+            tf.TensorSpec((None, columns.given), tf.int32),
             jit_compile=xla or None,
-            input_signature=[
-                tf.TensorSpec((None, *model.description.input_size), tf.uint8),
-                tf.TensorSpec((None, columns.given), tf.int32),
-            ],
         )
 
     def run(self, images: np.ndarray, given: np.ndarray, size: int) -> Results:
         """The pass of a batch.
 
         Args:
-            images: uint8 ``(B, H, W, C)``.
+            images: uint8 or float32 ``(B, H, W, C)``.
             given: int32 ``(B, columns.given)``, `records.NO_CLASS` where a column is not used.
             size: images to a forward pass, at most.
         """

@@ -98,6 +98,8 @@ class EngineSpec:
         preprocessing: from pixels to the model's input.
         target_layer, scores, output: as `layer`, `scores` and `output` of `exposure.ExposedModel`.
         input_size: height, width and channels where the model leaves them open.
+        float_pixels: whether images come as float32 and not as uint8 (`ImageOptions.gives_fractions`); those of the
+            other type are explained too, after the time that another graph takes.
         methods: the configured methods.
         targets: the classes of an image that are explained.
         batch_size: largest batch that will come.
@@ -117,6 +119,7 @@ class EngineSpec:
     scores: Scores = "auto"
     output: str | None = None
     input_size: tuple[int, int, int] | None = None
+    float_pixels: bool = False
     methods: tuple[MethodSpec, ...] = (MethodSpec("grad_cam"),)
     targets: tuple[Target, ...] = ("label", "predicted")
     batch_size: int = 32

@@ -57,7 +57,7 @@ def read_records(path: str, start: int, stop: int, first: int) -> Iterator[tuple
     missing = max(available, first)
     if start <= missing < stop:
         message = f"the file is damaged or cut: its index lists {available} records, fewer than its dataset says"
-        yield missing, records.DataError("truncated_shard", message)
+        yield missing, records.ShardEnds("truncated_shard", message)
 
 
 def read_at(path: str, indices: Collection[int]) -> Iterator[tuple[int, bytes]]:

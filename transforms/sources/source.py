@@ -21,7 +21,9 @@ from heatbeam.transforms import records
 from heatbeam.transforms.sources import feature_map
 
 Read = Iterator[tuple[int, bytes | records.DataError]]
-"""Records, each with its index in the whole file; a `records.DataError` stands for one that cannot be read."""
+"""Records, each with its index in the whole file; a `records.DataError` stands for one that cannot be read.
+
+Where it is a `records.ShardEnds`, it is the last, and stands for the first of all that are lost."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,16 +78,23 @@ class Shard(abc.ABC):
         return False
 
     def records(self) -> Read:
-        """As `read`, but a file that is gone is a `records.DataError` too (``missing_shard``), once for all its ranges.
+        """As `read`, but a file that cannot be opened is a `records.ShardEnds`, once for all its ranges.
+
+        That is ``missing_shard`` where it is gone and ``unreadable_shard`` without permission.
 
         Raises:
-            OSError: no permission, connection lost: errors that say nothing about the data.
+            OSError: connection lost, a disk that fails: errors that say nothing about the data.
         """
         try:
             yield from self.read()
         except FileNotFoundError:
-            if self.start == self.first:
-                yield self.start, records.DataError("missing_shard", f"there is no file {self.name}")
+            yield from self._without_file("missing_shard", f"there is no file {self.name}")
+        except PermissionError:
+            yield from self._without_file("unreadable_shard", f"no permission to read {self.path}")
+
+    def _without_file(self, error_type: str, message: str) -> Read:
+        if self.start == self.first:
+            yield self.start, records.ShardEnds(error_type, message, left_bytes=self.stored_bytes)
 
 
 @dataclasses.dataclass(frozen=True)

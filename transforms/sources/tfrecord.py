@@ -3,23 +3,23 @@
 A record is stored as ``length (uint64, little endian), masked crc32c of those 8 bytes (uint32), data, masked crc32c of
 the data (uint32)``. A file is a plain sequence of records, or such a sequence inside one gzip or zlib stream.
 
-After a damaged record there is no way to find the next one, so `read_records` yields the records before the damage and
-then raises `records.DataError`; nothing after it can be read.
+A record whose length is right and whose data is not costs itself alone: where the next one begins is known. Where a
+length is wrong or a compressed stream breaks, there is no way to find the next record, so `Records` gives those before
+the damage and then raises `records.DataError`; nothing behind it can be read.
 
 Format: https://www.tensorflow.org/tutorials/load_data/tfrecord
 """
 
 from __future__ import annotations
 
-import io
 import struct
 import typing
-import zlib
 from collections.abc import Collection, Iterator
 
 import google_crc32c
 
 from heatbeam.transforms import records
+from heatbeam.transforms.sources import inflate
 
 Compression = typing.Literal["auto", "none", "gzip", "zlib"]
 """How a file is packed; ``auto`` looks at its first bytes, never at its name."""
@@ -31,20 +31,14 @@ _CRC = struct.Struct("<I")
 OVERHEAD_BYTES = _HEADER.size + _CRC.size
 """What a record takes in a file beyond its own bytes."""
 
-_BLOCK_BYTES = 1 << 16
-_INFLATED_BYTES = 1 << 20
+MAX_RECORD_BYTES = 256 << 20
+"""A record may have this many bytes unless told otherwise: far more than an encoded image, and little enough for a few
+at once to fit into a worker of a few GiB."""
+
 _PIECE_BYTES = 1 << 24
-_ZLIB_WINDOW_BITS = {"gzip": 31, "zlib": 15}
 
 
-class ByteStream(typing.Protocol):
-    """What is needed of an open file. `read` may return fewer bytes than asked for; none means the end."""
-
-    def read(self, size: int, /) -> bytes:
-        """At most `size` bytes."""
-
-
-class SeekableStream(ByteStream, typing.Protocol):
+class SeekableStream(inflate.ByteStream, typing.Protocol):
     """An open file in which a reader can move."""
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
@@ -57,62 +51,99 @@ def masked_crc(data: bytes) -> int:
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def read_records(stream: ByteStream, compression: str) -> Iterator[bytes]:
-    """The records of one TFRecord file, in order.
+class Records:
+    """The records of one TFRecord file, in order; to be gone through once.
+
+    Each is its data, or a `records.DataError` in the place of one that is lost alone: ``corrupt_record`` for a wrong
+    checksum, ``record_too_large``. A file of no bytes has no records. Memory stays within one record and a few blocks.
 
     Args:
-        stream: the file as stored, opened without decompression. Memory stays within one record and a few blocks.
+        stream: the file as stored, opened without decompression.
         compression: one of `COMPRESSIONS`.
-
-    Yields:
-        the data of each record. A file of no bytes has no records.
+        max_bytes: of a record. One that says to be larger is passed over in a plain file; a packed one ends there, as
+            a few stored bytes may unpack to any number.
 
     Raises:
-        DataError: ``truncated_shard`` if the file ends inside a record or inside its compressed stream,
-            ``corrupt_shard`` if a checksum or the compressed stream is wrong. All records before have been yielded.
+        DataError: while going through them: ``truncated_shard`` if the file ends inside a record or inside its
+            compressed stream, ``corrupt_shard`` if the checksum of a length or the compressed stream is wrong,
+            ``record_too_large`` in a packed file. All records before have been given.
+        ValueError: there is no such compression.
     """
-    if compression not in COMPRESSIONS:
-        raise ValueError(f"unknown TFRecord compression {compression!r}; expected one of {', '.join(COMPRESSIONS)}")
-    head = _read_exactly(stream, _HEADER.size)
-    if compression == "auto":
-        compression = sniff_compression(head)
-    plain: ByteStream = _Prefixed(head, stream)
-    if compression != "none":
-        plain = _Inflated(plain, _ZLIB_WINDOW_BITS[compression])
-    while header := _read_exactly(plain, _HEADER.size):
-        yield _record_after(header, plain)
+
+    def __init__(self, stream: inflate.ByteStream, compression: str, max_bytes: int = MAX_RECORD_BYTES):
+        if compression not in COMPRESSIONS:
+            raise ValueError(f"unknown TFRecord compression {compression!r}; expected one of {', '.join(COMPRESSIONS)}")
+        self._stream = stream
+        self._compression = compression
+        self._max_bytes = max_bytes
+        self._inflated: inflate.Inflated | None = None
+        self._plain_bytes = 0
+
+    def __iter__(self) -> Iterator[bytes | records.DataError]:
+        head = _read_exactly(self._stream, _HEADER.size)
+        compression = sniff_compression(head) if self._compression == "auto" else self._compression
+        plain: inflate.ByteStream = inflate.Prefixed(head, self._stream)
+        if compression != "none":
+            plain = self._inflated = inflate.Inflated(plain, compression)
+        while header := _read_exactly(plain, _HEADER.size):
+            length = _length_of(header)
+            record = _data_after(length, plain) if length <= self._max_bytes else self._too_large(length, plain)
+            self._plain_bytes += length + OVERHEAD_BYTES
+            yield record
+
+    def _too_large(self, length: int, stream: inflate.ByteStream) -> records.DataError:
+        message = f"a record of {length} bytes; expected at most {self._max_bytes} (input.max_record_bytes)"
+        error = records.DataError("record_too_large", message)
+        if self._inflated is not None:
+            raise error
+        _pass_over(stream, length + _CRC.size)
+        return error
+
+    @property
+    def position(self) -> int:
+        """Bytes of the stored file up to the end of the last record given; of a packed one about as many."""
+        return self._plain_bytes if self._inflated is None else self._inflated.position
 
 
-def read_at(stream: SeekableStream, compression: str, indices: Collection[int]) -> Iterator[tuple[int, bytes]]:
-    """Chosen records of one file, in order, each with its index; an index behind the last record gives nothing.
+def read_records(stream: inflate.ByteStream, compression: str, max_bytes: int = MAX_RECORD_BYTES) -> Records:
+    """As `Records`."""
+    return Records(stream, compression, max_bytes)
 
-    In a plain file the records between are not read, only the length of each; a compressed one is read up to the last
-    chosen record.
+
+def read_at(
+    stream: SeekableStream, compression: str, indices: Collection[int], max_bytes: int = MAX_RECORD_BYTES
+) -> Iterator[tuple[int, bytes]]:
+    """Chosen records of one file, in order, each with its index.
+
+    One that is not there, damaged or too large gives nothing. In a plain file the records between are not read, only
+    the length of each; a compressed one is read up to the last chosen record.
 
     Args:
-        stream: as of `read_records`.
+        stream: as of `Records`.
         compression: one of `COMPRESSIONS`.
         indices: of the records, from 0.
+        max_bytes: of a record.
 
     Raises:
-        DataError: as `read_records`, for damage before the last chosen record.
+        DataError: as `Records`, for damage that hides a chosen record.
     """
     last = max(indices, default=-1)
     head = _read_exactly(stream, _HEADER.size)
     stream.seek(0)
     if (sniff_compression(head) if compression == "auto" else compression) != "none":
-        for index, record in zip(range(last + 1), read_records(stream, compression), strict=False):
-            if index in indices:
+        for index, record in zip(range(last + 1), Records(stream, compression, max_bytes), strict=False):
+            if index in indices and isinstance(record, bytes):
                 yield index, record
         return
     for index in range(last + 1):
         header = _read_exactly(stream, _HEADER.size)
         if not header:
             return
-        if index in indices:
-            yield index, _record_after(header, stream)
-        else:
-            stream.seek(_length_of(header) + _CRC.size, 1)
+        length = _length_of(header)
+        if index not in indices or length > max_bytes:
+            stream.seek(length + _CRC.size, 1)
+        elif isinstance(record := _data_after(length, stream), bytes):
+            yield index, record
 
 
 def sniff_compression(head: bytes) -> str:
@@ -141,8 +172,8 @@ def _length_of(header: bytes) -> int:
     return int(length)
 
 
-def _record_after(header: bytes, stream: ByteStream) -> bytes:
-    length = _length_of(header)
+def _data_after(length: int, stream: inflate.ByteStream) -> bytes | records.DataError:
+    """The data of a record whose header was read, or what is wrong with it alone."""
     data = _read_exactly(stream, length)
     if len(data) < length:
         raise _truncated("a record", length, len(data))
@@ -150,15 +181,24 @@ def _record_after(header: bytes, stream: ByteStream) -> bytes:
     if len(footer) < _CRC.size:
         raise _truncated("the checksum of a record", _CRC.size, len(footer))
     if masked_crc(data) != _CRC.unpack(footer)[0]:
-        raise records.DataError("corrupt_shard", f"the checksum of a record of {length} bytes is wrong")
+        return records.DataError("corrupt_record", f"the checksum of a record of {length} bytes is wrong")
     return data
+
+
+def _pass_over(stream: inflate.ByteStream, size: int) -> None:
+    """Read `size` bytes and keep none."""
+    missing = size
+    while missing and (data := stream.read(min(missing, _PIECE_BYTES))):
+        missing -= len(data)
+    if missing:
+        raise _truncated("a record", size, size - missing)
 
 
 def _truncated(what: str, expected: int, found: int) -> records.DataError:
     return records.DataError("truncated_shard", f"the file ends inside {what}: {found} of {expected} bytes are there")
 
 
-def _read_exactly(stream: ByteStream, size: int) -> bytes:
+def _read_exactly(stream: inflate.ByteStream, size: int) -> bytes:
     """`size` bytes, fewer only at the end of the stream. A wrong huge `size` costs no memory: it is read in pieces."""
     data = stream.read(min(size, _PIECE_BYTES))
     if len(data) == size or not data:
@@ -168,76 +208,4 @@ def _read_exactly(stream: ByteStream, size: int) -> bytes:
     while missing and (data := stream.read(min(missing, _PIECE_BYTES))):
         pieces.append(data)
         missing -= len(data)
-    return b"".join(pieces)
-
-
-class _Prefixed:
-    """`stream` with the bytes `head`, already taken from it, put back."""
-
-    def __init__(self, head: bytes, stream: ByteStream):
-        self._head = head
-        self._stream = stream
-
-    def read(self, size: int, /) -> bytes:
-        if not self._head:
-            return self._stream.read(size)
-        data, self._head = self._head[:size], self._head[size:]
-        return data
-
-
-class _Inflated:
-    """The content of a gzip or zlib stream, up to the very byte at which it breaks.
-
-    What could be inflated is handed out first; the error is raised by the read after it. Several gzip members behind
-    each other are one stream.
-    """
-
-    def __init__(self, stream: ByteStream, window_bits: int):
-        self._stream = stream
-        self._window_bits = window_bits
-        self._inflater: zlib._Decompress | None = None
-        self._compressed = b""
-        self._ready = io.BytesIO()
-        self._error: records.DataError | None = None
-
-    def read(self, size: int, /) -> bytes:
-        data = self._ready.read(size)
-        while size and not data and self._error is None and self._advance():
-            data = self._ready.read(size)
-        if size and not data and self._error is not None:
-            raise self._error
-        return data
-
-    def _advance(self) -> bool:
-        """Inflates one more block; False at a proper end of the stream."""
-        if not self._compressed:
-            self._compressed = self._stream.read(_BLOCK_BYTES)
-        if not self._compressed:
-            if self._inflater is not None:
-                self._error = records.DataError("truncated_shard", "the file ends inside its compressed stream")
-            return False
-        if self._inflater is None:
-            self._inflater = zlib.decompressobj(self._window_bits)
-        before = self._inflater.copy()
-        try:
-            self._ready = io.BytesIO(self._inflater.decompress(self._compressed, _INFLATED_BYTES))
-        except zlib.error as error:
-            self._ready = io.BytesIO(_inflate_bytewise(before, self._compressed))
-            self._error = records.DataError("corrupt_shard", f"the compressed stream is damaged: {error}")
-            return True
-        if self._inflater.eof:
-            self._compressed, self._inflater = self._inflater.unused_data, None
-        else:
-            self._compressed = self._inflater.unconsumed_tail
-        return True
-
-
-def _inflate_bytewise(inflater: zlib._Decompress, compressed: bytes) -> bytes:
-    """All that can be inflated before the error, which throws away the output of the call that meets it."""
-    pieces = []
-    try:
-        for position in range(len(compressed)):
-            pieces.append(inflater.decompress(compressed[position : position + 1]))
-    except zlib.error:
-        pass
     return b"".join(pieces)

@@ -18,24 +18,30 @@ class TFRecordShard(source.Shard):
 
     Attributes:
         compression: one of `tfrecord.COMPRESSIONS`.
+        max_record_bytes: larger records are lost.
     """
 
     compression: tfrecord.Compression = "auto"
+    max_record_bytes: int = tfrecord.MAX_RECORD_BYTES
 
     overhead_bytes = tfrecord.OVERHEAD_BYTES
 
     def read(self) -> source.Read:
-        """The records before the damage, and the damage; a file with fewer than `stop` ends in ``truncated_shard``."""
+        """The records, with errors in place of those that are damaged alone, up to where damage ends the file.
+
+        A file with fewer records than `stop`, or fewer bytes than when it was matched, ends in ``truncated_shard``.
+        """
         from heatbeam.transforms.sources import files  # loads Beam
 
         index = 0
         with files.open_stored(self.path) as stream:
-            serialized = tfrecord.read_records(stream, self.compression)
+            read = tfrecord.Records(stream, self.compression, self.max_record_bytes)
+            each = iter(read)
             while self.stop is None or index < self.stop:
                 try:
-                    record = next(serialized, None)
+                    record = next(each, None)
                 except records.DataError as error:
-                    yield max(index, self.start), error
+                    yield max(index, self.start), self._ends(error.error_type, error.message, read.position)
                     return
                 if record is None:
                     break
@@ -44,14 +50,21 @@ class TFRecordShard(source.Shard):
                 index += 1
         if self.stop is not None and index < self.stop:
             message = f"the file has only {index} records, fewer than its dataset says"
-            yield max(index, self.start), records.DataError("truncated_shard", message)
+            yield max(index, self.start), self._ends("truncated_shard", message, read.position)
+        elif self.stop is None and read.position < self.stored_bytes:
+            message = f"the file has {read.position} bytes; it had {self.stored_bytes} when the run began"
+            yield index, self._ends("truncated_shard", message, read.position)
+
+    def _ends(self, error_type: str, message: str, position: int) -> records.ShardEnds:
+        left = max(0, self.stored_bytes - position)
+        return records.ShardEnds(error_type, message, read_bytes=position, left_bytes=left)
 
     def records_at(self, indices: Collection[int]) -> Iterator[tuple[int, bytes]]:
         """As `tfrecord.read_at`: of a plain file only the chosen records are read, of a packed one all before them."""
         from heatbeam.transforms.sources import files  # loads Beam
 
         with files.open_stored(self.path) as stream:
-            yield from tfrecord.read_at(stream, self.compression, indices)
+            yield from tfrecord.read_at(stream, self.compression, indices, self.max_record_bytes)
 
     @property
     def reads_every_byte(self) -> bool:

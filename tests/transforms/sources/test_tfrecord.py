@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import io
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -90,14 +91,57 @@ def test_truncated_anywhere_keeps_whole_records():
         assert read(content[:size], "none") == (DATA[:whole], expected_error), size
 
 
-def test_flipped_bit_anywhere_keeps_records_before_it():
+def test_flipped_bit_anywhere_costs_its_record_or_what_lies_behind_a_length():
     content = sample_shards.shard_bytes(DATA)
     ends = np.cumsum([FRAMING + len(data) for data in DATA])
     for position in range(len(content)):
         damaged = bytearray(content)
         damaged[position] ^= 0x10
-        whole = int(np.sum(ends <= position))
-        assert read(bytes(damaged), "none") == (DATA[:whole], "corrupt_shard"), position
+        hit = int(np.sum(ends <= position))
+        found, error = read(bytes(damaged), "none")
+        if position - (ends[hit - 1] if hit else 0) < 12:  # in the length or its checksum
+            assert (found, error) == (DATA[:hit], "corrupt_shard"), position
+        else:
+            alone = found.pop(hit)
+            assert alone.error_type == "corrupt_record" and "checksum of a record of" in alone.message, position
+            assert (found, error) == (DATA[:hit] + DATA[hit + 1 :], None), position
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "zlib"])
+def test_position_is_the_end_of_the_last_record(compression):
+    data = [np.random.default_rng(i).bytes(100 * i) for i in range(20)]
+    content = sample_shards.shard_bytes(data, compression)
+    reading = tfrecord.read_records(io.BytesIO(content), compression)
+    ends = np.cumsum([FRAMING + len(one) for one in data])
+    for end, _ in zip(ends, reading, strict=True):  # random bytes do not pack, so that both go on alike
+        assert reading.position == end if compression == "none" else abs(reading.position - end) < 40
+    assert reading.position == len(content)
+
+
+def test_a_record_above_the_bound_is_passed_over_in_a_plain_file():
+    data = [b"a" * 10, b"b" * 11, b"c" * 10]
+    reading = tfrecord.read_records(io.BytesIO(sample_shards.shard_bytes(data)), "auto", max_bytes=10)
+    first, error, last = reading
+    assert (first, last) == (data[0], data[2])
+    assert (error.error_type, error.message) == (
+        "record_too_large", "a record of 11 bytes; expected at most 10 (input.max_record_bytes)",
+    )  # fmt: skip
+    assert reading.position == len(sample_shards.shard_bytes(data))
+    chosen = tfrecord.read_at(io.BytesIO(sample_shards.shard_bytes(data)), "auto", {1, 2}, max_bytes=10)
+    assert list(chosen) == [(2, data[2])]
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zlib"])
+def test_a_record_above_the_bound_ends_a_packed_file_before_it_is_unpacked(compression):
+    content = sample_shards.shard_bytes([b"first", bytes(50 << 20), b"last"], compression)
+    assert len(content) < 100_000
+    found = []
+    tracemalloc.start()
+    with pytest.raises(records.DataError, match="record_too_large: a record of 52428800 bytes"):
+        found.extend(tfrecord.read_records(io.BytesIO(content), compression, max_bytes=1 << 20))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zlib"])

@@ -1,0 +1,102 @@
+"""What of a damaged data set is counted, and when a run must not be used for it."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from heatbeam.job import run
+from heatbeam.runs import run_directory
+from tests.support import small_runs
+
+RECORDS = 40
+SHARDS = 4
+
+
+def shards(folder) -> str:
+    """Forty records in four shards; the pattern."""
+    return small_runs.write(folder / "data", [small_runs.record(i) for i in range(RECORDS)], SHARDS)
+
+
+def quick(pattern, folder, *overrides):
+    return small_runs.settings(pattern, folder / "run", "explain.methods=[cam]", *overrides)
+
+
+def shard_path(folder, number: int):
+    return folder / "data" / f"data-{number:05d}-of-{SHARDS:05d}.tfrecord"
+
+
+def flip(path, position: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_flipped_bit_in_the_data_costs_its_record_alone(tmp_path):
+    pattern = shards(tmp_path)
+    for number in (1, 2, 3):
+        flip(shard_path(tmp_path, number), 200)
+    manifest = small_runs.run_quietly(quick(pattern, tmp_path, "output.max_dead_letter_ratio=0.08")).read_manifest()
+    counts = manifest.counts
+    assert (counts.records_read, counts.images_explained, counts.dead_letters, counts.lost) == (40, 37, 3, 0)
+
+
+def test_losses_behind_damage_fail_the_run_and_are_in_its_manifest(tmp_path):
+    pattern = shards(tmp_path)
+    for number in (1, 2, 3):
+        flip(shard_path(tmp_path, number), 0)
+    with pytest.raises(run.RunFailed) as caught:
+        small_runs.run_quietly(quick(pattern, tmp_path))
+    message = str(caught.value)
+    manifest = run_directory.RunDirectory(str(tmp_path / "run")).read_any_manifest()
+    counts = manifest.counts
+    assert manifest.status == "failed"
+    assert (counts.records_read, counts.images_explained, counts.dead_letters) == (13, 10, 3)
+    assert counts.lost_is_estimate and 25 <= counts.lost <= 29
+    lost, in_all = counts.lost + 3, counts.lost + 13
+    assert message.startswith(
+        f"about {lost} of {in_all} records were lost ({lost / in_all:.1%}): 3 dead letters and about {counts.lost} "
+        "more behind damage in their shards, more than output.max_dead_letter_ratio = 5.0%; "
+    )
+    assert sum(shard.lost for shard in manifest.shards) == counts.lost
+    assert [shard.damage for shard in manifest.shards] == [None, *["corrupt_shard"] * 3]
+    assert len(manifest.warnings) == 3
+
+
+def test_losses_are_told_where_they_are_allowed(tmp_path):
+    pattern = shards(tmp_path)
+    flip(shard_path(tmp_path, 1), 0)
+    settings = quick(pattern, tmp_path, "output.max_dead_letter_ratio=0.5")
+    result = run.run(settings, (), io.StringIO())
+    stream = io.StringIO()
+    run.print_result(result, stream)
+    lost = result.manifest.counts.lost
+    assert f"30 images explained, 0 skipped (no target), 1 dead letters, about {lost} more behind damage" in (
+        stream.getvalue()
+    )
+    name = shard_path(tmp_path, 1).name
+    expected = f"{name} could not be read to its end (corrupt_shard): 0 records came before, about {lost + 1} are lost"
+    assert result.manifest.warnings == (expected,)
+    assert f"warning: {expected}\n" in stream.getvalue()
+
+
+def test_many_shards_keep_the_manifest_small(tmp_path):
+    """Four hundred shards of one record: what the manifest says of each is below 200 bytes."""
+    count = 400
+    pattern = small_runs.write(tmp_path / "data", [small_runs.record(i % 10) for i in range(count)], count)
+    directory = small_runs.run_quietly(quick(pattern, tmp_path))
+    document = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert [shard["records_read"] for shard in document["shards"]] == [1] * count
+    assert directory.read_manifest().counts.images_explained == count
+    indented = json.dumps(document["shards"], indent=2)
+    assert len(indented) < 200 * count
+
+
+def test_an_empty_run_of_junk_says_that_nothing_was_read(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "data-a").write_bytes(b"<html>not found</html>" * 10)
+    with pytest.raises(run.RunFailed, match="about 1 of 1 records were lost"):
+        small_runs.run_quietly(quick(str(folder / "data-*"), tmp_path))
