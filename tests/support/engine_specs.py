@@ -31,5 +31,6 @@ def spec(model: model_source.ModelSource, *methods: specs.MethodSpec, **changes:
         "preprocessing": model_source.Preprocessing("tf"),
         "batch_size": 8,
         "pass_batch_size": 8,
+        "float_pixels": False,
     }
     return specs.EngineSpec(model=model, methods=methods or (method("grad_cam"),), **(fields | changes))

@@ -119,7 +119,7 @@ class EngineSpec:
     scores: Scores = "auto"
     output: str | None = None
     input_size: tuple[int, int, int] | None = None
-    float_pixels: bool = False
+    float_pixels: bool = True
     methods: tuple[MethodSpec, ...] = (MethodSpec("grad_cam"),)
     targets: tuple[Target, ...] = ("label", "predicted")
     batch_size: int = 32
