@@ -55,6 +55,7 @@ def decode_example(
         height=size[1],
         view=view,
         label_ids=encoded.label_ids,
+        values=encoded.values,
         slices=encoded.slices,
     )
     return records.Example(source, pixels, ground_truth.decode(encoded, size, masks), encoded.earlier)

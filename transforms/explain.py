@@ -231,6 +231,12 @@ class _ExplainFn(beam.DoFn):
 
     def _has_target(self, example: records.Example) -> bool:
         classes = self._engine.description.classes
+        if example.source.values and len(example.source.values) != classes:
+            raise records.DataError(
+                "value_count",
+                f"the record has {len(example.source.values)} values, the model gives {classes}; see "
+                "input.features.value",
+            )
         for class_id in example.source.label_ids:
             if not 0 <= class_id < classes:
                 raise records.DataError(

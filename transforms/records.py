@@ -13,6 +13,7 @@ Conventions, stated once:
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -153,6 +154,8 @@ class EncodedExample:
         mask_class_ids: class id of each instance mask, or None if they carry no class.
         ignore_mask: PNG bytes, nonzero where pixels must not be scored, or None.
         slices: ``(feature, value)`` pairs by which results are broken down.
+        values: what a regression is to give, one number for each output; empty where it is not known, None where the
+            model gives no values.
         earlier: what an earlier run is to lend; None in a run that reuses nothing.
     """
 
@@ -170,6 +173,7 @@ class EncodedExample:
     mask_class_ids: tuple[int, ...] | None = None
     ignore_mask: bytes | None = None
     slices: tuple[tuple[str, str], ...] = ()
+    values: tuple[float, ...] | None = None
     earlier: Earlier | None = None
 
 
@@ -206,6 +210,7 @@ class Source:
             is the whole image for ``squash``, smaller for ``crop`` and larger for ``pad``.
         label_ids: class ids of the image.
         slices: ``(feature, value)`` pairs.
+        values: as in `EncodedExample`.
     """
 
     image_id: str
@@ -217,6 +222,7 @@ class Source:
     view: tuple[float, float, float, float]
     label_ids: tuple[int, ...] = ()
     slices: tuple[tuple[str, str], ...] = ()
+    values: tuple[float, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -263,6 +269,12 @@ class Explanation:
     ranks: np.ndarray
     predicted_class_id: int
     methods: tuple[MethodMaps, ...]
+
+    @property
+    def true_values(self) -> np.ndarray:
+        """float64 ``(L,)``, what a regression should have given for each explained output; NaN where not known."""
+        known = self.source.values or (math.nan,) * (1 + int(self.class_ids.max(initial=0)))
+        return np.array([known[i] for i in self.class_ids.tolist()], np.float64)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

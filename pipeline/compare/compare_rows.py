@@ -40,7 +40,7 @@ COUNTS = {
 }
 """Name and meaning of each count of a comparison."""
 
-_NOT_METRICS = ("logit", "probability", "rank")
+_NOT_METRICS = schemas.OF_THE_MODEL
 
 
 class Work:

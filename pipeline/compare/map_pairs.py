@@ -39,8 +39,8 @@ PAIRS = pa.schema([
     *(pa.field(name, pa.float32(), metadata={"description": text}) for name, text in map_similarity.MEASURES.items()),
     pa.field("map_flip", pa.bool_(), metadata={"description": "the strongest areas share less than half"}),
     pa.field("decision_flip", pa.bool_(), nullable=False, metadata={"description": "the first choice differs"}),
-    pa.field("baseline_probability", pa.float32(), nullable=False),
-    pa.field("candidate_probability", pa.float32(), nullable=False),
+    pa.field("baseline_probability", pa.float32()),
+    pa.field("candidate_probability", pa.float32()),
 ])  # fmt: skip
 """One row per pair, class ids being the baseline's."""
 
@@ -54,7 +54,7 @@ class Example:
         place: shard, index and digest of the baseline's image, as of `source_images`.
         similarity: the measures.
         decision_flip: whether the first choice differs too.
-        probabilities: of the class, baseline and candidate.
+        probabilities: of the class, baseline and candidate; None of values.
         maps: raw maps, baseline and candidate.
         image_size: ``(width, height)`` of the baseline's image.
         views: of both maps, in pixels.
@@ -66,7 +66,7 @@ class Example:
     method: str
     similarity: dict[str, float]
     decision_flip: bool
-    probabilities: tuple[float, float]
+    probabilities: tuple[float | None, float | None]
     maps: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
     image_size: tuple[int, int]
     views: tuple[tuple[float, float, float, float], tuple[float, float, float, float]]

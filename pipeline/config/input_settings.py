@@ -51,6 +51,9 @@ class FeaturesConfig(section.Section):
     mask_class: str | None = pydantic.Field(None, description="class of each instance mask")
     semantic_mask: str | None = pydantic.Field(None, description="one PNG whose grey value is the class")
     ignore_mask: str | None = pydantic.Field(None, description="one PNG, nonzero where pixels must not be scored")
+    value: str | None = pydantic.Field(
+        None, description="numbers that a regression is to give, one for each output (default: the feature of label)"
+    )
     format: str | None = pydantic.Field(None, description="text; raw means that the image is pixels")
     height: str | None = pydantic.Field(None, description="of raw images, in pixels")
     width: str | None = pydantic.Field(None, description="of raw images, in pixels")

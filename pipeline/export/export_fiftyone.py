@@ -93,7 +93,7 @@ def _sample(sample: export_samples.Sample, names: Sequence[str], several: bool) 
     labels = [{"_cls": "Classification", "label": _name_of(i, names)} for i in row["label_ids"]]
     chosen: dict[str, Any] = {"_cls": "Classification", "label": _name_of(row["predicted_class_id"], names)}
     for _, one in sample.rows:
-        if one["class_id"] == row["predicted_class_id"]:
+        if one["class_id"] == row["predicted_class_id"] and one["probability"] is not None:
             chosen["confidence"] = float(one["probability"])
     slices = {_WORD.sub("_", name): value for name, value in row.items() if name.startswith(schemas.SLICE_PREFIX)}
     size = (row["image_width"], row["image_height"])
@@ -135,7 +135,8 @@ def _explained(
         content[field] = {"_cls": "Heatmap", "map_path": path, "label": row["class_name"], **_numbers(row)}
         if None not in corners:
             size = (row["image_width"], row["image_height"])
-            box = _detection(row["class_name"], corners, size) | {"confidence": float(row["probability"])}
+            sure = {} if row["probability"] is None else {"confidence": float(row["probability"])}
+            box = _detection(row["class_name"], corners, size) | sure
             content[f"{field}_box"] = {"_cls": "Detections", "detections": [{**box, **_numbers(row)}]}
     return content
 

@@ -97,6 +97,8 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
 
 def _with_rivals(spec: specs.EngineSpec) -> specs.EngineSpec:
     """The specification with a second class to compare maps with."""
+    if spec.scores in specs.VALUES:
+        return spec  # values have no rivals
     extra = tuple(t for t in ("predicted", "runner_up") if t not in spec.targets)
     return dataclasses.replace(spec, targets=spec.targets + extra)
 
@@ -113,10 +115,11 @@ def _input_in_words(planned: plan.Plan) -> str:
 def _write_model(about: exposure.ModelDescription, stream: TextIO) -> None:
     layer = about.layer
     height, width, channels = about.input_size
+    kind = "values" if about.probability == "value" else "classes"
     stream.write(
-        f"model    input {height}x{width}x{channels}, output {about.output_shape}, {about.classes} classes, "
+        f"model    input {height}x{width}x{channels}, output {about.output_shape}, {about.classes} {kind}, "
         f"digest {about.digest[:12]}\n"
-        f"scores   {about.scores}; probabilities by {about.probability}\n"
+        f"scores   {about.scores}{_probabilities_in_words(about.probability)}\n"
         f"layer    {layer.name} ({layer.kind}, {about.layer_choice}): {layer.height}x{layer.width} cells, "
         f"{layer.channels} channels"
         + (f", {layer.prefix_tokens} tokens before the grid left out" if layer.prefix_tokens else "")
@@ -125,6 +128,12 @@ def _write_model(about: exposure.ModelDescription, stream: TextIO) -> None:
     stream.write(f"         {about.evidence}\n" if about.evidence else "")
     others = [f"{o.name} ({o.height}x{o.width})" for o in about.layers[-6:] if o.name != layer.name]
     stream.write(f"         others: {', '.join(others) or 'none'}\n")
+
+
+def _probabilities_in_words(rule: str) -> str:
+    if rule in ("softmax", "sigmoid"):
+        return f"; probabilities by {rule}"
+    return "; no probabilities" if rule == "value" else "; probabilities are the model's own numbers"
 
 
 def _read(
@@ -227,15 +236,27 @@ def _write_records(
     stream: TextIO,
 ) -> None:
     for example, one in zip(examples, results, strict=True):
-        labels = ", ".join(names[i] for i in example.source.label_ids) or "none"
-        place = int(np.flatnonzero(one.ranks == 1)[0])
         truth = example.ground_truth
         boxes = "no boxes" if truth.boxes is None else f"{len(truth.boxes)} boxes"
         masks = "no masks" if truth.masks is None else f"{len(truth.masks)} masks"
         stream.write(
-            f"record   {example.source.image_id}: {example.source.width}x{example.source.height}, label {labels}, "
-            f"predicted {names[one.predicted_class_id]} ({one.probabilities[place]:.1%}), {boxes}, {masks}\n"
+            f"record   {example.source.image_id}: {example.source.width}x{example.source.height}, "
+            f"{_answer_in_words(example.source, one, names)}, {boxes}, {masks}\n"
         )
+
+
+def _answer_in_words(source: records.Source, one: explained.ImageExplanation, names: Sequence[str]) -> str:
+    """What the record and the model say of an image."""
+    if source.values is not None:
+        true = dict(enumerate(source.values))
+        told = (
+            f"{names[i]} {value:.4g} ({f'true {true[i]:.4g}' if i in true else 'true value not known'})"
+            for i, value in zip(one.class_ids.tolist(), one.logits.tolist(), strict=True)
+        )
+        return f"predicted {', '.join(told)}"
+    labels = ", ".join(names[i] for i in source.label_ids) or "none"
+    place = int(np.flatnonzero(one.ranks == 1)[0])
+    return f"label {labels}, predicted {names[one.predicted_class_id]} ({one.probabilities[place]:.1%})"
 
 
 def _judge_maps(

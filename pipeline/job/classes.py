@@ -6,6 +6,7 @@ import dataclasses
 
 from heatbeam import config
 from heatbeam.job import plan
+from heatbeam.transforms.engine import specs
 from heatbeam.transforms.models import exposure
 from heatbeam.transforms.sources.classes import class_maps
 
@@ -17,6 +18,7 @@ def resolved(planned: plan.Plan, description: exposure.ModelDescription) -> tupl
         config.ConfigError: another number of names than the model has classes.
     """
     names = planned.class_names
+    kind = "output" if planned.engine_spec.scores in specs.VALUES else "class"
     if names is not None and len(names) != description.classes:
         raise config.ConfigError(
             [f"model.class_names: {len(names)} names, the model has {description.classes} classes"]
@@ -26,7 +28,7 @@ def resolved(planned: plan.Plan, description: exposure.ModelDescription) -> tupl
         planned.features, class_map=class_maps.ClassMap(names=pairs, classes=description.classes)
     )
     return dataclasses.replace(planned, features=features), names or tuple(
-        f"class_{i}" for i in range(description.classes)
+        f"{kind}_{i}" for i in range(description.classes)
     )
 
 

@@ -48,7 +48,7 @@ def make(settings: config.RunConfig) -> Plan:
     Raises:
         config.ConfigError: every problem that can be seen without loading the model.
     """
-    problems = [*_method_problems(settings.explain.methods)]
+    problems = [*_method_problems(settings.explain.methods), *_value_problems(settings)]
     dataset, names, features = None, None, None
     try:
         names = _configured_names(settings.model.class_names)
@@ -58,8 +58,9 @@ def make(settings: config.RunConfig) -> Plan:
     try:
         features = settings.input.as_feature_map(slices=settings.evaluate.slices)
         if dataset is not None:
-            features = dataset.resolve(features)
-            names = names or dataset.class_names(features)
+            gives_values = settings.model.scores in specs.VALUES
+            features = dataset.resolve(features.of_values() if gives_values else features.of_classes())
+            names = names or (None if gives_values else dataset.class_names(features))
     except ValueError as error:
         problems.append(f"input.features: {error}")
     if problems or dataset is None or features is None:
@@ -148,6 +149,24 @@ def _method_problems(methods: Sequence[config.MethodConfig]) -> list[str]:
                 problems += [f"{place}.wrapper_options.{p}" for p in wrong]
         except ValueError as error:
             problems.append(f"{place}: {error}")
+    return problems
+
+
+def _value_problems(settings: config.RunConfig) -> list[str]:
+    """What does not go with a model that gives values."""
+    if settings.model.scores not in specs.VALUES:
+        return []
+    problems = []
+    if settings.evaluate.faithfulness.metrics:
+        problems.append(
+            f"evaluate.faithfulness.metrics: they measure probabilities, and model.scores: {settings.model.scores} has "
+            "none; leave them out"
+        )
+    if all(target in ("label", "labels") for target in settings.explain.targets):
+        problems.append(
+            "explain.targets: a label names a class, and the model gives values; expected predicted (of one output) or "
+            "indexes of outputs"
+        )
     return problems
 
 

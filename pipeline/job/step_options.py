@@ -16,7 +16,7 @@ from heatbeam import config
 from heatbeam.job import plan
 from heatbeam.runs import manifests, run_directory
 from heatbeam.transforms import account, aggregate, best_boxes, decode, explain, localize, read, reuse, write
-from heatbeam.transforms.engine import assess
+from heatbeam.transforms.engine import assess, specs
 from heatbeam.transforms.metrics import protocols, registry, slicing
 from heatbeam.transforms.metrics.faithfulness import batch
 from heatbeam.transforms.models import exposure
@@ -166,15 +166,27 @@ def aggregate_step(settings: config.RunConfig, class_names: Sequence[str]) -> ag
         aggregate.Aggregate,
         settings.evaluate,
         protocol=protocols.get(settings.evaluate.protocol),
-        primary_target=primary_target(settings.explain.targets),
+        primary_target=_primary_target(settings),
         class_names=slicing.distinct_names(class_names),
     )
 
 
-def primary_target(targets: Sequence[str | int]) -> str:
-    """The target that the numbers of the summary are about: the label where it is explained, else the first one."""
+def primary_target(targets: Sequence[str | int], *, of_values: bool = False) -> str:
+    """The target that the numbers of the summary are about: the label where it is explained, else the first one.
+
+    Args:
+        targets: of the run.
+        of_values: whether the model gives values: then no label is explained.
+    """
     names = [f"class_{t}" if isinstance(t, int) else t for t in targets]
-    return next((t for t in ("label", "labels") if t in names), names[0])
+    labels = [name for name in ("label", "labels") if name in names]
+    if of_values:
+        return next(name for name in names if name not in labels)
+    return (labels or names)[0]
+
+
+def _primary_target(settings: config.RunConfig) -> str:
+    return primary_target(settings.explain.targets, of_values=settings.model.scores in specs.VALUES)
 
 
 def explanations_schema(settings: config.RunConfig) -> pa.Schema:
@@ -187,6 +199,7 @@ def explanations_schema(settings: config.RunConfig) -> pa.Schema:
         settings.evaluate.slices,
         heatmap_dtype=settings.output.heatmap_dtype,
         curves=registry.curves(scores),
+        of_values=settings.model.scores in specs.VALUES,
     )
 
 
@@ -196,6 +209,6 @@ def conventions(settings: config.RunConfig, description: exposure.ModelDescripti
     return manifests.Conventions(
         decode=decode.decode_recipe(decoding.image, decoding.masks),
         protocol=localize_step(settings).protocol.as_dict(),
-        primary_target=primary_target(settings.explain.targets),
+        primary_target=_primary_target(settings),
         heatmap=schemas.QUANTIZATION,
     )

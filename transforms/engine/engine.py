@@ -61,17 +61,17 @@ class Engine:
         self._preprocess = loading.preprocessing_function(spec.preprocessing, spec.model)
         self._methods = [planned.planned(m, self.model, spec.seed) for m in spec.methods]
         self._columns = explained.Columns.of(spec.targets, self.description.classes)
-        _check_class_ids(spec.targets, self.description.classes)
+        _check_targets(spec, self.description.classes)
         self.shared = shared_pass.SharedPass(self.model, self._methods, self._preprocess, self._columns, xla=spec.xla)
         rows = many_pass.Rows(images=self._image_rows, head=spec.pass_batch_size)
         self._further = many_pass.ManyPass(self.model, self._methods, self._columns.width, rows)
         self._predict = tf.function(
-            lambda inputs: self.model.probabilities(self.model.logits(inputs)),
+            lambda inputs: self.model.answer(inputs).probabilities,
             autograph=False,
             input_signature=[tf.TensorSpec((None, *self.description.input_size), tf.float32)],
         )
         self._choose = pixel_types.by_pixel_type(
-            lambda images: tf.math.top_k(self.model.logits(self._preprocess(images)), self._columns.looked_up).indices,
+            self._first_choices,
             self.description.input_size,
         )
         self._twins: dict[tuple[float, int], Engine] = {}
@@ -121,6 +121,10 @@ class Engine:
         size = self._image_rows
         chunks = [self._predict(tf.constant(inputs[i : i + size])).numpy() for i in range(0, len(inputs), size)]
         return np.concatenate(chunks) if chunks else np.zeros((0, self.description.classes), np.float32)
+
+    def _first_choices(self, images: tf.Tensor) -> tf.Tensor:
+        order = self.model.answer(self._preprocess(images)).order
+        return tf.math.top_k(order, self._columns.looked_up).indices
 
     def preprocess(self, images: np.ndarray) -> np.ndarray:
         """Images ``(N, H, W, C)``, uint8 or float32, as the model's float32 input."""
@@ -272,10 +276,17 @@ def _take_floats(keras_model: keras.Model, spec: specs.EngineSpec) -> None:
     integer_inputs.taken_as_floats(keras_model, loading.input_size(keras_model, spec.input_size))
 
 
-def _check_class_ids(targets: Sequence[specs.Target], classes: int) -> None:
-    for target in targets:
+def _check_targets(spec: specs.EngineSpec, classes: int) -> None:
+    values = spec.scores in specs.VALUES
+    for target in spec.targets:
         if isinstance(target, int) and target >= classes:
-            raise loading.ModelError(f"explain.targets names class {target}, the model has classes 0 to {classes - 1}")
+            one, all_ = ("output", "outputs") if values else ("class", "classes")
+            raise loading.ModelError(f"explain.targets names {one} {target}, the model has {all_} 0 to {classes - 1}")
+        if values and isinstance(target, str) and (classes > 1 or target not in ("label", "predicted")):
+            raise loading.ModelError(
+                f"explain.targets has {target}, which names a class, and the model gives {classes} values "
+                f"(model.scores: {spec.scores}); name outputs by their index, such as explain.targets: [0]"
+            )
 
 
 def _padded(array: np.ndarray, length: int) -> np.ndarray:

@@ -108,8 +108,8 @@ class SharedPass:
         self.traces += 1
         columns = self._columns
         inputs = self._preprocess(images)
-        logits, exposed = self._model.expose(inputs, self._layers)
-        top = tf.math.top_k(logits, max(1, columns.top)).indices
+        (logits, probabilities, order), exposed = self._model.expose_answer(inputs, self._layers)
+        top = tf.math.top_k(order, max(1, columns.top)).indices
         class_ids = tf.concat([given, top[:, : columns.top]], axis=1)
         class_ids = tf.ensure_shape(class_ids, [None, columns.width])
         chosen = tf.maximum(class_ids, 0)
@@ -118,8 +118,8 @@ class SharedPass:
             class_ids=class_ids,
             top=top,
             logits=tf.gather(logits, chosen, batch_dims=1),
-            probabilities=tf.gather(self._model.probabilities(logits), chosen, batch_dims=1),
-            ranks=_ranks(logits, chosen),
+            probabilities=tf.gather(probabilities, chosen, batch_dims=1),
+            ranks=_ranks(order, chosen),
             finite=tf.reduce_all(tf.stack([_finite(tensor) for tensor in (logits, *exposed)]), axis=0),
             maps=self._maps(logits, chosen, activations),
             kept=Kept(inputs, logits, activations) if self._keeps else None,
@@ -150,10 +150,10 @@ def _joined(*parts: tf.Tensor | None) -> tf.Tensor | None:
     return None if parts[0] is None else tf.concat(parts, axis=0)
 
 
-def _ranks(logits: tf.Tensor, class_ids: tf.Tensor) -> tf.Tensor:
-    """int32 ``(B, L)`` rank of each class, 1 for the highest logit; among equals the lower class id comes first."""
-    own = tf.gather(logits, class_ids, batch_dims=1)[..., None]
-    others = logits[:, None, :]
-    index = tf.range(tf.shape(logits)[1])
+def _ranks(order: tf.Tensor, class_ids: tf.Tensor) -> tf.Tensor:
+    """int32 ``(B, L)`` rank of each class, 1 for the greatest; among equals the lower class id comes first."""
+    own = tf.gather(order, class_ids, batch_dims=1)[..., None]
+    others = order[:, None, :]
+    index = tf.range(tf.shape(order)[1])
     before = (others > own) | ((others == own) & (index < class_ids[..., None]))
     return 1 + tf.reduce_sum(tf.cast(before, tf.int32), axis=-1)

@@ -18,7 +18,10 @@ Pairs = tuple[tuple[str, Any], ...]
 Target = str | int
 """``label``, ``labels``, ``predicted``, ``runner_up``, ``top_N`` or a class id."""
 
-Scores = Literal["auto", "softmax", "sigmoid", "probabilities", "one_vs_rest", "as_is"]
+Scores = Literal["auto", "softmax", "sigmoid", "probabilities", "one_vs_rest", "as_is", "regression"]
+
+VALUES: frozenset[Scores] = frozenset({"regression"})
+"""The readings without classes: the outputs of the model are values, and there are no probabilities."""
 GradientOf = Literal["logit", "finer_cam"]
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from heatbeam.transforms import heatmaps, records
-from heatbeam.transforms.metrics import protocols, slicing
+from heatbeam.transforms.metrics import protocols, slicing, value_errors
 from heatbeam.transforms.metrics.localization import baselines, localization, scored_map, top_k
 
 # Cells of a side of a baseline map; odd, so that one cell is the centre.
@@ -53,6 +54,8 @@ def localize(
     """An explanation with what is measured on its maps, and what that adds to the numbers of a dataset."""
     ids, ranks = explanation.class_ids, explanation.ranks
     source = dataclasses.replace(explanation.source, view=stored_view(explanation.source.view))
+    if source.values is not None:  # objects have no class then, and are every output's
+        source = dataclasses.replace(source, label_ids=tuple(ids.tolist()))
     scores, maps = [], list(_model_evidence(explanation))
     truths = localization.truths(explanation.ground_truth, source, ids, protocol)  # the same for every method
     for method in explanation.methods:
@@ -89,11 +92,24 @@ def _map_evidence(
 
 
 def _model_evidence(explanation: records.Explanation) -> Iterator[MapEvidence]:
-    """Whether the model knew the labels it was explained for."""
+    """Whether the model knew the labels it was explained for; of values, how far off they are."""
+    if explanation.source.values is not None:
+        yield from _value_evidence(explanation)
+        return
     for i, class_id in enumerate(explanation.class_ids.tolist()):
         if class_id in explanation.source.label_ids:
             values = top_k.label_columns(float(explanation.ranks[i]), float(explanation.probabilities[i]))
             yield MapEvidence(slicing.MODEL, explanation.targets[i], localization.Evidence(class_id, values))
+
+
+def _value_evidence(explanation: records.Explanation) -> Iterator[MapEvidence]:
+    pairs = zip(explanation.logits.tolist(), explanation.true_values.tolist(), strict=True)
+    for class_id, targets, (predicted, true) in zip(
+        explanation.class_ids.tolist(), explanation.targets, pairs, strict=True
+    ):
+        if math.isfinite(true):
+            values = value_errors.columns(predicted, true)
+            yield MapEvidence(slicing.MODEL, targets, localization.Evidence(class_id, values))
 
 
 def _baseline_evidence(

@@ -38,7 +38,10 @@ FAITHFULNESS = {group.name: group for group in faithfulness_rows.GROUPS}
 LABELS = localization_rows.LABELS
 """The model's own numbers."""
 
-_GROUPS = (LABELS, *LOCALIZATION.values(), *FAITHFULNESS.values())
+VALUES = localization_rows.VALUES
+"""The own numbers of a model that gives values."""
+
+_GROUPS = (LABELS, VALUES, *LOCALIZATION.values(), *FAITHFULNESS.values())
 
 METRICS = {one.name: one for group in _GROUPS for one in group.metrics}
 """Every metric by name, in the order in which it is listed."""
@@ -49,7 +52,7 @@ COLUMNS = {column.name: column for group in (FAITHFULNESS | LOCALIZATION).values
 CURVES = {curve.name: (curve, group) for group in FAITHFULNESS.values() for curve in group.curves}
 """Every curve of a map by name, and its group."""
 
-OF_THE_MODEL = frozenset(one.name for one in LABELS.metrics)
+OF_THE_MODEL = frozenset(one.name for one in (*LABELS.metrics, *VALUES.metrics))
 """Names of the metrics that are the model's own."""
 
 _BY_COLUMN = {one.column: one for one in METRICS.values() if one.column}
@@ -63,6 +66,11 @@ def dataset_name(column: str) -> str:
 def is_proportion(column: str) -> bool:
     """Whether the values of a column are 0 or 1."""
     return column in _BY_COLUMN and _BY_COLUMN[column].proportion
+
+
+def is_root(column: str) -> bool:
+    """Whether the metric is the root of the column's mean."""
+    return column in _BY_COLUMN and _BY_COLUMN[column].root
 
 
 def shown(place: Place) -> tuple[Metric, ...]:

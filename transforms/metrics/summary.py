@@ -111,7 +111,10 @@ class _Means:
                     bounds = intervals.percentile(self.totals[i, 1:] / self.weights[i, 1:])
             else:
                 bounds = intervals.student(total, float(self.squares[i]), n)
-            yield SummaryRow(registry.dataset_name(name), total / n, n, *bounds)
+            value = total / n
+            if registry.is_root(name):
+                value, *bounds = np.sqrt(np.maximum([value, *bounds], 0)).tolist()
+            yield SummaryRow(registry.dataset_name(name), value, n, *bounds)
 
 
 @compiled.function

@@ -91,7 +91,8 @@ class ExposedModel:
             layer: ``auto``, or the name or path of a layer.
             scores: ``auto`` takes a final softmax or sigmoid off, and else reads what graph and numbers prove;
                 ``softmax`` and ``sigmoid`` say how probabilities follow from the logits; ``probabilities`` and
-                ``one_vs_rest`` that the model returns them; ``as_is`` explains those themselves (`readings.Rule`).
+                ``one_vs_rest`` that the model returns them; ``as_is`` explains those themselves; ``regression`` values
+                (`readings.Rule`).
             output: name or index of the output to explain, for a model of several.
             size: height, width and channels where the model leaves them open.
             constant_weights: graphs hold the weights of the moment they are traced, as constants.
@@ -153,20 +154,32 @@ class ExposedModel:
 
     def logits(self, inputs: tf.Tensor) -> tf.Tensor:
         """float32 ``(B, classes)`` class scores."""
+        return self.answer(inputs).scores
+
+    def answer(self, inputs: tf.Tensor) -> class_scores.Answer:
+        """What the model says of B images."""
         with self.lock, self._weights(self.keras_model):
             outputs = self.keras_model(inputs, training=False)
         return self._scores.of(outputs)
 
     def expose(self, inputs: tf.Tensor, layers: tuple[str, ...] = ()) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
-        """Class scores and the activation maps they were computed from.
+        """Class scores and the activation maps they were computed from; as `expose_answer`."""
+        answer, captured = self.expose_answer(inputs, layers)
+        return answer.scores, captured
+
+    def expose_answer(
+        self, inputs: tf.Tensor, layers: tuple[str, ...] = ()
+    ) -> tuple[class_scores.Answer, tuple[tf.Tensor, ...]]:
+        """What the model says, and the activation maps they were computed from.
 
         Args:
             inputs: float32 ``(B, H, W, C)``.
             layers: paths of the layers to expose; the target layer by default.
 
         Returns:
-            logits float32 ``(B, classes)`` and, for each layer, float32 ``(B, h, w, K)``. The activations are inputs
-            of the rest of the graph: ``tf.gradients(logits[:, c], activations)`` goes through the head only.
+            The answer, its scores float32 ``(B, classes)``, and for each layer float32 ``(B, h, w, K)``. The
+            activations are inputs of the rest of the graph: ``tf.gradients(scores[:, c], activations)`` goes through
+            the head only.
         """
         layers = layers or (self.layer,)
         run, captured = self._run(inputs), {}
@@ -174,7 +187,7 @@ class ExposedModel:
             place = self._place(name)
             captured[name], rest = layer_outputs.to_grid(place.about, run.get(place.tensor))
             run.put(place.tensor, rest(captured[name]))
-        return self._class_scores(run), tuple(captured[name] for name in layers)
+        return self._answer(run), tuple(captured[name] for name in layers)
 
     def bypass(self, inputs: tf.Tensor) -> tf.Tensor | None:
         """What the head needs of each image besides the target layer's grid; None where that is nothing or not known.
@@ -206,7 +219,7 @@ class ExposedModel:
             run.put(self._output(self._bypassed_at[self.layer]), bypass)
         _, rest = layer_outputs.to_grid(place.about, run.get(place.tensor))
         run.put(place.tensor, rest(activations))
-        return self._class_scores(run)
+        return self._answer(run).scores
 
     @property
     def head_is_affine(self) -> bool:
@@ -228,8 +241,8 @@ class ExposedModel:
     def _run(self, inputs: tf.Tensor) -> traced_graph.Run:
         return self._seen.graph.run(inputs, self.constant_weights)
 
-    def _class_scores(self, run: traced_graph.Run) -> tf.Tensor:
-        return self._scores.in_columns(run.get(self._seen.traced.scores))
+    def _answer(self, run: traced_graph.Run) -> class_scores.Answer:
+        return self._scores.answer(run.get(self._seen.traced.scores))
 
     def _place(self, name: str) -> trial_runs.Place:
         """The tensor of a whole name."""

@@ -32,6 +32,7 @@ class FeatureMap:
         mask_class: class of each instance mask.
         semantic_mask: one PNG whose grey value is the class. Not together with `instance_masks`.
         ignore_mask: one PNG, nonzero where pixels must not be scored.
+        value: numbers that a regression is to give for the image, one for each output of the model.
         format: text; ``raw`` (any case) means that `image` holds pixels of `height` x `width` x `channels`.
         height, width, channels: integers, read for raw images only.
         raw_shape: ``(height, width, channels)`` of every image, all of them raw.
@@ -64,6 +65,7 @@ class FeatureMap:
     mask_class: str | None = "image/object/class/label"
     semantic_mask: str | None = None
     ignore_mask: str | None = None
+    value: str | None = None
     format: str | None = "image/format"
     height: str | None = "image/height"
     width: str | None = "image/width"
@@ -105,6 +107,15 @@ class FeatureMap:
         if self.box_label_offset is None:
             return stored_classes.Rules(classes, self.label_offset, "label_offset", form)
         return stored_classes.Rules(classes, self.box_label_offset, "box_label_offset", form)
+
+    def of_values(self) -> FeatureMap:
+        """The map for a model that gives values: of `value`, or else what is called the label; without classes."""
+        value = self.label if self.value is None else self.value
+        return dataclasses.replace(self, value=value, label=None, labels=None, box_class=None, mask_class=None)
+
+    def of_classes(self) -> FeatureMap:
+        """The map for a model that gives scores of classes."""
+        return dataclasses.replace(self, value=None)
 
     def box_sides(self) -> tuple[str | None, str | None, str | None, str | None]:
         """The names of the four box features, in TFDS's order: ymin, xmin, ymax, xmax."""

@@ -61,6 +61,7 @@ def parse_example(
         mask_class_ids=mask_class_ids,
         ignore_mask=reader.one(features.ignore_mask, "bytes"),
         slices=_slices(reader, features),
+        values=_values(reader, features),
     )
 
 
@@ -176,6 +177,13 @@ def _label_ids(reader: _Reader, features: feature_map.FeatureMap) -> tuple[int, 
         rules = features.reads_objects if of_objects else features.reads_labels
         found += stored_classes.Reading(name, rules, one=one).class_ids(values)
     return tuple(dict.fromkeys(found))
+
+
+def _values(reader: _Reader, features: feature_map.FeatureMap) -> tuple[float, ...] | None:
+    """What a regression is to give; empty where the record does not say, None where nothing is asked."""
+    if features.value is None:
+        return None
+    return tuple(float(value) for value in reader.many(features.value, "float", "int64") or ())
 
 
 def _boxes(reader: _Reader, features: feature_map.FeatureMap) -> np.ndarray | None:

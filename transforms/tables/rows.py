@@ -51,6 +51,7 @@ def explanation_table(
     columns: dict[str, Any] = {}
     columns.update(_image_columns(explanations, index, schemas.column_names(schema, "slice")))
     columns.update(_class_columns(explanations, index, class_names))
+    columns.update(_value_columns(explanations, index, schema))
     columns["true_boxes"] = _true_boxes(localizations, index)
     columns.update(_method_columns(explanations, index))
     columns.update(_heatmap_columns(explanations, index, schema.field("heatmap").type.value_type))
@@ -128,6 +129,16 @@ def _class_columns(
     }
 
 
+def _value_columns(explanations: Sequence[records.Explanation], index: _Index, schema: pa.Schema) -> dict[str, Any]:
+    """What a regression gave, what it should have given, and the difference; none in a run without values."""
+    if "true_value" not in schema.names:
+        return {}
+    given = _concatenate([one.logits for one in explanations], np.float64)
+    true = _concatenate([one.true_values for one in explanations], np.float64)
+    columns = {"predicted_value": given, "true_value": true, "error": given - true}
+    return {name: column[index.image_class] for name, column in columns.items()}
+
+
 def _true_boxes(localizations: Sequence[records.Localization], index: _Index) -> pa.Array:
     """The boxes of each row's class, corner by corner; null where boxes are not annotated."""
     flat = [None if boxes is None else boxes.ravel() for one in localizations for boxes in one.true_boxes]
@@ -160,7 +171,7 @@ def _score_columns(localizations: Sequence[records.Localization], index: _Index,
         for maps, scores in zip(one.explanation.methods, one.scores, strict=True)
     ]
     values: dict[str, list[np.ndarray]] = {
-        name: [] for name in schemas.column_names(schema, "value") if name not in ("logit", "probability", "rank")
+        name: [] for name in schemas.column_names(schema, "value") if name not in schemas.OF_THE_MODEL
     }
     for (image_id, maps, scores), length in zip(blocks, index.lengths, strict=True):
         if maps.method != scores.method:

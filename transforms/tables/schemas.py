@@ -98,6 +98,15 @@ _CLASS_FIELDS = [
     _field("rank", pa.int32(), "rank of that class, 1 = the model's first choice", range="[1, inf)", role="value"),
 ]
 
+_VALUE_FIELDS = [
+    _field("predicted_value", pa.float32(), "the value that the model gives, which is also logit", role="value"),
+    _field("true_value", pa.float32(), "the value in the record; null if it has none", role="value", nullable=True),
+    _field("error", pa.float32(), "predicted_value - true_value; null without the latter", role="value", nullable=True),
+]
+
+OF_THE_MODEL = ("logit", "probability", "rank", *(field.name for field in _VALUE_FIELDS))
+"""Columns of numbers that are the model's own: they concern no map."""
+
 _TRUE_BOXES = _field(
     "true_boxes", _list_of(pa.float64()), "boxes of the explained class, x0 y0 x1 y1 of one behind the other; null"
     " where boxes are not annotated, empty if none is of this class", unit="px", nullable=True)  # fmt: skip
@@ -124,7 +133,12 @@ def _heatmap_fields(heatmap_dtype: str) -> list[pa.Field]:
 
 
 def explanations(
-    values: Sequence[ValueColumn], slices: Sequence[str], *, heatmap_dtype: str, curves: Sequence[str] = ()
+    values: Sequence[ValueColumn],
+    slices: Sequence[str],
+    *,
+    heatmap_dtype: str,
+    curves: Sequence[str] = (),
+    of_values: bool = False,
 ) -> pa.Schema:
     """Schema of ``explanations``: one row per image, explained class and method.
 
@@ -133,6 +147,7 @@ def explanations(
         slices: names of the slice features; their columns are called ``slice_<feature>``.
         heatmap_dtype: ``int16`` (about two bytes a cell) or ``float32`` (exact).
         curves: names of the curves measured image by image; their columns are called ``<name>_curve``.
+        of_values: whether the model gives values: then they have columns, and ``probability`` is null.
 
     Raises:
         ValueError: for an unknown `heatmap_dtype` or a column name that occurs twice.
@@ -141,7 +156,8 @@ def explanations(
         raise ValueError(f"heatmap_dtype is {heatmap_dtype!r}; expected one of {', '.join(HEATMAP_DTYPES)}")
     boxes = [field.with_nullable(True) for field in _BOX_FIELDS]
     health = _field("health", _list_of(pa.string()), "flags of a suspicious map (blank, ...); empty = healthy")
-    fields = [*_IMAGE_FIELDS, *_CLASS_FIELDS, _TRUE_BOXES, *_heatmap_fields(heatmap_dtype), *boxes, health]
+    of_class = [*map(_nullable_probability, _CLASS_FIELDS), *_VALUE_FIELDS] if of_values else _CLASS_FIELDS
+    fields = [*_IMAGE_FIELDS, *of_class, _TRUE_BOXES, *_heatmap_fields(heatmap_dtype), *boxes, health]
     for value in values:
         field = _field(value.name, pa.float32(), value.description, unit=value.unit, range=value.range, role="value")
         fields.append(field.with_nullable(True))
@@ -157,6 +173,10 @@ def explanations(
     if twice:
         raise ValueError(f"explanations would have these columns twice: {', '.join(twice)}; rename the value or slice")
     return pa.schema(fields)
+
+
+def _nullable_probability(field: pa.Field) -> pa.Field:
+    return field.with_nullable(True) if field.name == "probability" else field
 
 
 _SLICE_FIELDS = [

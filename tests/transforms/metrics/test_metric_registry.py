@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from heatbeam.transforms.metrics import map_statistics, protocols, registry, summary
+from heatbeam.transforms.metrics import map_statistics, protocols, registry, summary, value_errors
 from heatbeam.transforms.metrics.localization import localization, top_k
 
 
@@ -39,7 +39,7 @@ def test_every_number_of_a_state_has_a_definition() -> None:
 
 
 def test_a_mean_is_of_a_column_that_its_group_writes() -> None:
-    derived = {*top_k.TOP_COLUMNS, *top_k.LABEL_COLUMNS}
+    derived = {*top_k.TOP_COLUMNS, *top_k.LABEL_COLUMNS, *value_errors.COLUMNS}
     for metric in registry.METRICS.values():
         assert not metric.column or metric.column in registry.COLUMNS or metric.column in derived
     for group in registry.FAITHFULNESS.values():
@@ -48,7 +48,7 @@ def test_a_mean_is_of_a_column_that_its_group_writes() -> None:
 
 
 def test_names_are_unique_and_texts_complete() -> None:
-    groups = [registry.LABELS, *registry.LOCALIZATION.values(), *registry.FAITHFULNESS.values()]
+    groups = [registry.LABELS, registry.VALUES, *registry.LOCALIZATION.values(), *registry.FAITHFULNESS.values()]
     names = [metric.name for group in groups for metric in group.metrics]
     assert len(set(names)) == len(names) == len(registry.METRICS)
     for metric in registry.METRICS.values():

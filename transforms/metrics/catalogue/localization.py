@@ -156,6 +156,24 @@ LABELS = Group(
 )  # fmt: skip
 """The model's own numbers, which concern no map."""
 
+VALUES = Group(
+    "values",
+    "",
+    metrics=(
+        Metric("mean_absolute_error", "Mean distance of the model's value from the true one.",
+               "mean(|predicted - true|)", "[0, inf)", "lower", "none", "", "value_error_size", rank=11,
+               shown=("classes", "cards", "history"), title="MAE", plain="mean distance from the true value"),
+        Metric("root_mean_squared_error", "Root of the mean squared difference of the model's value and the true one.",
+               "sqrt(mean((predicted - true)^2))", "[0, inf)", "lower", "none", "", "value_error_squared", rank=12,
+               shown=("classes", "cards", "history"), title="RMSE", root=True,
+               plain="root of the mean squared error: large errors count more"),
+        Metric("mean_error", "Mean difference of the model's value and the true one: its bias.",
+               "mean(predicted - true)", "(-inf, inf)", "none", "none", "", "value_error", rank=13, shown=("classes",),
+               title="Bias"),
+    ),
+)  # fmt: skip
+"""The same of a model that gives values."""
+
 OF_A_MAP = (STATISTICS,)
 """Groups whose function takes the raw maps of an image, ``(L, h, w)``, and gives a number for each, float64 (L,)."""
 

@@ -62,6 +62,7 @@ class Metric:
             better than a baseline), and in the ``history`` of runs.
         suffix: of the number that is shown, where there are several.
         distribution: what the report calls the distribution of the column over images; empty if it is not drawn.
+        root: whether it is the root of the mean of the column.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Metric:
     shown: tuple[Place, ...] = ()
     suffix: str = ""
     distribution: str = ""
+    root: bool = False
 
     @property
     def shown_name(self) -> str:

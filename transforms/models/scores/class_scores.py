@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -57,6 +59,20 @@ class ScoreSource:
         return named[name]
 
 
+class Answer(NamedTuple):
+    """What a model says of B images.
+
+    Attributes:
+        scores: float32 ``(B, classes)``, what is explained.
+        probabilities: float32 ``(B, classes)``; NaN where the scores are values.
+        order: float32 ``(B, classes)``, by which classes are ranked, the greatest first.
+    """
+
+    scores: tf.Tensor
+    probabilities: tf.Tensor
+    order: tf.Tensor
+
+
 _LEAST = 1e-30
 """Probabilities below are taken for it, where the logarithm is: that of 0 is no number."""
 
@@ -80,23 +96,25 @@ class ClassScores:
 
     @property
     def classes(self) -> int:
-        """Number of class scores."""
-        return 2 if self.units == 1 else self.units
+        """Number of class scores; of values, one for each output."""
+        return 2 if self.units == 1 and self.rule != "value" else self.units
 
     @property
     def are_numbers(self) -> bool:
         """Whether the scores are the numbers themselves or their negatives: no logarithm is between."""
         return self.rule not in ("probabilities", "one_vs_rest")
 
-    def of(self, outputs: object) -> tf.Tensor:
-        """float32 ``(B, classes)``, of what the model returned for B images."""
-        return self.in_columns(self.source.find(outputs)[0])
+    def of(self, outputs: object) -> Answer:
+        """The answer in what the model returned for B images."""
+        return self.answer(self.source.find(outputs)[0])
 
     def in_columns(self, output: tf.Tensor) -> tf.Tensor:
         """float32 ``(B, classes)``, of the tensor of scores, ``(B, ...)`` with `units` numbers an image."""
         # The batch size is the output's own: a head alone must not wait for its images.
         numbers = tf.cast(tf.reshape(output, [tf.shape(output)[0], -1]), tf.float32)
         numbers = tf.ensure_shape(numbers, [None, self.units])
+        if self.rule == "value":
+            return numbers
         if self.rule == "probabilities":
             return tf.math.log(tf.maximum(numbers, _LEAST))
         if self.rule == "one_vs_rest":
@@ -106,8 +124,23 @@ class ClassScores:
             return tf.concat([1 - numbers if self.rule == "as_is" else -numbers, numbers], axis=1)
         return numbers
 
+    def answer(self, output: tf.Tensor) -> Answer:
+        """What the tensor of scores, as for `in_columns`, says of each image."""
+        scores = self.in_columns(output)
+        if self.rule != "value":
+            return Answer(scores, self.probabilities(scores), scores)
+        # Values of several outputs have no order between them: the first output comes first.
+        first = -tf.range(self.units, dtype=tf.float32)
+        return Answer(scores, tf.fill(tf.shape(scores), math.nan), tf.zeros_like(scores) + first)
+
     def probabilities(self, scores: tf.Tensor) -> tf.Tensor:
-        """Probabilities of class scores ``(..., classes)``."""
+        """Probabilities of class scores ``(..., classes)``.
+
+        Raises:
+            loading.ModelError: the scores are values.
+        """
+        if self.rule == "value":
+            raise loading.ModelError("it needs probabilities, and values (model.scores: regression) have none")
         if self.rule == "as_is":
             return scores
         if self.rule == "probabilities":

@@ -24,8 +24,8 @@ _WEIGHTED = {"BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Conv1D", "Conv2D"
 """Sums of products: what comes out has no bounds."""
 
 _AFFINE = {"Add", "AddN", "AddV2", "AvgPool", "BiasAdd", "ConcatV2", "FusedBatchNormV3", "Mean", "Mul", "Neg", "Pack",
-           "Pad", "PadV2", "RealDiv", "ResizeBilinear", "ResizeNearestNeighbor", "Slice", "Split", "SplitV",
-           "StridedSlice", "Sub", "Sum", "Transpose", "Unpack"}  # fmt: skip
+           "Pad", "PadV2", "RealDiv", "ResizeBilinear", "ResizeNearestNeighbor", "Select", "SelectV2", "Slice", "Split",
+           "SplitV", "StridedSlice", "Sub", "Sum", "Transpose", "Unpack"}  # fmt: skip
 """Keep an output without bounds so, where only one input depends on the images, or all are added."""
 
 _CLIPS = {"ClipByValue", "Maximum", "Minimum"}

@@ -13,7 +13,7 @@ import numpy as np
 from heatbeam.transforms.models.files import loading
 from heatbeam.transforms.models.scores import output_tail
 
-Rule = Literal["softmax", "sigmoid", "probabilities", "one_vs_rest", "as_is"]
+Rule = Literal["softmax", "sigmoid", "probabilities", "one_vs_rest", "as_is", "value"]
 """How the score that is explained and the probability follow from a number x of the model.
 
 =================  ===================================  ==================
@@ -24,6 +24,7 @@ rule               score                                probability
 ``probabilities``  log x                                x
 ``one_vs_rest``    log x - log(1 - x)                   x
 ``as_is``          x                                    x
+``value``          x                                    none
 =================  ===================================  ==================
 
 The scores of probabilities are their logarithms, so that a score is a logit everywhere: its softmax or sigmoid gives
@@ -36,7 +37,7 @@ STRIPPED = ("auto", "softmax", "sigmoid")
 
 _ASK = (
     "Say how to read it (model.scores): softmax or sigmoid if the numbers are logits, probabilities or one_vs_rest if "
-    "they are probabilities"
+    "they are probabilities, regression if they are values"
 )
 
 
@@ -70,6 +71,8 @@ def read(setting: str, activation: str | None, tail: output_tail.Tail, values: n
         loading.ModelError: it cannot be known, or is not as declared.
     """
     values = values[np.isfinite(values).all(axis=1)].astype(np.float64)
+    if setting == "regression":
+        return Reading("value", "the values that the model returns (model.scores: regression)")
     if setting == "as_is":
         return _as_is(values)
     if setting in ("probabilities", "one_vs_rest"):
@@ -152,7 +155,7 @@ def _unbounded(units: int) -> Reading:
     if units == 1:
         raise loading.ModelError(
             "the model returns one number without an activation: the logit of two classes, or a value such as an age. "
-            "Say which (model.scores): sigmoid for the logit"
+            "Say which (model.scores): sigmoid for the logit, regression for a value"
         )
     return Reading(
         "softmax",
