@@ -23,7 +23,7 @@ class Counted:
     """What a job counted.
 
     Attributes:
-        counts: by name of the collection.
+        counts: by name of the collection, or of the amount.
         shards: by name of the shard, what was read of it.
     """
 
@@ -35,8 +35,8 @@ class Counted:
 class Account(beam.PTransform):
     """Counts of named collections and what was read of each shard, written as one JSON object for `read_counts`.
 
-    Takes a dict of collections; an empty one is counted as 0. The one called `SHARDS`, of `losses.ShardRead`, is not
-    counted but joined by shard.
+    Takes a dict of collections; an empty one is counted as 0. The one called `SHARDS`, of `losses.ShardRead`, is joined
+    by shard; the one called `AMOUNTS`, of ``{name: number}``, is added up.
 
     Attributes:
         path: of the file to write, on any Beam file system.
@@ -45,10 +45,12 @@ class Account(beam.PTransform):
     path: str
 
     def expand(self, counted: dict[str, beam.PCollection]) -> beam.PCollection:
-        names = tuple(name for name in counted if name != SHARDS)
+        names = tuple(name for name in counted if name not in (SHARDS, AMOUNTS))
         parts = [counted[name] | f"Count {name}" >> beam.ParDo(_CountFn(name)) for name in names]
         if SHARDS in counted:
             parts.append(counted[SHARDS] | "Shards" >> beam.Map(_of_shard).with_output_types(Counted))
+        if AMOUNTS in counted:
+            parts.append(counted[AMOUNTS] | "Amounts" >> beam.Map(Counted).with_output_types(Counted))
         return (
             tuple(parts)
             | beam.Flatten()
@@ -58,6 +60,7 @@ class Account(beam.PTransform):
 
 
 SHARDS = "shards"
+AMOUNTS = "amounts"
 
 
 @beam.typehints.with_output_types(Counted)
@@ -110,7 +113,7 @@ class _AddFn(beam.CombineFn):
 
 def _write(counted: Counted, names: tuple[str, ...], path: str) -> str:
     document = {
-        "counts": {name: counted.counts.get(name, 0) for name in names},
+        "counts": dict.fromkeys(names, 0) | counted.counts,
         "shards": [dataclasses.astuple(read) for read in counted.shards.values()],
     }
     with filesystems.FileSystems.create(path) as file:
@@ -135,8 +138,8 @@ def totals(counted: Counted) -> dict[str, int | bool]:
 
     Returns:
         ``records_read``, ``images_explained``, ``images_skipped`` and ``dead_letters``; ``lost``, which were not read,
-        and ``lost_is_estimate``, whether some of them follow from bytes; with ``reused``, also ``images_reused``: how
-        many of ``images_explained`` were taken from the earlier run without asking the model.
+        and ``lost_is_estimate``, whether some of them follow from bytes; ``dropped_boxes``; with ``reused``, also
+        ``images_reused``: how many of ``images_explained`` were taken from the earlier run without asking the model.
     """
     counts, shards = counted.counts, losses.estimated(counted.shards.values())
     reused = {"images_reused": counts["reused"]} if "reused" in counts else {}
@@ -147,6 +150,7 @@ def totals(counted: Counted) -> dict[str, int | bool]:
         "dead_letters": sum(counts[f"dead_letters_{stage}"] for stage in ("read", "decode", "explain")),
         "lost": sum(shard.lost for shard in shards),
         "lost_is_estimate": any(shard.is_estimate for shard in shards),
+        "dropped_boxes": counts.get("dropped_boxes", 0),
     }
 
 

@@ -17,6 +17,8 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 from apache_beam.metrics import Metrics
+from apache_beam.transforms import window
+from apache_beam.utils import windowed_value
 
 from heatbeam.transforms import records, tally
 from heatbeam.transforms.sources import decode_options, ground_truth, images
@@ -24,11 +26,15 @@ from heatbeam.transforms.sources.pixels import geometry
 
 NAMESPACE = "heatbeam"
 MAIN_TAG = "main"
+BOXES_TAG = "boxes"
 STAGE = "decode"
 
 
 def decode_example(
-    encoded: records.EncodedExample, image: decode_options.ImageOptions, masks: decode_options.MaskOptions
+    encoded: records.EncodedExample,
+    image: decode_options.ImageOptions,
+    masks: decode_options.MaskOptions,
+    box_tolerance: float = decode_options.BOX_TOLERANCE_PX,
 ) -> records.Example:
     """One record, decoded.
 
@@ -36,6 +42,7 @@ def decode_example(
         encoded: the record.
         image: how its image becomes the model's input.
         masks: how a semantic mask is read.
+        box_tolerance: pixels by which a box may stick out of its image.
 
     Raises:
         DataError: as `images.decode_image` and `ground_truth.decode` say.
@@ -58,7 +65,8 @@ def decode_example(
         values=encoded.values,
         slices=encoded.slices,
     )
-    return records.Example(source, pixels, ground_truth.decode(encoded, size, masks), encoded.earlier)
+    truth = ground_truth.decode(encoded, size, masks, box_tolerance)
+    return records.Example(source, pixels, truth, encoded.earlier)
 
 
 def decode_recipe(image: decode_options.ImageOptions, masks: decode_options.MaskOptions) -> dict[str, Any]:
@@ -68,48 +76,68 @@ def decode_recipe(image: decode_options.ImageOptions, masks: decode_options.Mask
 
 @dataclasses.dataclass(eq=False)
 class Decode(beam.PTransform):
-    """`EncodedExample` to ``[MAIN_TAG]: Example`` and ``[DEAD_LETTER_TAG]: DeadLetter``.
+    """`EncodedExample` to ``[MAIN_TAG]: Example``, ``[DEAD_LETTER_TAG]: DeadLetter`` and ``[BOXES_TAG]``.
+
+    The last has ``{"boxes": boxes of the records, "dropped_boxes": those that could not be used}`` per bundle.
 
     Args:
         image: how an image becomes the model's input.
         masks: how a semantic mask is read.
+        box_tolerance: pixels by which a box may stick out of its image.
     """
 
     image: decode_options.ImageOptions
     masks: decode_options.MaskOptions = decode_options.MaskOptions()
+    box_tolerance: float = decode_options.BOX_TOLERANCE_PX
 
     def __post_init__(self) -> None:
         super().__init__()
 
     def expand(self, encoded: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
-        return encoded | "Decode" >> beam.ParDo(_Decode(self.image, self.masks)).with_outputs(
-            records.DEAD_LETTER_TAG, main=MAIN_TAG
-        )
+        step = _Decode(self.image, self.masks, self.box_tolerance)
+        return encoded | "Decode" >> beam.ParDo(step).with_outputs(records.DEAD_LETTER_TAG, BOXES_TAG, main=MAIN_TAG)
 
 
 @beam.typehints.with_output_types(records.Example)
 class _Decode(beam.DoFn):
-    def __init__(self, image: decode_options.ImageOptions, masks: decode_options.MaskOptions):
+    def __init__(
+        self,
+        image: decode_options.ImageOptions,
+        masks: decode_options.MaskOptions,
+        box_tolerance: float = decode_options.BOX_TOLERANCE_PX,
+    ):
         super().__init__()
         self._image = image
         self._masks = masks
+        self._box_tolerance = box_tolerance
+        self._boxes = self._dropped_boxes = 0
         self._nanoseconds = 0
         self._images_decoded = Metrics.counter(NAMESPACE, "images_decoded")
         self._decode_msec = Metrics.counter(NAMESPACE, "decode_msec")
         self._dead_letters = Metrics.counter(NAMESPACE, "dead_letters_decode")
 
+    def start_bundle(self) -> None:
+        self._boxes = self._dropped_boxes = 0
+
     def process(self, encoded: records.EncodedExample) -> Iterator[records.Example | beam.pvalue.TaggedOutput]:
         start = time.perf_counter_ns()
         try:
-            example = decode_example(encoded, self._image, self._masks)
+            example = decode_example(encoded, self._image, self._masks, self._box_tolerance)
         except records.DataError as error:
             self._dead_letters.inc()
             tally.TALLY.add("dead_letters")
             dead_letter = records.DeadLetter.from_error(encoded.image_id, encoded.shard, encoded.index, STAGE, error)
             yield beam.pvalue.TaggedOutput(records.DEAD_LETTER_TAG, dead_letter)
             return
+        self._boxes += 0 if encoded.boxes is None else len(encoded.boxes)
+        self._dropped_boxes += example.ground_truth.dropped_boxes
         if example.image.size:
             self._images_decoded.inc()
         milliseconds, self._nanoseconds = divmod(self._nanoseconds + time.perf_counter_ns() - start, 1_000_000)
         self._decode_msec.inc(milliseconds)
         yield example
+
+    def finish_bundle(self) -> Iterator[beam.pvalue.TaggedOutput]:
+        amounts = {"boxes": self._boxes, "dropped_boxes": self._dropped_boxes}
+        whole = window.GlobalWindow()
+        yield beam.pvalue.TaggedOutput(BOXES_TAG, windowed_value.WindowedValue(amounts, whole.max_timestamp(), [whole]))

@@ -188,6 +188,7 @@ class GroundTruth:
         masks: bool ``(M, height, width)``, one per object or per class present; None without annotation.
         mask_class_ids: int64 ``(M,)``; `NO_CLASS` for a mask that carries no class.
         ignore: bool ``(height, width)``, pixels that must not be scored, or None.
+        dropped_boxes: how many of the record's boxes could not be used; where none is left, `boxes` is None.
     """
 
     boxes: np.ndarray | None = None
@@ -196,6 +197,7 @@ class GroundTruth:
     masks: np.ndarray | None = None
     mask_class_ids: np.ndarray | None = None
     ignore: np.ndarray | None = None
+    dropped_boxes: int = 0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

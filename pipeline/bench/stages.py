@@ -127,7 +127,8 @@ class Stages:
 
     def _decode(self, encoded: records.EncodedExample) -> records.Example | None:
         try:
-            return decode.decode_example(encoded, self._decode_step.image, self._decode_step.masks)
+            step = self._decode_step
+            return decode.decode_example(encoded, step.image, step.masks, step.box_tolerance)
         except records.DataError:
             return None
 

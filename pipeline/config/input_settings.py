@@ -146,6 +146,14 @@ class InputConfig(section.Section):
     max_pixels: section.Positive = pydantic.Field(
         decode_options.ImageOptions.max_pixels, description="larger images become dead letters before decoding"
     )
+    box_tolerance: Annotated[float, pydantic.Field(ge=0)] = pydantic.Field(
+        decode_options.BOX_TOLERANCE_PX,
+        description="pixels by which a box may stick out of its image and is clipped; one further out is left out",
+    )
+    max_record_bytes: section.Positive = pydantic.Field(
+        framing.MAX_RECORD_BYTES,
+        description="larger records are lost, unpacked or not; a packed shard ends at one",
+    )
     reshuffle_records: bool = pydantic.Field(False, description="spread the records of few big shards over the workers")
 
     @pydantic.field_validator("tfrecord", mode="before")
@@ -210,7 +218,9 @@ class InputConfig(section.Section):
 
 
 SOURCES: Mapping[str, Callable[[InputConfig], source.Source]] = {
-    "tfrecord": lambda given: tfrecord_source.TFRecordSource(given.tfrecord or (), given.compression),
-    "tfds": lambda given: tfds_source.TFDSSource(**dict(given.tfds or ())),
+    "tfrecord": lambda given: tfrecord_source.TFRecordSource(
+        given.tfrecord or (), given.compression, given.max_record_bytes
+    ),
+    "tfds": lambda given: tfds_source.TFDSSource(**dict(given.tfds or ()), max_record_bytes=given.max_record_bytes),
 }
 """The formats of input: the key of each in the section ``input``, and what reads it."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from heatbeam import config
 from heatbeam.audit import map_health
-from heatbeam.job import classes, fitting, pixel_choices, plan, run, step_options
+from heatbeam.job import classes, fitting, pixel_choices, plan, run, step_options, verdict
 from heatbeam.runners import runner_options
 from heatbeam.runs import run_directory, run_methods
 from heatbeam.transforms import decode, errors, explain, read, records
@@ -62,6 +62,7 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
     except run_directory.RunDirectoryError as error:
         findings.problems.append(str(error))
     stream.write(f"input    {_input_in_words(planned)}\n")
+    findings.warnings += planned.dataset.oddities()
     spec = _with_rivals(planned.engine_spec)
     engine, _ = explain.acquire_engine(spec)
     planned, names = classes.resolved(planned, engine.description)
@@ -77,6 +78,9 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
         findings.warnings.append(
             f"record {letter.image_id} is lost in {letter.stage}: {letter.error_type}: {letter.message}"
         )
+    boxes = sum(len(one.boxes) for one in encoded if one.boxes is not None)
+    if dropped := sum(example.ground_truth.dropped_boxes for example in examples):
+        findings.warnings.append(verdict.boxes_in_words(boxes, dropped))
     good = [e for e in examples if _labels_fit(e, engine.description.classes, findings)]
     if not good:
         findings.problems.append(f"none of the first {len(examples) + len(letters)} records can be explained")
@@ -157,7 +161,7 @@ def _read(
         try:
             encoded = features.parse_example(record, planned.features, shard.name, index)
             stage = decode.STAGE
-            examples.append(decode.decode_example(encoded, decoding.image, decoding.masks))
+            examples.append(decode.decode_example(encoded, decoding.image, decoding.masks, decoding.box_tolerance))
             stored.append(encoded)
         except records.DataError as error:
             lose(stage, image_id, shard.name, index, error)

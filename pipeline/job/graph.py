@@ -44,6 +44,7 @@ def build(pipeline: beam.Pipeline, steps: step_options.Steps) -> None:
     )
     counted = {
         account.SHARDS: encoded[read.SHARDS_TAG],
+        account.AMOUNTS: explained["boxes"],
         "parsed": parsed,
         "dead_letters_read": encoded[records.DEAD_LETTER_TAG],
         "decoded": explained["decoded"],
@@ -74,6 +75,7 @@ class _ExplainImages(beam.PTransform):
         return {
             "decoded": decoded[decode.MAIN_TAG],
             "dead_letters_decode": decoded[records.DEAD_LETTER_TAG],
+            "boxes": decoded[decode.BOXES_TAG],
             "explained": explained[explain.MAIN_TAG],
             "skipped": explained[explain.SKIPPED_TAG],
             "reused": explained[explain.REUSED_TAG],

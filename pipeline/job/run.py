@@ -185,7 +185,7 @@ def finish(path: str) -> Result:
     open_run = _OpenRun(directory, manifest)
     with open_run.failure_recorded():
         counted = _take_counts(directory)
-        open_run.add(**verdict.manifest_parts(counted), finished=_now())
+        open_run.add(**verdict.manifest_parts(counted, manifest.warnings), finished=_now())
         verdict.check(counted, manifest.config.output.max_dead_letter_ratio, directory)
         return open_run.finish()
 
@@ -204,13 +204,15 @@ def _prepare(
         conventions=step_options.conventions(planned.settings, engine.description),
         keyed_by=taken.facts,
         reused=taken.taken,
+        warnings=planned.dataset.oddities(),
     )
     if open_run.manifest.resumed is not None:
         open_run.add(resumed=manifests.Resumed(started=open_run.manifest.resumed.started))
     directory.write_manifest(open_run.manifest, "running")
     if stream is not None:
         stream.writelines(f"{line}\n" for line in taken.lines)
-        stream.writelines(f"warning: {text}\n" for text in classes.model_warnings(planned, engine.description))
+        warnings = (*classes.model_warnings(planned, engine.description), *open_run.manifest.warnings)
+        stream.writelines(f"warning: {text}\n" for text in warnings)
         if planned.engine_spec.model.has_random_weights:
             stream.write("warning: the model's weights are random, as model.arguments say: its maps have no meaning\n")
     pipeline = beam.Pipeline(options=pipeline_options.PipelineOptions(list(arguments)))
@@ -243,7 +245,7 @@ def _run(planned: plan.Plan, arguments: Sequence[str], open_run: _OpenRun, strea
         raise RunFailed(f"the runner ended the job as {state}; see its log")
     counted = _take_counts(open_run.directory)
     open_run.add(
-        **verdict.manifest_parts(counted),
+        **verdict.manifest_parts(counted, open_run.manifest.warnings),
         metrics=_metrics(result),
         timings={"load_s": round(loaded - started, 3), "pipeline_s": round(time.monotonic() - loaded, 3)},
         finished=_now(),

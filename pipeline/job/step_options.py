@@ -125,6 +125,7 @@ def decode_step(settings: config.RunConfig, description: exposure.ModelDescripti
     return decode.Decode(
         image,
         plan.filled(decode_options.MaskOptions, source, prefix="semantic_", offset=offset),
+        source.box_tolerance,
     )
 
 

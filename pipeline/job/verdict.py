@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from heatbeam.runs import manifests, run_directory
 from heatbeam.transforms import account, errors
-from heatbeam.transforms.sources import losses
+from heatbeam.transforms.sources import losses, shard_sets
 
 _NAMED = 5
 
@@ -18,8 +18,8 @@ class RunFailed(errors.UserError):
     status = 1
 
 
-def manifest_parts(counted: account.Counted) -> dict[str, Any]:
-    """What the manifest says of it: ``counts``, ``shards`` and ``warnings``."""
+def manifest_parts(counted: account.Counted, warnings: Sequence[str]) -> dict[str, Any]:
+    """What the manifest says of it: ``counts``, ``shards`` and ``warnings``, which `warnings` of before are part of."""
     shards = losses.estimated(counted.shards.values())
     return {
         "counts": manifests.Counts.model_validate(account.totals(counted)),
@@ -34,7 +34,7 @@ def manifest_parts(counted: account.Counted) -> dict[str, Any]:
             )
             for shard in shards
         ),
-        "warnings": tuple(_warnings(shards)),
+        "warnings": (*warnings, *_warnings(shards), *_of_boxes(counted.counts)),
     }
 
 
@@ -71,6 +71,9 @@ def in_words(counts: manifests.Counts) -> str:
 
 
 def _warnings(shards: Sequence[losses.ShardLoss]) -> Iterator[str]:
+    empty = [shard.name for shard in shards if shard.bytes and not shard.records and not shard.lost]
+    if empty:
+        yield f"{len(empty):,} of {len(shards):,} shards hold no record: {shard_sets.listed(empty)}"
     damaged = [shard for shard in shards if shard.damage]
     for shard in damaged[:_NAMED]:
         about = "about " * shard.is_estimate
@@ -83,3 +86,18 @@ def _warnings(shards: Sequence[losses.ShardLoss]) -> Iterator[str]:
         about = "about " * any(shard.is_estimate for shard in more)
         lost = sum(shard.lost + 1 for shard in more)
         yield f"{len(more):,} more shards could not be read to their ends: {about}{lost:,} records are lost"
+
+
+def _of_boxes(counts: Mapping[str, int]) -> Iterator[str]:
+    boxes, dropped = counts.get("boxes", 0), counts.get("dropped_boxes", 0)
+    if dropped:
+        yield boxes_in_words(boxes, dropped)
+
+
+def boxes_in_words(boxes: int, dropped: int) -> str:
+    """What is said of the boxes that could not be used."""
+    few = "" if 2 * dropped < boxes else "; boxes must be fractions of the width and height of their image"
+    return (
+        f"{dropped:,} of {boxes:,} boxes were left out: they have no area, or stick out of their image by more than "
+        f"input.box_tolerance{few}"
+    )

@@ -155,6 +155,7 @@ class Counts(_Part):
         dead_letters: rows of that table.
         lost: records that did not come out of damaged or vanished shards, without those that are dead letters.
         lost_is_estimate: whether some of them follow from bytes, where the format does not know its count.
+        dropped_boxes: of decoded images, which could not be used; the images were.
     """
 
     images_reused: int | None = None
@@ -164,6 +165,7 @@ class Counts(_Part):
     dead_letters: int
     lost: int = 0
     lost_is_estimate: bool = False
+    dropped_boxes: int = 0
 
 
 class Shard(_Part):

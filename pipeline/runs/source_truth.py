@@ -36,10 +36,10 @@ def true_boxes(
         encoded = features.parse_example(source.record, _box_features(source, class_names), *source.place[:2])
         if encoded.boxes is None:
             return []
-        pixels = ground_truth.boxes_in_pixels(encoded.boxes, image_size)
+        pixels, kept = ground_truth.boxes_in_pixels(encoded.boxes, image_size, source.settings.box_tolerance)
     except (records.DataError, ValueError):
         return []  # a picture without its boxes is better than none
-    truth_ids = None if encoded.box_class_ids is None else np.array(encoded.box_class_ids, np.int64)
+    truth_ids = None if encoded.box_class_ids is None else np.array(encoded.box_class_ids, np.int64)[kept]
     chosen = boxes.belongs(truth_ids, len(pixels), class_id, tuple(label_ids))
     return [(x0, y0, x1, y1) for x0, y0, x1, y1 in pixels[chosen].tolist()]
 

@@ -135,7 +135,7 @@ def changed_data(folder: pathlib.Path) -> str:
         small_runs.record(2, **{"image/class/label": [3]}),
         small_runs.record(3, **{"image/object/bbox/xmin": [0.0], "image/object/mask": None, "camera": [b"top"]}),
         small_runs.record(4, **{"image/source_id": [b"new name"]}),
-        small_runs.record(5, **{"image/object/bbox/xmin": [0.9]}),
+        small_runs.record(5, **{"image/object/mask": [b"no PNG"]}),
         small_runs.record(6),
         small_runs.record(6, **{"image/source_id": [b"copy"]}),
     ]
@@ -151,7 +151,7 @@ def test_changed_data_gives_the_tables_of_a_full_run(before, tmp_path):
     assert counts(result) == (5, COUNT - 3)
     assert full.manifest.counts.images_explained == COUNT + 2
     assert [(d["image_id"], d["stage"], d["error_type"]) for d in lost(result.directory)] == [
-        ("image0005", "decode", "invalid_box")
+        ("image0005", "decode", "corrupt_mask")
     ]
     assert_same_tables(result.directory, full.directory)
 

@@ -100,3 +100,42 @@ def test_an_empty_run_of_junk_says_that_nothing_was_read(tmp_path):
     (folder / "data-a").write_bytes(b"<html>not found</html>" * 10)
     with pytest.raises(run.RunFailed, match="about 1 of 1 records were lost"):
         small_runs.run_quietly(quick(str(folder / "data-*"), tmp_path))
+
+
+def test_bad_boxes_cost_themselves_and_are_counted(tmp_path):
+    def record(number, xmin, xmax):
+        boxes = {"xmin": xmin, "xmax": xmax, "ymin": [0.25] * len(xmin), "ymax": [0.75] * len(xmin)}
+        classes = {"image/object/class/label": [number % 10] * len(xmin), "image/object/mask": None}
+        return small_runs.record(
+            number, **classes, **{f"image/object/bbox/{side}": value for side, value in boxes.items()}
+        )
+
+    records = [
+        record(0, [0.25, 0.5], [0.75, 0.5]),  # of no area
+        record(1, [-1 / 24, 0.5], [0.75, 1.1]),  # a pixel out, and more than two
+        record(2, [2.0], [3.0]),  # none that is left
+        record(3, [0.25], [0.75]),
+    ]
+    pattern = small_runs.write(tmp_path / "data", records, 1)
+    directory = small_runs.run_quietly(quick(pattern, tmp_path, "explain.targets=[label]"))
+    manifest = directory.read_manifest()
+    assert (manifest.counts.images_explained, manifest.counts.dead_letters, manifest.counts.dropped_boxes) == (4, 0, 3)
+    assert any(warning.startswith("3 of 6 boxes were left out") for warning in manifest.warnings)
+    rows = {row["image_id"]: row for row in small_runs.rows(directory).to_pylist()}
+    assert rows["image0000"]["true_boxes"] == [6.0, 5.0, 18.0, 15.0]
+    assert rows["image0001"]["true_boxes"] == [0.0, 5.0, 18.0, 15.0]
+    assert rows["image0002"]["true_boxes"] is None
+    assert rows["image0002"]["pointing_hit"] is None and rows["image0002"]["box_iou"] is None
+    numbers = small_runs.numbers(directory)
+    assert numbers["cam", "all", "all", "max_box_acc"]["n"] == 3
+
+
+def test_empty_files_and_missing_members_are_named(tmp_path):
+    pattern = shards(tmp_path)
+    shard_path(tmp_path, 1).unlink()
+    shard_path(tmp_path, 2).write_bytes(b"")
+    warnings = small_runs.run_quietly(quick(pattern, tmp_path)).read_manifest().warnings
+    assert warnings == (
+        f"1 of 3 shards is empty or not there: {shard_path(tmp_path, 2).name}",
+        f"1 of the 4 shards of data-*-of-00004.tfrecord are not among the files: {shard_path(tmp_path, 1).name}",
+    )

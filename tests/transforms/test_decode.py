@@ -71,21 +71,23 @@ def test_bad_records_become_dead_letters():
         encoded(),
         encoded(image_id="bad-jpeg", index=4, image=b"junk"),
         encoded(image_id="bad-box", index=5, boxes=np.array([[0.5, 0.0, 0.25, 1.0]])),
+        encoded(image_id="masks-only", index=5, boxes=None, box_class_ids=None),
         encoded(image_id="bad-mask", index=6, masks=(sample_shards.encode(np.zeros((9, 9), np.uint8)),)),
         encoded(image_id="huge", index=7, image=sample_shards.encode(np.zeros((101, 100), np.uint8))),
         encoded(image_id="fine", index=8),
     ]
     examples, lost, counters = beam_runs.collect(decode.Decode(IMAGE, MASKS), elements)
-    assert [example.source.image_id for example in examples] == ["photo", "fine"]
+    assert [example.source.image_id for example in examples] == ["photo", "bad-box", "masks-only", "fine"]
+    assert [example.ground_truth.dropped_boxes for example in examples] == [0, 1, 0, 0]
+    assert examples[1].ground_truth.boxes is None
     np.testing.assert_array_equal(examples[0].image, PIXELS[:, 1:3])
     assert [(d.image_id, d.shard, d.index, d.stage, d.error_type) for d in lost] == [
         ("bad-jpeg", "s", 4, "decode", "corrupt_image"),
-        ("bad-box", "s", 5, "decode", "invalid_box"),
         ("bad-mask", "s", 6, "decode", "mask_size_mismatch"),
         ("huge", "s", 7, "decode", "image_too_large"),
     ]
-    assert counters["images_decoded"] == 2
-    assert counters["dead_letters_decode"] == 4
+    assert counters["images_decoded"] == 4
+    assert counters["dead_letters_decode"] == 3
 
 
 def test_a_bug_stops_the_run():

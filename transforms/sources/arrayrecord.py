@@ -12,19 +12,29 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from heatbeam.transforms import records
-from heatbeam.transforms.sources import source
+from heatbeam.transforms.sources import source, tfrecord
 
 
 @dataclasses.dataclass(frozen=True)
 class ArrayRecordShard(source.Shard):
-    """A range of an array_record file on a local disk."""
+    """A range of an array_record file on a local disk.
+
+    Attributes:
+        max_record_bytes: larger records are lost; the format's library has unpacked them by then.
+    """
+
+    max_record_bytes: int = tfrecord.MAX_RECORD_BYTES
 
     def read(self) -> source.Read:
         """As `read_records`; the range must have an end."""
         assert self.stop is not None
         if not os.path.exists(self.path):
             raise FileNotFoundError(self.path)
-        yield from read_records(self.path, self.start, self.stop, self.first)
+        for index, record in read_records(self.path, self.start, self.stop, self.first):
+            if isinstance(record, bytes) and len(record) > self.max_record_bytes:
+                yield index, tfrecord.too_large(len(record), self.max_record_bytes)
+            else:
+                yield index, record
 
     def records_at(self, indices: Collection[int]) -> Iterator[tuple[int, bytes]]:
         """As `read_at`."""

@@ -22,6 +22,9 @@ DECODERS: tuple[Decoder, ...] = get_args(Decoder)
 VALUE_RANGES = ("type", "percentile", "upper_byte")
 CHANNELS = (1, 3)
 
+BOX_TOLERANCE_PX = 1.0
+"""A box that sticks out of its image by no more is clipped, unless told otherwise."""
+
 _OF_TENSORFLOW = ("nearest", "area", "bilinear", "bicubic", "lanczos", "lanczos5", "gaussian", "mitchellcubic")
 FILTERS: Mapping[str, tuple[str, ...]] = {
     "pillow": ("nearest", "area", "bilinear", "hamming", "bicubic", "lanczos"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from heatbeam.transforms import records
@@ -10,20 +12,28 @@ from heatbeam.transforms.sources import decode_options, images
 SNAP_PX = 1e-3
 """A coordinate this near to a whole pixel is that pixel: a float32 fraction of it does not come back exactly."""
 
-OVERHANG_PX = 1.0
-OVERHANG_SHARE = 0.01
-"""A box may stick out of its image by this many pixels or this share of the side, whichever is more; it is clipped."""
-
 MAX_MASK_BYTES = 1 << 30
 
 
 def decode(
-    encoded: records.EncodedExample, size: tuple[int, int], options: decode_options.MaskOptions
+    encoded: records.EncodedExample,
+    size: tuple[int, int],
+    options: decode_options.MaskOptions,
+    box_tolerance: float = decode_options.BOX_TOLERANCE_PX,
 ) -> records.GroundTruth:
-    """Boxes and masks of an image of `size` ``(width, height)``.
+    """Boxes and masks of an image.
+
+    A box that cannot be used is left out and counted. An image of which none is left has no boxes: it is not one
+    without objects.
+
+    Args:
+        encoded: the record.
+        size: ``(width, height)`` of its image.
+        options: how a semantic mask is read.
+        box_tolerance: as of `boxes_in_pixels`.
 
     Raises:
-        DataError: ``invalid_box``, ``corrupt_mask``, ``mask_size_mismatch``, ``invalid_mask`` or ``too_many_masks``.
+        DataError: ``corrupt_mask``, ``mask_size_mismatch``, ``invalid_mask`` or ``too_many_masks``.
     """
     ignore = None
     if encoded.ignore_mask is not None:
@@ -37,53 +47,53 @@ def decode(
         if options.ignore is not None and np.any(values == options.ignore):
             unscored = values == options.ignore
             ignore = unscored if ignore is None else ignore | unscored
-    count = 0 if encoded.boxes is None else len(encoded.boxes)
-    return records.GroundTruth(
-        boxes=None if encoded.boxes is None else boxes_in_pixels(encoded.boxes, size),
-        box_class_ids=None if encoded.boxes is None else _class_ids(encoded.box_class_ids, count),
-        box_difficult=None if encoded.boxes is None else np.array(encoded.box_difficult or (False,) * count, bool),
-        masks=masks,
-        mask_class_ids=mask_class_ids,
-        ignore=ignore,
+    return dataclasses.replace(
+        _boxes(encoded, size, box_tolerance), masks=masks, mask_class_ids=mask_class_ids, ignore=ignore
     )
 
 
-def boxes_in_pixels(fractions: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Boxes from fractions of an image to its pixels.
+def _boxes(encoded: records.EncodedExample, size: tuple[int, int], tolerance: float) -> records.GroundTruth:
+    if encoded.boxes is None:
+        return records.GroundTruth()
+    count = len(encoded.boxes)
+    pixels, kept = boxes_in_pixels(encoded.boxes, size, tolerance)
+    dropped = count - len(pixels)
+    if dropped == count > 0:
+        return records.GroundTruth(dropped_boxes=dropped)
+    return records.GroundTruth(
+        boxes=pixels,
+        box_class_ids=_class_ids(encoded.box_class_ids, count)[kept],
+        box_difficult=np.array(encoded.box_difficult or (False,) * count, bool)[kept],
+        dropped_boxes=dropped,
+    )
 
-    pixels = fraction * side, made whole within `SNAP_PX` of a whole pixel, and clipped to the image.
+
+def boxes_in_pixels(
+    fractions: np.ndarray, size: tuple[int, int], tolerance: float = decode_options.BOX_TOLERANCE_PX
+) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes from fractions of an image to its pixels, without those that cannot be used.
+
+    pixels = fraction * side, made whole within `SNAP_PX` of a whole pixel, and clipped to the image. Left out is a box
+    that is not finite, has no area inside the image, or sticks out of it by more than `tolerance`.
 
     Args:
         fractions: float64 ``(N, 4)``, ``x0 y0 x1 y1``.
         size: ``(width, height)`` of the image in pixels.
+        tolerance: pixels by which a box may stick out.
 
     Returns:
-        float64 ``(N, 4)``, end exclusive, ``0 <= x0 < x1 <= width`` and ``0 <= y0 < y1 <= height``.
-
-    Raises:
-        DataError: ``invalid_box`` for a box that is not finite, has no area inside the image, or sticks out of it
-            further than `OVERHANG_PX` and `OVERHANG_SHARE` allow.
+        float64 ``(K, 4)``, end exclusive, ``0 <= x0 < x1 <= width`` and ``0 <= y0 < y1 <= height``; and bool ``(N,)``,
+        which boxes these are.
     """
     sides = np.array([*size, *size], np.float64)
-    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused below
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is left out below
         pixels = fractions * sides
         whole = np.round(pixels)
         pixels = np.where(np.abs(pixels - whole) < SNAP_PX, whole, pixels)
-    overhang = np.maximum(OVERHANG_PX, OVERHANG_SHARE * sides)
-    inside = (pixels >= -overhang) & (pixels <= sides + overhang)  # NaN is not inside
+    inside = (pixels >= -tolerance) & (pixels <= sides + tolerance)  # NaN is not inside
     clipped = np.clip(pixels, 0.0, sides)
-    bad = ~(inside.all(axis=1) & (clipped[:, :2] < clipped[:, 2:]).all(axis=1))
-    if bad.any():
-        number = int(np.argmax(bad))
-        raise _invalid_box(number, pixels[number], size, bool(inside[number].all()))
-    return clipped
-
-
-def _invalid_box(number: int, box: np.ndarray, size: tuple[int, int], inside: bool) -> records.DataError:
-    corners = " ".join(f"{value:.6g}" for value in box)
-    cause = "has no area" if inside else "is not inside the image (boxes must be fractions of its width and height)"
-    message = f"box {number} (x0 y0 x1 y1 = {corners} pixels) of an image of {size[0]} x {size[1]} pixels {cause}"
-    return records.DataError("invalid_box", message)
+    kept: np.ndarray = np.logical_and(inside.all(axis=1), (clipped[:, :2] < clipped[:, 2:]).all(axis=1))
+    return clipped[kept], kept
 
 
 def semantic_masks(values: np.ndarray, options: decode_options.MaskOptions) -> tuple[np.ndarray, np.ndarray]:

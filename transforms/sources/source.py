@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import ClassVar, Protocol
 
 from heatbeam.transforms import records
-from heatbeam.transforms.sources import feature_map
+from heatbeam.transforms.sources import feature_map, shard_sets
 
 Read = Iterator[tuple[int, bytes | records.DataError]]
 """Records, each with its index in the whole file; a `records.DataError` stands for one that cannot be read.
@@ -124,6 +124,15 @@ class Dataset:
         """Records in all; None if a shard does not know."""
         counts = [shard.count for shard in self.shards]
         return None if None in counts else sum(count for count in counts if count is not None)
+
+    def oddities(self) -> tuple[str, ...]:
+        """What looks wrong with the shards before they are read, a sentence each."""
+        sizes = {shard.name: shard.stored_bytes for shard in self.shards}
+        empty = [name for name, size in sizes.items() if not size]
+        if not empty:
+            return ()
+        are = "is empty or not there" if len(empty) == 1 else "are empty or not there"
+        return (f"{len(empty):,} of {len(sizes):,} shards {are}: {shard_sets.listed(empty)}",)
 
     @property
     def stored_bytes(self) -> int:

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from heatbeam.transforms.sources import arrayrecord, feature_map, source, tfrecord_source
+from heatbeam.transforms.sources import arrayrecord, feature_map, source, tfrecord, tfrecord_source
 
 _RANGE_RECORDS = 512
 """Records per range of an array_record file. Fixed, so that neither results nor counts depend on the workers."""
@@ -28,6 +28,7 @@ class TFDSSource:
         data_dir: folder of prepared datasets; None for TFDS's own default.
         directory: the folder that holds ``dataset_info.json``; None if `name` is given.
         split: split expression, such as ``validation[:10%]`` or ``train[:37]+test``.
+        max_record_bytes: larger records are lost.
 
     Raises:
         ValueError: not exactly one of `name` and `directory` is given.
@@ -37,6 +38,7 @@ class TFDSSource:
     data_dir: str | None = None
     directory: str | None = None
     split: str = "validation"
+    max_record_bytes: int = tfrecord.MAX_RECORD_BYTES
 
     title: ClassVar[str] = "TFDS"
     usual_features: ClassVar[feature_map.FeatureMap] = feature_map.FeatureMap.naming(
@@ -67,7 +69,7 @@ class TFDSSource:
             ValueError: as `dataset_info` and `split_shards` say.
         """
         info = dataset_info(self)
-        return PreparedDataset(split_shards(info, self.split), info)
+        return PreparedDataset(split_shards(info, self.split, self.max_record_bytes), info)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +125,7 @@ def _folders(path: str) -> str:
     return ", ".join(sorted(entry.name for entry in os.scandir(path) if entry.is_dir())) or "none"
 
 
-def split_shards(info: Any, split: str) -> tuple[source.Shard, ...]:
+def split_shards(info: Any, split: str, max_record_bytes: int = tfrecord.MAX_RECORD_BYTES) -> tuple[source.Shard, ...]:
     """The files and ranges that a split expression selects, in TFDS's order.
 
     Raises:
@@ -151,18 +153,24 @@ def split_shards(info: Any, split: str) -> tuple[source.Shard, ...]:
     return tuple(
         shard
         for path, item in zip(paths, instructions, strict=True)
-        for shard in _STORED_AS[file_format](path, names[path], item.skip, item.skip + item.take, stored.get(path, 0))
+        for shard in _STORED_AS[file_format](
+            path, names[path], item.skip, item.skip + item.take, stored.get(path, 0), max_record_bytes
+        )
     )
 
 
-def _tfrecord(path: str, name: str, start: int, stop: int, stored: int) -> Iterator[source.Shard]:
-    yield tfrecord_source.TFRecordShard(path, name, start, stop, start, stored, compression="none")
+def _tfrecord(
+    path: str, name: str, start: int, stop: int, stored: int, max_record_bytes: int
+) -> Iterator[source.Shard]:
+    yield tfrecord_source.TFRecordShard(path, name, start, stop, start, stored, "none", max_record_bytes)
 
 
-def _array_record(path: str, name: str, start: int, stop: int, stored: int) -> Iterator[source.Shard]:
+def _array_record(
+    path: str, name: str, start: int, stop: int, stored: int, max_record_bytes: int
+) -> Iterator[source.Shard]:
     for position in range(start, stop, _RANGE_RECORDS):
         end = min(position + _RANGE_RECORDS, stop)
-        yield arrayrecord.ArrayRecordShard(path, name, position, end, start, stored)
+        yield arrayrecord.ArrayRecordShard(path, name, position, end, start, stored, max_record_bytes)
 
 
 _STORED_AS = {"tfrecord": _tfrecord, "array_record": _array_record}

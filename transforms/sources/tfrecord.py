@@ -92,8 +92,7 @@ class Records:
             yield record
 
     def _too_large(self, length: int, stream: inflate.ByteStream) -> records.DataError:
-        message = f"a record of {length} bytes; expected at most {self._max_bytes} (input.max_record_bytes)"
-        error = records.DataError("record_too_large", message)
+        error = too_large(length, self._max_bytes)
         if self._inflated is not None:
             raise error
         _pass_over(stream, length + _CRC.size)
@@ -183,6 +182,12 @@ def _data_after(length: int, stream: inflate.ByteStream) -> bytes | records.Data
     if masked_crc(data) != _CRC.unpack(footer)[0]:
         return records.DataError("corrupt_record", f"the checksum of a record of {length} bytes is wrong")
     return data
+
+
+def too_large(length: int, limit: int) -> records.DataError:
+    """What is said of a record of `length` bytes where `limit` is the bound."""
+    message = f"a record of {length} bytes; expected at most {limit} (input.max_record_bytes)"
+    return records.DataError("record_too_large", message)
 
 
 def _pass_over(stream: inflate.ByteStream, size: int) -> None:

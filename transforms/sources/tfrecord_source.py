@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from typing import ClassVar
 
 from heatbeam.transforms import records
-from heatbeam.transforms.sources import feature_map, source, tfrecord
+from heatbeam.transforms.sources import feature_map, shard_sets, source, tfrecord
 
 _PACKED_NAMES = (".gz", ".z", ".zlib")
 
@@ -74,12 +74,22 @@ class TFRecordShard(source.Shard):
 
 
 @dataclasses.dataclass(frozen=True)
+class MatchedFiles(source.Dataset):
+    """The files that patterns match."""
+
+    def oddities(self) -> tuple[str, ...]:
+        """As of a `source.Dataset`, and what the names say: of a set ``-of-N`` all are expected."""
+        return (*super().oddities(), *shard_sets.oddities(shard.name for shard in self.shards))
+
+
+@dataclasses.dataclass(frozen=True)
 class TFRecordSource:
     """TFRecord files of ``tf.train.Example`` messages.
 
     Attributes:
         patterns: file names and globs.
         compression: of all files; ``auto`` looks at the first bytes of each, never at its name.
+        max_record_bytes: larger records are lost.
 
     Raises:
         ValueError: there is no such compression.
@@ -87,6 +97,7 @@ class TFRecordSource:
 
     patterns: tuple[str, ...]
     compression: tfrecord.Compression = "auto"
+    max_record_bytes: int = tfrecord.MAX_RECORD_BYTES
 
     title: ClassVar[str] = "TFRecord"
     usual_features: ClassVar[feature_map.FeatureMap] = feature_map.FeatureMap()
@@ -121,9 +132,15 @@ class TFRecordSource:
             except ValueError as error:
                 problems.append(f"{pattern}: {error}")
         names = files.shard_names(sorted(found))
-        dataset = source.Dataset(
+        dataset = MatchedFiles(
             tuple(
-                TFRecordShard(path, names[path], stored_bytes=found[path], compression=self.compression)
+                TFRecordShard(
+                    path,
+                    names[path],
+                    stored_bytes=found[path],
+                    compression=self.compression,
+                    max_record_bytes=self.max_record_bytes,
+                )
                 for path in sorted(found)
             )
         )
