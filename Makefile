@@ -11,7 +11,7 @@ OLDEST_PYTHON ?= python3.10
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-oldest test-flink lint bench constraints clean
+.PHONY: demo test test-oldest test-families test-flink lint bench constraints clean
 
 $(STAMP): setup.py pyproject.toml $(CONSTRAINTS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -32,6 +32,12 @@ test-oldest: $(UV)
 	test -x $(OLDEST)/bin/python || $(OLDEST_PYTHON) -m venv $(OLDEST)
 	$(UV) pip install --quiet --python $(OLDEST)/bin/python --upgrade --resolution lowest-direct --editable '.[test]'
 	$(OLDEST)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+# The target layer of every family of keras.applications and of KerasHub, which `make test` runs only where it is installed.
+test-families: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[families]'
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/transforms/models/test_families_of_keras.py \
+		tests/transforms/models/test_families_of_keras_hub.py
 
 # The whole job on a real Flink, also while parts of it die. Needs Java 11 or 17 and Maven; downloads go to build/flink.
 test-flink: $(STAMP)
@@ -57,7 +63,7 @@ $(UV):
 # allows them; UPGRADE=--upgrade takes the newest.
 UPGRADE ?=
 constraints: $(UV)
-	$(UV) pip compile setup.py --extra test --extra bench --extra aws --universal --python-version 3.10 \
+	$(UV) pip compile setup.py --extra test --extra bench --extra families --extra aws --universal --python-version 3.10 \
 		--no-header --no-annotate --quiet $(UPGRADE) --output-file $(CONSTRAINTS)
 
 clean:

@@ -72,6 +72,8 @@ setuptools.setup(
     install_requires=REQUIRES,
     extras_require={
         "test": TEST,
+        # Its image classifiers are mapped as by hand: make test-families. Needs 260 MB, of TensorFlow Text above all.
+        "families": ['keras-hub>=0.32; python_version >= "3.11"'],
         "bench": ["tf-keras-vis>=0.8.7"],  # a library to compare speed with
         "gcp": ["apache-beam[gcp]>=2.77"],  # Google Cloud Storage and Dataflow; from Python 3.11 on
         "aws": ["apache-beam[aws]>=2.77", "boto3>=1.28"],  # S3

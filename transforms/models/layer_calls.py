@@ -94,8 +94,8 @@ class _Recorder:
                 output = original(called, *args, **kwargs)
             finally:
                 self._stack.pop()
-            if called is not self._model and tf.is_tensor(output) and output.shape.rank is not None:
-                inputs = tuple(v for v in tf.nest.flatten((args, kwargs)) if tf.is_tensor(v))
+            if called is not self._model and _is_traced(output) and output.shape.rank is not None:
+                inputs = tuple(v for v in tf.nest.flatten((args, kwargs)) if _is_traced(v))
                 self._calls.append(self._call(called, inputs, output, len(self._calls) > before))
             return output
 
@@ -110,6 +110,11 @@ class _Recorder:
         grid = None if opaque else layer_outputs.grid_of(path, kind, output, self._image)
         is_leaf = not calls_others or isinstance(called, _OPAQUE)
         return LayerCall(path, kind, called, inputs, output, grid, is_leaf)
+
+
+def _is_traced(value: Any) -> bool:
+    """Whether a value is a tensor of the trace; what was computed before it (the places of tokens) is a constant."""
+    return bool(tf.is_tensor(value) and tf.is_symbolic_tensor(value))
 
 
 def _told_apart(calls: Sequence[LayerCall]) -> list[LayerCall]:

@@ -75,6 +75,25 @@ def _windows() -> keras.Model:
     return keras.Model(inputs, keras.layers.Dense(3)(x))
 
 
+class Placed(keras.layers.Layer):
+    """Adds what was learned for each place, which it looks up by numbers that are made before the trace."""
+
+    def build(self, shape: tuple[int | None, int, int]) -> None:
+        self.places = tf.range(shape[1])[None]
+        self.table = keras.layers.Embedding(shape[1], shape[2], name="table")
+        self.table.build((1, shape[1]))
+
+    def call(self, tokens: tf.Tensor) -> tf.Tensor:
+        return tokens + self.table(self.places)
+
+
+def _placed_tokens() -> keras.Model:
+    inputs = keras.Input(SIZE)
+    x = Placed(name="placed")(keras.layers.Reshape((64, 8))(_conv("features", strides=4)(inputs)))
+    x = keras.layers.LayerNormalization(name="normalized")(x)
+    return keras.Model(inputs, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling1D()(x)))
+
+
 def _channels_first() -> keras.Model:
     inputs = keras.Input(SIZE)
     x = keras.layers.Permute((3, 1, 2))(_conv("features", 5, strides=4)(inputs))
@@ -139,6 +158,7 @@ def _assert_same(found: np.ndarray, expected: np.ndarray) -> None:
         (_vector, "features", (8, 8, 8)),
         (_windows, "features", (8, 8, 8)),
         (_channels_first, "first", (8, 8, 5)),
+        (_placed_tokens, "normalized", (8, 8, 8)),
     ],
 )
 def test_only_cells_that_lie_as_in_the_image_are_chosen(build, layer, grid) -> None:
