@@ -11,7 +11,7 @@ from typing import TextIO
 import numpy as np
 
 from heatbeam import config
-from heatbeam.audit import map_health
+from heatbeam.audit import answers, map_health
 from heatbeam.job import classes, fitting, pixel_choices, plan, run, step_options, verdict
 from heatbeam.runners import runner_options
 from heatbeam.runs import run_directory, run_methods
@@ -19,7 +19,7 @@ from heatbeam.transforms import decode, errors, explain, read, records
 from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.engine import explained, specs
 from heatbeam.transforms.methods import registry
-from heatbeam.transforms.metrics import map_statistics
+from heatbeam.transforms.metrics import chance, map_statistics
 from heatbeam.transforms.metrics import registry as metrics
 from heatbeam.transforms.models import exposure
 from heatbeam.transforms.sources import features, source
@@ -86,6 +86,7 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
         findings.problems.append(f"none of the first {len(examples) + len(letters)} records can be explained")
     else:
         seconds, results = _explain(engine, good)
+        _judge_answers(engine.description, good, results, names, findings)
         _write_methods(spec, engine, stream)
         _write_metrics(settings.evaluate.faithfulness, stream)
         _write_records(good, results, names, stream)
@@ -261,6 +262,30 @@ def _answer_in_words(source: records.Source, one: explained.ImageExplanation, na
     labels = ", ".join(names[i] for i in source.label_ids) or "none"
     place = int(np.flatnonzero(one.ranks == 1)[0])
     return f"label {labels}, predicted {names[one.predicted_class_id]} ({one.probabilities[place]:.1%})"
+
+
+def _judge_answers(
+    about: exposure.ModelDescription,
+    examples: Sequence[records.Example],
+    results: Sequence[explained.ImageExplanation],
+    names: Sequence[str],
+    findings: _Findings,
+) -> None:
+    """Find answers that have nothing to do with the images, before anything else that looks wrong."""
+    of_values = about.probability == "value"
+    first = [np.append(one.logits[one.ranks == 1], one.predicted_class_id) for one in results]
+    told = [one.logits for one in results] if of_values else first
+    same_image = all(np.array_equal(example.image, examples[0].image) for example in examples)
+    if answers.equal(told) and not same_image:
+        findings.problems.insert(
+            0,
+            f"the model's numbers are the same for all {len(results)} records: nothing of the images is in them",
+        )
+    elif not of_values:
+        counted = chance.Answers(about.classes)
+        for example, one in zip(examples, results, strict=True):
+            counted.add(example.source.label_ids, one.predicted_class_id)
+        findings.warnings[:0] = answers.findings(counted, names, few=True)
 
 
 def _judge_maps(

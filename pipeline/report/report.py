@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from heatbeam.audit import label_suspects, map_clusters, map_health, map_scan, shortcuts
+from heatbeam.audit import answers, label_suspects, map_clusters, map_health, map_scan, shortcuts
 from heatbeam.pages import map_images, report_text
 from heatbeam.report import galleries, pictures, report_curves, report_findings, report_sections, report_tables
 from heatbeam.runs import manifests, run_directory, run_methods
@@ -116,6 +116,7 @@ def _context(run: run_directory.RunDirectory, reference: str | None, clusters: S
         "class_independent": map_health.FLAGS[map_health.CLASS_INDEPENDENT],
         "ambiguous": scan.ambiguous,
         "collector": collectors[reference],
+        "answers": _about_answers(manifest, table, names),
         "queue": queue,
         "queue_limits": (label_suspects.MIN_PROBABILITY, label_suspects.MAX_OVERLAP),
         "galleries": chosen,
@@ -133,6 +134,16 @@ def _context(run: run_directory.RunDirectory, reference: str | None, clusters: S
     context["sections"] = [(key, title) for key, title in SECTIONS if not empty.get(key)]
     context["notes"] = report_findings.notes(context)
     return context
+
+
+def _about_answers(manifest: manifests.Finished, table: ds.Dataset, names: Sequence[str]) -> list[str]:
+    """What is wrong with the model's answers."""
+    model = manifest.model
+    if model is None:
+        return []
+    if model.probability == "value":
+        return answers.value_findings(table)
+    return answers.findings(answers.of_run(table, model.classes), names)
 
 
 def _methods(manifest: manifests.Finished, summary: report_tables.Summary) -> tuple[list[str], frozenset[str]]:

@@ -119,7 +119,8 @@ def _capital(text: str) -> str:
 
 def notes(context: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """What stands out, as ``(level, sentence, section)``; levels are ``alert``, ``note`` and ``good``."""
-    notes = _about_shortcuts(context["audit"])
+    notes = [("alert", f"{_capital(text)}.", "methods") for text in context["answers"]]
+    notes += _about_shortcuts(context["audit"])
     columns, rows = context["method_table"]
     for i, one in enumerate(columns):
         below = [row.name for row in rows if row.cells[i].below_baseline]

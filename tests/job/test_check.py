@@ -4,6 +4,7 @@ import dataclasses
 import io
 import re
 
+import keras
 import numpy as np
 import pytest
 
@@ -57,6 +58,32 @@ def test_ablation_cam_is_one_pass_and_a_gradient_where_the_head_is_linear(patter
     good, text = said_of(config.RunConfig.model_validate(settings))
     assert good
     assert f"method   ablation_cam: 0 forward passes and {passes} passes of the head beyond the shared one" in text
+
+
+def test_answers_no_better_than_chance_come_first(tmp_path):
+    """The labels of the model's own answers, moved by one: all eight are wrong."""
+    pattern = small_runs.write(tmp_path / "data", [small_runs.record(i) for i in range(8)], 1)
+    settings = small_runs.settings(pattern, tmp_path / "run")
+    stream = io.StringIO()
+    check.check(settings, 8, stream)
+    found = [int(n) for n in re.findall(r"predicted class_(\d)", stream.getvalue())]
+    moved = [small_runs.record(i, **{"image/class/label": [(n + 1 + i % 2) % 10]}) for i, n in enumerate(found)]
+    settings = small_runs.settings(small_runs.write(tmp_path / "moved", moved, 1), tmp_path / "run")
+    warnings = [line for line in said_of(settings)[1].splitlines() if line.startswith("warning")]
+    assert any("no better than chance: 0 of 8 first choices are right" in line for line in warnings[:2])
+
+
+def test_a_model_that_says_the_same_of_everything_is_a_problem(pattern, tmp_path):
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3, activation="relu")(inputs))
+    head = keras.layers.Dense(10, "softmax", kernel_initializer="zeros", bias_initializer="random_normal")
+    keras.Model(inputs, head(x)).save(tmp_path / "constant.keras")
+    settings = small_runs.settings(pattern, tmp_path / "run").as_dict()
+    settings["model"] = {"path": str(tmp_path / "constant.keras"), "preprocessing": "none"}
+    settings["explain"]["methods"] = ["grad_cam"]
+    good, text = said_of(config.RunConfig.model_validate(settings))
+    problems = [line for line in text.splitlines() if line.startswith("PROBLEM")]
+    assert not good and "the model's numbers are the same for all 6 records" in problems[0]
 
 
 def test_a_blank_layer_is_found_before_the_run(pattern, tmp_path):

@@ -209,6 +209,13 @@ def test_an_id_of_several_records_is_told_and_not_shown(tmp_path):
     assert titles and all(title.endswith("e+00") for title in titles)
 
 
+def test_a_model_no_better_than_chance_is_the_first_finding(tmp_path):
+    path = report_runs.write(tmp_path, report_runs.Plan(images=3, mistaken=1))
+    text = _text(report.write_report(path))
+    first = text.split('class="mark"')[1].split("</li>")[0]
+    assert "The model is no better than chance: 0 of 21 first choices are right (0.0%)" in first
+
+
 def test_random_method_is_a_baseline(tmp_path):
     path = report_runs.write(tmp_path, report_runs.Plan(images=3, methods=("random_cam", "cam")))
     text = _text(report.write_report(path))
