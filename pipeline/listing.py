@@ -18,8 +18,14 @@ from pydantic import fields
 from heatbeam import config
 from heatbeam.transforms.methods import registry as methods
 from heatbeam.transforms.metrics import registry as metrics
+from heatbeam.transforms.sources import box_conventions
 
 _WIDTH = 110
+_BOXES = (
+    "Two boxes of an image of 640 x 480 pixels as each writes them: that of the whole image, and that of its columns "
+    "160 to 479\nand rows 120 to 239, counted from 0. Of features for each side (`box_xmin`, ...) the names say the "
+    "order."
+)
 
 
 def methods_text() -> str:
@@ -68,7 +74,14 @@ def settings_markdown() -> str:
         )
         table = _table(("setting", "takes", "default", "what it is"), rows)
         parts.append(f"## {name}\n\n{(section.__doc__ or '').strip()}\n\n{table}")
-    return "\n".join(parts)
+    return "\n".join([*parts, f"## Conventions of boxes\n\n{_BOXES}\n\n{box_conventions_markdown()}"])
+
+
+def box_conventions_markdown() -> str:
+    """The table of well-known ways to write boxes, and the settings that read them."""
+    rows = ((name, *(f"`{cell}`" for cell in cells)) for name, *cells in box_conventions.table())
+    settings = ("`input.box_units`", "`box_order`", "`box_origin`", "`box_end`")
+    return _table(("boxes of", *settings, "a whole image", "a part"), rows)
 
 
 def every_setting(

@@ -144,8 +144,11 @@ class EncodedExample:
         image: JPEG, PNG, GIF, BMP, WebP, TIFF or AVIF bytes; raw uint8 pixels where `raw_shape` is given.
         raw_shape: ``(height, width, channels)`` of a raw image, or None.
         label_ids: class ids of the image; empty if it has no label.
-        boxes: float64 ``(N, 4)`` as ``x0 y0 x1 y1`` in *fractions* of the image's width and height, or None if the
-            dataset has no boxes. An image without objects has an array of no rows.
+        boxes: float64 ``(N, 4)`` as ``x0 y0 x1 y1`` in *fractions* of the image's width and height, or in its pixels
+            where `boxes_are_pixels`; None if the dataset has no boxes. An image without objects has no rows.
+        boxes_are_pixels: whether they are.
+        box_shift_px: what is to be added to starts and to ends, in pixels, so that they count from 0 and ends are
+            exclusive (`sources.box_conventions`).
         box_class_ids: class id of each box, or None if boxes carry no class (then every box belongs to the label).
         box_difficult: for each box, whether it is marked difficult (Pascal VOC), or None.
         masks: PNG-encoded masks: one per instance, nonzero where the object is (`masks_are_instances`), or a single
@@ -166,6 +169,8 @@ class EncodedExample:
     raw_shape: tuple[int, int, int] | None = None
     label_ids: tuple[int, ...] = ()
     boxes: np.ndarray | None = None
+    boxes_are_pixels: bool = False
+    box_shift_px: tuple[int, int] = (0, 0)
     box_class_ids: tuple[int, ...] | None = None
     box_difficult: tuple[bool, ...] | None = None
     masks: tuple[bytes, ...] | None = None

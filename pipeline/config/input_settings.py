@@ -9,7 +9,14 @@ from typing import Annotated, Any
 import pydantic
 
 from heatbeam.config import section
-from heatbeam.transforms.sources import decode_options, feature_map, source, tfds_source, tfrecord_source
+from heatbeam.transforms.sources import (
+    box_conventions,
+    decode_options,
+    feature_map,
+    source,
+    tfds_source,
+    tfrecord_source,
+)
 from heatbeam.transforms.sources import tfrecord as framing
 from heatbeam.transforms.sources.classes import stored_classes
 
@@ -40,11 +47,11 @@ class FeaturesConfig(section.Section):
     image_id: str | None = pydantic.Field(None, description="text or integer; without it shard and index")
     label: str | None = pydantic.Field(None, description="one class, as id, name or vector; see label_form")
     labels: str | None = pydantic.Field(None, description="any number of classes; see label_form")
-    boxes: str | None = pydantic.Field(None, description="one feature of ymin, xmin, ymax, xmax rows (TFDS)")
-    box_xmin: str | None = pydantic.Field(None, description="left edges, fractions of the width")
-    box_ymin: str | None = pydantic.Field(None, description="upper edges, fractions of the height")
-    box_xmax: str | None = pydantic.Field(None, description="right edges, exclusive")
-    box_ymax: str | None = pydantic.Field(None, description="lower edges, exclusive")
+    boxes: str | None = pydantic.Field(None, description="one feature of four numbers a box (TFDS), see box_order")
+    box_xmin: str | None = pydantic.Field(None, description="left edges")
+    box_ymin: str | None = pydantic.Field(None, description="upper edges")
+    box_xmax: str | None = pydantic.Field(None, description="right edges; widths where box_order has them")
+    box_ymax: str | None = pydantic.Field(None, description="lower edges; heights where box_order has them")
     box_class: str | None = pydantic.Field(None, description="class of each box")
     box_difficult: str | None = pydantic.Field(None, description="nonzero for a difficult box (Pascal VOC)")
     instance_masks: str | None = pydantic.Field(None, description="one PNG per object")
@@ -77,6 +84,22 @@ class InputConfig(section.Section):
     raw_shape: tuple[section.Positive, section.Positive, section.Positive] | None = pydantic.Field(
         feature_map.FeatureMap.raw_shape,
         description="height, width, channels, where every image is raw uint8 pixels",
+    )
+    box_units: box_conventions.Units = pydantic.Field(
+        box_conventions.BoxConvention.units, description="of boxes: fractions of the image's sides, or its pixels"
+    )
+    box_order: box_conventions.Order = pydantic.Field(
+        box_conventions.BoxConvention.order,
+        description="of the four numbers of a box: two corners, or the upper left corner (xywh) or the middle (cxcywh) "
+        "with width and height",
+    )
+    box_origin: box_conventions.Origin = pydantic.Field(
+        box_conventions.BoxConvention.origin, description="number of the first column and row of an image"
+    )
+    box_end: box_conventions.End | None = pydantic.Field(
+        box_conventions.BoxConvention.end,
+        description="whether the right and lower edge is the first pixel behind a box or its last (default: inclusive "
+        "where box_origin is 1)",
     )
     label_offset: int = pydantic.Field(
         feature_map.FeatureMap.label_offset, description="subtracted from every class id of the records"
@@ -175,6 +198,11 @@ class InputConfig(section.Section):
         return self
 
     @pydantic.model_validator(mode="after")
+    def _one_way_to_read_boxes(self) -> InputConfig:
+        self.as_box_convention()  # as above
+        return self
+
+    @pydantic.model_validator(mode="after")
     def _usual_features(self) -> InputConfig:
         """The source's usual feature names, with what the file sets in their place: as the manifest records them."""
         usual = {name: getattr(self.as_source().usual_features, name) for name in FeaturesConfig.model_fields}
@@ -200,6 +228,14 @@ class InputConfig(section.Section):
         given = {name: getattr(self, name) for name in names if name in type(self).model_fields}
         return decode_options.ImageOptions(height, width, **{**given, **more})
 
+    def as_box_convention(self) -> box_conventions.BoxConvention:
+        """What the numbers of a box mean, as the steps know it.
+
+        Raises:
+            errors.UsageError: as `box_conventions.BoxConvention` says.
+        """
+        return box_conventions.BoxConvention(self.box_units, self.box_order, self.box_origin, self.box_end)
+
     def as_feature_map(self, **more: Any) -> feature_map.FeatureMap:
         """What the features hold, as the steps know it, with the fields `more` of a `feature_map.FeatureMap`.
 
@@ -209,6 +245,7 @@ class InputConfig(section.Section):
         return feature_map.FeatureMap(
             **self.features.model_dump(),
             raw_shape=self.raw_shape,
+            box_convention=self.as_box_convention(),
             label_offset=self.label_offset,
             box_label_offset=self.box_label_offset,
             label_form=self.label_form,

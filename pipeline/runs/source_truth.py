@@ -36,7 +36,8 @@ def true_boxes(
         encoded = features.parse_example(source.record, _box_features(source, class_names), *source.place[:2])
         if encoded.boxes is None:
             return []
-        pixels, kept = ground_truth.boxes_in_pixels(encoded.boxes, image_size, source.settings.box_tolerance)
+        fractions = ground_truth.box_fractions(encoded.boxes, encoded, image_size)
+        pixels, kept = ground_truth.boxes_in_pixels(fractions, image_size, source.settings.box_tolerance)
     except (records.DataError, ValueError):
         return []  # a picture without its boxes is better than none
     truth_ids = None if encoded.box_class_ids is None else np.array(encoded.box_class_ids, np.int64)[kept]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from heatbeam.transforms.sources import box_conventions
 from heatbeam.transforms.sources.classes import class_maps, stored_classes
 
 
@@ -24,8 +25,10 @@ class FeatureMap:
         image_id: text or integer. Absent or empty, the id is ``shard__index``, which equals TFDS's ``tfds_id``.
         label: one class, as id or as name.
         labels: any number of classes; repetitions are dropped. With `label`, that one comes first.
-        boxes: ``ymin xmin ymax xmax`` per box, flat (TFDS), floats, fractions of the image's height and width.
-        box_xmin, box_ymin, box_xmax, box_ymax: instead of `boxes`, one number of each per box. All four or none.
+        boxes: four numbers per box, flat (TFDS), as `box_convention` says.
+        box_xmin, box_ymin, box_xmax, box_ymax: instead of `boxes`, one number of each per box. All four or none. Where
+            the order of the convention gives width and height, they are `box_xmax` and `box_ymax`, and `box_xmin` and
+            `box_ymin` what comes before them.
         box_class: class of each box, as id or as name.
         box_difficult: integer per box, nonzero for a difficult one (Pascal VOC).
         instance_masks: PNG per object, nonzero where it is.
@@ -37,6 +40,7 @@ class FeatureMap:
         height, width, channels: integers, read for raw images only.
         raw_shape: ``(height, width, channels)`` of every image, all of them raw.
         slices: features whose values break the results down. A list feature puts its image into several slices.
+        box_convention: what the numbers of a box mean.
         label_offset: subtracted from every stored class id, -1 (no label) excepted.
         box_label_offset: the same for the classes of boxes and instance masks (in TF Object Detection, ids start at 1);
             None for `label_offset`.
@@ -72,6 +76,7 @@ class FeatureMap:
     channels: str | None = "image/channels"
     raw_shape: tuple[int, int, int] | None = None
     slices: tuple[str, ...] = ()
+    box_convention: box_conventions.BoxConvention = box_conventions.USUAL
     label_offset: int = 0
     box_label_offset: int | None = None
     label_form: stored_classes.Form = "auto"
@@ -142,7 +147,7 @@ class FeatureMap:
 
 
 _SETTINGS = (
-    *("raw_shape", "slices", "required"),
+    *("raw_shape", "slices", "required", "box_convention"),
     *("label_offset", "box_label_offset", "label_form", "class_map", "box_class_map"),
 )
 

@@ -7,13 +7,14 @@ here is data: names and texts are never used as paths or markup, and whatever is
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from heatbeam.transforms import records
-from heatbeam.transforms.sources import feature_map, tfexample
+from heatbeam.transforms.sources import box_conventions, feature_map, tfexample
 from heatbeam.transforms.sources.classes import stored_classes
 
 _NAMES_SHOWN = 12
@@ -54,6 +55,8 @@ def parse_example(
         raw_shape=raw_shape,
         label_ids=_label_ids(reader, features),
         boxes=boxes,
+        boxes_are_pixels=features.box_convention.units == "pixels",
+        box_shift_px=features.box_convention.shift_px,
         box_class_ids=_box_class_ids(reader, features, boxes),
         box_difficult=_box_difficult(reader, features, boxes),
         masks=masks,
@@ -187,20 +190,40 @@ def _values(reader: _Reader, features: feature_map.FeatureMap) -> tuple[float, .
 
 
 def _boxes(reader: _Reader, features: feature_map.FeatureMap) -> np.ndarray | None:
+    """Corners ``x0 y0 x1 y1`` in the units that are stored."""
+    convention = features.box_convention
     if features.boxes is not None:
-        flat = reader.many(features.boxes, "float")
+        flat = _box_numbers(reader, features.boxes, convention)
         if flat is not None and len(flat) % 4:
             raise records.DataError(
                 "box_length_mismatch", f"feature {features.boxes} holds {len(flat)} values; not 4 per box"
             )
         rows = None if flat is None else np.array(flat, np.float64).reshape(-1, 4)
     else:
-        rows = _box_rows(reader, features.box_sides())
-    return None if rows is None else rows[:, (1, 0, 3, 2)]
+        rows = _box_rows(reader, features.box_sides(), convention)
+        if not convention.has_sizes:
+            convention = dataclasses.replace(convention, order="yxyx")  # each side has a name
+        elif rows is not None:
+            rows = rows[:, (1, 0, 3, 2)]
+    return None if rows is None else convention.corners(rows)
 
 
-def _box_rows(reader: _Reader, names: Sequence[str | None]) -> np.ndarray | None:
-    sides = [reader.many(name, "float") for name in names]
+def _box_numbers(reader: _Reader, name: str | None, convention: box_conventions.BoxConvention) -> Sequence[Any] | None:
+    numbers = reader.many(name, "float", "int64")
+    if numbers and convention.units == "fractions" and isinstance(numbers[0], int):
+        raise records.DataError(
+            "wrong_type",
+            f"feature {name} holds int64 values; expected float, fractions of the image's sides: of pixels, set "
+            "input.box_units",
+        )
+    return numbers
+
+
+def _box_rows(
+    reader: _Reader, names: Sequence[str | None], convention: box_conventions.BoxConvention
+) -> np.ndarray | None:
+    """``ymin xmin ymax xmax`` of each box."""
+    sides = [_box_numbers(reader, name, convention) for name in names]
     if all(side is None for side in sides):
         return None
     counts = [len(side) if side is not None else 0 for side in sides]

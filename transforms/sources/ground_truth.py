@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from heatbeam.transforms import records
-from heatbeam.transforms.sources import decode_options, images
+from heatbeam.transforms.sources import box_conventions, decode_options, images
 
 SNAP_PX = 1e-3
 """A coordinate this near to a whole pixel is that pixel: a float32 fraction of it does not come back exactly."""
@@ -56,7 +56,7 @@ def _boxes(encoded: records.EncodedExample, size: tuple[int, int], tolerance: fl
     if encoded.boxes is None:
         return records.GroundTruth()
     count = len(encoded.boxes)
-    pixels, kept = boxes_in_pixels(encoded.boxes, size, tolerance)
+    pixels, kept = boxes_in_pixels(box_fractions(encoded.boxes, encoded, size), size, tolerance)
     dropped = count - len(pixels)
     if dropped == count > 0:
         return records.GroundTruth(dropped_boxes=dropped)
@@ -66,6 +66,20 @@ def _boxes(encoded: records.EncodedExample, size: tuple[int, int], tolerance: fl
         box_difficult=np.array(encoded.box_difficult or (False,) * count, bool)[kept],
         dropped_boxes=dropped,
     )
+
+
+def box_fractions(boxes: np.ndarray, encoded: records.EncodedExample, size: tuple[int, int]) -> np.ndarray:
+    """The boxes of a record in fractions of its image, counted from 0, ends exclusive.
+
+    Args:
+        boxes: those of `encoded`, float64 ``(N, 4)``.
+        encoded: the record.
+        size: ``(width, height)`` of its image in pixels.
+    """
+    if not encoded.boxes_are_pixels and encoded.box_shift_px == (0, 0):
+        return boxes
+    pixels = box_conventions.pixels(boxes, size, encoded.boxes_are_pixels, encoded.box_shift_px)
+    return pixels / np.array([*size, *size], np.float64)
 
 
 def boxes_in_pixels(

@@ -200,6 +200,8 @@ def resolve_features(info: Any, features: feature_map.FeatureMap) -> feature_map
     for name in features.names():
         if name in stored and stored[name].sequence_rank > 1:
             problems.append(f"feature {name!r} is a list of lists, which is not supported")
+    if features.boxes in stored:
+        problems += _box_units(_feature(info.features, features.boxes or ""), features)
     raw_shape = features.raw_shape
     if features.image in stored:
         try:
@@ -209,6 +211,22 @@ def resolve_features(info: Any, features: feature_map.FeatureMap) -> feature_map
     if problems:
         raise ValueError(f"TFDS dataset {info.full_name}: {'; '.join(problems)}; it has {', '.join(sorted(stored))}")
     return dataclasses.replace(features, raw_shape=raw_shape)
+
+
+def _box_units(feature: Any, features: feature_map.FeatureMap) -> Iterator[str]:
+    """A line where the dataset declares boxes in other units than are read.
+
+    The order that it declares is no evidence: TFDS's own tuple of a box is stored in one order, whatever is declared.
+    """
+    declared = getattr(feature, "bbox_format", None)
+    if declared is None:
+        return
+    units = "fractions" if declared.value.startswith("REL_") else "pixels"
+    if units != features.box_convention.units:
+        yield (
+            f"feature {features.boxes!r} declares boxes of {declared.value}, in {units}: set input.box_units and "
+            "input.box_order"
+        )
 
 
 def class_names(info: Any, features: feature_map.FeatureMap) -> tuple[str, ...] | None:
