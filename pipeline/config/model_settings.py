@@ -44,7 +44,9 @@ class PreprocessingConfig(section.Section):
 class ModelConfig(section.Section):
     """The model, the layer to map and the scores to explain."""
 
-    path: str | None = pydantic.Field(model_source.ModelSource.path, description=".keras or .h5 file, local or remote")
+    path: str | None = pydantic.Field(
+        model_source.ModelSource.path, description=".keras or .h5 file or SavedModel folder, local or remote"
+    )
     application: str | None = pydantic.Field(
         model_source.ModelSource.application,
         description="a name in keras.applications, with weights or with arguments: {weights: imagenet}",
@@ -60,6 +62,10 @@ class ModelConfig(section.Section):
     )
     safe_mode: bool = pydantic.Field(
         model_source.ModelSource.safe_mode, description="refuse model files that carry code"
+    )
+    signature: str | None = pydantic.Field(
+        model_source.ModelSource.signature,
+        description="of a SavedModel with several (default: serving_default, or the only one)",
     )
     imports: tuple[str, ...] = pydantic.Field(
         model_source.ModelSource.imports, description="modules with custom layers, imported before the model is loaded"

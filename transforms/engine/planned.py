@@ -12,7 +12,7 @@ import tensorflow as tf
 from heatbeam.transforms.engine import specs
 from heatbeam.transforms.methods import cam, passes, registry, targets
 from heatbeam.transforms.models import exposure
-from heatbeam.transforms.models.files import loading
+from heatbeam.transforms.models.files import loading, saved_networks
 
 _LINEAR_TOLERANCE = 1e-3  # of the largest gradient: half precision rounds to about that
 
@@ -105,6 +105,11 @@ def planned(spec: specs.MethodSpec, model: exposure.ExposedModel, seed: int) -> 
     if spec.wrapper is not None:
         wrapper = registry.get_wrapper(spec.wrapper).function
         wrapper_options = specs.complete_options(spec.wrapper, dict(spec.wrapper_options), seed)
+    if "keras_model" in row.needs and saved_networks.is_closed(model.keras_model):
+        raise loading.ModelError(
+            f"method {spec.label} needs the Keras layers of the model, and a SavedModel has none; leave the method "
+            "out, or name a .keras file"
+        )
     layers = tuple(model.resolve(name) for name in spec.layers) or (model.layer,)
     if "layers" in row.needs and len(layers) < 2:
         raise loading.ModelError(f"method {spec.label} fuses several layers; name them in `layers`, the finest first")

@@ -14,10 +14,23 @@ import keras
 import tensorflow as tf
 
 from heatbeam.transforms.models import layer_outputs
+from heatbeam.transforms.models.graphs import flat_functions, layer_scopes
 
 _RECORDING = threading.RLock()
 # Inside these, outputs of four axes are attention scores or heads, not images.
 _OPAQUE = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention, keras.layers.Attention)
+
+
+class SavedLayer(keras.Operation):
+    """Stands for a layer of a SavedModel, of which only the graph is left.
+
+    Attributes:
+        scope: what is known of it.
+    """
+
+    def __init__(self, scope: layer_scopes.Scope) -> None:
+        super().__init__(name=scope.path.rpartition("/")[-1])
+        self.scope = scope
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -46,7 +59,11 @@ class LayerCall:
     @property
     def is_attention(self) -> bool:
         """Whether it is a layer of attention."""
-        return isinstance(self.layer, _OPAQUE)
+        return _is_opaque(self.layer)
+
+
+def _is_opaque(layer: keras.Operation) -> bool:
+    return layer.scope.is_attention if isinstance(layer, SavedLayer) else isinstance(layer, _OPAQUE)
 
 
 @contextlib.contextmanager
@@ -64,7 +81,8 @@ def recorded(model: keras.Model, image: tuple[int, int], calls: list[LayerCall])
         keras.Operation.__call__ = recorder.around(operation, operations=True)
         keras.layers.Layer.__call__ = recorder.around(layer, operations=False)
         try:
-            yield
+            with flat_functions.watched(recorder.saved):
+                yield
         finally:
             keras.Operation.__call__, keras.layers.Layer.__call__ = operation, layer
     calls[:] = _told_apart(calls)
@@ -100,6 +118,17 @@ class _Recorder:
             return output
 
         return recording
+
+    def saved(self, placed: flat_functions.Placed) -> None:
+        """Note the layers of a saved network that is put into the graph."""
+        outer = "".join(f"{one.name}/" for one in self._stack if one is not self._model)
+        for scope in layer_scopes.scopes(placed):
+            path = f"{outer}{scope.path}"
+            opaque = scope.in_attention or scope.kind == "Softmax"
+            grid = None if opaque else layer_outputs.grid_of(path, scope.kind, scope.output, self._image)
+            self._calls.append(
+                LayerCall(path, scope.kind, SavedLayer(scope), scope.inputs, scope.output, grid, scope.is_leaf)
+            )
 
     def _call(
         self, called: keras.Operation, inputs: tuple[tf.Tensor, ...], output: tf.Tensor, calls_others: bool

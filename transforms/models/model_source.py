@@ -34,13 +34,14 @@ class ModelSource:
     """Where a model comes from: exactly one of `path`, `application` and `factory`.
 
     Attributes:
-        path: a ``.keras`` or ``.h5`` file; a SavedModel is refused with an explanation.
+        path: a ``.keras`` or ``.h5`` file, or the folder of a SavedModel.
         application: a name in ``keras.applications``, such as ``MobileNetV2``; with `weights`, or with ``weights``
             among its `arguments`.
         factory: ``module:function``, called with `arguments`, returns a Keras model.
         weights: a weights file for `application` or `factory`, or None.
         arguments: keyword arguments of the application or the factory, as sorted pairs.
-        safe_mode: Keras' refusal to load code (Lambda layers) from a file.
+        safe_mode: Keras' refusal to load code (Lambda layers) from a file; ours of SavedModels that reach for files.
+        signature: of a SavedModel; None for ``serving_default``, or its only one.
         imports: modules with custom layers and functions, imported before the model is loaded.
         search_path: folder in which the modules of `factory`, `imports` and a preprocessing function are looked for
             first, or None.
@@ -55,6 +56,7 @@ class ModelSource:
     weights: str | None = None
     arguments: tuple[tuple[str, Any], ...] = ()
     safe_mode: bool = True
+    signature: str | None = None
     imports: tuple[str, ...] = ()
     search_path: str | None = None
 

@@ -33,7 +33,7 @@ _FORMATS = {
     "tflite": f"is a TensorFlow Lite model, which has no gradients. {_KERAS_COPY}, before its conversion",
     "onnx": f"is an ONNX model, and heatbeam explains Keras models. Convert it, or {_BUILT}",
     "torch": f"is a PyTorch file, and heatbeam explains Keras models. Build the network in Keras and {_BUILT}",
-    "saved_model": f"is the graph of a SavedModel, which has no layers to look into. {_KERAS_COPY}, or {_BUILT}",
+    "saved_model": "is the graph of a SavedModel without its weights: name the folder that it lies in",
     "graph": f"is a frozen TensorFlow graph, which has no layers to look into. {_KERAS_COPY}, or {_BUILT}",
     "checkpoint": f"is part of a TensorFlow checkpoint, weights alone. Build the network and {_BUILT}",
     "pickle": f"is a pickled Python object, which is not opened: that would run code from it. {_KERAS_COPY}",
@@ -128,14 +128,14 @@ def _starts_onnx(head: bytes) -> bool:
 def _of_folder(path: pathlib.Path) -> str | None:
     names = {entry.name for entry in path.iterdir()}
     if "saved_model.pb" in names:
-        return f"is a SavedModel, which has no layers to look into. {_KERAS_COPY}, or {_BUILT}"
+        return None
     if {"config.json", "model.weights.h5"} <= names:
         return "is an unpacked .keras file. Pack it again: zip -r model.keras *, inside the folder"
     if any(name == "checkpoint" or name.endswith(".index") for name in names):
         return _FORMATS["checkpoint"].replace("is part of", "is the folder of")
     files = sorted(name for name in names if name.endswith((".keras", ".h5", ".hdf5")))
     inside = f"Name a file in it: {', '.join(files[:5])}" if files else "Name a .keras or .h5 file"
-    return f"is a directory without a saved_model.pb, so not even a SavedModel. {inside}"
+    return f"is a directory without a saved_model.pb, so no SavedModel. {inside}"
 
 
 def _of_hdf5(path: pathlib.Path) -> str | None:
@@ -163,7 +163,7 @@ def _of_zip(path: pathlib.Path) -> str | None:
     if "data.pkl" in bases or "constants.pkl" in bases:
         return _FORMATS["torch"]
     if "saved_model.pb" in bases:
-        return f"is a packed SavedModel, which has no layers to look into. {_KERAS_COPY}, or {_BUILT}"
+        return "is a packed SavedModel. Unpack it and name the folder with saved_model.pb"
     if bases and all(name.endswith(".npy") for name in bases):
         return _FORMATS["arrays"]
     if inside := sorted(name for name in names if name.endswith((".keras", ".h5", ".hdf5", "config.json"))):

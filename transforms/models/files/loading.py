@@ -20,7 +20,14 @@ import tensorflow as tf
 
 from heatbeam.transforms import errors
 from heatbeam.transforms.models import model_source
-from heatbeam.transforms.models.files import file_kinds, keras2_arguments, load_failures, user_modules
+from heatbeam.transforms.models.files import (
+    file_kinds,
+    keras2_arguments,
+    load_failures,
+    saved_models,
+    saved_networks,
+    user_modules,
+)
 
 ModelError = load_failures.ModelError
 
@@ -33,6 +40,7 @@ def load_keras_model(source: model_source.ModelSource) -> keras.Model:
             weights are not finite.
     """
     model = _loaded(source)
+    saved_networks.open_layers(model)
     check_finite(model)
     return model
 
@@ -58,7 +66,7 @@ def check_finite(model: keras.Model) -> None:
 def _loaded(source: model_source.ModelSource) -> keras.Model:
     custom = user_modules.custom_objects(source.imports, source.search_path)
     if source.path is not None:
-        return _load_file(source.path, source.safe_mode, custom)
+        return _load_file(source.path, source, custom)
     if source.application is not None:
         model = _made_by_name(source.application, source)
     else:
@@ -120,7 +128,7 @@ def _call(function: Callable[..., Any], arguments: dict[str, Any], name: str) ->
         raise ModelError(f"{name} does not give a model: {said}") from error
 
 
-def _load_file(path: str, safe_mode: bool, custom: dict[str, Any]) -> keras.Model:
+def _load_file(path: str, source: model_source.ModelSource, custom: dict[str, Any]) -> keras.Model:
     file = pathlib.Path(path)
     if not file.exists():
         raise ModelError(f"model file {path} does not exist")
@@ -128,9 +136,13 @@ def _load_file(path: str, safe_mode: bool, custom: dict[str, Any]) -> keras.Mode
         unusable = file_kinds.unusable(file)
     if unusable is not None:
         raise ModelError(f"model.path {path} {unusable}")
+    if saved_models.is_saved_model(file):
+        return saved_models.load(file, path, source.signature, safe_mode=source.safe_mode)
+    if source.signature is not None:
+        raise ModelError(f"model.signature is of SavedModels, and {path} is a Keras model file; leave it out")
     try:
         with file_kinds.named(file, file_kinds.model_suffix(file)) as name, keras2_arguments.understood():
-            return keras.models.load_model(name, custom, compile=False, safe_mode=safe_mode)
+            return keras.models.load_model(name, custom, compile=False, safe_mode=source.safe_mode)
     except Exception as error:
         raise ModelError(f"Keras cannot load {path}: {load_failures.of_file(error, file)}") from error
 
@@ -220,7 +232,16 @@ def model_digest(model: keras.Model) -> str:
 
 
 def set_precision(model: keras.Model, policy: str) -> None:
-    """Make a loaded model compute in `policy`, ``mixed_float16`` or ``mixed_bfloat16``; its weights stay float32."""
+    """Make a loaded model compute in `policy`, ``mixed_float16`` or ``mixed_bfloat16``; its weights stay float32.
+
+    Raises:
+        ModelError: it is a SavedModel, or one is in it.
+    """
+    if saved_networks.is_closed(model):
+        raise ModelError(
+            f"model {model.name} is a SavedModel, or has one inside, which computes in the precision that it was saved "
+            "in; leave explain.precision at float32, or name a .keras file"
+        )
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             set_precision(layer, policy)

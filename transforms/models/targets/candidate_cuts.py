@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import tensorflow as tf
 
 from heatbeam.transforms.models import layer_calls, layer_outputs
-from heatbeam.transforms.models.graphs import bottlenecks, traced_graph
+from heatbeam.transforms.models.graphs import bottlenecks, flat_functions, traced_graph
 from heatbeam.transforms.models.targets import trial_runs
 
 INPUT_OF = "input of "
@@ -61,7 +61,7 @@ def grid_without_layer(
     if output.shape.rank is None:
         return None
     readers = [c for c in calls if c.inputs and c.inputs[0] is output]
-    name = f"{INPUT_OF}{readers[0].path}" if readers else output.op.name
+    name = f"{INPUT_OF}{readers[0].path}" if readers else flat_functions.own_name(output.op.name)
     return layer_outputs.grid_of(name, output.op.type, output, image)
 
 
