@@ -71,7 +71,9 @@ def decode_example(
 
 def decode_recipe(image: decode_options.ImageOptions, masks: decode_options.MaskOptions) -> dict[str, Any]:
     """Everything about this step that can change a number, for the manifest. JSON types only."""
-    return {"image": images.recipe(image), "semantic_mask": dataclasses.asdict(masks)}
+    # Which class is which is said once, for labels and boxes too.
+    mask_recipe = {name: value for name, value in dataclasses.asdict(masks).items() if name != "classes"}
+    return {"image": images.recipe(image), "semantic_mask": mask_recipe}
 
 
 @dataclasses.dataclass(eq=False)

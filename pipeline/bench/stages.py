@@ -40,7 +40,7 @@ class Stages:
         self._engine, _ = explain.acquire_engine(planned.engine_spec)
         about = self._engine.description
         self._plan, names = classes.resolved(planned, about)
-        self._decode_step = step_options.decode_step(settings, about)
+        self._decode_step = step_options.decode_step(settings, about, self._plan.features)
         self._explain = explain._ExplainFn(step_options.explain_step(planned, about))
         self._explain.setup()
         self._localize_step = step_options.localize_step(settings)

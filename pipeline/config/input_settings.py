@@ -18,7 +18,7 @@ from heatbeam.transforms.sources import (
     tfrecord_source,
 )
 from heatbeam.transforms.sources import tfrecord as framing
-from heatbeam.transforms.sources.classes import stored_classes
+from heatbeam.transforms.sources.classes import class_files, stored_classes
 
 
 class TfdsConfig(section.Section):
@@ -108,6 +108,17 @@ class InputConfig(section.Section):
         feature_map.FeatureMap.box_label_offset,
         description="the same for the classes of boxes and instance masks (default: label_offset)",
     )
+    class_names: tuple[str, ...] | dict[int, str] | str | None = pydantic.Field(
+        None,
+        description="classes of the data, if TFDS does not name them: a list, names by id, or a file (one name a line, "
+        "CSV, JSON, YAML, label map)",
+    )
+    class_map: dict[str | int, str | int | None] | str | None = pydantic.Field(
+        None,
+        description="which class of the model a class of the data is, where names do not say it: a mapping or a file "
+        "of names, WordNet ids or ids, null to leave a class out ('*': null for all without counterpart); ids: the "
+        "data's ids are the model's",
+    )
     label_form: stored_classes.Form = pydantic.Field(
         feature_map.FeatureMap.label_form,
         description="of label and labels: class ids, names, vectors with a place for each class, or scores of which "
@@ -178,6 +189,11 @@ class InputConfig(section.Section):
         description="larger records are lost, unpacked or not; a packed shard ends at one",
     )
     reshuffle_records: bool = pydantic.Field(False, description="spread the records of few big shards over the workers")
+
+    @pydantic.field_validator("class_map", mode="before")
+    @classmethod
+    def _pairs(cls, value: Any) -> Any:
+        return value if value is None or isinstance(value, str) else class_files.of_pairs(value)
 
     @pydantic.field_validator("tfrecord", mode="before")
     @classmethod

@@ -90,7 +90,9 @@ class ModelConfig(section.Section):
         specs.EngineSpec.input_size, description="height, width and channels, where the model leaves them open"
     )
     class_names: tuple[str, ...] | str | None = pydantic.Field(
-        None, description="list of names, or a text file with one a line; TFDS brings its own"
+        None,
+        description="names of the model's classes: a list, or a file (one name a line, CSV, JSON, YAML, label map); "
+        "imagenet: those of Keras, if they are on this machine",
     )
 
     @pydantic.field_validator("imports", mode="before")

@@ -20,6 +20,7 @@ from PIL import Image
 
 from heatbeam.pages import map_images
 from heatbeam.runs import chosen_rows, manifests, source_images, source_truth
+from heatbeam.transforms.sources.classes import class_maps
 from heatbeam.transforms.sources.pixels import image_files
 from heatbeam.transforms.tables import stored_maps
 
@@ -74,7 +75,7 @@ def samples(
     for number, row in enumerate(plain):
         of_place.setdefault((row["shard"], row["record_index"], row["image_sha256"]), []).append(number)
     order = {place: i for i, place in enumerate(of_place)}
-    names = manifest.class_names
+    maps = manifest.maps_of_classes()
 
     def rows_of(place: source_images.Place) -> tuple[tuple[int, dict[str, Any]], ...]:
         return tuple((number, chosen_rows.with_map(table, number, plain[number])) for number in of_place[place])
@@ -87,7 +88,7 @@ def samples(
             rows = rows_of(source.place)
             content, suffix = _file(source, pixels)
             file = _write(target, order[source.place], rows[0][1], content, suffix)
-            yield Sample(order[source.place], file, pixels, rows, _true_boxes(source, rows, names))
+            yield Sample(order[source.place], file, pixels, rows, _true_boxes(source, rows, maps))
     for place in missing:
         rows = rows_of(place)
         size = map_images.fitted((rows[0][1]["image_width"], rows[0][1]["image_height"]), map_images.ALONE_PX)
@@ -122,9 +123,9 @@ def _file(source: source_images.SourceRecord, pixels: source_images.Pixels) -> t
 
 
 def _true_boxes(
-    source: source_images.SourceRecord, rows: Sequence[tuple[int, Mapping[str, Any]]], names: Sequence[str]
+    source: source_images.SourceRecord, rows: Sequence[tuple[int, Mapping[str, Any]]], maps: class_maps.Maps
 ) -> tuple[tuple[int, source_truth.Box], ...]:
     first = rows[0][1]
     size, labels = (first["image_width"], first["image_height"]), first["label_ids"]
     classes = dict.fromkeys([*labels, *(row["class_id"] for _, row in rows)])
-    return tuple((i, box) for i in classes for box in source_truth.true_boxes(source, size, i, labels, names))
+    return tuple((i, box) for i in classes for box in source_truth.true_boxes(source, size, i, labels, maps))

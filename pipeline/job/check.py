@@ -69,6 +69,7 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
     if spec.model.has_random_weights:
         findings.warnings.append("the model's weights are random, as model.arguments say: its maps have no meaning")
     _write_model(engine.description, stream)
+    stream.write(f"classes  {planned.classes_in_words}\n")
     findings.warnings += classes.model_warnings(planned, engine.description)
     if engine.trials:
         tried = ", ".join(f"{size} ({speed:,.3g} images/s)" for size, speed in engine.trials)
@@ -145,7 +146,7 @@ def _read(
     planned: plan.Plan, about: exposure.ModelDescription, count: int
 ) -> tuple[list[records.Example], list[records.EncodedExample], list[records.DeadLetter]]:
     """Of the first `count` records those that can be decoded, decoded and as they were stored, and those lost."""
-    decoding = step_options.decode_step(planned.settings, about)
+    decoding = step_options.decode_step(planned.settings, about, planned.features)
     examples: list[records.Example] = []
     stored: list[records.EncodedExample] = []
     letters: list[records.DeadLetter] = []

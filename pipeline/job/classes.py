@@ -3,36 +3,58 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from heatbeam import config
-from heatbeam.job import plan
+from heatbeam.job import class_sources, plan
 from heatbeam.transforms.engine import specs
 from heatbeam.transforms.models import exposure
-from heatbeam.transforms.sources.classes import class_maps
+from heatbeam.transforms.sources.classes import matching, vocabularies
 
 
 def resolved(planned: plan.Plan, description: exposure.ModelDescription) -> tuple[plan.Plan, tuple[str, ...]]:
-    """The plan with what classes are in the model, and one name per class of the model.
+    """The plan with what the classes of the data are in the model, and one name per class of the model.
 
     Raises:
-        config.ConfigError: another number of names than the model has classes.
+        config.ConfigError: classes have no counterpart, or there are more or fewer names than the model has classes.
     """
-    names = planned.class_names
+    known, count = planned.known_classes, description.classes
+    model = known.model
     kind = "output" if planned.engine_spec.scores in specs.VALUES else "class"
-    if names is not None and len(names) != description.classes:
-        raise config.ConfigError(
-            [f"model.class_names: {len(names)} names, the model has {description.classes} classes"]
-        )
-    pairs = tuple((name, number) for number, name in enumerate(names or ()))
+    if model is None and count == class_sources.IMAGENET_CLASSES:
+        model = known.imagenet
+    try:
+        given = _given_for(known.dataset, known.boxes, known.given)
+        match = matching.match(known.dataset, model, count, given, kind)
+        boxes = None
+        if known.boxes is not None:
+            boxes = matching.match(known.boxes, model, count, _given_for(known.boxes, known.dataset, known.given))
+    except matching.MismatchError as error:
+        raise config.ConfigError([f"the classes of data and model: {error}"]) from error
     features = dataclasses.replace(
-        planned.features, class_map=class_maps.ClassMap(names=pairs, classes=description.classes)
+        planned.features, classes=match.classes, box_classes=None if boxes is None else boxes.classes
     )
-    return dataclasses.replace(planned, features=features), names or tuple(
-        f"{kind}_{i}" for i in range(description.classes)
-    )
+    words = match.words if boxes is None else f"{match.words}. Of boxes and masks: {boxes.words}"
+    return dataclasses.replace(planned, features=features, classes_in_words=words), match.names
 
 
 def model_warnings(planned: plan.Plan, description: exposure.ModelDescription) -> tuple[str, ...]:
     """What speaks against the layer and the reading of the scores; names of the classes settle what they are."""
-    doubts = (description.doubt,) if description.doubt and planned.class_names is None else ()
+    known = planned.known_classes
+    named = known.model is not None or known.dataset is not None
+    doubts = (description.doubt,) if description.doubt and not named else ()
     return (*description.warnings, *doubts)
+
+
+def _given_for(
+    mine: vocabularies.Vocabulary | None, other: vocabularies.Vocabulary | None, given: matching.Stated
+) -> matching.Stated:
+    """What is given, without what is said of classes that only the other vocabulary has."""
+    if mine is None or other is None or not isinstance(given, Mapping):
+        return given
+    return {key: value for key, value in given.items() if _has(mine, key) or not _has(other, key)}
+
+
+def _has(vocabulary: vocabularies.Vocabulary, key: str | int) -> bool:
+    ids = {one.id for one in vocabulary.classes}
+    return bool(vocabulary.table().find(str(key))) or (str(key).isdecimal() and int(key) in ids)

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pydantic
-from apache_beam.io import filesystems
 
 from heatbeam import config
+from heatbeam.job import class_sources
 from heatbeam.runs import remote_files
 from heatbeam.transforms.engine import batch_tuning, specs
 from heatbeam.transforms.methods import registry
@@ -32,14 +32,16 @@ class Plan:
         engine_spec: model, methods and targets.
         features: which feature of a record holds what; what its classes are in the model, `classes.resolved` says.
         dataset: the shards to read, matched once.
-        class_names: one name per class, or None until the model says how many there are.
+        known_classes: names of the classes of data and model, as far as they are known without the model.
+        classes_in_words: how those were matched; empty until `classes.resolved` has done it.
     """
 
     settings: config.RunConfig
     engine_spec: specs.EngineSpec
     features: feature_map.FeatureMap
     dataset: source.Dataset
-    class_names: tuple[str, ...] | None
+    known_classes: class_sources.Known
+    classes_in_words: str = ""
 
 
 def make(settings: config.RunConfig) -> Plan:
@@ -49,9 +51,9 @@ def make(settings: config.RunConfig) -> Plan:
         config.ConfigError: every problem that can be seen without loading the model.
     """
     problems = [*_method_problems(settings.explain.methods), *_value_problems(settings)]
-    dataset, names, features = None, None, None
+    dataset, features = None, None
+    known = class_sources.read(settings, problems)
     try:
-        names = _configured_names(settings.model.class_names)
         dataset = settings.input.as_source().open()
     except (ValueError, OSError) as error:
         problems.append(f"input: {error}")
@@ -60,12 +62,12 @@ def make(settings: config.RunConfig) -> Plan:
         if dataset is not None:
             gives_values = settings.model.scores in specs.VALUES
             features = dataset.resolve(features.of_values() if gives_values else features.of_classes())
-            names = names or (None if gives_values else dataset.class_names(features))
+            known = known if gives_values else class_sources.of_dataset(known, dataset, features)
     except ValueError as error:
         problems.append(f"input.features: {error}")
     if problems or dataset is None or features is None:
         raise config.ConfigError(problems)
-    return Plan(settings, engine_spec(settings), features, dataset, names)
+    return Plan(settings, engine_spec(settings), features, dataset, known)
 
 
 def engine_spec(settings: config.RunConfig) -> specs.EngineSpec:
@@ -168,11 +170,3 @@ def _value_problems(settings: config.RunConfig) -> list[str]:
             "indexes of outputs"
         )
     return problems
-
-
-def _configured_names(names: tuple[str, ...] | str | None) -> tuple[str, ...] | None:
-    if not isinstance(names, str):
-        return names
-    with filesystems.FileSystems.open(names) as file:
-        lines = file.read().decode("utf-8").splitlines()
-    return tuple(line.strip() for line in lines if line.strip())

@@ -201,7 +201,7 @@ def _prepare(
     taken = incremental.prepare(planned, engine, directory)
     open_run.add(
         model=describe(engine.description, names),
-        conventions=step_options.conventions(planned.settings, engine.description),
+        conventions=step_options.conventions(planned, engine.description),
         keyed_by=taken.facts,
         reused=taken.taken,
         warnings=planned.dataset.oddities(),
@@ -210,6 +210,8 @@ def _prepare(
         open_run.add(resumed=manifests.Resumed(started=open_run.manifest.resumed.started))
     directory.write_manifest(open_run.manifest, "running")
     if stream is not None:
+        if step_options.classes_of(planned) is not None:
+            stream.write(f"classes: {planned.classes_in_words}\n")
         stream.writelines(f"{line}\n" for line in taken.lines)
         warnings = (*classes.model_warnings(planned, engine.description), *open_run.manifest.warnings)
         stream.writelines(f"warning: {text}\n" for text in warnings)

@@ -8,6 +8,8 @@ name.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
@@ -20,7 +22,8 @@ from heatbeam.transforms.engine import assess, specs
 from heatbeam.transforms.metrics import protocols, registry, slicing
 from heatbeam.transforms.metrics.faithfulness import batch
 from heatbeam.transforms.models import exposure
-from heatbeam.transforms.sources import decode_options
+from heatbeam.transforms.sources import decode_options, feature_map
+from heatbeam.transforms.sources.classes import class_maps
 from heatbeam.transforms.tables import schemas
 
 LIMITS = write.Limits(rows=8192, bytes=32 << 20, compression_level=3)
@@ -85,7 +88,7 @@ def make(
     return Steps(
         read=plan.filled(read.ReadShards, settings.input, shards=planned.dataset.shards, features=planned.features),
         reuse=lookup,
-        decode=decode_step(settings, description),
+        decode=decode_step(settings, description, planned.features),
         explain=explain_step(planned, description),
         localize=localizing,
         aggregate=aggregate_step(settings, class_names),
@@ -109,12 +112,22 @@ def make(
     )
 
 
-def decode_step(settings: config.RunConfig, description: exposure.ModelDescription) -> decode.Decode:
+def decode_step(
+    settings: config.RunConfig,
+    description: exposure.ModelDescription,
+    features: feature_map.FeatureMap | None = None,
+) -> decode.Decode:
     """How images become the model's input, and how semantic masks are read.
+
+    Args:
+        settings: of the run.
+        description: of the model.
+        features: with what the classes of the data are in the model; None where no mask is read.
 
     Raises:
         config.ConfigError: the settings do not fit the model's input.
     """
+    classes = class_maps.AS_STORED if features is None else features.reads_objects.classes
     source = settings.input
     height, width, channels = description.input_size
     offset = source.label_offset if source.semantic_offset is None else source.semantic_offset
@@ -124,7 +137,7 @@ def decode_step(settings: config.RunConfig, description: exposure.ModelDescripti
         raise config.ConfigError([f"input: {error}"]) from None
     return decode.Decode(
         image,
-        plan.filled(decode_options.MaskOptions, source, prefix="semantic_", offset=offset),
+        plan.filled(decode_options.MaskOptions, source, prefix="semantic_", offset=offset, classes=classes),
         source.box_tolerance,
     )
 
@@ -204,12 +217,27 @@ def explanations_schema(settings: config.RunConfig) -> pa.Schema:
     )
 
 
-def conventions(settings: config.RunConfig, description: exposure.ModelDescription) -> manifests.Conventions:
+def conventions(planned: plan.Plan, description: exposure.ModelDescription) -> manifests.Conventions:
     """Everything about the steps that can change a number, for the manifest."""
+    settings = planned.settings
     decoding = decode_step(settings, description)
     return manifests.Conventions(
         decode=decode.decode_recipe(decoding.image, decoding.masks),
         protocol=localize_step(settings).protocol.as_dict(),
         primary_target=_primary_target(settings),
         heatmap=schemas.QUANTIZATION,
+        classes=classes_of(planned),
     )
+
+
+def classes_of(planned: plan.Plan) -> manifests.Classes | None:
+    """Which class is which, for the manifest; None where ids are the model's and nothing else was said."""
+    known, features = planned.known_classes, planned.features
+    if known.dataset is None and known.given is None:
+        return None
+    whole, boxes = features.classes, features.box_classes
+    tables = {"ids": whole.ids, "names": whole.names, "others_left_out": whole.others_left_out}
+    if boxes is not None:
+        tables |= {"box_ids": boxes.ids, "box_names": boxes.names}
+    digest = hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()
+    return manifests.Classes(words=planned.classes_in_words, digest=digest, **tables)

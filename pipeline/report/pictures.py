@@ -61,7 +61,7 @@ class Album:
     """
 
     def __init__(self, manifest: manifests.Manifest, rows: Sequence[Mapping[str, Any]]):
-        self._names = manifest.class_names
+        self._classes = manifest.maps_of_classes()
         self._sources: dict[source_images.Place, source_images.SourceRecord] = {}
         self._images: dict[source_images.Place, str] = {}
         places = {_place(row) for row in rows}
@@ -79,7 +79,7 @@ class Album:
         source = self._sources.get(place)
         truth: list[Box] = []
         if source is not None:
-            truth = source_truth.true_boxes(source, image_size, row["class_id"], row["label_ids"], self._names)
+            truth = source_truth.true_boxes(source, image_size, row["class_id"], row["label_ids"], self._classes)
         corners = [map_scan.value(row, f"box_{edge}") for edge in ("x0", "y0", "x1", "y1")]
         return Picture(
             width=image_size[0],

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import pydantic
 
 from heatbeam import config
+from heatbeam.transforms.sources.classes import class_maps
 
 FORMAT = "heatbeam-run"
 FORMAT_VERSION = 2
@@ -83,6 +84,31 @@ class Model(_Part):
     target_layer_warnings: tuple[str, ...] = ()
 
 
+Pairs = tuple[tuple[int, int | None], ...]
+NamePairs = tuple[tuple[str, int | None], ...]
+
+
+class Classes(_Part):
+    """Which class of the model each class of the data is, as it was resolved when the run started.
+
+    Attributes:
+        words: how, and an example.
+        digest: SHA-256 of the tables below, hexadecimal.
+        ids: ``(id in the data, class id of the model)``, null for a class that is left out; None: they are the same.
+        names: the same for names in records.
+        others_left_out: whether any other class is left out.
+        box_ids, box_names: of boxes and masks, where the data has other classes for them.
+    """
+
+    words: str
+    digest: str
+    ids: Pairs | None = None
+    names: NamePairs = ()
+    others_left_out: bool = False
+    box_ids: Pairs | None = None
+    box_names: NamePairs | None = None
+
+
 class Conventions(_Part):
     """What the numbers mean.
 
@@ -91,12 +117,14 @@ class Conventions(_Part):
         protocol: of the localization metrics; its ``name`` and options.
         primary_target: whose maps the summary is about.
         heatmap: what decodes the column ``heatmap``.
+        classes: which class of the model each class of the data is; None if ids are the model's.
     """
 
     decode: Json
     protocol: Json
     primary_target: str
     heatmap: str
+    classes: Classes | None = None
 
 
 class KeyedBy(_Part):
@@ -265,6 +293,17 @@ class Manifest(_Part):
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes by id; empty while the model is not known."""
         return self.model.class_names if self.model is not None else ()
+
+    def maps_of_classes(self) -> class_maps.Maps:
+        """What the classes of labels are in the model, and those of boxes and masks where they differ."""
+        found = self.conventions.classes if self.conventions is not None else None
+        if found is None:
+            return class_maps.ClassMap.of_names(self.class_names), None
+        count = len(self.class_names)
+        whole = class_maps.ClassMap(found.ids, found.names, count, found.others_left_out)
+        if found.box_names is None:
+            return whole, None
+        return whole, class_maps.ClassMap(found.box_ids, found.box_names, count, found.others_left_out)
 
     @property
     def primary_target(self) -> str:

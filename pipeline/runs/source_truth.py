@@ -21,7 +21,7 @@ def true_boxes(
     image_size: tuple[int, int],
     class_id: int,
     label_ids: Sequence[int],
-    class_names: Sequence[str],
+    classes: class_maps.Maps,
 ) -> list[Box]:
     """Boxes of a class, ``x0 y0 x1 y1`` in pixels of the original image; none if there are none or they are damaged.
 
@@ -30,10 +30,10 @@ def true_boxes(
         image_size: ``(width, height)`` of the original image.
         class_id: the explained class.
         label_ids: of the image; a box without a class belongs to them.
-        class_names: in the order of the model's output, for boxes whose class is stored as a name.
+        classes: what the classes of the data are in the model, as `manifests.Manifest.maps_of_classes` has it.
     """
     try:
-        encoded = features.parse_example(source.record, _box_features(source, class_names), *source.place[:2])
+        encoded = features.parse_example(source.record, _box_features(source, classes), *source.place[:2])
         if encoded.boxes is None:
             return []
         fractions = ground_truth.box_fractions(encoded.boxes, encoded, image_size)
@@ -45,7 +45,7 @@ def true_boxes(
     return [(x0, y0, x1, y1) for x0, y0, x1, y1 in pixels[chosen].tolist()]
 
 
-def _box_features(source: source_images.SourceRecord, class_names: Sequence[str]) -> feature_map.FeatureMap:
+def _box_features(source: source_images.SourceRecord, classes: class_maps.Maps) -> feature_map.FeatureMap:
     """What `features.parse_example` must read for boxes alone."""
-    names = source.settings.as_feature_map(class_map=class_maps.ClassMap.of_names(class_names))
+    names = source.settings.as_feature_map(classes=classes[0], box_classes=classes[1])
     return dataclasses.replace(names.reduced_to(*feature_map.OF_THE_BOXES), raw_shape=source.raw_shape)

@@ -15,6 +15,7 @@ from heatbeam.report import galleries, pictures
 from heatbeam.runs import run_directory, source_images, source_truth
 from heatbeam.transforms import heatmaps
 from heatbeam.transforms.sources import tfexample
+from heatbeam.transforms.sources.classes import class_maps
 from heatbeam.transforms.tables import stored_maps
 from tests.support import manifests, report_runs, sample_shards
 
@@ -119,6 +120,7 @@ def source(settings, **features):
     return source_images.SourceRecord(("s", 0, "x"), record, b"img", settings)
 
 
+UNNAMED = (class_maps.AS_STORED, None)
 TFRECORD = config.InputConfig(tfrecord=("x",))
 SIDES = {f"image/object/bbox/{side}": value for side, value in (
     ("xmin", [0.1, 0.5]), ("ymin", [0.2, 0.5]), ("xmax", [0.3, 1.0]), ("ymax", [0.4, 1.0]))}  # fmt: skip
@@ -126,25 +128,28 @@ SIDES = {f"image/object/bbox/{side}": value for side, value in (
 
 def test_true_boxes_of_the_class_in_pixels():
     given = source(TFRECORD, **SIDES, **{"image/object/class/label": [7, 8]})
-    [box] = source_truth.true_boxes(given, (200, 100), 7, (8,), ())
+    [box] = source_truth.true_boxes(given, (200, 100), 7, (8,), UNNAMED)
     np.testing.assert_allclose(box, (20, 20, 60, 40), atol=1e-4)
-    [box] = source_truth.true_boxes(given, (200, 100), 8, (8,), ())
+    [box] = source_truth.true_boxes(given, (200, 100), 8, (8,), UNNAMED)
     np.testing.assert_allclose(box, (100, 50, 200, 100), atol=1e-4)
-    assert source_truth.true_boxes(given, (200, 100), 9, (8,), ()) == []
+    assert source_truth.true_boxes(given, (200, 100), 9, (8,), UNNAMED) == []
 
 
 def test_boxes_without_class_belong_to_the_labels():
     given = source(TFRECORD, **SIDES)
-    assert len(source_truth.true_boxes(given, (200, 100), 3, (3,), ())) == 2
-    assert source_truth.true_boxes(given, (200, 100), 4, (3,), ()) == []
+    assert len(source_truth.true_boxes(given, (200, 100), 3, (3,), UNNAMED)) == 2
+    assert source_truth.true_boxes(given, (200, 100), 4, (3,), UNNAMED) == []
 
 
 def test_classes_by_name_and_by_offset():
     named = source(TFRECORD, **SIDES, **{"image/object/class/label": [b"cat", b"dog"]})
-    assert len(source_truth.true_boxes(named, (200, 100), 1, (), ("cat", "dog"))) == 1
-    assert source_truth.true_boxes(named, (200, 100), 1, (), ()) == []  # nobody says who dog is
+    assert (
+        len(source_truth.true_boxes(named, (200, 100), 1, (), (class_maps.ClassMap.of_names(("cat", "dog")), None)))
+        == 1
+    )
+    assert source_truth.true_boxes(named, (200, 100), 1, (), UNNAMED) == []  # nobody says who dog is
     offset = source(TFRECORD.model_copy(update={"label_offset": 1}), **SIDES, **{"image/object/class/label": [1, 2]})
-    assert len(source_truth.true_boxes(offset, (200, 100), 0, (), ())) == 1
+    assert len(source_truth.true_boxes(offset, (200, 100), 0, (), UNNAMED)) == 1
 
 
 def test_tfds_boxes_are_rows_of_four():
@@ -153,12 +158,12 @@ def test_tfds_boxes_are_rows_of_four():
         "image": [b"img"], "objects/bbox": [0.2, 0.1, 0.4, 0.3], "objects/label": [5],
     })  # fmt: skip
     given = source_images.SourceRecord(("s", 0, "x"), record, b"img", settings)
-    [box] = source_truth.true_boxes(given, (200, 100), 5, (), ())
+    [box] = source_truth.true_boxes(given, (200, 100), 5, (), UNNAMED)
     np.testing.assert_allclose(box, (20, 20, 60, 40), atol=1e-4)
 
 
 def test_damaged_boxes_are_left_out():
     broken = dict(SIDES) | {"image/object/bbox/xmax": [0.3]}
-    assert source_truth.true_boxes(source(TFRECORD, **broken), (200, 100), 3, (3,), ()) == []
+    assert source_truth.true_boxes(source(TFRECORD, **broken), (200, 100), 3, (3,), UNNAMED) == []
     no_image = source_images.SourceRecord(("s", 0, "x"), b"junk", b"", TFRECORD)
-    assert source_truth.true_boxes(no_image, (200, 100), 3, (3,), ()) == []
+    assert source_truth.true_boxes(no_image, (200, 100), 3, (3,), UNNAMED) == []

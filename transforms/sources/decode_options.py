@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal, get_args
 
 from heatbeam.transforms import errors
+from heatbeam.transforms.sources.classes import class_maps
 
 Resize = Literal["squash", "crop", "pad", "keras_crop", "center_crop", "shorter_side_center_crop"]
 Interpolation = Literal[
@@ -154,8 +155,10 @@ class MaskOptions:
         background: grey value that belongs to no class, or None.
         ignore: grey value of pixels that must not be scored (255 in Pascal VOC), or None.
         offset: subtracted from a grey value to get the class id.
+        classes: what that id is in the model.
     """
 
     background: int | None = 0
     ignore: int | None = 255
     offset: int = 0
+    classes: class_maps.ClassMap = class_maps.AS_STORED

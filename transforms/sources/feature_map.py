@@ -46,8 +46,8 @@ class FeatureMap:
             None for `label_offset`.
         label_form: of `label` and `labels`: ``ids``, ``names``, ``one_hot`` and ``multi_hot`` vectors, ``scores`` of
             which the highest is the label. ``auto`` tells them apart and refuses what may be two of them.
-        class_map: what ids and names are in the model; `class_maps.ClassMap.of_names` for a list of the model's names.
-        box_class_map: the same for boxes and instance masks; None for `class_map`.
+        classes: what ids and names are in the model; `class_maps.ClassMap.of_names` for a list of the model's names.
+        box_classes: the same for boxes and instance masks; None for `classes`.
         required: names of the features that every record must have.
 
     Raises:
@@ -80,8 +80,8 @@ class FeatureMap:
     label_offset: int = 0
     box_label_offset: int | None = None
     label_form: stored_classes.Form = "auto"
-    class_map: class_maps.ClassMap = class_maps.AS_STORED
-    box_class_map: class_maps.ClassMap | None = None
+    classes: class_maps.ClassMap = class_maps.AS_STORED
+    box_classes: class_maps.ClassMap | None = None
     required: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -102,13 +102,13 @@ class FeatureMap:
     @property
     def reads_labels(self) -> stored_classes.Rules:
         """How the classes of an image are read."""
-        return stored_classes.Rules(self.class_map, self.label_offset, "label_offset", self.label_form)
+        return stored_classes.Rules(self.classes, self.label_offset, "label_offset", self.label_form)
 
     @property
     def reads_objects(self) -> stored_classes.Rules:
         """How the classes of boxes and instance masks are read: one for each, so no vectors."""
         form: stored_classes.ListForm = self.label_form if self.label_form in ("ids", "names") else "ids_or_names"
-        classes = self.class_map if self.box_class_map is None else self.box_class_map
+        classes = self.classes if self.box_classes is None else self.box_classes
         if self.box_label_offset is None:
             return stored_classes.Rules(classes, self.label_offset, "label_offset", form)
         return stored_classes.Rules(classes, self.box_label_offset, "box_label_offset", form)
@@ -148,7 +148,7 @@ class FeatureMap:
 
 _SETTINGS = (
     *("raw_shape", "slices", "required", "box_convention"),
-    *("label_offset", "box_label_offset", "label_form", "class_map", "box_class_map"),
+    *("label_offset", "box_label_offset", "label_form", "classes", "box_classes"),
 )
 
 NAMES = tuple(field.name for field in dataclasses.fields(FeatureMap) if field.name not in _SETTINGS)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
 from heatbeam.transforms import records
 from heatbeam.transforms.sources import box_conventions, decode_options, images
+from heatbeam.transforms.sources.classes import class_maps
 
 SNAP_PX = 1e-3
 """A coordinate this near to a whole pixel is that pixel: a float32 fraction of it does not come back exactly."""
@@ -118,7 +120,7 @@ def semantic_masks(values: np.ndarray, options: decode_options.MaskOptions) -> t
         options: which values are no classes, and the offset of the others.
 
     Returns:
-        bool ``(M, height, width)`` and int64 ``(M,)``.
+        bool ``(M, height, width)`` and int64 ``(M,)``, class ids of the model; what it does not have is left out.
     """
     present = [int(v) for v in np.unique(values) if int(v) not in (options.background, options.ignore)]
     class_ids = np.array(present, np.int64) - options.offset
@@ -126,11 +128,27 @@ def semantic_masks(values: np.ndarray, options: decode_options.MaskOptions) -> t
         raise records.DataError(
             "invalid_mask", f"the semantic mask holds the value {present[0]}; classes start at {options.offset}"
         )
-    _check_mask_bytes(len(present), values.shape[::-1])
-    masks = np.empty((len(present), *values.shape), bool)
-    for mask, value in zip(masks, present, strict=True):
-        np.equal(values, value, out=mask)
-    return masks, class_ids
+    model_ids = _in_model(present, class_ids.tolist(), options)
+    kept = sorted({class_id for class_id in model_ids if class_id is not None})
+    _check_mask_bytes(len(kept), values.shape[::-1])
+    masks = np.zeros((len(kept), *values.shape), bool)
+    for value, class_id in zip(present, model_ids, strict=True):
+        if class_id is not None:
+            masks[kept.index(class_id)] |= values == value  # several classes of the data may be one of the model
+    return masks, np.array(kept, np.int64)
+
+
+def _in_model(
+    present: Sequence[int], class_ids: Sequence[int], options: decode_options.MaskOptions
+) -> list[int | None]:
+    found = []
+    for value, class_id in zip(present, class_ids, strict=True):
+        try:
+            found.append(options.classes.of_id(class_id))
+        except class_maps.UnknownClassError as error:
+            text = f"the semantic mask holds the value {value}, class {class_id}; {error}"
+            raise records.DataError("invalid_mask", text) from None
+    return found
 
 
 def _instances(

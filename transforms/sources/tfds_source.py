@@ -237,7 +237,7 @@ def class_names(info: Any, features: feature_map.FeatureMap) -> tuple[str, ...] 
     for name in (features.label, features.labels, features.box_class):
         if name is not None and name in stored:
             feature = _feature(info.features, name)
-            if isinstance(feature, tfds.features.ClassLabel):
+            if isinstance(feature, tfds.features.ClassLabel) and feature.num_classes:
                 return tuple(feature.names)
     return None
 

@@ -111,7 +111,7 @@ def test_labels(label, labels, expected):
 
 
 def test_labels_as_text():
-    feature_map = changed(labels="all", class_map=class_maps.ClassMap.of_names(("cat", "dog", "ñandú")), label_offset=1)
+    feature_map = changed(labels="all", classes=class_maps.ClassMap.of_names(("cat", "dog", "ñandú")), label_offset=1)
     assert parse(feature_map, all=["ñandú".encode(), b"cat"]).label_ids == (2, 0)
     assert parse(feature_map, all=[1]).label_ids == (0,)
 
@@ -138,8 +138,8 @@ def test_image_ids(value, expected):
         ({"image/class/label": [0]}, {"label_offset": 1}, "invalid_label", "holds class 0; ids start at 1"),
         ({"image/class/label": [-2]}, {}, "invalid_label", "holds class -2"),
         ({"image/class/label": [b"cat"]}, {}, "wrong_type", "give the class names"),
-        ({"image/class/label": [b"cow"]}, {"class_map": CAT}, "unknown_label", "'cow'"),
-        ({"image/class/label": [b"\xff"]}, {"class_map": CAT}, "unknown_label", "not UTF-8"),
+        ({"image/class/label": [b"cow"]}, {"classes": CAT}, "unknown_label", "'cow'"),
+        ({"image/class/label": [b"\xff"]}, {"classes": CAT}, "unknown_label", "not UTF-8"),
         ({**BOXES, "image/object/bbox/xmax": [0.5]}, {}, "box_length_mismatch", "xmax: 1"),
         ({"image/object/bbox/xmax": [0.5]}, {}, "box_length_mismatch", "ymin: 0"),
         ({**BOXES, "image/object/bbox/xmax": [1, 1]}, {}, "wrong_type", "holds int64 values; expected float"),

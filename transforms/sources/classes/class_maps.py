@@ -34,11 +34,13 @@ class ClassMap:
         names: the same for names. A name may stand here more than once (ImageNet has two cranes); that matters only
             to a record that uses it.
         classes: how many the model has; None if that is not known.
+        others_left_out: whether a class that is not in `ids`, or not in `names`, is one to be left out, not an error.
     """
 
     ids: tuple[tuple[int, int | None], ...] | None = None
     names: tuple[tuple[str, int | None], ...] = ()
     classes: int | None = None
+    others_left_out: bool = False
 
     @classmethod
     def of_names(cls, names: Sequence[str]) -> ClassMap:
@@ -53,10 +55,9 @@ class ClassMap:
         """
         if self.ids is None:
             return stored
-        try:
-            return self._by_id[stored]
-        except KeyError:
-            raise UnknownClassError(f"the dataset has {self._span()}") from None
+        if stored not in self._by_id and not self.others_left_out:
+            raise UnknownClassError(f"the dataset has {self._span()}")
+        return self._by_id.get(stored)
 
     def of_name(self, name: str) -> int | None:
         """The class of the model for a name; None for one to be left out.
@@ -69,6 +70,8 @@ class ClassMap:
             AmbiguousClassError: several have.
         """
         found = find(name, self._exact, self._folded)
+        if not found and self.others_left_out:
+            return None
         if not found:
             raise UnknownClassError(f"which is not among the class names ({shown(n for n, _ in self.names)})")
         if len(found) > 1:
@@ -121,6 +124,9 @@ class ClassMap:
 AS_STORED = ClassMap()
 """Ids are the model's, and nothing has a name."""
 
+Maps = tuple[ClassMap, ClassMap | None]
+"""What the classes of labels are in the model, and those of boxes and masks where the data has others for them."""
+
 
 def fold(name: str) -> str:
     """`name` without regard to case and punctuation; itself if it has nothing else.
@@ -139,6 +145,15 @@ def wordnet_id(name: str) -> str | None:
     """
     found = _WORDNET.search(name)
     return found[1].lower() if found else None
+
+
+def without_wordnet_id(name: str) -> str:
+    """The rest of a name such as ``n02085620-Chihuahua``; empty if there is none.
+
+    >>> without_wordnet_id("n02085620-Chihuahua")
+    'Chihuahua'
+    """
+    return _WORDNET.sub("", name).strip(" _-,:")
 
 
 def table(pairs: Iterable[tuple[str, int | None]]) -> dict[str, set[int | None]]:

@@ -128,7 +128,9 @@ class Reading:
     def _whole(self, value: float) -> int:
         if not value.is_integer():
             raise self._error(
-                "invalid_label", f"holds {value:.6g}, which is no class id; a label is a whole number or a name"
+                "invalid_label",
+                f"holds {value:.6g}, which is no class id; for values that a model is to give, set "
+                "model.scores: regression",
             )
         return int(value)
 

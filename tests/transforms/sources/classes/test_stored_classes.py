@@ -218,12 +218,12 @@ BOXES = {f"image/object/bbox/{side}": [0.0, 0.5, 0.25] for side in ("ymin", "xmi
 
 def test_boxes_and_masks_go_through_the_same_map():
     fields = {**BOXES, "image/object/class/label": [4, 2, 1], "image/object/mask": [b"a", b"b", b"c"]}
-    example = parse({**fields, "image/class/label": [1]}, class_map=LEFT_OUT)
+    example = parse({**fields, "image/class/label": [1]}, classes=LEFT_OUT)
     assert example.label_ids == (7,)
     assert example.box_class_ids == example.mask_class_ids == (0, records.NOT_IN_MODEL, 7)
-    named = parse({**BOXES, "image/object/class/label": [b"hen", b"raccoon", b"tabby"]}, class_map=LEFT_OUT)
+    named = parse({**BOXES, "image/object/class/label": [b"hen", b"raccoon", b"tabby"]}, classes=LEFT_OUT)
     assert named.box_class_ids == (0, records.NOT_IN_MODEL, 7)
-    apart = parse(fields, class_map=UNNAMED, box_class_map=LEFT_OUT)
+    apart = parse(fields, classes=UNNAMED, box_classes=LEFT_OUT)
     assert apart.box_class_ids == (0, records.NOT_IN_MODEL, 7)
 
 
@@ -241,7 +241,7 @@ def test_the_classes_of_objects_are_a_list_whatever_they_look_like():
     """Three objects, of three classes, in a set of three classes: not a vector, for each box has its own."""
     three = class_maps.ClassMap(classes=3)
     fields = {**BOXES, "image/object/class/label": [0, 0, 1]}
-    example = parse(fields, label=None, labels="image/object/class/label", class_map=three)
+    example = parse(fields, label=None, labels="image/object/class/label", classes=three)
     assert example.box_class_ids == (0, 0, 1) and example.label_ids == (0, 1)
-    example = parse({**fields, "y": [0, 0, 1]}, label="y", label_form="one_hot", class_map=three)
+    example = parse({**fields, "y": [0, 0, 1]}, label="y", label_form="one_hot", classes=three)
     assert example.box_class_ids == (0, 0, 1) and example.label_ids == (2,)
