@@ -10,19 +10,25 @@ letter; ``dead_letters_read`` those of the second kind; ``read_bytes`` the bytes
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Iterator, Mapping
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
+from apache_beam.transforms import window
+from apache_beam.utils import windowed_value
 
 from heatbeam.transforms import records, tally
-from heatbeam.transforms.sources import feature_map, features, losses, source
+from heatbeam.transforms.sources import feature_map, features, losses, source, tfexample
 
 NAMESPACE = "heatbeam"
 MAIN_TAG = "main"
 SHARDS_TAG = "shards"
 """Name of the output with a `losses.ShardRead` for each shard, or range of one."""
+HELD_TAG = "held"
+"""Name of the output with ``{HELD_PREFIX + feature: records that have a value of it}``, one per bundle."""
+HELD_PREFIX = "with "
 STAGE = "read"
 
 
@@ -57,6 +63,8 @@ class Read(beam.PTransform):
 class ReadShards(beam.PTransform):
     """The records of `shards` to ``{MAIN_TAG: EncodedExample, DEAD_LETTER_TAG: DeadLetter, SHARDS_TAG: ShardRead}``.
 
+    `HELD_TAG` has what features the records have.
+
     Args:
         shards: what to read.
         features: which feature of a record holds what.
@@ -78,14 +86,14 @@ class ReadShards(beam.PTransform):
         serialized = read[MAIN_TAG]
         if self.reshuffle_records:
             serialized |= "ShareRecords" >> beam.Reshuffle()
-        parsed = serialized | "Parse" >> beam.ParDo(_Parse(self.features)).with_outputs(
-            records.DEAD_LETTER_TAG, main=MAIN_TAG
-        )
+        tags = (records.DEAD_LETTER_TAG, HELD_TAG)
+        parsed = serialized | "Parse" >> beam.ParDo(_Parse(self.features)).with_outputs(*tags, main=MAIN_TAG)
         lost = (read[records.DEAD_LETTER_TAG], parsed[records.DEAD_LETTER_TAG])
         return {
             MAIN_TAG: parsed[MAIN_TAG],
             records.DEAD_LETTER_TAG: lost | "Lost" >> beam.Flatten().with_output_types(records.DeadLetter),
             SHARDS_TAG: read[SHARDS_TAG],
+            HELD_TAG: parsed[HELD_TAG],
         }
 
 
@@ -127,15 +135,29 @@ class _Parse(beam.DoFn):
     def __init__(self, names: feature_map.FeatureMap):
         super().__init__()
         self._features = names
+        self._named = names.names()
+        self._held: collections.Counter[str] = collections.Counter()
         self._dead_letters = Metrics.counter(NAMESPACE, "dead_letters_read")
+
+    def start_bundle(self) -> None:
+        self._held = collections.Counter()
+
+    def finish_bundle(self) -> Iterator[beam.pvalue.TaggedOutput]:
+        whole = window.GlobalWindow()
+        held = {HELD_PREFIX + name: count for name, count in self._held.items()}
+        yield beam.pvalue.TaggedOutput(HELD_TAG, windowed_value.WindowedValue(held, whole.max_timestamp(), [whole]))
 
     def process(self, element: tuple[str, int, bytes]) -> Iterator[records.EncodedExample | beam.pvalue.TaggedOutput]:
         shard, index, serialized = element
         try:
-            yield features.parse_example(serialized, self._features, shard, index)
+            parsed = tfexample.parse(serialized)
+            example = features.example_of(parsed, self._features, shard, index)
         except records.DataError as error:
             self._dead_letters.inc()
             tally.TALLY.add("dead_letters")
             image_id = features.readable_image_id(serialized, self._features, shard, index)
             dead_letter = records.DeadLetter.from_error(image_id, shard, index, STAGE, error)
             yield beam.pvalue.TaggedOutput(records.DEAD_LETTER_TAG, dead_letter)
+            return
+        self._held.update(features.held(parsed, self._named))
+        yield example

@@ -77,6 +77,9 @@ class InputConfig(section.Section):
     )
     tfds: TfdsConfig | None = pydantic.Field(None, description="a prepared TFDS dataset, instead of tfrecord")
     features: FeaturesConfig = pydantic.Field(FeaturesConfig(), description="names of the features of a record")
+    features_given: tuple[str, ...] | None = pydantic.Field(
+        None, description="filled in: which of features the configuration names; some record must have each of them"
+    )
     required: tuple[str, ...] = pydantic.Field(
         feature_map.FeatureMap.required,
         description="features every record must have; a record without one becomes a dead letter",
@@ -224,6 +227,8 @@ class InputConfig(section.Section):
         usual = {name: getattr(self.as_source().usual_features, name) for name in FeaturesConfig.model_fields}
         given = {name: getattr(self.features, name) for name in self.features.model_fields_set}
         object.__setattr__(self, "features", FeaturesConfig(**{**usual, **given}))
+        if self.features_given is None:  # a manifest says it, as every name stands there
+            object.__setattr__(self, "features_given", tuple(name for name in given if given[name] is not None))
         return self
 
     def as_source(self) -> source.Source:

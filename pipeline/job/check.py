@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import dataclasses
 import itertools
 import time
@@ -12,7 +14,7 @@ import numpy as np
 
 from heatbeam import config
 from heatbeam.audit import answers, map_health
-from heatbeam.job import classes, fitting, pixel_choices, plan, run, step_options, verdict
+from heatbeam.job import classes, fitting, held_features, pixel_choices, plan, run, step_options, verdict
 from heatbeam.runners import runner_options
 from heatbeam.runs import run_directory, run_methods
 from heatbeam.transforms import decode, errors, explain, read, records
@@ -22,7 +24,11 @@ from heatbeam.transforms.methods import registry
 from heatbeam.transforms.metrics import chance, map_statistics
 from heatbeam.transforms.metrics import registry as metrics
 from heatbeam.transforms.models import exposure
-from heatbeam.transforms.sources import features, source
+from heatbeam.transforms.sources import features, source, tfexample
+
+_FEATURES_RECORDS = 512
+_FEATURES_S = 5.0
+"""How many records are looked at for their features, and for how long."""
 
 
 @dataclasses.dataclass
@@ -63,6 +69,7 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
         findings.problems.append(str(error))
     stream.write(f"input    {_input_in_words(planned)}\n")
     findings.warnings += planned.dataset.oddities()
+    _judge_features(planned, findings, stream)
     spec = _with_rivals(planned.engine_spec)
     engine, _ = explain.acquire_engine(spec)
     planned, names = classes.resolved(planned, engine.description)
@@ -99,6 +106,24 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
     stream.writelines(f"PROBLEM  {problem}\n" for problem in findings.problems)
     stream.write("the run would work as far as these records can tell\n" if not findings.problems else "")
     return not findings.problems
+
+
+def _judge_features(planned: plan.Plan, findings: _Findings, stream: TextIO) -> None:
+    """Say which of the features that the settings name the records have, as far as some hundred can tell."""
+    total, holding = 0, collections.Counter[str]()
+    until = time.monotonic() + _FEATURES_S
+    for _, _, record in itertools.islice(_serialized(planned.dataset), _FEATURES_RECORDS):
+        if isinstance(record, bytes):
+            with contextlib.suppress(records.DataError):
+                holding.update(features.held(tfexample.parse(record), planned.features.names()))
+                total += 1
+        if time.monotonic() > until:
+            break
+    found = held_features.findings(planned.settings, total, holding)
+    findings.problems += found.problems
+    findings.warnings += found.warnings
+    if found.missing:
+        stream.write(f"         not in {total:,} records, and not asked for: {', '.join(found.missing)}\n")
 
 
 def _with_rivals(spec: specs.EngineSpec) -> specs.EngineSpec:

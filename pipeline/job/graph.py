@@ -44,7 +44,7 @@ def build(pipeline: beam.Pipeline, steps: step_options.Steps) -> None:
     )
     counted = {
         account.SHARDS: encoded[read.SHARDS_TAG],
-        account.AMOUNTS: explained["boxes"],
+        account.AMOUNTS: (explained["boxes"], encoded[read.HELD_TAG]) | "Amounts" >> beam.Flatten(),
         "parsed": parsed,
         "dead_letters_read": encoded[records.DEAD_LETTER_TAG],
         "decoded": explained["decoded"],

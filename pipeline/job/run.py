@@ -185,8 +185,8 @@ def finish(path: str) -> Result:
     open_run = _OpenRun(directory, manifest)
     with open_run.failure_recorded():
         counted = _take_counts(directory)
-        open_run.add(**verdict.manifest_parts(counted, manifest.warnings), finished=_now())
-        verdict.check(counted, manifest.config.output.max_dead_letter_ratio, directory)
+        open_run.add(**verdict.manifest_parts(counted, manifest), finished=_now())
+        verdict.check(counted, manifest.config, directory)
         return open_run.finish()
 
 
@@ -247,12 +247,12 @@ def _run(planned: plan.Plan, arguments: Sequence[str], open_run: _OpenRun, strea
         raise RunFailed(f"the runner ended the job as {state}; see its log")
     counted = _take_counts(open_run.directory)
     open_run.add(
-        **verdict.manifest_parts(counted, open_run.manifest.warnings),
+        **verdict.manifest_parts(counted, open_run.manifest),
         metrics=_metrics(result),
         timings={"load_s": round(loaded - started, 3), "pipeline_s": round(time.monotonic() - loaded, 3)},
         finished=_now(),
     )
-    verdict.check(counted, planned.settings.output.max_dead_letter_ratio, open_run.directory)
+    verdict.check(counted, planned.settings, open_run.directory)
     del engine
     return open_run.finish()
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from heatbeam import config
+from heatbeam.job import held_features
 from heatbeam.runs import manifests, run_directory
-from heatbeam.transforms import account, errors
+from heatbeam.transforms import account, errors, read
 from heatbeam.transforms.sources import losses, shard_sets
 
 _NAMED = 5
@@ -18,8 +20,8 @@ class RunFailed(errors.UserError):
     status = 1
 
 
-def manifest_parts(counted: account.Counted, warnings: Sequence[str]) -> dict[str, Any]:
-    """What the manifest says of it: ``counts``, ``shards`` and ``warnings``, which `warnings` of before are part of."""
+def manifest_parts(counted: account.Counted, manifest: manifests.Manifest) -> dict[str, Any]:
+    """What `manifest` is to say of it: ``counts``, ``shards`` and ``warnings``, those that it has among them."""
     shards = losses.estimated(counted.shards.values())
     return {
         "counts": manifests.Counts.model_validate(account.totals(counted)),
@@ -34,16 +36,21 @@ def manifest_parts(counted: account.Counted, warnings: Sequence[str]) -> dict[st
             )
             for shard in shards
         ),
-        "warnings": (*warnings, *_warnings(shards), *_of_boxes(counted.counts)),
+        "warnings": (
+            *manifest.warnings,
+            *_warnings(shards),
+            *_held(counted, manifest.config).warnings,
+            *_of_boxes(counted.counts),
+        ),
     }
 
 
-def check(counted: account.Counted, max_ratio: float, directory: run_directory.RunDirectory) -> None:
+def check(counted: account.Counted, settings: config.RunConfig, directory: run_directory.RunDirectory) -> None:
     """Refuse a result that must not be used.
 
     Args:
         counted: by the job.
-        max_ratio: share of the records that may be lost.
+        settings: of the run.
         directory: of the run.
 
     Raises:
@@ -55,6 +62,7 @@ def check(counted: account.Counted, max_ratio: float, directory: run_directory.R
     counts = manifests.Counts.model_validate(account.totals(counted))
     if counts.records_read == 0:
         raise RunFailed("no record was read; the shards are empty")
+    max_ratio = settings.output.max_dead_letter_ratio
     lost, in_all = counts.dead_letters + counts.lost, counts.records_read + counts.lost
     if lost > max_ratio * in_all:
         about = "about " * counts.lost_is_estimate
@@ -63,6 +71,29 @@ def check(counted: account.Counted, max_ratio: float, directory: run_directory.R
             f"{about}{lost:,} of {in_all:,} records were lost ({lost / in_all:.1%}){behind}, more than "
             f"output.max_dead_letter_ratio = {max_ratio:.1%}; {directory.path_of('dead_letters')} says why"
         )
+    meaningless = [*_without_meaning(counted, counts, settings)]
+    if meaningless:
+        raise RunFailed("; ".join(meaningless))
+
+
+def _without_meaning(counted: account.Counted, counts: manifests.Counts, settings: config.RunConfig) -> Iterator[str]:
+    """Why a result that adds up answers no question."""
+    if not counts.images_explained:
+        targets = ", ".join(map(str, settings.explain.targets))
+        yield (
+            f"nothing was explained: of {counts.records_read:,} records {counts.images_skipped:,} have no target "
+            f"(explain.targets is {targets}) and {counts.dead_letters:,} are dead letters"
+        )
+    yield from _held(counted, settings).problems
+    boxes = counted.counts.get("boxes", 0)
+    if boxes and boxes == counts.dropped_boxes:
+        yield f"{boxes_in_words(boxes, boxes)}; to do without boxes, set their names in input.features to null"
+
+
+def _held(counted: account.Counted, settings: config.RunConfig) -> held_features.Findings:
+    prefix = read.HELD_PREFIX
+    holding = {name.removeprefix(prefix): n for name, n in counted.counts.items() if name.startswith(prefix)}
+    return held_features.findings(settings, counted.counts["parsed"], holding)
 
 
 def in_words(counts: manifests.Counts) -> str:
@@ -96,7 +127,11 @@ def _of_boxes(counts: Mapping[str, int]) -> Iterator[str]:
 
 def boxes_in_words(boxes: int, dropped: int) -> str:
     """What is said of the boxes that could not be used."""
-    few = "" if 2 * dropped < boxes else "; boxes must be fractions of the width and height of their image"
+    few = (
+        ""
+        if 2 * dropped < boxes
+        else "; see input.box_units, box_order, box_origin and box_end for what their numbers are"
+    )
     return (
         f"{dropped:,} of {boxes:,} boxes were left out: they have no area, or stick out of their image by more than "
         f"input.box_tolerance{few}"

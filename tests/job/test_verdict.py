@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import re
 
 import pytest
 
-from heatbeam.job import run
-from heatbeam.runs import run_directory
+from heatbeam import config
+from heatbeam.job import check, run
+from heatbeam.runs import manifests, run_directory
 from tests.support import small_runs
 
 RECORDS = 40
@@ -139,3 +141,89 @@ def test_empty_files_and_missing_members_are_named(tmp_path):
         f"1 of 3 shards is empty or not there: {shard_path(tmp_path, 2).name}",
         f"1 of the 4 shards of data-*-of-00004.tfrecord are not among the files: {shard_path(tmp_path, 1).name}",
     )
+
+
+def failed(settings) -> tuple[str, manifests.Manifest]:
+    """What a run that must not succeed says, and its manifest."""
+    with pytest.raises(run.RunFailed) as caught:
+        small_runs.run_quietly(settings)
+    manifest = run_directory.RunDirectory(settings.output.directory).read_any_manifest()
+    assert manifest.status == "failed" and str(caught.value) in manifest.error
+    return str(caught.value), manifest
+
+
+def test_a_run_that_explained_nothing_fails(tmp_path):
+    message, manifest = failed(
+        quick(shards(tmp_path), tmp_path, "explain.targets=[label]", "input.features.label=image/class/lable")
+    )
+    assert manifest.counts.images_skipped == RECORDS
+    assert message == (
+        "nothing was explained: of 40 records 40 have no target (explain.targets is label) and 0 are dead letters; "
+        "none of 40 records has the feature image/class/lable (input.features.label)"
+    )
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("input.features.label=lable", r"the feature lable \(input.features.label\)"),
+        ("input.features.instance_masks=masks", r"the feature masks \(input.features.instance_masks\)"),
+        ("evaluate.slices=[camera, weather]", r"the feature weather \(evaluate.slices\)"),
+        ("input.features.image_id=id", r"the feature id \(input.features.image_id\)"),
+        (
+            "input.features={box_xmin: x0, box_xmax: x1, box_ymin: y0, box_ymax: y1}",
+            r"the feature x0 \(input.features.box_xmin\); .*feature y1 \(input.features.box_ymax\)",
+        ),
+    ],
+)
+def test_a_feature_that_is_named_and_that_no_record_has_fails_the_run(tmp_path, override, words):
+    pattern = small_runs.write(tmp_path / "data", [small_runs.record(i) for i in range(4)], 2)
+    message, _ = failed(quick(pattern, tmp_path, override))
+    assert re.search(f"none of 4 records has {words}", message), message
+
+
+def test_usual_names_that_no_record_has_are_no_failure_and_few_are_a_warning(tmp_path):
+    no_boxes = {f"image/object/{name}": None for name in ("bbox/xmin", "bbox/ymin", "bbox/xmax", "bbox/ymax", "mask")}
+    records = [small_runs.record(i, **no_boxes, **{"image/object/class/label": None}) for i in range(1, 20)]
+    pattern = small_runs.write(tmp_path / "data", records, 1)
+    assert small_runs.run_quietly(quick(pattern, tmp_path)).read_manifest().warnings == ()
+    few = small_runs.write(tmp_path / "few", [small_runs.record(0), *records], 1)
+    warnings = small_runs.run_quietly(quick(few, tmp_path / "other")).read_manifest().warnings
+    assert len(warnings) == 6
+    assert "only 1 of 20 records (5.0%) have the feature image/object/mask (input.features.instance_masks)" in warnings
+
+
+def test_boxes_in_pixels_fail_the_run(tmp_path):
+    sides = {f"image/object/bbox/{side}": [value] for side, value in
+             {"xmin": 2.0, "ymin": 3.0, "xmax": 12.0, "ymax": 11.0}.items()}  # fmt: skip
+    pattern = small_runs.write(tmp_path / "data", [small_runs.record(i, **sides) for i in range(4)], 1)
+    message, _ = failed(quick(pattern, tmp_path))
+    assert message.startswith("4 of 4 boxes were left out: ")
+    assert (
+        "see input.box_units, box_order, box_origin and box_end for what their numbers are; to do without boxes, "
+        in message
+    )
+
+
+def test_what_the_configuration_named_is_remembered_by_the_manifest(tmp_path):
+    pattern = shards(tmp_path)
+    settings = quick(pattern, tmp_path, "input.features.label=image/class/label", "input.features.boxes=null")
+    assert settings.input.features_given == ("label",)
+    assert settings.input.features.instance_masks == "image/object/mask"
+    manifest = small_runs.run_quietly(settings).read_manifest()
+    assert manifest.config.input.features_given == ("label",)
+    assert manifest.config == settings
+    assert config.RunConfig.model_validate(settings.as_dict()) == settings
+
+
+def test_check_says_what_the_records_do_not_hold(tmp_path):
+    records = [small_runs.record(i, **{"image/object/mask": None}) for i in range(8)]
+    pattern = small_runs.write(tmp_path / "data", records, 1)
+    stream = io.StringIO()
+    assert check.check(quick(pattern, tmp_path), 4, stream)
+    assert "not in 8 records, and not asked for: image/object/difficult, image/object/mask\n" in stream.getvalue()
+    stream = io.StringIO()
+    assert not check.check(quick(pattern, tmp_path, "input.features.instance_masks=image/object/mask"), 4, stream)
+    named = "PROBLEM  none of 8 records has the feature image/object/mask (input.features.instance_masks)\n"
+    assert named in stream.getvalue()

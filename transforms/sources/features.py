@@ -8,7 +8,7 @@ here is data: names and texts are never used as paths or markup, and whatever is
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,14 @@ def parse_example(
             ``box_length_mismatch``, ``class_length_mismatch``, ``difficult_length_mismatch``, ``invalid_raw_image``,
             ``invalid_text``.
     """
-    reader = _Reader(tfexample.parse(serialized))
+    return example_of(tfexample.parse(serialized), features, shard, index)
+
+
+def example_of(
+    parsed: Mapping[str, Any], features: feature_map.FeatureMap, shard: str, index: int
+) -> records.EncodedExample:
+    """As `parse_example`, from the features that `tfexample.parse` gives."""
+    reader = _Reader(parsed)
     reader.check_present((features.image, *features.required))
     image, raw_shape = _image(reader, features)
     boxes = _boxes(reader, features)
@@ -66,6 +73,13 @@ def parse_example(
         slices=_slices(reader, features),
         values=_values(reader, features),
     )
+
+
+def held(parsed: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:
+    """Those of the features `names` that a record has a value of."""
+    for name in names:
+        if name in parsed and len(tfexample.values(parsed[name])):
+            yield name
 
 
 def readable_image_id(serialized: bytes, features: feature_map.FeatureMap, shard: str, index: int) -> str:
