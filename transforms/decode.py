@@ -66,14 +66,19 @@ def decode_example(
         slices=encoded.slices,
     )
     truth = ground_truth.decode(encoded, size, masks, box_tolerance)
+    if masks.labels:
+        largest = ground_truth.largest_class(truth)
+        source = dataclasses.replace(source, label_ids=source.label_ids if largest is None else (largest,))
     return records.Example(source, pixels, truth, encoded.earlier)
 
 
 def decode_recipe(image: decode_options.ImageOptions, masks: decode_options.MaskOptions) -> dict[str, Any]:
     """Everything about this step that can change a number, for the manifest. JSON types only."""
     # Which class is which is said once, for labels and boxes too.
-    mask_recipe = {name: value for name, value in dataclasses.asdict(masks).items() if name != "classes"}
-    return {"image": images.recipe(image), "semantic_mask": mask_recipe}
+    left_out = ("classes", "labels")
+    mask_recipe = {name: value for name, value in dataclasses.asdict(masks).items() if name not in left_out}
+    label = {"label": "the largest class of the masks"} if masks.labels else {}
+    return {"image": images.recipe(image), "semantic_mask": mask_recipe, **label}
 
 
 @dataclasses.dataclass(eq=False)

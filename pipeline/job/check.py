@@ -307,7 +307,7 @@ def _judge_answers(
             0,
             f"the model's numbers are the same for all {len(results)} records: nothing of the images is in them",
         )
-    elif not of_values:
+    elif not of_values and about.pixels is None:  # the largest area is no guess at one label
         counted = chance.Answers(about.classes)
         for example, one in zip(examples, results, strict=True):
             counted.add(example.source.label_ids, one.predicted_class_id)

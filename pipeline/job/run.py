@@ -268,6 +268,7 @@ def describe(description: exposure.ModelDescription, names: Sequence[str]) -> ma
         target_layer_warnings=description.warnings,
         scores=description.scores,
         probability=description.probability,
+        pixels=description.pixels,
         classes=description.classes,
         class_names=tuple(names),
         input_size=tuple(description.input_size),

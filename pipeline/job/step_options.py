@@ -137,7 +137,14 @@ def decode_step(
         raise config.ConfigError([f"input: {error}"]) from None
     return decode.Decode(
         image,
-        plan.filled(decode_options.MaskOptions, source, prefix="semantic_", offset=offset, classes=classes),
+        plan.filled(
+            decode_options.MaskOptions,
+            source,
+            prefix="semantic_",
+            offset=offset,
+            classes=classes,
+            labels=description.pixels is not None,
+        ),
         source.box_tolerance,
     )
 

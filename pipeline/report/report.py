@@ -139,7 +139,7 @@ def _context(run: run_directory.RunDirectory, reference: str | None, clusters: S
 def _about_answers(manifest: manifests.Finished, table: ds.Dataset, names: Sequence[str]) -> list[str]:
     """What is wrong with the model's answers."""
     model = manifest.model
-    if model is None:
+    if model is None or model.pixels is not None:  # the largest area is no guess at one label
         return []
     if model.probability == "value":
         return answers.value_findings(table)

@@ -66,6 +66,7 @@ class Model(_Part):
         scores: how the explained logits follow from what the model returns, in words.
         probability: how scores and probabilities follow from the model's numbers: ``softmax``, ``sigmoid``, ...
             (`readings.Rule`).
+        pixels: rows and columns of the pixels that it classifies; None for one that classifies images.
         classes: how many there are.
         class_names: one for each.
         input_size: height, width, channels.
@@ -82,6 +83,7 @@ class Model(_Part):
     input_size: tuple[int, ...]
     target_layer_evidence: str = ""
     target_layer_warnings: tuple[str, ...] = ()
+    pixels: tuple[int, int] | None = None
 
 
 Pairs = tuple[tuple[int, int | None], ...]

@@ -101,6 +101,11 @@ def planned(spec: specs.MethodSpec, model: exposure.ExposedModel, seed: int) -> 
         ValueError: there is no such method, wrapper or option.
     """
     row = registry.get(spec.method)
+    if row.kind == registry.MANY_PASS and model.description.pixels is not None:
+        raise loading.ModelError(
+            f"method {spec.label} asks the model again about changed images, where other pixels would be of the class "
+            "than those that are explained; for a model that classifies pixels take a method of one pass or a gradient"
+        )
     wrapper, wrapper_options = None, {}
     if spec.wrapper is not None:
         wrapper = registry.get_wrapper(spec.wrapper).function

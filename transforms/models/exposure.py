@@ -23,7 +23,7 @@ import tensorflow as tf
 from heatbeam.transforms.models import layer_outputs, probe, weight_constants
 from heatbeam.transforms.models.files import loading
 from heatbeam.transforms.models.graphs import traced_graph
-from heatbeam.transforms.models.scores import class_scores, readings
+from heatbeam.transforms.models.scores import class_scores, output_shapes, pixel_scores, readings
 from heatbeam.transforms.models.targets import target_choice, trial_runs
 
 
@@ -44,6 +44,7 @@ class ModelDescription:
         evidence: why that layer, in words.
         warnings: what speaks against it and against the reading of the scores, a sentence each.
         doubt: what is not known of the scores unless the classes have names; empty where nothing is.
+        pixels: rows and columns of the pixels that the model classifies; None for one that classifies images.
     """
 
     layer: layer_outputs.LayerOutput
@@ -58,6 +59,7 @@ class ModelDescription:
     evidence: str = ""
     warnings: tuple[str, ...] = ()
     doubt: str = ""
+    pixels: tuple[int, int] | None = None
 
 
 class ExposedModel:
@@ -104,33 +106,40 @@ class ExposedModel:
         self.constant_weights = constant_weights
         self._weights = weight_constants.as_constants if constant_weights else contextlib.nullcontext
         self.lock = threading.RLock()
-        source = class_scores.ScoreSource(output, strips=scores in readings.STRIPPED, names=loading.output_names(model))
+        source = class_scores.ScoreSource(
+            output, scores in readings.STRIPPED, loading.output_names(model), declared=scores != "auto"
+        )
         input_size = loading.input_size(model, size)
         with self.lock:
             seen = probe.probe(model, input_size, source)
+        reading = readings.read(scores, seen.traced.activation, seen.tail, seen.values)
+        pixels = seen.traced.pixels
+        told = output_shapes.warnings(seen.traced.scores.shape, seen.traced.activation, input_size, reading.rule)
         choice = target_choice.chosen(seen, layer)
         chosen = choice.place.about
-        reading = readings.read(scores, seen.traced.activation, seen.tail, seen.values)
         self.layer = chosen.name
         self._seen = seen
         self._places = {chosen.name: choice.place}
         self._bypassed_at = seen.bypassed_at
         self._bypass_is_added_at = chosen.name if seen.bypass_is_added(chosen.name) else None
-        self._scores = class_scores.ClassScores(source, seen.units, reading.rule)
-        self._affine_after = frozenset(seen.affine_after if self._scores.are_numbers else ())
+        self._source = source
+        self._scores = class_scores.ClassScores(seen.units, reading.rule)
+        self._head = self._scores if pixels is None else pixel_scores.PixelScores(self._scores)
+        self._affine_after = frozenset(seen.affine_after if self._scores.are_numbers and pixels is None else ())
         self.description = ModelDescription(
             layer=chosen,
             layer_choice="auto" if layer == target_choice.AUTO else "configured",
             classes=self._scores.classes,
-            scores=reading.words,
+            scores=reading.words if pixels is None else f"{reading.words}; {pixel_scores.in_words(pixels)}",
             probability=reading.rule,
             output_shape=seen.traced.output_shape,
             input_size=input_size,
             digest=loading.model_digest(model),
             layers=tuple(seen.spatial),
             evidence=choice.evidence,
-            warnings=(*choice.warnings, *reading.warnings),
+            warnings=(*choice.warnings, *reading.warnings, *told),
             doubt=reading.doubt,
+            pixels=pixels,
         )
 
     def resolve(self, name: str) -> str:
@@ -160,7 +169,7 @@ class ExposedModel:
         """What the model says of B images."""
         with self.lock, self._weights(self.keras_model):
             outputs = self.keras_model(inputs, training=False)
-        return self._scores.of(outputs)
+        return self._head.answer(self._source.find(outputs)[0])
 
     def expose(self, inputs: tf.Tensor, layers: tuple[str, ...] = ()) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
         """Class scores and the activation maps they were computed from; as `expose_answer`."""
@@ -242,7 +251,7 @@ class ExposedModel:
         return self._seen.graph.run(inputs, self.constant_weights)
 
     def _answer(self, run: traced_graph.Run) -> class_scores.Answer:
-        return self._scores.answer(run.get(self._seen.traced.scores))
+        return self._head.answer(run.get(self._seen.traced.scores))
 
     def _place(self, name: str) -> trial_runs.Place:
         """The tensor of a whole name."""

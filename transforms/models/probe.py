@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Collection, Sequence
 
 import keras
@@ -13,7 +12,7 @@ import tensorflow as tf
 from heatbeam.transforms.models import layer_calls, layer_outputs, token_grids
 from heatbeam.transforms.models.files import loading
 from heatbeam.transforms.models.graphs import affine_heads, bottlenecks, traced_graph
-from heatbeam.transforms.models.scores import class_scores, output_tail
+from heatbeam.transforms.models.scores import class_scores, output_shapes, output_tail
 from heatbeam.transforms.models.targets import candidate_cuts, trial_runs
 
 _MAX_TOKEN_CANDIDATES = 24
@@ -40,6 +39,11 @@ class Traced:
     scores: tf.Tensor
     activation: str | None
     ancestors: set[tf.Operation]
+
+    @property
+    def pixels(self) -> tuple[int, int] | None:
+        """Rows and columns of the pixels that the model classifies; None for one that classifies images."""
+        return output_shapes.pixels_of(self.scores.shape)
 
     @property
     def named(self) -> list[layer_calls.LayerCall]:
@@ -73,8 +77,8 @@ class Probe:
         bypassed_at: for a layer, by path, the last layer at or before it that everything passes through.
         learned: names of outputs that follow from learned weights.
         affine_after: layers, by path, of whose one output the scores are an affine function.
-        units: numbers that the model gives for an image.
-        values: float32 ``(4, units)``, the scores of images of noise, two of small numbers and two of large ones.
+        units: numbers that the model gives for an image, or for each pixel.
+        values: float32 ``(N, units)``, the scores of images of noise, two of small numbers and two of large ones.
         tail: what leads to the scores.
         size: height, width and channels of the model's input.
         traced: the trace.
@@ -128,10 +132,15 @@ def probe(model: keras.Model, size: tuple[int, int, int], source: class_scores.S
         loading.ModelError: it does not give one score per class.
     """
     traced, graph = _trace(model, size, source)
-    units = _units(traced.scores, traced.output_shape, model.name)
+    units = _units(traced, model.name)
     weights = _weights(traced.calls, graph)
     learned = candidate_cuts.after(weights or [traced.inputs.op], graph.inputs.graph)
     cuts = candidate_cuts.cuts(traced.calls, graph, traced.scores, learned, size[:2])
+    mapped = traced.ancestors
+    if traced.pixels is not None:
+        # The scores of the pixels are a map too, and the last one: it shows what is predicted, not why.
+        mapped = candidate_cuts.before_weights(graph, traced.ancestors, learned)
+        cuts = [place for place in cuts if place.tensor.op in mapped]
     tokens = {c.output.ref(): trial_runs.Place(c.grid, c.output) for c in traced.tokens if c.grid is not None}
     tokens |= {place.tensor.ref(): place for place in cuts if place.about.is_tokens}
 
@@ -139,14 +148,17 @@ def probe(model: keras.Model, size: tuple[int, int, int], source: class_scores.S
         forward = graph.run(images, constant_weights=False)
         scores = forward.get(traced.scores)
         outputs = [(place.about.prefix_tokens, forward.get(place.tensor)) for place in tokens.values()]
-        return tf.cast(tf.reshape(scores, [2, units]), tf.float32), _reaches(scores, outputs)
+        return tf.cast(tf.reshape(scores, [-1, units]), tf.float32), _reaches(scores, outputs)
 
     images = np.random.default_rng(0).uniform(-1, 1, (2, *size)).astype(np.float32)
     traced_run = tf.function(run, autograph=False, input_signature=[tf.TensorSpec((None, *size), tf.float32)])
     values, reaches = traced_run(tf.constant(images))
     more_values, _ = traced_run(tf.constant(_PIXELS * images))
     unread = {ref for ref, reach in zip(tokens, reaches, strict=True) if not float(reach) > 0}
-    usable = [c for c in traced.spatial if c.output.shape.rank == 4 or (c.output.ref() in set(tokens) - unread)]
+    read = set(tokens) - unread
+    usable = [
+        c for c in traced.spatial if c.output.op in mapped and (c.output.shape.rank == 4 or c.output.ref() in read)
+    ]
     gridless = _gridless(traced, size)
     return Probe(
         layers={c.path: c.layer for c in traced.calls},
@@ -191,12 +203,12 @@ def _weights(calls: Collection[layer_calls.LayerCall], graph: traced_graph.Trace
     return graph.weight_places([weight for layer in scaling for weight in layer.weights])
 
 
-def _units(scores: tf.Tensor, output_shape: tuple[int | None, ...], name: str) -> int:
-    """Numbers that the model gives for an image."""
-    shape = scores.shape[1:]
-    if not shape.is_fully_defined():
-        raise loading.ModelError(f"model {name} returns {output_shape}, expected one score per class")
-    return int(math.prod(shape))
+def _units(traced: Traced, name: str) -> int:
+    """Numbers that the model gives for an image, or for each pixel."""
+    units = output_shapes.units_of(traced.scores.shape)
+    if units is None:
+        raise loading.ModelError(f"model {name} returns {traced.output_shape}, expected one score per class")
+    return units
 
 
 def _traced(
@@ -207,11 +219,7 @@ def _traced(
     with layer_calls.recorded(model, size[:2], calls):
         output = source.select(model(inputs, training=False))
     scores, activation = source.find(output)
-    if scores.shape.rank is None or sum(d != 1 for d in scores.shape[1:]) > 1:
-        raise loading.ModelError(
-            f"model {model.name} returns {tuple(scores.shape[1:])} for one image, expected one score per class; a "
-            "backbone without its classifier cannot be explained"
-        )
+    output_shapes.check(model.name, scores, activation, size[:2], declared=source.declared)
     return Traced(
         calls=tuple(calls),
         inputs=inputs,

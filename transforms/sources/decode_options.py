@@ -156,9 +156,11 @@ class MaskOptions:
         ignore: grey value of pixels that must not be scored (255 in Pascal VOC), or None.
         offset: subtracted from a grey value to get the class id.
         classes: what that id is in the model.
+        labels: whether the label of an image is the class that covers most of its masks, semantic or not.
     """
 
     background: int | None = 0
     ignore: int | None = 255
     offset: int = 0
     classes: class_maps.ClassMap = class_maps.AS_STORED
+    labels: bool = False

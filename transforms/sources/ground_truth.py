@@ -151,6 +151,17 @@ def _in_model(
     return found
 
 
+def largest_class(truth: records.GroundTruth) -> int | None:
+    """The class whose masks cover most pixels, the lower one of equals; None without masks that have a class."""
+    if truth.masks is None or truth.mask_class_ids is None:
+        return None
+    areas: dict[int, int] = {}
+    for class_id, mask in zip(truth.mask_class_ids.tolist(), truth.masks, strict=True):
+        if class_id >= 0:
+            areas[class_id] = areas.get(class_id, 0) + int(np.count_nonzero(mask))
+    return max(areas, key=lambda class_id: (areas[class_id], -class_id), default=None)
+
+
 def _instances(
     encoded: tuple[bytes, ...], class_ids: tuple[int, ...] | None, size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from heatbeam.transforms.models.files import loading
-from heatbeam.transforms.models.scores import output_tail, readings
+from heatbeam.transforms.models.scores import output_shapes, output_tail, readings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,11 +20,13 @@ class ScoreSource:
         output: name or index of the output to explain, for a model of several.
         strips: whether a final softmax or sigmoid is taken off.
         names: of a list of outputs, by their layers, where the model knows them (`loading.output_names`).
+        declared: whether the configuration says how the numbers are read.
     """
 
     output: str | None
     strips: bool
     names: tuple[str, ...] = ()
+    declared: bool = False
 
     def find(self, outputs: object) -> tuple[tf.Tensor, str | None]:
         """The tensor of scores among what a model returned, and which activation was taken off it.
@@ -33,7 +35,7 @@ class ScoreSource:
             loading.ModelError: no such output, or several and none is named.
         """
         output = self.select(outputs)
-        units = output.shape[1:].num_elements()
+        units = output_shapes.units_of(output.shape)
         return output_tail.before_activation(output, units) if self.strips and units else (output, None)
 
     def select(self, outputs: object) -> tf.Tensor:
@@ -85,12 +87,10 @@ class ClassScores:
     """The class scores of a model.
 
     Attributes:
-        source: where they are found.
         units: numbers that the model gives for an image; one unit tells two classes apart.
         rule: from numbers to scores and probabilities.
     """
 
-    source: ScoreSource
     units: int
     rule: readings.Rule
 
@@ -103,10 +103,6 @@ class ClassScores:
     def are_numbers(self) -> bool:
         """Whether the scores are the numbers themselves or their negatives: no logarithm is between."""
         return self.rule not in ("probabilities", "one_vs_rest")
-
-    def of(self, outputs: object) -> Answer:
-        """The answer in what the model returned for B images."""
-        return self.answer(self.source.find(outputs)[0])
 
     def in_columns(self, output: tf.Tensor) -> tf.Tensor:
         """float32 ``(B, classes)``, of the tensor of scores, ``(B, ...)`` with `units` numbers an image."""

@@ -65,6 +65,26 @@ def grid_without_layer(
     return layer_outputs.grid_of(name, output.op.type, output, image)
 
 
+def before_weights(
+    graph: traced_graph.TracedGraph, needed: Collection[tf.Operation], learned: Collection[tf.Operation]
+) -> set[tf.Operation]:
+    """The operations on images after which the scores need more learned weights: those of the last layer come later.
+
+    Args:
+        graph: of the trace.
+        needed: operations that the scores are computed from.
+        learned: operations that follow from learned weights.
+    """
+    from_images = after([graph.inputs.op], graph.inputs.graph)
+    found: set[tf.Operation] = set()
+    for op in reversed(graph.inputs.graph.get_operations()):
+        if op in needed and op in from_images:
+            weighted = any(i.op in learned and i.op not in from_images for i in op.inputs)
+            if weighted or op in found:
+                found.update(i.op for i in op.inputs if i.op in from_images)
+    return found
+
+
 def after(sources: Collection[tf.Operation], graph: tf.Graph) -> set[tf.Operation]:
     """The operations that follow from some, which are among them."""
     found = set(sources)

@@ -119,7 +119,7 @@ def test_the_probability_is_the_models_own_answer(name):
 
 def columns(rule: readings.Rule, numbers: list[float]) -> tuple[list[float], list[float]]:
     """Scores and probabilities of one image."""
-    scores = class_scores.ClassScores(class_scores.ScoreSource(None, strips=False), len(numbers), rule)
+    scores = class_scores.ClassScores(len(numbers), rule)
     found = scores.in_columns(tf.constant([numbers], tf.float32))
     return found.numpy()[0].tolist(), scores.probabilities(found).numpy()[0].tolist()
 
