@@ -83,9 +83,15 @@ class ModelConfig(section.Section):
         specs.EngineSpec.scores,
         description="how the model's numbers are read: auto finds out or asks; softmax, sigmoid: logits, whose softmax "
         "or sigmoid is the probability; probabilities (of one class each image), one_vs_rest (of each class): as the "
-        "model returns them, their logits are explained; as_is: probabilities, explained themselves",
+        "model returns them, their logits are explained; as_is: probabilities, explained themselves; regression: "
+        "values, such as an age; similarity: an embedding, whose cosine with reference is explained",
     )
     output: str | None = pydantic.Field(specs.EngineSpec.output, description="which output of a model of several")
+    reference: str | None = pydantic.Field(
+        None,
+        description="for scores: similarity, the embedding to compare with: a .npy file of its numbers, or of several, "
+        "(embeddings, numbers)",
+    )
     input_size: tuple[section.Positive, section.Positive, section.Positive] | None = pydantic.Field(
         specs.EngineSpec.input_size, description="height, width and channels, where the model leaves them open"
     )

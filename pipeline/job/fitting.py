@@ -34,5 +34,5 @@ def fitted(planned: plan.Plan, warn: Callable[[str], object]) -> tuple[plan.Plan
     given = planned.settings
     kept = tuple(method for method in given.explain.methods if method.label not in reasons)
     settings = given.model_copy(update={"explain": given.explain.model_copy(update={"methods": kept})})
-    spec = plan.engine_spec(settings)
+    spec = plan.engine_spec(settings, planned.engine_spec.reference)
     return dataclasses.replace(planned, settings=settings, engine_spec=spec), explain.acquire_engine(spec)[0]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pydantic
 
 from heatbeam import config
-from heatbeam.job import class_sources
+from heatbeam.job import class_sources, references
 from heatbeam.runs import remote_files
 from heatbeam.transforms.engine import batch_tuning, specs
 from heatbeam.transforms.methods import registry
@@ -51,7 +51,11 @@ def make(settings: config.RunConfig) -> Plan:
         config.ConfigError: every problem that can be seen without loading the model.
     """
     problems = [*_method_problems(settings.explain.methods), *_value_problems(settings)]
-    dataset, features = None, None
+    dataset, features, reference = None, None, None
+    try:
+        reference = references.read(settings)
+    except ValueError as error:
+        problems.append(f"{error}")
     known = class_sources.read(settings, problems)
     try:
         dataset = settings.input.as_source().open()
@@ -61,17 +65,18 @@ def make(settings: config.RunConfig) -> Plan:
         features = settings.input.as_feature_map(slices=settings.evaluate.slices)
         if dataset is not None:
             gives_values = settings.model.scores in specs.VALUES
-            features = dataset.resolve(features.of_values() if gives_values else features.of_classes())
+            of_values = features.of_values(known=settings.model.scores == "regression")
+            features = dataset.resolve(of_values if gives_values else features.of_classes())
             known = known if gives_values else class_sources.of_dataset(known, dataset, features)
     except ValueError as error:
         problems.append(f"input.features: {error}")
     if problems or dataset is None or features is None:
         raise config.ConfigError(problems)
-    return Plan(settings, engine_spec(settings), features, dataset, known)
+    return Plan(settings, engine_spec(settings, reference), features, dataset, known)
 
 
-def engine_spec(settings: config.RunConfig) -> specs.EngineSpec:
-    """Model, methods and targets of a configuration."""
+def engine_spec(settings: config.RunConfig, reference: references.Reference | None = None) -> specs.EngineSpec:
+    """Model, methods and targets of a configuration; `reference` as `references.read` gives it."""
     model, explain, runner = settings.model, settings.explain, settings.runner
     threads = runner.intra_op_threads
     if threads is None and runner.name == "direct" and runner.worker_count > 1:
@@ -90,6 +95,7 @@ def engine_spec(settings: config.RunConfig) -> specs.EngineSpec:
             search_path=_absolute(model.search_path),
         ),
         preprocessing=filled(model_source.Preprocessing, model.preprocessing),
+        reference=reference,
         float_pixels=settings.input.as_image_options(1, 1).gives_fractions,
         methods=tuple(_method_spec(m, explain.seed) for m in explain.methods),
         batch_size=batch_tuning.LARGEST if explain.batch_size == "auto" else explain.batch_size,

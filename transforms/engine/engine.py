@@ -257,6 +257,7 @@ def exposed(spec: specs.EngineSpec) -> exposure.ExposedModel:
         scores=spec.scores,
         output=spec.output,
         size=spec.input_size,
+        reference=spec.reference,
         constant_weights=weight_constants.pays_off(keras_model, spec.xla) if constant is None else constant,
     )
     if len(keras_model.weights) != known:  # made when the model was first called

@@ -18,9 +18,9 @@ Pairs = tuple[tuple[str, Any], ...]
 Target = str | int
 """``label``, ``labels``, ``predicted``, ``runner_up``, ``top_N`` or a class id."""
 
-Scores = Literal["auto", "softmax", "sigmoid", "probabilities", "one_vs_rest", "as_is", "regression"]
+Scores = Literal["auto", "softmax", "sigmoid", "probabilities", "one_vs_rest", "as_is", "regression", "similarity"]
 
-VALUES: frozenset[Scores] = frozenset({"regression"})
+VALUES: frozenset[Scores] = frozenset({"regression", "similarity"})
 """The readings without classes: the outputs of the model are values, and there are no probabilities."""
 GradientOf = Literal["logit", "finer_cam"]
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
@@ -100,6 +100,7 @@ class EngineSpec:
         model: where the model comes from.
         preprocessing: from pixels to the model's input.
         target_layer, scores, output: as `layer`, `scores` and `output` of `exposure.ExposedModel`.
+        reference: what a similarity is to: one or more embeddings; None without one.
         input_size: height, width and channels where the model leaves them open.
         float_pixels: whether images come as float32 and not as uint8 (`ImageOptions.gives_fractions`); those of the
             other type are explained too, after the time that another graph takes.
@@ -121,6 +122,7 @@ class EngineSpec:
     target_layer: str = "auto"
     scores: Scores = "auto"
     output: str | None = None
+    reference: tuple[tuple[float, ...], ...] | None = None
     input_size: tuple[int, int, int] | None = None
     float_pixels: bool = True
     methods: tuple[MethodSpec, ...] = (MethodSpec("grad_cam"),)

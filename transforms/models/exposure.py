@@ -85,6 +85,7 @@ class ExposedModel:
         output: str | None,
         size: Sequence[int] | None,
         constant_weights: bool = False,
+        reference: tuple[tuple[float, ...], ...] | None = None,
     ) -> None:
         """Expose `model`.
 
@@ -93,11 +94,12 @@ class ExposedModel:
             layer: ``auto``, or the name or path of a layer.
             scores: ``auto`` takes a final softmax or sigmoid off, and else reads what graph and numbers prove;
                 ``softmax`` and ``sigmoid`` say how probabilities follow from the logits; ``probabilities`` and
-                ``one_vs_rest`` that the model returns them; ``as_is`` explains those themselves; ``regression`` values
-                (`readings.Rule`).
+                ``one_vs_rest`` that the model returns them; ``as_is`` explains those themselves; ``regression``
+                values, and ``similarity`` how near an embedding is to a reference (`readings.Rule`).
             output: name or index of the output to explain, for a model of several.
             size: height, width and channels where the model leaves them open.
             constant_weights: graphs hold the weights of the moment they are traced, as constants.
+            reference: the embeddings that ``scores: similarity`` compares with.
 
         Raises:
             loading.ModelError: no such layer, no spatial layer, or numbers that cannot be read as scores.
@@ -123,14 +125,15 @@ class ExposedModel:
         self._bypassed_at = seen.bypassed_at
         self._bypass_is_added_at = chosen.name if seen.bypass_is_added(chosen.name) else None
         self._source = source
-        self._scores = class_scores.ClassScores(seen.units, reading.rule)
+        self._scores = class_scores.ClassScores(seen.units, reading.rule, reference)
+        self._scores.check_references(scores)
         self._head = self._scores if pixels is None else pixel_scores.PixelScores(self._scores)
         self._affine_after = frozenset(seen.affine_after if self._scores.are_numbers and pixels is None else ())
         self.description = ModelDescription(
             layer=chosen,
             layer_choice="auto" if layer == target_choice.AUTO else "configured",
             classes=self._scores.classes,
-            scores=reading.words if pixels is None else f"{reading.words}; {pixel_scores.in_words(pixels)}",
+            scores="; ".join((reading.words, *self._scores.in_words(), *pixel_scores.in_words(pixels))),
             probability=reading.rule,
             output_shape=seen.traced.output_shape,
             input_size=input_size,

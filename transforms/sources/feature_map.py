@@ -35,7 +35,8 @@ class FeatureMap:
         mask_class: class of each instance mask.
         semantic_mask: one PNG whose grey value is the class. Not together with `instance_masks`.
         ignore_mask: one PNG, nonzero where pixels must not be scored.
-        value: numbers that a regression is to give for the image, one for each output of the model.
+        value: numbers that a regression is to give for the image, one for each output of the model; an empty name for
+            a model whose values are not in the records.
         format: text; ``raw`` (any case) means that `image` holds pixels of `height` x `width` x `channels`.
         height, width, channels: integers, read for raw images only.
         raw_shape: ``(height, width, channels)`` of every image, all of them raw.
@@ -113,9 +114,13 @@ class FeatureMap:
             return stored_classes.Rules(classes, self.label_offset, "label_offset", form)
         return stored_classes.Rules(classes, self.box_label_offset, "box_label_offset", form)
 
-    def of_values(self) -> FeatureMap:
-        """The map for a model that gives values: of `value`, or else what is called the label; without classes."""
-        value = self.label if self.value is None else self.value
+    def of_values(self, *, known: bool) -> FeatureMap:
+        """The map for a model that gives values, without classes.
+
+        Args:
+            known: whether the records say what the values are: `value`, or else what is called the label.
+        """
+        value = self.value or (self.label if known else "")
         return dataclasses.replace(self, value=value, label=None, labels=None, box_class=None, mask_class=None)
 
     def of_classes(self) -> FeatureMap:
@@ -129,7 +134,7 @@ class FeatureMap:
     def names(self) -> tuple[str, ...]:
         """Every feature named here, each once."""
         named = (getattr(self, field) for field in NAMES)
-        return tuple(dict.fromkeys(name for name in (*named, *self.slices) if name is not None))
+        return tuple(dict.fromkeys(name for name in (*named, *self.slices) if name))
 
     @classmethod
     def naming(cls, image: str, **names: Any) -> FeatureMap:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from heatbeam.transforms.models.files import loading
@@ -89,26 +91,57 @@ class ClassScores:
     Attributes:
         units: numbers that the model gives for an image; one unit tells two classes apart.
         rule: from numbers to scores and probabilities.
+        references: embeddings of `units` numbers each. With them the numbers are an embedding, and a value is its
+            cosine with one of them: x . v / (|x| |v|), 0 for an embedding of zeros.
     """
 
     units: int
     rule: readings.Rule
+    references: tuple[tuple[float, ...], ...] | None = None
 
     @property
     def classes(self) -> int:
-        """Number of class scores; of values, one for each output."""
+        """Number of class scores; of values, one for each output or reference."""
+        if self.references is not None:
+            return len(self.references)
         return 2 if self.units == 1 and self.rule != "value" else self.units
+
+    def in_words(self) -> list[str]:
+        """Which references, for the manifest: runs with others have other numbers."""
+        if self.references is None:
+            return []
+        digest = hashlib.sha256(np.array(self.references, np.float64).tobytes()).hexdigest()
+        return [f"{len(self.references)} of {self.units} numbers, SHA-256 {digest[:16]}"]
+
+    def check_references(self, setting: str) -> None:
+        """See that there are references where they are asked for, and that they fit.
+
+        Args:
+            setting: ``model.scores``.
+
+        Raises:
+            loading.ModelError: they do not.
+        """
+        if (setting == "similarity") != (self.references is not None):
+            raise loading.ModelError("model.scores: similarity and model.reference go together; one of them is missing")
+        sizes = {len(one) for one in self.references or ()} - {self.units}
+        if sizes:
+            raise loading.ModelError(
+                f"model.reference has embeddings of {sizes.pop()} numbers, the model returns {self.units}"
+            )
 
     @property
     def are_numbers(self) -> bool:
-        """Whether the scores are the numbers themselves or their negatives: no logarithm is between."""
-        return self.rule not in ("probabilities", "one_vs_rest")
+        """Whether the scores are the numbers themselves or their negatives: no logarithm or length is between."""
+        return self.rule not in ("probabilities", "one_vs_rest") and self.references is None
 
     def in_columns(self, output: tf.Tensor) -> tf.Tensor:
         """float32 ``(B, classes)``, of the tensor of scores, ``(B, ...)`` with `units` numbers an image."""
         # The batch size is the output's own: a head alone must not wait for its images.
         numbers = tf.cast(tf.reshape(output, [tf.shape(output)[0], -1]), tf.float32)
         numbers = tf.ensure_shape(numbers, [None, self.units])
+        if self.references is not None:
+            return tf.matmul(tf.math.l2_normalize(numbers, axis=1), self._directions(), transpose_b=True)
         if self.rule == "value":
             return numbers
         if self.rule == "probabilities":
@@ -126,8 +159,13 @@ class ClassScores:
         if self.rule != "value":
             return Answer(scores, self.probabilities(scores), scores)
         # Values of several outputs have no order between them: the first output comes first.
-        first = -tf.range(self.units, dtype=tf.float32)
+        first = -tf.range(self.classes, dtype=tf.float32)
         return Answer(scores, tf.fill(tf.shape(scores), math.nan), tf.zeros_like(scores) + first)
+
+    def _directions(self) -> tf.Tensor:
+        """float32 ``(references, units)``, each of length 1."""
+        directions = np.array(self.references, np.float64)
+        return tf.constant(directions / np.linalg.norm(directions, axis=1, keepdims=True), tf.float32)
 
     def probabilities(self, scores: tf.Tensor) -> tf.Tensor:
         """Probabilities of class scores ``(..., classes)``.
@@ -136,7 +174,9 @@ class ClassScores:
             loading.ModelError: the scores are values.
         """
         if self.rule == "value":
-            raise loading.ModelError("it needs probabilities, and values (model.scores: regression) have none")
+            raise loading.ModelError(
+                "it needs probabilities, and values (model.scores: regression, similarity) have none"
+            )
         if self.rule == "as_is":
             return scores
         if self.rule == "probabilities":

@@ -86,8 +86,8 @@ def warnings(shape: tf.TensorShape, activation: str | None, image: tuple[int, in
         return []
     if rule == "value":
         raise loading.ModelError(
-            f"model.scores is regression, and the model gives {shape[-1]} values for each of {pixels[0]}x{pixels[1]} "
-            "pixels; values of an image are explained, not maps of them"
+            f"model.scores asks for values of an image, and the model gives {shape[-1]} for each of "
+            f"{pixels[0]}x{pixels[1]} pixels; values of an image are explained, not maps of them"
         )
     if activation != output_tail.SOFTMAX and shape[-1] == image[2] and pixels == image[:2]:
         said = (

@@ -20,9 +20,11 @@ import tensorflow as tf
 from heatbeam.transforms.models.scores import class_scores
 
 
-def in_words(pixels: tuple[int, int]) -> str:
-    """What is explained, for the manifest."""
-    return f"of {pixels[0]}x{pixels[1]} pixels: of a class, the mean over those that it claims (Seg-Grad-CAM)"
+def in_words(pixels: tuple[int, int] | None) -> list[str]:
+    """What is explained of pixels, for the manifest; nothing of a model that classifies images."""
+    if pixels is None:
+        return []
+    return [f"of {pixels[0]}x{pixels[1]} pixels: of a class, the mean over those that it claims (Seg-Grad-CAM)"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -37,7 +37,7 @@ STRIPPED = ("auto", "softmax", "sigmoid")
 
 _ASK = (
     "Say how to read it (model.scores): softmax or sigmoid if the numbers are logits, probabilities or one_vs_rest if "
-    "they are probabilities, regression if they are values"
+    "they are probabilities, regression if they are values, similarity if they are an embedding"
 )
 
 
@@ -71,6 +71,8 @@ def read(setting: str, activation: str | None, tail: output_tail.Tail, values: n
         loading.ModelError: it cannot be known, or is not as declared.
     """
     values = values[np.isfinite(values).all(axis=1)].astype(np.float64)
+    if setting == "similarity":
+        return Reading("value", "cosine of the embedding that the model returns with the reference (model.reference)")
     if setting == "regression":
         return Reading("value", "the values that the model returns (model.scores: regression)")
     if setting == "as_is":
