@@ -19,7 +19,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.transforms import window
 from apache_beam.utils import windowed_value
 
-from heatbeam.transforms import records, tally
+from heatbeam.transforms import errors, records, tally
 from heatbeam.transforms.sources import feature_map, features, losses, source, tfexample
 
 NAMESPACE = "heatbeam"
@@ -109,7 +109,7 @@ class _ReadShard(beam.DoFn):
 
     def process(self, shard: source.Shard) -> Iterator[tuple[str, int, bytes] | beam.pvalue.TaggedOutput]:
         given, end = 0, None
-        for index, record in shard.records():
+        for index, record in _told(shard):
             given += 1
             self._records_read.inc()
             tally.TALLY.add("images_read")
@@ -126,6 +126,12 @@ class _ReadShard(beam.DoFn):
                 yield shard.name, index, record
         read = losses.read_of(shard.name, shard.stored_bytes, shard.count, given, end)
         yield beam.pvalue.TaggedOutput(SHARDS_TAG, read)
+
+
+def _told(shard: source.Shard) -> source.Read:
+    """The records of `shard`; where its disk or connection fails, the error names the file in one line."""
+    with errors.about(shard.path, "read"):
+        yield from shard.records()
 
 
 @beam.typehints.with_output_types(records.EncodedExample)

@@ -114,14 +114,15 @@ def check_sources(output: config.OutputConfig, directory: run_directory.RunDirec
         Of the unfinished run that this one goes on with, when that started and what its keys were made of.
 
     Raises:
-        run_directory.RunDirectoryError: it is not, or is the directory of this run; or the run to resume still goes on.
+        run_directory.RunDirectoryError: it is not, or is the directory of this run; or the run to resume or to replace
+            still goes on.
     """
     sources = _sources(output, directory)
-    if not output.resume or not directory.has_manifest():
+    if not (output.resume or output.overwrite) or not directory.has_manifest():
         return None
     stopped = directory.read_any_manifest()
     _refuse_live(stopped, directory.path)
-    if not any(source.path == directory.path for source in sources):
+    if not output.resume or not any(source.path == directory.path for source in sources):
         return None
     return manifests.Resumed(started=stopped.started, keyed_by=stopped.keyed_by)
 
@@ -142,7 +143,7 @@ def _refuse_live(manifest: manifests.Manifest, path: str) -> None:
         pass  # there is, of another user
     raise run_directory.RunDirectoryError(
         f"{path} is still being written by process {pid}; wait for it or end it. If that is another program by now,"
-        " reuse the run from another directory (--reuse)"
+        " give another directory (--reuse takes over what is in this one)"
     )
 
 

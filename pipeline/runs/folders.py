@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import posixpath
 
 from pyarrow import fs as pafs
@@ -56,6 +57,20 @@ class Folder:
     def list(self, name: str = "") -> list[pafs.FileInfo]:
         """What is in it, or in the folder `name` in it; nothing if that is not there."""
         return list(self.fs.get_file_info(pafs.FileSelector(self.join(name), allow_not_found=True)))
+
+    def claim(self, name: str) -> bool:
+        """Make the empty file `name` in it, and it; False if there is one by now. Of many at once one gets True.
+
+        Elsewhere than on a local disk nothing is made, and all get True: not every store can tell who was first.
+        """
+        if not isinstance(self.fs, pafs.LocalFileSystem):
+            return True
+        self.fs.create_dir(self.root, recursive=True)
+        try:
+            with pathlib.Path(self.join(name)).open("xb"):
+                return True
+        except FileExistsError:
+            return False
 
     def make(self, name: str) -> None:
         """Make the folder `name` in it, and it, if they are not there."""

@@ -66,10 +66,10 @@ class RunDirectory:
 
         Raises:
             RunDirectoryError: if the directory holds something else than a heatbeam run, or a run and neither
-                `overwrite` nor `resume`, or a finished run and `resume`.
+                `overwrite` nor `resume`, or a finished run and `resume`; or if another run takes it right now.
         """
         self.check_free(overwrite=overwrite, resume=resume)
-        if self._folder.list():
+        if (overwrite or resume) and self._folder.list():
             # From here on the old run must not look finished, even if removing it is interrupted.
             self.write_manifest(manifest, "running")
             if resume:
@@ -77,6 +77,8 @@ class RunDirectory:
             else:
                 unfinished.remove(self._folder)
             self._remove_outputs()
+        elif not self._folder.claim(MANIFEST):  # between the check and now
+            raise RunDirectoryError(f"{self.path} was taken by another run at the same moment; give another directory")
         for name in (*TABLES, UNFINISHED):
             self._folder.make(name)
         self.write_manifest(manifest, "running")

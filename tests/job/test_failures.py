@@ -112,6 +112,11 @@ def test_a_run_that_does_not_fit_on_the_disk_fails_in_one_line(finished, tmp_pat
     assert done.returncode == 1, done.stderr
     assert "File too large" in done.stderr and "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith(f"a worker stopped: cannot write {tmp_path}/run/")
+    # There is room again: the run that was given up is gone on with, and accounts for every record.
+    assert cli.main(["run", str(finished / "run.yaml"), *overrides, "--resume"]) == 0
+    manifest = run_directory.RunDirectory(str(tmp_path / "run")).read_manifest()
+    counts = manifest.counts
+    assert counts.records_read == counts.images_explained == sum(shard.records_read for shard in manifest.shards) == 6
 
 
 def test_a_model_that_changed_during_the_run_fails_it_in_one_line(finished, tmp_path, capsys, monkeypatch):

@@ -381,8 +381,15 @@ def test_a_run_that_still_goes_on_is_not_resumed(tmp_path, process, refused):
             incremental.check_sources(output, directory)
     else:
         assert incremental.check_sources(output, directory) is None  # it left no rows
+    replacing = config.OutputConfig(directory=directory.path, overwrite=True)
+    if refused:
+        with pytest.raises(run_directory.RunDirectoryError, match="still being written by process"):
+            incremental.check_sources(replacing, directory)
+    else:
+        assert incremental.check_sources(replacing, directory) is None
     directory.fail(manifests.manifest(process=process))
     incremental.check_sources(output, directory)
+    incremental.check_sources(replacing, directory)
 
 
 def slow_config(folder: pathlib.Path, pattern: str) -> pathlib.Path:
@@ -441,7 +448,10 @@ def test_a_killed_run_is_resumed_where_it_was(tmp_path, capsys):
     assert manifest.as_dict()["resumed"] == {"started": started}
     assert manifest.status == "succeeded" and manifest.reused.runs == (killed.path,)
     again, kept = manifest.metrics["images_explained"], manifest.counts.images_reused
-    assert again + kept == manifest.counts.images_explained == 60
+    counted = manifest.counts
+    assert again + kept == counted.images_explained == counted.records_read == 60
+    assert (counted.images_skipped, counted.dead_letters, counted.lost) == (0, 0, 0)
+    assert sum(shard.records_read for shard in manifest.shards) == 60
     assert kept >= 8 and again < 60, said.err
     # What the model saw after the kill is what was left to explain.
     assert again - 2 <= _images_called(tmp_path / "calls") - calls <= again

@@ -5,13 +5,15 @@ follows from bytes::
 
     lost = round(bytes left / mean stored bytes of a record) - 1
 
-The mean is that of the records that were read of the same shard, or of all shards if it gave none. One is taken off for
-the record that has a dead letter, at the place of the damage.
+The mean is that of the records that were read of the same shard; if it gave none, the median of the other shards'
+means, which one huge record does not move. One is taken off for the record that has a dead letter, at the place of the
+damage.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import statistics
 from collections.abc import Iterable
 
 from heatbeam.transforms import records
@@ -90,23 +92,20 @@ def joined(one: ShardRead, other: ShardRead) -> ShardRead:
 def estimated(reads: Iterable[ShardRead]) -> tuple[ShardLoss, ...]:
     """Every shard with its losses, by name."""
     known = sorted(reads, key=lambda read: read.name)
-    whole = [_sound(read) for read in known]
-    mean = _mean(sum(size for size, _ in whole), sum(count for _, count in whole))
-    return tuple(_with_loss(read, mean) for read in known)
+    means = [mean for mean in map(_mean, known) if mean]
+    usual = statistics.median(means) if means else 0.0
+    return tuple(_with_loss(read, usual) for read in known)
 
 
-def _with_loss(read: ShardRead, mean_of_all: float) -> ShardLoss:
+def _with_loss(read: ShardRead, usual: float) -> ShardLoss:
     if read.lost is not None or not read.damage:
         return ShardLoss(read.name, read.bytes, read.records, read.lost or 0, False, read.damage)
-    mean = _mean(*_sound(read)) or mean_of_all
+    mean = _mean(read) or usual
     lost = max(0, round(read.left_bytes / mean) - 1) if mean else 0
     return ShardLoss(read.name, read.bytes, read.records, lost, True, read.damage)
 
 
-def _sound(read: ShardRead) -> tuple[int, int]:
-    """Stored bytes and number of the records that were given of a shard, without the one at the damage."""
-    return read.read_bytes, read.records - bool(read.damage)
-
-
-def _mean(size: int, count: int) -> float:
-    return size / count if count > 0 else 0.0
+def _mean(read: ShardRead) -> float:
+    """Stored bytes of a record, by those that were given but for the one at the damage; 0 if there are none."""
+    count = read.records - bool(read.damage)
+    return read.read_bytes / count if count > 0 else 0.0

@@ -57,7 +57,9 @@ class TFRecordShard(source.Shard):
 
     def _ends(self, error_type: str, message: str, position: int) -> records.ShardEnds:
         left = max(0, self.stored_bytes - position)
-        return records.ShardEnds(error_type, message, read_bytes=position, left_bytes=left)
+        # Before a record that unpacks to any size, what lies before it says nothing of what lies behind.
+        read = 0 if error_type == "record_too_large" else position
+        return records.ShardEnds(error_type, message, read_bytes=read, left_bytes=left)
 
     def records_at(self, indices: Collection[int]) -> Iterator[tuple[int, bytes]]:
         """As `tfrecord.read_at`: of a plain file only the chosen records are read, of a packed one all before them."""
