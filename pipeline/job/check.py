@@ -14,7 +14,7 @@ import numpy as np
 
 from heatbeam import config
 from heatbeam.audit import answers, map_health
-from heatbeam.job import classes, fitting, held_features, pixel_choices, plan, run, step_options, verdict
+from heatbeam.job import box_fit, classes, fitting, held_features, pixel_choices, plan, run, step_options, verdict
 from heatbeam.runners import runner_options
 from heatbeam.runs import run_directory, run_methods
 from heatbeam.transforms import decode, errors, explain, read, records
@@ -89,6 +89,9 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
     boxes = sum(len(one.boxes) for one in encoded if one.boxes is not None)
     if dropped := sum(example.ground_truth.dropped_boxes for example in examples):
         findings.warnings.append(verdict.boxes_in_words(boxes, dropped))
+    convention = box_fit.convention_of(planned.features)
+    stored = box_fit.stored_boxes(encoded, examples, convention)
+    findings.warnings += box_fit.warnings(convention, stored, by_sides=planned.features.boxes is None)
     good = [e for e in examples if _labels_fit(e, engine.description.classes, findings)]
     if not good:
         findings.problems.append(f"none of the first {len(examples) + len(letters)} records can be explained")

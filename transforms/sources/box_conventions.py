@@ -106,7 +106,10 @@ class BoxConvention:
         """
         start, end = self.shift_px
         sides = np.array([*size, *size], np.float64) if self.units == "fractions" else 1.0
-        corners = (pixels - np.array([start, start, end, end], np.float64)) / sides
+        return self.rows((pixels - np.array([start, start, end, end], np.float64)) / sides)
+
+    def rows(self, corners: Boxes) -> Boxes:
+        """The reverse of `corners`."""
         if self.order == "yxyx":
             return corners[:, (1, 0, 3, 2)]
         if self.order == "xyxy":
