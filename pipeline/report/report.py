@@ -8,6 +8,7 @@ Images are shown where the source shards of the run can still be read; the repor
 from __future__ import annotations
 
 import collections
+import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -85,6 +86,8 @@ def _context(run: run_directory.RunDirectory, reference: str | None, clusters: S
     # An id of several records does not say which image is meant.
     one_record = pc.invert(pc.is_in(scan.scores["image_id"], value_set=pa.array(scan.ambiguous, pa.string())))
     chosen = galleries.choose(scan.scores.filter(one_record), GALLERY_SIZE, SPREAD_STEPS)
+    if manifest.model.probability == "value":  # no class is named rightly
+        chosen = dataclasses.replace(chosen, right_n=0, wrong_place_n=0, wrong_place=[])
     groups = report_findings.clusters(table, findings, names, clusters, reference, target)
     shown = _pictures(manifest, table, chosen, findings, queue, groups, reference, target, scan.ambiguous)
     styles = {name: f"s{i % _STYLES}" for i, name in enumerate(methods)}

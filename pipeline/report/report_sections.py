@@ -73,9 +73,12 @@ def cards(
 
 def _card(summary: report_tables.Summary, method: str, name: str) -> Card:
     column, found = report_tables.column(name), summary.number(method, name)
+    metric = registry.METRICS[name]
+    if metric.range != "[0, 1]":  # in the unit of the model's values
+        numbers = [report_text.number(one) for one in (found.value, found.lower, found.upper)]
+        return Card(column.title, numbers[0], metric.plain, f"95 % interval {' to '.join(numbers[1:])}", column.about)
     detail = f"95 % interval {report_text.interval(found.lower, found.upper)}{_best_baseline(summary, column)}"
-    plain = registry.METRICS[name].plain
-    return Card(column.title, report_text.share(found.value), plain, detail, column.about)
+    return Card(column.title, report_text.share(found.value), metric.plain, detail, column.about)
 
 
 def _best_baseline(summary: report_tables.Summary, shown: report_tables.Column) -> str:

@@ -94,6 +94,8 @@ def test_the_summary_has_errors_and_no_accuracy(finished):
     )
     assert found["mean_error"]["value"] == pytest.approx(sum(errors) / 4, rel=1e-5)
     assert found["root_mean_squared_error"]["n"] == 4
+    assert found["mean_absolute_error"]["lower"] >= 0
+    assert not any(r["metric"].startswith("top") for r in pq.read_table(directory / "summary").to_pylist())
     assert found["root_mean_squared_error"]["upper"] > found["root_mean_squared_error"]["value"]
 
 
@@ -119,8 +121,11 @@ def test_check_says_values(finished):
 def test_the_report_shows_errors(finished):
     directory = finished[1]
     page = pathlib.Path(report.write_report(str(directory))).read_text()
-    assert "MAE" in page and "RMSE" in page
-    assert "Top-1 accuracy" not in page
+    errors = [abs(row["error"]) for row in rows_of(directory) if row["error"] is not None]
+    assert f'<p class="big">{sum(errors) / 4:.3f}</p>' in page
+    assert "RMSE" in page
+    for of_classes in ("Top-1", "Right class, wrong place", "named rightly"):
+        assert of_classes not in page.split('id="galleries"')[0]
 
 
 def test_several_outputs_are_named_by_index(tmp_path):
@@ -142,6 +147,9 @@ def test_what_needs_probabilities_is_refused(tmp_path):
     settings = settings_of(tmp_path, path, [[1.0]], targets=["label"])
     with pytest.raises(config.ConfigError, match="a label names a class, and the model gives values"):
         check.check(settings, 1, io.StringIO())
+    settings = settings_of(tmp_path, path, [[1.0]], methods=[{"method": "grad_cam", "target": "finer_cam"}])
+    with pytest.raises(loading.ModelError, match="finer_cam contrasts classes"):
+        check.check(settings, 1, io.StringIO())
     settings = settings_of(tmp_path, path, [[1.0]], methods=["rise"])
-    with pytest.raises(loading.ModelError, match="it needs probabilities, and values"):
+    with pytest.raises(loading.ModelError, match="a method asks for probabilities, and values"):
         check.check(settings, 1, io.StringIO())

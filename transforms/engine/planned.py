@@ -101,6 +101,10 @@ def planned(spec: specs.MethodSpec, model: exposure.ExposedModel, seed: int) -> 
         ValueError: there is no such method, wrapper or option.
     """
     row = registry.get(spec.method)
+    if spec.target == "finer_cam" and model.description.probability == "value":
+        raise loading.ModelError(
+            f"method {spec.label} with target finer_cam contrasts classes, and the model gives values, which are none"
+        )
     if row.kind == registry.MANY_PASS and model.description.pixels is not None:
         raise loading.ModelError(
             f"method {spec.label} asks the model again about changed images, where other pixels would be of the class "

@@ -54,8 +54,9 @@ def localize(
     """An explanation with what is measured on its maps, and what that adds to the numbers of a dataset."""
     ids, ranks = explanation.class_ids, explanation.ranks
     source = dataclasses.replace(explanation.source, view=stored_view(explanation.source.view))
-    if source.values is not None:  # objects have no class then, and are every output's
+    if source.values is not None:  # objects have no class then, and are every output's; there is no first choice
         source = dataclasses.replace(source, label_ids=tuple(ids.tolist()))
+        ranks = np.zeros_like(ranks)
     scores, maps = [], list(_model_evidence(explanation))
     truths = localization.truths(explanation.ground_truth, source, ids, protocol)  # the same for every method
     for method in explanation.methods:
@@ -64,7 +65,7 @@ def localize(
         scores.append(records.MethodScores(method.method, measured.boxes, measured.values, measured.health))
         maps += _map_evidence(explanation, method, measured)
     if with_baselines:
-        maps += _baseline_evidence(explanation, truths, protocol, groups)
+        maps += _baseline_evidence(dataclasses.replace(explanation, ranks=ranks), truths, protocol, groups)
     row = records.Localization(explanation, tuple(scores), _true_boxes(explanation.ground_truth, truths))
     return row, ImageEvidence(source.image_id, source.slices, tuple(maps))
 

@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from heatbeam.transforms.metrics import intervals, protocols, registry
+from heatbeam.transforms.metrics import intervals, protocols, registry, value_errors
 from heatbeam.transforms.metrics.contours import compiled
 from heatbeam.transforms.metrics.localization import box_accuracy, localization, pixel_precision_recall
 
@@ -111,10 +111,13 @@ class _Means:
                     bounds = intervals.percentile(self.totals[i, 1:] / self.weights[i, 1:])
             else:
                 bounds = intervals.student(total, float(self.squares[i]), n)
-            value = total / n
+            numbers = np.array([total / n, *bounds])
+            if name in value_errors.SIZES:
+                numbers = np.maximum(numbers, 0)
             if registry.is_root(name):
-                value, *bounds = np.sqrt(np.maximum([value, *bounds], 0)).tolist()
-            yield SummaryRow(registry.dataset_name(name), value, n, *bounds)
+                numbers = np.sqrt(numbers)
+            value, lower, upper = numbers.tolist()
+            yield SummaryRow(registry.dataset_name(name), value, n, lower, upper)
 
 
 @compiled.function

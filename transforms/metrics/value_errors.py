@@ -5,6 +5,9 @@ from __future__ import annotations
 COLUMNS = ("value_error", "value_error_size", "value_error_squared")
 """What `columns` gives."""
 
+SIZES = COLUMNS[1:]
+"""Those that are not negative, and neither is their mean."""
+
 
 def columns(predicted: float, true: float) -> dict[str, float]:
     """The difference of one value from the true one, its size and its square.

@@ -128,7 +128,7 @@ def localize(
         maps: ``(L, h, w)``, raw and signed, over `source`'s view, one per explained class.
         source, ground_truth: of the image.
         class_ids: int ``(L,)``, the explained classes.
-        ranks: int ``(L,)``, 1 = the model's first choice.
+        ranks: int ``(L,)``, 1 = the model's first choice; 0 where classes have no order (values).
         protocol: the conventions.
         groups: names of `GROUPS` to measure.
 
@@ -190,7 +190,7 @@ def evidence_of(
         if name in groups:
             values.update(group.function(one))
     finite = {name: value for name, value in values.items() if math.isfinite(value)}
-    if "box_hit" in finite:
+    if "box_hit" in finite and rank:
         finite.update(top_k.top_k(finite["box_hit"], float(rank)))
     hits = one.box_scores[1] if "boxes" in groups and one.box_scores is not None else None
     return Evidence(class_id, finite, hits, _pixels(one) if "masks" in groups else None)

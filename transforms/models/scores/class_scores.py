@@ -175,7 +175,7 @@ class ClassScores:
         """
         if self.rule == "value":
             raise loading.ModelError(
-                "it needs probabilities, and values (model.scores: regression, similarity) have none"
+                "a method asks for probabilities, and values (model.scores: regression, similarity) have none"
             )
         if self.rule == "as_is":
             return scores
