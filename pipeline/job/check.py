@@ -103,6 +103,7 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
         _write_records(good, results, names, stream)
         image = step_options.decode_step(settings, engine.description).image
         stream.writelines(f"pixels   {line}\n" for line in pixel_choices.in_words(engine, encoded, image))
+        findings.warnings += pixel_choices.ranges_in_words(encoded, image)
         _judge_maps(spec, {str(target) for target in planned.engine_spec.targets}, results, findings, stream)
         _write_estimate(planned, engine, seconds / len(good), results[0], stream)
     stream.writelines(f"warning  {warning}\n" for warning in findings.warnings)

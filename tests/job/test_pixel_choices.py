@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import types
 
 import keras
 import numpy as np
@@ -13,7 +15,7 @@ from PIL import Image
 from heatbeam.job import check, pixel_choices
 from heatbeam.transforms import records
 from heatbeam.transforms.engine import engine
-from heatbeam.transforms.sources import decode_options
+from heatbeam.transforms.sources import decode_options, images
 from tests.support import engine_specs, keras_models, sample_shards, small_runs
 
 STORED = [
@@ -68,15 +70,55 @@ def test_only_filters_that_a_library_has_and_images_that_it_reads_are_compared(e
 
 
 def test_words_name_the_setting_that_matters_most(monkeypatch):
+    explainer = types.SimpleNamespace(description=types.SimpleNamespace(probability="softmax"))
     effects = [pixel_choices.Effect("resampler", "opencv", 4, 0.02), pixel_choices.Effect("decoder", "x", 5, 0.1)]
     monkeypatch.setattr(pixel_choices, "effects", lambda *given: effects)
-    first, second = pixel_choices.in_words(None, STORED, CHOSEN)
+    first, second = pixel_choices.in_words(explainer, STORED, CHOSEN)
     assert "5 records" in first and "resampler opencv: 4 agree, probability 0.020 off" in first
     assert second.startswith("input.resampler matters for this model") and "opencv 4 of 5" in second
     effects[0] = pixel_choices.Effect("resampler", "opencv", 5, 0.002)
-    assert list(pixel_choices.in_words(None, STORED, CHOSEN))[1].startswith("input.decoder matters")
+    assert list(pixel_choices.in_words(explainer, STORED, CHOSEN))[1].startswith("input.decoder matters")
     effects[1] = pixel_choices.Effect("decoder", "x", 5, 0.0)
-    assert "none of these settings matters" in list(pixel_choices.in_words(None, STORED, CHOSEN))[1]
+    assert "none of these settings matters" in list(pixel_choices.in_words(explainer, STORED, CHOSEN))[1]
+
+
+def test_of_values_the_change_is_said_and_no_choice():
+    """A model that gives one number for each image, its mean."""
+
+    def predict(pixels):
+        return pixels.mean(axis=(1, 2, 3))[:, None]
+
+    regressor = types.SimpleNamespace(
+        description=types.SimpleNamespace(probability="value"), preprocess=lambda pixels: pixels, predict=predict
+    )
+    (said,) = pixel_choices.in_words(regressor, STORED, CHOSEN)
+    found = {one.value: one for one in pixel_choices.effects(regressor, STORED, CHOSEN)}
+    one = dataclasses.replace(CHOSEN, resampler="opencv")
+    means = [[images.decode_image(each.image, None, how)[0].mean() for how in (CHOSEN, one)] for each in STORED]
+    assert found["opencv"].change == pytest.approx(np.mean([abs(a - b) for a, b in means]), rel=1e-4)
+    assert "values of 5 records" in said and f"resampler opencv: {found['opencv'].change:.3g} off" in said
+
+
+@pytest.mark.parametrize(
+    ("top", "value_range", "words"),
+    [
+        (4095, "type", "have no value above 4095 here, which the model sees as level 15.9 of 255"),
+        (4095, "type", "input.value_range: [0, 4095]"),
+        (200, "type", "input.value_range: [0, 255]"),
+        (60000, "type", None),
+        (4095, (0.0, 4095.0), None),
+        (4095, "percentile", None),
+        (1023, (0.0, 4095.0), "input.value_range: [0, 1023]"),
+        (4095, (1000.0, 2000.0), "75.6% of the values of images of 16 bits lie outside of input.value_range"),
+    ],
+)
+def test_a_range_that_hides_most_of_sixteen_bits_is_said(top, value_range, words):
+    """Of values that rise evenly from 0 to 4095, 24.4% lie from 1000 to 2000."""
+    values = np.linspace(0, top, 64 * 64).astype(np.uint16).reshape(64, 64)
+    stored = [*STORED, records.EncodedExample("d", "s", 9, sample_shards.encode(values))]
+    said = list(pixel_choices.ranges_in_words(stored, dataclasses.replace(CHOSEN, value_range=value_range)))
+    assert said == [] if words is None else words in said[0]
+    assert list(pixel_choices.ranges_in_words(STORED, CHOSEN)) == []  # 8 bits
 
 
 def test_check_says_it(tmp_path):

@@ -121,6 +121,16 @@ def is_sixteen_bit(opened: ImageFile.ImageFile, data: bytes) -> bool:
     return False
 
 
+def sixteen_bit_values(data: bytes) -> np.ndarray | None:
+    """The values of an image of 16 bits a channel, ``(H, W, 1 or 3)``, as stored; None of any other.
+
+    Args:
+        data: a file that can be decoded.
+    """
+    opened = opened_file(data)
+    return _sixteen_bit(opened, data) if is_sixteen_bit(opened, data) else None
+
+
 class reported_as:  # noqa: N801 - reads as a phrase
     """Turns what Pillow raises for bad bytes into a `DataError`.
 
