@@ -13,7 +13,9 @@ _COARSE = 8
 
 def pixels_of(shape: tf.TensorShape) -> tuple[int, int] | None:
     """Rows and columns of an output ``(B, rows, columns, classes)`` of more than one pixel; None of another."""
-    if shape.rank != 4 or not shape[1:].is_fully_defined() or shape[1] * shape[2] <= 1:
+    if shape.rank != 4 or not shape[1:].is_fully_defined():
+        return None
+    if shape[1] * shape[2] == 1 or sum(size != 1 for size in shape[1:]) <= 1:  # a vector with axes of 1
         return None
     return int(shape[1]), int(shape[2])
 

@@ -30,6 +30,8 @@ _AFFINE = {"Add", "AddN", "AddV2", "AvgPool", "BiasAdd", "ConcatV2", "FusedBatch
 
 _CLIPS = {"ClipByValue", "Maximum", "Minimum"}
 
+_SORTS = {"ArgMax", "ArgMin", "TopK", "TopKV2"}
+
 _CALLS = {"PartitionedCall", "StatefulPartitionedCall", "XlaCallModule"}
 """Functions that the graph does not show the inside of."""
 
@@ -43,6 +45,7 @@ class Tail:
             None without one, ``softmax`` where there are several.
         changes: kinds of the operations that change values, in the order of computation, without the softmax.
         linear: whether only sums and products lead from the last weights to the output.
+        sorts: whether something on the way puts the numbers of an image into another order, by their size.
         bounded: whether something on the way keeps values in [0, 1]: such an activation, a clip, exponentials and a
             division; or may, being a function that cannot be looked into.
     """
@@ -50,6 +53,7 @@ class Tail:
     behind: str | None
     changes: tuple[str, ...]
     linear: bool
+    sorts: bool
     bounded: bool
 
 
@@ -74,6 +78,7 @@ def tail(output: tf.Tensor) -> Tail:
         behind=SOFTMAX if SOFTMAX in behind else next(iter(behind), None),
         changes=tuple(dict.fromkeys(op.type for op in changes)),
         linear=not behind and all(map(_is_affine, changes)),
+        sorts=any(op.type in _SORTS for op in changes),
         bounded=bool(behind) or _is_bounded(changes),
     )
 

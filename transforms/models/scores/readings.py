@@ -134,6 +134,11 @@ def _declared_logits(setting: str, tail: output_tail.Tail, values: np.ndarray) -
 def _detected(tail: output_tail.Tail, values: np.ndarray) -> Reading:
     """The reading that graph and numbers prove."""
     units = values.shape[1]
+    if tail.sorts:
+        raise loading.ModelError(
+            f"the model sorts its numbers ({_in_words(tail)}), so that none belongs to one class; give it one without "
+            "that (model.factory)"
+        )
     if tail.linear:
         return _unbounded(units)
     if units > 1 and _sum_to_one(values):
