@@ -53,8 +53,10 @@ def acquire_engine(spec: specs.EngineSpec) -> tuple[engines.Engine, bool]:
             # One batch per core already: threads inside an operation would only take the cores from one another.
             cv2.setNumThreads(1)
             threadpoolctl.threadpool_limits(1)
-        engine = engines.Engine(_with_local_files(spec))
-        engine.warm_up()
+        local = _with_local_files(spec)
+        with model_files.named_as_given(_copies(spec, local)):
+            engine = engines.Engine(local)
+            engine.warm_up()
         loaded.append(True)
         return engine
 
@@ -63,7 +65,9 @@ def acquire_engine(spec: specs.EngineSpec) -> tuple[engines.Engine, bool]:
 
 def unfit_methods(spec: specs.EngineSpec) -> dict[str, str]:
     """As `fitting.unfit`, wherever the model's files are."""
-    return fitting.unfit(_with_local_files(spec))
+    local = _with_local_files(spec)
+    with model_files.named_as_given(_copies(spec, local)):
+        return fitting.unfit(local)
 
 
 def _with_local_files(spec: specs.EngineSpec) -> specs.EngineSpec:
@@ -71,7 +75,21 @@ def _with_local_files(spec: specs.EngineSpec) -> specs.EngineSpec:
     source = spec.model
     path = model_files.local_copy(source.path) if source.path is not None else None
     weights = model_files.local_copy(source.weights) if source.weights is not None else None
-    return dataclasses.replace(spec, model=dataclasses.replace(source, path=path, weights=weights))
+    constants = tuple(
+        (name, model_files.local_copy(value) if isinstance(value, str) and value.endswith(".npy") else value)
+        for name, value in source.constants
+    )
+    return dataclasses.replace(spec, model=dataclasses.replace(source, path=path, weights=weights, constants=constants))
+
+
+def _copies(spec: specs.EngineSpec, local: specs.EngineSpec) -> dict[str, str]:
+    """What was fetched of a specification's model, with what each is a copy of."""
+    pairs = [
+        (local.model.path, spec.model.path),
+        (local.model.weights, spec.model.weights),
+        *zip(dict(local.model.constants).values(), dict(spec.model.constants).values(), strict=True),
+    ]
+    return {copy: given for copy, given in pairs if isinstance(copy, str) and isinstance(given, str) and copy != given}
 
 
 @dataclasses.dataclass

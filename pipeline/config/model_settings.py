@@ -67,6 +67,14 @@ class ModelConfig(section.Section):
         model_source.ModelSource.signature,
         description="of a SavedModel with several (default: serving_default, or the only one)",
     )
+    input: str | None = pydantic.Field(
+        model_source.ModelSource.input,
+        description="name of the input that takes the image, of several (default: the one without a constant)",
+    )
+    constants: dict[str, Any] = pydantic.Field(
+        dict(model_source.ModelSource.constants),
+        description="of the other inputs, by name, the same for every image: a number, lists of them, or an .npy file",
+    )
     imports: tuple[str, ...] = pydantic.Field(
         model_source.ModelSource.imports, description="modules with custom layers, imported before the model is loaded"
     )

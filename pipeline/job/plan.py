@@ -92,6 +92,7 @@ def engine_spec(settings: config.RunConfig, reference: references.Reference | No
             path=_absolute(model.path),
             weights=_absolute(model.weights),
             arguments=specs.pairs(model.arguments),
+            constants=specs.pairs({name: _absolute_array(value) for name, value in model.constants.items()}),
             search_path=_absolute(model.search_path),
         ),
         preprocessing=filled(model_source.Preprocessing, model.preprocessing),
@@ -104,6 +105,11 @@ def engine_spec(settings: config.RunConfig, reference: references.Reference | No
         constant_weights=None if explain.constant_weights == "auto" else explain.constant_weights,
         tune_batch=explain.batch_size == "auto",
     )
+
+
+def _absolute_array(value: Any) -> Any:
+    """A constant, if it is the path of an array from wherever the job runs."""
+    return _absolute(value) if isinstance(value, str) and value.endswith(".npy") else value
 
 
 def filled(record: type[Record], *sections: pydantic.BaseModel, prefix: str = "", **given: Any) -> Record:

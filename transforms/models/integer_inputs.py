@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from heatbeam.transforms.models.files import input_constants
+
 _TOLERANCE = 1e-5  # of the largest output
 
 
@@ -26,7 +28,13 @@ def taken_as_floats(model: keras.Model, size: tuple[int, int, int]) -> bool:
         Whether no cast to a declared integer is left.
     """
     parts = model._flatten_layers()  # noqa: SLF001 - no public way to the models inside a model
-    tensors = [t for part in parts for t in getattr(part, "_inputs", None) or () if _is_integer(t)]
+    whole, constant = (model.whole, model.constants) if isinstance(model, input_constants.OneInput) else (None, {})
+    tensors = [
+        t
+        for part in parts
+        for t in getattr(part, "_inputs", None) or ()
+        if _is_integer(t) and not (part is whole and t.name in constant)
+    ]
     if not tensors:
         return True
     pixels = np.random.default_rng(0).integers(0, 256, (1, *size)).astype(np.float32)

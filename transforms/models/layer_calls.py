@@ -14,6 +14,7 @@ import keras
 import tensorflow as tf
 
 from heatbeam.transforms.models import layer_outputs
+from heatbeam.transforms.models.files import input_constants
 from heatbeam.transforms.models.graphs import flat_functions, layer_scopes
 
 _RECORDING = threading.RLock()
@@ -92,7 +93,7 @@ class _Recorder:
     """What `recorded` puts around calls."""
 
     def __init__(self, model: keras.Model, image: tuple[int, int], calls: list[LayerCall]) -> None:
-        self._model = model
+        self._unnamed = {id(part) for part in (model, *input_constants.around(model))}
         self._image = image
         self._calls = calls
         self._owner = threading.get_ident()
@@ -112,7 +113,7 @@ class _Recorder:
                 output = original(called, *args, **kwargs)
             finally:
                 self._stack.pop()
-            if called is not self._model and _is_traced(output) and output.shape.rank is not None:
+            if id(called) not in self._unnamed and _is_traced(output) and output.shape.rank is not None:
                 inputs = tuple(v for v in tf.nest.flatten((args, kwargs)) if _is_traced(v))
                 self._calls.append(self._call(called, inputs, output, len(self._calls) > before))
             return output
@@ -121,7 +122,7 @@ class _Recorder:
 
     def saved(self, placed: flat_functions.Placed) -> None:
         """Note the layers of a saved network that is put into the graph."""
-        outer = "".join(f"{one.name}/" for one in self._stack if one is not self._model)
+        outer = "".join(f"{one.name}/" for one in self._stack if id(one) not in self._unnamed)
         for scope in layer_scopes.scopes(placed):
             path = f"{outer}{scope.path}"
             opaque = scope.in_attention or scope.kind == "Softmax"
@@ -133,7 +134,7 @@ class _Recorder:
     def _call(
         self, called: keras.Operation, inputs: tuple[tf.Tensor, ...], output: tf.Tensor, calls_others: bool
     ) -> LayerCall:
-        outer = [one for one in self._stack if one is not self._model]
+        outer = [one for one in self._stack if id(one) not in self._unnamed]
         path, kind = "/".join([one.name for one in (*outer, called)]), type(called).__name__
         opaque = any(isinstance(one, _OPAQUE) for one in outer) or kind == "Softmax"
         grid = None if opaque else layer_outputs.grid_of(path, kind, output, self._image)

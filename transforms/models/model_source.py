@@ -42,6 +42,8 @@ class ModelSource:
         arguments: keyword arguments of the application or the factory, as sorted pairs.
         safe_mode: Keras' refusal to load code (Lambda layers) from a file; ours of SavedModels that reach for files.
         signature: of a SavedModel; None for ``serving_default``, or its only one.
+        input: name of the input that takes the image, of several; None for the only one without a constant.
+        constants: of the other inputs, as sorted pairs: numbers, tuples of them, or paths of ``.npy`` files.
         imports: modules with custom layers and functions, imported before the model is loaded.
         search_path: folder in which the modules of `factory`, `imports` and a preprocessing function are looked for
             first, or None.
@@ -57,6 +59,8 @@ class ModelSource:
     arguments: tuple[tuple[str, Any], ...] = ()
     safe_mode: bool = True
     signature: str | None = None
+    input: str | None = None
+    constants: tuple[tuple[str, Any], ...] = ()
     imports: tuple[str, ...] = ()
     search_path: str | None = None
 

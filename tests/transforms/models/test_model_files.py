@@ -8,7 +8,10 @@ import sys
 import boto3
 import pytest
 
-from heatbeam.transforms.models.files import model_files
+from heatbeam.transforms import explain
+from heatbeam.transforms.engine import specs
+from heatbeam.transforms.models import model_source
+from heatbeam.transforms.models.files import load_failures, model_files
 from tests.support import counted_files, paths, s3_server
 
 ROOT = paths.ROOT
@@ -83,6 +86,32 @@ def test_broken_download_is_not_taken_for_the_file(tmp_path, machine, monkeypatc
         with pytest.raises(OSError, match="connection lost"):
             model_files.local_copy(f"counted://{original}")
     assert pathlib.Path(model_files.local_copy(f"counted://{original}")).read_bytes() == b"whole"
+
+
+def test_the_folder_of_a_saved_model_comes_whole(tmp_path, machine):
+    folder = tmp_path / "net"
+    (folder / "variables").mkdir(parents=True)
+    (folder / "assets").mkdir()
+    for name in ("saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"):
+        (folder / name).write_bytes(name.encode())
+    copy = pathlib.Path(model_files.local_copy(f"counted://{folder}/"))
+    assert copy.is_relative_to(machine)
+    found = {str(file.relative_to(copy)): file.read_bytes().decode() for file in copy.rglob("*") if file.is_file()}
+    assert set(found) == {"saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"}
+    assert all(name == inside for name, inside in found.items())
+    assert model_files.local_copy(f"counted://{folder}") == str(copy)
+    (folder / "variables" / "variables.index").write_bytes(b"another")
+    assert model_files.local_copy(f"counted://{folder}") != str(copy)
+
+
+def test_errors_name_what_was_given(tmp_path, machine):
+    (tmp_path / "model.keras").write_bytes(b"<!doctype html>")
+    given = f"counted://{tmp_path / 'model.keras'}"
+    spec = specs.EngineSpec(model=model_source.ModelSource(path=given))
+    with pytest.raises(load_failures.ModelError) as raised:
+        explain.acquire_engine(spec)
+    copy = model_files.local_copy(given)
+    assert str(raised.value).startswith(f"model.path {given} (copied to {copy}) is a web page")
 
 
 def test_missing_file_is_named(tmp_path, machine):

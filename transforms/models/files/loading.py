@@ -22,6 +22,7 @@ from heatbeam.transforms import errors
 from heatbeam.transforms.models import model_source
 from heatbeam.transforms.models.files import (
     file_kinds,
+    input_constants,
     keras2_arguments,
     load_failures,
     saved_models,
@@ -37,12 +38,12 @@ def load_keras_model(source: model_source.ModelSource) -> keras.Model:
 
     Raises:
         ModelError: the file does not exist, is not a Keras model, or the name or factory does not resolve; or its
-            weights are not finite.
+            weights are not finite; or it has several inputs, and what the others are is not said.
     """
     model = _loaded(source)
     saved_networks.open_layers(model)
     check_finite(model)
-    return model
+    return input_constants.one_input(model, source.input, dict(source.constants))
 
 
 def check_finite(model: keras.Model) -> None:
@@ -284,7 +285,7 @@ def input_size(model: keras.Model, configured: Sequence[int] | None) -> tuple[in
     """Height, width and channels of the model's image input, from the model or from the configuration.
 
     Raises:
-        ModelError: several inputs, an input that is not an image, or a size neither the model nor the configuration
+        ModelError: an input that is not an image, or a size neither the model nor the configuration
             fixes, or that the two contradict.
     """
     shape = _declared_input_shape(model)
@@ -327,10 +328,4 @@ def _declared_input_shape(model: keras.Model) -> tuple[int | None, ...] | None:
         return None
     if not inputs:
         return None
-    if len(inputs) > 1:
-        names = ", ".join(str(i.name) for i in inputs)
-        raise ModelError(
-            f"model {model.name} has {len(inputs)} inputs ({names}); heatbeam explains models of one image. Name a "
-            "factory (model.factory: module:function) that returns it with constants in place of the others"
-        )
     return tuple(inputs[0].shape[1:])

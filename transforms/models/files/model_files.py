@@ -10,11 +10,13 @@ import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from apache_beam.io import filesystem, filesystems
 
 from heatbeam.transforms import errors
+
+_SAVED_MODEL = "saved_model.pb"
 
 
 class ModelFileError(errors.UserError, ValueError):
@@ -22,22 +24,57 @@ class ModelFileError(errors.UserError, ValueError):
 
 
 def local_copy(path: str) -> str:
-    """A local path to the file at `path`.
+    """A local path to the file, or to the folder of a SavedModel, at `path`.
 
-    A path without a scheme is returned as it is. A remote file is downloaded into the machine's temporary folder unless
-    the same version (by path, size and time of change) is there already; processes of one machine wait for one
-    another instead of downloading twice.
+    A path without a scheme is returned as it is. What is remote is downloaded into the machine's temporary folder
+    unless the same version (by path, size and time of change of every file) is there already; processes of one machine
+    wait for one another instead of downloading twice.
 
     Raises:
         ModelFileError: there is no such file.
     """
     if "://" not in path:
         return path
-    (matched,) = filesystems.FileSystems.match([path])
-    if len(matched.metadata_list) != 1:
-        raise ModelFileError(f"model file {path} does not exist or cannot be seen from here")
-    metadata = matched.metadata_list[0]
-    version = f"{path}\n{metadata.size_in_bytes}\n{metadata.last_updated_in_seconds}"
+    path = path.rstrip("/")
+    alone, saved_model = filesystems.FileSystems.match([path, f"{path}/{_SAVED_MODEL}"])
+    if saved_model.metadata_list:
+        (inside,) = filesystems.FileSystems.match([f"{path}/**"])
+        files = sorted(inside.metadata_list, key=lambda metadata: str(metadata.path))
+        return str(_fetched(path, [metadata for metadata in files if not metadata.path.endswith("/")], _copy_folder))
+    if len(alone.metadata_list) != 1:
+        raise ModelFileError(
+            f"model file {path} does not exist or cannot be seen from here; of a SavedModel name the folder that holds "
+            f"{_SAVED_MODEL}"
+        )
+    return str(_fetched(path, alone.metadata_list, _copy_file))
+
+
+@contextlib.contextmanager
+def named_as_given(copies: Mapping[str, str]) -> Iterator[None]:
+    """Have the errors of the user's inside name what the user gave, with the copy of it beside.
+
+    Args:
+        copies: paths of copies, with what each is a copy of.
+    """
+    try:
+        yield
+    except errors.UserError as error:
+        said = str(error)
+        for copy, given in copies.items():
+            said = said.replace(copy, f"{given} (copied to {copy})")
+        if said == str(error):
+            raise
+        raise type(error)(said) from error
+
+
+def _fetched(
+    path: str,
+    files: Sequence[filesystem.FileMetadata],
+    fetch: Callable[[str, Sequence[filesystem.FileMetadata], pathlib.Path], None],
+) -> pathlib.Path:
+    """The machine's copy of what is at `path`, fetched if it is not there yet."""
+    parts = [f"{file.path}\n{file.size_in_bytes}\n{file.last_updated_in_seconds}" for file in files]
+    version = "\n".join([path, *parts] if len(parts) > 1 else parts)
     folder = _cache_folder()
     # With the name's whole end: Keras reads x.weights.h5 otherwise than x.h5.
     name = f"{hashlib.sha256(version.encode()).hexdigest()[:32]}-{pathlib.PurePosixPath(path).name[-100:]}"
@@ -45,11 +82,29 @@ def local_copy(path: str) -> str:
     with _locked(folder / f"{name}.lock"):
         if not target.exists():
             part = target.with_suffix(".part")
-            source = filesystems.FileSystems.open(path, compression_type=filesystem.CompressionTypes.UNCOMPRESSED)
-            with source, part.open("wb") as copy:
-                shutil.copyfileobj(source, copy, 8 << 20)
+            shutil.rmtree(part, ignore_errors=True)
+            fetch(path, files, part)
             part.rename(target)
-    return str(target)
+    return target
+
+
+def _copy_folder(path: str, files: Sequence[filesystem.FileMetadata], target: pathlib.Path) -> None:
+    for file in files:
+        inside = target / str(file.path).removeprefix(path).lstrip("/")
+        if not inside.resolve().is_relative_to(target.resolve()):
+            raise ModelFileError(f"{path} has a file outside of it, {file.path}")
+        inside.parent.mkdir(parents=True, exist_ok=True)
+        _copy(str(file.path), inside)
+
+
+def _copy_file(path: str, files: Sequence[filesystem.FileMetadata], target: pathlib.Path) -> None:  # noqa: ARG001 - called as `_copy_folder` is
+    _copy(path, target)
+
+
+def _copy(path: str, target: pathlib.Path) -> None:
+    source = filesystems.FileSystems.open(path, compression_type=filesystem.CompressionTypes.UNCOMPRESSED)
+    with source, target.open("wb") as copy:
+        shutil.copyfileobj(source, copy, 8 << 20)
 
 
 def _cache_folder() -> pathlib.Path:

@@ -51,6 +51,11 @@ class SavedNetwork(keras.Model):
         """What the signature takes, by name, shape and type."""
         return list(self._inputs)
 
+    @property
+    def input(self) -> dict[str, keras.KerasTensor]:
+        """`inputs`, by name."""
+        return {tensor.name: tensor for tensor in self._inputs}
+
     def call(self, inputs: Any) -> Any:
         """The signature's outputs."""
         if tf.executing_eagerly():

@@ -1,0 +1,198 @@
+"""A model of several inputs as a model of one: the image that is explained; the others are constants."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from heatbeam.transforms import errors
+from heatbeam.transforms.models.files import load_failures
+
+
+class Constant(keras.layers.Layer):
+    """Gives the same value for every image. A layer, so that methods that add up what layers contribute count it."""
+
+    def __init__(self, name: str, value: np.ndarray) -> None:
+        """Make the layer; `value` has no batch axis."""
+        super().__init__(name=f"constant_{name}")
+        self.input_name = name
+        self.value = value
+
+    def call(self, images: Any) -> Any:
+        """The value, once for each image."""
+        return tf.broadcast_to(self.value[None], tf.concat([tf.shape(images)[:1], self.value.shape], 0))
+
+
+class OneInput(keras.Model):
+    """A model, all of whose inputs but one are constants, the same for every image.
+
+    Attributes:
+        whole: the model itself.
+        explained: name of the input that is left.
+    """
+
+    def __init__(self, whole: keras.Model, explained: str, constants: Mapping[str, np.ndarray]) -> None:
+        """Make the model.
+
+        Args:
+            whole: a model that declares its inputs.
+            explained: name of the input that is left.
+            constants: of each other input, without the batch axis.
+        """
+        super().__init__(name=whole.name)
+        self.whole = whole
+        self.explained = explained
+        self._constants = [Constant(name, value) for name, value in sorted(constants.items())]
+        self._inputs = [
+            keras.KerasTensor(tensor.shape, tensor.dtype, name=tensor.name)
+            for tensor in whole.inputs
+            if tensor.name == explained
+        ]
+        self.built = True
+
+    @property
+    def inputs(self) -> list[keras.KerasTensor]:
+        """The input that is left."""
+        return list(self._inputs)
+
+    @property
+    def output_names(self) -> list[str]:
+        """As `whole` has them."""
+        return list(getattr(self.whole, "output_names", ()))
+
+    @property
+    def constants(self) -> dict[str, np.ndarray]:
+        """The values of the other inputs, without the batch axis."""
+        return {one.input_name: one.value for one in self._constants}
+
+    def call(self, inputs: Any) -> Any:
+        """The outputs of `whole`."""
+        given = {one.input_name: one(inputs) for one in self._constants}
+        given[self.explained] = inputs
+        flat = [given[tensor.name] for tensor in self.whole.inputs]
+        return self.whole(keras.tree.pack_sequence_as(self.whole.input, flat), training=False)
+
+    def to_json(self, **_: Any) -> str:
+        """What makes it this network and no other of the same weights, constants included."""
+        try:
+            whole = json.loads(self.whole.to_json())
+        except NotImplementedError:
+            whole = f"{type(self.whole).__module__}.{type(self.whole).__qualname__}"
+        values = {name: hashlib.sha256(value.tobytes()).hexdigest() for name, value in self.constants.items()}
+        return json.dumps({"whole": whole, "explained": self.explained, "constants": values})
+
+
+def around(model: keras.Model) -> list[keras.Operation]:
+    """What is no part of the network itself: the model inside, whose names are the network's, and the constants."""
+    return [model.whole, *model._constants] if isinstance(model, OneInput) else []  # noqa: SLF001 - of this file
+
+
+def one_input(model: keras.Model, explained: str | None, constants: Mapping[str, Any]) -> keras.Model:
+    """`model`, with constants in place of all inputs but one.
+
+    Args:
+        model: a loaded model.
+        explained: name of the input that takes the image; None for the only one without a constant.
+        constants: by name of the input: a number, lists of numbers, or the path of an ``.npy`` file; of the input's
+            shape without the batch axis, or one that can be broadcast to it.
+
+    Raises:
+        load_failures.ModelError: an input has neither, or both, or is not there, or a value does not fit it.
+    """
+    inputs = {str(tensor.name): tensor for tensor in _inputs(model)}
+    if not inputs:
+        if explained is not None or constants:
+            raise load_failures.ModelError(
+                f"model {model.name} does not declare its inputs, so model.input and model.constants can't name them. "
+                "Name a factory (model.factory: module:function) that returns a functional model"
+            )
+        return model
+    if explained is None and len(inputs) == 1 and not constants:
+        return model
+    listed = ", ".join(f"{name} {_described(tensor)}" for name, tensor in inputs.items())
+    for setting, names in (("input", [explained] if explained is not None else []), ("constants", list(constants))):
+        for name in names:
+            if name not in inputs:
+                raise load_failures.ModelError(
+                    f"model.{setting} names {name!r}, and model {model.name} has the inputs {listed}"
+                )
+    left = [name for name in inputs if name not in constants]
+    if explained in constants:
+        raise load_failures.ModelError(f"model.constants has a value for {explained}, which is the input to explain")
+    if len(left) != 1:
+        missing = [name for name in left if name != explained]
+        wanted = ", ".join(missing) if explained is not None else "all but the image"
+        raise load_failures.ModelError(
+            f"model {model.name} has {len(inputs)} inputs: {listed}. Name the image to explain (model.input) and "
+            f"give values for the others (model.constants: {{name: number, list or .npy file}}), here for {wanted}"
+        )
+    values = {name: _value(name, value, inputs[name]) for name, value in constants.items()}
+    return OneInput(model, left[0], values) if values else model
+
+
+def _inputs(model: keras.Model) -> list[keras.KerasTensor]:
+    try:
+        return list(model.inputs or ())
+    except (AttributeError, ValueError):
+        return []
+
+
+def _described(tensor: keras.KerasTensor) -> str:
+    return f"({tensor.dtype} {tuple(tensor.shape[1:])})"
+
+
+def _value(name: str, value: Any, tensor: keras.KerasTensor) -> np.ndarray:
+    """The constant for an input, without the batch axis."""
+    wanted = tuple(tensor.shape[1:])
+    is_file = isinstance(value, str) and value.endswith(".npy")
+    origin = f"model.constants.{name}: {value}" if is_file else f"model.constants.{name}"
+    try:
+        array = _read(value) if is_file else np.asarray(value)
+        if len(array.shape) == len(wanted) + 1 and array.shape[0] == 1:
+            array = array[0]
+        filled = tuple(size or 1 for size in wanted) if array.ndim < len(wanted) else _filled(wanted, array.shape)
+        array = np.broadcast_to(array, filled)
+    except (ValueError, TypeError) as error:
+        raise load_failures.ModelError(
+            f"{origin} is no value for input {name}, expected {_described(tensor)}: {load_failures.cause(error)}"
+        ) from error
+    return _of_type(array, tensor, origin)
+
+
+def _of_type(array: np.ndarray, tensor: keras.KerasTensor, origin: str) -> np.ndarray:
+    if tensor.dtype == "string":
+        return np.asarray(array, dtype=object) if array.dtype.kind in "OSU" else np.asarray(array.astype(str), object)
+    cast = array.astype(_numpy_type(tensor.dtype)) if array.dtype.kind in "biuf" else None
+    finite = cast is not None and bool(np.isfinite(array.astype(np.float64)).all())
+    if cast is None or not finite or not np.allclose(cast.astype(np.float64), array.astype(np.float64)):
+        raise load_failures.ModelError(
+            f"{origin} holds {array.dtype} values that {tensor.dtype} can't, which the input takes; give such numbers"
+        )
+    return np.ascontiguousarray(cast)
+
+
+def _numpy_type(dtype: str) -> Any:
+    return tf.as_dtype(dtype).as_numpy_dtype
+
+
+def _filled(wanted: tuple[int | None, ...], given: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of an input, open sizes as in the value."""
+    if len(wanted) != len(given):
+        raise ValueError(f"it has shape {given}")
+    return tuple(own if size is None else size for size, own in zip(wanted, given, strict=True))
+
+
+def _read(path: str) -> np.ndarray:
+    file = pathlib.Path(path)
+    if not file.is_file():
+        raise load_failures.ModelError(f"model.constants names {path}, which does not exist")
+    with errors.about(path, "read"):
+        array: np.ndarray = np.load(file, allow_pickle=False)
+    return array
