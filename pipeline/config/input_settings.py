@@ -123,7 +123,7 @@ class InputConfig(section.Section):
         "data's ids are the model's",
     )
     label_form: stored_classes.Form = pydantic.Field(
-        feature_map.FeatureMap.label_form,
+        "auto",
         description="of label and labels: class ids, names, vectors with a place for each class, or scores of which "
         "the highest is the label; auto tells them apart, and refuses what may be two of them",
     )

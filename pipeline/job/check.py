@@ -92,6 +92,7 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
     convention = box_fit.convention_of(planned.features)
     stored = box_fit.stored_boxes(encoded, examples, convention)
     findings.warnings += box_fit.warnings(convention, stored, by_sides=planned.features.boxes is None)
+    findings.warnings += _boxes_beyond(encoded, engine.description.classes)
     good = [e for e in examples if _labels_fit(e, engine.description.classes, findings)]
     if not good:
         findings.problems.append(f"none of the first {len(examples) + len(letters)} records can be explained")
@@ -116,7 +117,7 @@ def _judge_features(planned: plan.Plan, findings: _Findings, stream: TextIO) -> 
     """Say which of the features that the settings name the records have, as far as some hundred can tell."""
     total, holding = 0, collections.Counter[str]()
     until = time.monotonic() + _FEATURES_S
-    for _, _, record in itertools.islice(_serialized(planned.dataset), _FEATURES_RECORDS):
+    for _, _, record in itertools.islice(planned.dataset.in_turn(), _FEATURES_RECORDS):
         if isinstance(record, bytes):
             with contextlib.suppress(records.DataError):
                 holding.update(features.held(tfexample.parse(record), planned.features.names()))
@@ -183,7 +184,7 @@ def _read(
     def lose(stage: str, image_id: str, shard: str, index: int, error: records.DataError) -> None:
         letters.append(records.DeadLetter.from_error(image_id, shard, index, stage, error))
 
-    for shard, index, record in itertools.islice(_serialized(planned.dataset), count):
+    for shard, index, record in itertools.islice(planned.dataset.in_turn(), count):
         image_id = features.default_image_id(shard.name, index)
         if isinstance(record, records.DataError):
             lose(read.STAGE, image_id, shard.name, index, record)
@@ -199,16 +200,15 @@ def _read(
     return examples, stored, letters
 
 
-def _serialized(dataset: source.Dataset) -> Iterator[tuple[source.Shard, int, bytes | records.DataError]]:
-    """Records of every shard in turn, so that a few of them are a mixture."""
-    streams = [((shard, index, record) for index, record in shard.records()) for shard in dataset.shards[:64]]
-    while streams:
-        for stream in list(streams):
-            element = next(stream, None)
-            if element is None:
-                streams.remove(stream)
-            else:
-                yield element
+def _boxes_beyond(encoded: Sequence[records.EncodedExample], classes: int) -> Iterator[str]:
+    """Boxes of classes that the model does not have, which no map is scored against."""
+    beyond = {one.image_id: max(one.box_class_ids, default=0) for one in encoded if one.box_class_ids is not None}
+    wrong = [(image_id, class_id) for image_id, class_id in beyond.items() if class_id >= classes]
+    if wrong:
+        yield (
+            f"{len(wrong)} of {len(encoded)} records have boxes of classes that the model does not have, the first, "
+            f"{wrong[0][0]}, of class {wrong[0][1]}; its classes are 0 to {classes - 1}: see input.box_label_offset"
+        )
 
 
 def _labels_fit(example: records.Example, classes: int, findings: _Findings) -> bool:
@@ -216,7 +216,7 @@ def _labels_fit(example: records.Example, classes: int, findings: _Findings) -> 
     if wrong:
         findings.warnings.append(
             f"record {example.source.image_id} has label {wrong[0]}, the model has classes 0 to {classes - 1}; "
-            "see input.label_offset"
+            "see input.label_offset" + (", as 1 where ids count from 1" if wrong[0] == classes else "")
         )
     return not wrong
 
@@ -382,6 +382,6 @@ def _record_count(dataset: source.Dataset) -> int:
     """Records in all: exact where the format knows, else from the bytes of the shards and of the first records."""
     if dataset.count is not None:
         return dataset.count
-    first = itertools.islice(_serialized(dataset), 256)
+    first = itertools.islice(dataset.in_turn(), 256)
     sizes = [len(record) + shard.overhead_bytes for shard, _, record in first if isinstance(record, bytes)]
     return round(dataset.stored_bytes / (sum(sizes) / len(sizes))) if sizes else 0

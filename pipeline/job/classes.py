@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from heatbeam import config
-from heatbeam.job import class_sources, plan
+from heatbeam.job import class_sources, label_forms, plan
 from heatbeam.transforms.engine import specs
 from heatbeam.transforms.models import exposure
 from heatbeam.transforms.sources.classes import matching, vocabularies
@@ -32,7 +32,10 @@ def resolved(planned: plan.Plan, description: exposure.ModelDescription) -> tupl
     except matching.MismatchError as error:
         raise config.ConfigError([f"the classes of data and model: {error}"]) from error
     features = dataclasses.replace(
-        planned.features, classes=match.classes, box_classes=None if boxes is None else boxes.classes
+        planned.features,
+        classes=match.classes,
+        box_classes=None if boxes is None else boxes.classes,
+        label_form=label_forms.of_records(planned.features, planned.dataset, count),
     )
     words = match.words if boxes is None else f"{match.words}. Of boxes and masks: {boxes.words}"
     return dataclasses.replace(planned, features=features, classes_in_words=words), match.names

@@ -47,6 +47,35 @@ def test_one_hot_vectors_are_no_lists_of_ids(tmp_path, number):
         assert labels_of(small_runs.run_quietly(settings)) == {f"image{i:04d}": (i,) for i in range(6)}
 
 
+def test_lists_of_several_lengths_are_no_vectors(tmp_path):
+    """Nine records say that these are lists, so that ten zeros and ones in a tenth are one too."""
+    records = [small_runs.record(i, y=[i % 10] * (1 + i % 3)) for i in range(9)]
+    records.append(small_runs.record(9, y=[0, 1, 0, 0, 0, 0, 0, 0, 0, 0]))
+    pattern = small_runs.write(tmp_path / "data", records, 2)
+    settings = given(pattern, tmp_path, "input.features.labels=y", "input.features.label=null")
+    labels = labels_of(small_runs.run_quietly(settings))
+    assert labels == {**{f"image{i:04d}": (i,) for i in range(9)}, "image0009": (0, 1)}
+
+
+def test_check_warns_of_classes_beyond_the_model(tmp_path):
+    """These records count from 1: only the last class gives it away."""
+    both = ("image/class/label", "image/object/class/label")
+    pattern = small_runs.write(
+        tmp_path / "data", [small_runs.record(i, **{k: [i + 1] for k in both}) for i in (8, 9)], 1
+    )
+    good, text = said_of(given(pattern, tmp_path))
+    assert good
+    assert (
+        "image0009 has label 10, the model has classes 0 to 9; see input.label_offset, as 1 where ids count from"
+        in text
+    )
+    assert (
+        "1 of 2 records have boxes of classes that the model does not have, the first, image0009, of class 10" in text
+    )
+    text = said_of(given(pattern, tmp_path, "input.label_offset=1", name="other"))[1]
+    assert "input.label_offset" not in text and "boxes of classes" not in text
+
+
 def test_names_decide_in_labels_boxes_and_masks(tmp_path):
     fields = {"image/class/label": [0], "image/object/class/label": [1]}
     records = [small_runs.record(0, **fields), small_runs.record(1, **{**fields, "image/class/label": [1]})]

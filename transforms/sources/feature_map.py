@@ -46,7 +46,8 @@ class FeatureMap:
         box_label_offset: the same for the classes of boxes and instance masks (in TF Object Detection, ids start at 1);
             None for `label_offset`.
         label_form: of `label` and `labels`: ``ids``, ``names``, ``one_hot`` and ``multi_hot`` vectors, ``scores`` of
-            which the highest is the label. ``auto`` tells them apart and refuses what may be two of them.
+            which the highest is the label. ``auto`` tells them apart and refuses what may be two of them;
+            ``ids_or_names`` is for lists that are certainly no vectors.
         classes: what ids and names are in the model; `class_maps.ClassMap.of_names` for a list of the model's names.
         box_classes: the same for boxes and instance masks; None for `classes`.
         required: names of the features that every record must have.
@@ -80,7 +81,7 @@ class FeatureMap:
     box_convention: box_conventions.BoxConvention = box_conventions.USUAL
     label_offset: int = 0
     box_label_offset: int | None = None
-    label_form: stored_classes.Form = "auto"
+    label_form: stored_classes.ListForm = "auto"
     classes: class_maps.ClassMap = class_maps.AS_STORED
     box_classes: class_maps.ClassMap | None = None
     required: tuple[str, ...] = ()
@@ -97,7 +98,7 @@ class FeatureMap:
             raise ValueError(f"box features: give either boxes ({self.boxes!r}) or the four sides, not both")
         if self.instance_masks is not None and self.semantic_mask is not None:
             raise ValueError("mask features: give either instance_masks or semantic_mask, not both")
-        if self.label_form not in stored_classes.FORMS:
+        if self.label_form not in (*stored_classes.FORMS, stored_classes.LIST):
             raise ValueError(f"label_form must be one of {', '.join(stored_classes.FORMS)}; got {self.label_form!r}")
 
     @property
@@ -108,7 +109,7 @@ class FeatureMap:
     @property
     def reads_objects(self) -> stored_classes.Rules:
         """How the classes of boxes and instance masks are read: one for each, so no vectors."""
-        form: stored_classes.ListForm = self.label_form if self.label_form in ("ids", "names") else "ids_or_names"
+        form: stored_classes.ListForm = self.label_form if self.label_form in ("ids", "names") else stored_classes.LIST
         classes = self.classes if self.box_classes is None else self.box_classes
         if self.box_label_offset is None:
             return stored_classes.Rules(classes, self.label_offset, "label_offset", form)

@@ -20,6 +20,8 @@ from typing import ClassVar, Protocol
 from heatbeam.transforms import records
 from heatbeam.transforms.sources import feature_map, shard_sets
 
+_SHARDS_IN_TURN = 64
+
 Read = Iterator[tuple[int, bytes | records.DataError]]
 """Records, each with its index in the whole file; a `records.DataError` stands for one that cannot be read.
 
@@ -118,6 +120,20 @@ class Dataset:
     def class_names(self, features: feature_map.FeatureMap) -> tuple[str, ...] | None:
         """The names of the classes in the order of their ids; None where only the records know."""
         return None
+
+    def in_turn(self) -> Iterator[tuple[Shard, int, bytes | records.DataError]]:
+        """Records of every shard in turn, each with its shard and index, so that a few of them are a mixture.
+
+        At most `_SHARDS_IN_TURN` shards are opened.
+        """
+        streams = [((shard, index, one) for index, one in shard.records()) for shard in self.shards[:_SHARDS_IN_TURN]]
+        while streams:
+            for stream in list(streams):
+                element = next(stream, None)
+                if element is None:
+                    streams.remove(stream)
+                else:
+                    yield element
 
     @property
     def count(self) -> int | None:

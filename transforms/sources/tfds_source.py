@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from heatbeam.transforms.sources import arrayrecord, feature_map, source, tfrecord, tfrecord_source
+from heatbeam.transforms.sources.classes import stored_classes
 
 _RANGE_RECORDS = 512
 """Records per range of an array_record file. Fixed, so that neither results nor counts depend on the workers."""
@@ -187,7 +188,10 @@ def _check_disjoint(instructions: Sequence[Any], split: str) -> None:
 
 
 def resolve_features(info: Any, features: feature_map.FeatureMap) -> feature_map.FeatureMap:
-    """`features`, checked against what the dataset declares; a raw image feature adds its `raw_shape`.
+    """`features`, checked against what the dataset declares, and completed from it.
+
+    A raw image feature adds its `raw_shape`; labels that are declared as classes are none of the vectors that they
+    might look like.
 
     Raises:
         ValueError: a required feature is not in the dataset, or the dataset stores a feature in a form that cannot be
@@ -210,7 +214,17 @@ def resolve_features(info: Any, features: feature_map.FeatureMap) -> feature_map
             problems.append(str(error))
     if problems:
         raise ValueError(f"TFDS dataset {info.full_name}: {'; '.join(problems)}; it has {', '.join(sorted(stored))}")
-    return dataclasses.replace(features, raw_shape=raw_shape)
+    features = dataclasses.replace(features, raw_shape=raw_shape)
+    labels = [_feature(info.features, name) for name in (features.label, features.labels) if name in stored]
+    if features.label_form == "auto" and labels and all(map(_is_class, labels)):
+        return dataclasses.replace(features, label_form=stored_classes.LIST)  # declared, so no vector
+    return features
+
+
+def _is_class(feature: Any) -> bool:
+    import tensorflow_datasets as tfds
+
+    return isinstance(feature, tfds.features.ClassLabel)
 
 
 def _box_units(feature: Any, features: feature_map.FeatureMap) -> Iterator[str]:

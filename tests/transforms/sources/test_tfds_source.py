@@ -310,7 +310,16 @@ def test_features_are_checked_before_the_start(datasets):
         tfds_source.resolve_features(info, dataclasses.replace(FEATURES, image="imag", required=("x", "label")))
     with pytest.raises(ValueError, match="expected an Image or a uint8 Tensor"):
         tfds_source.resolve_features(info, dataclasses.replace(FEATURES, image="heat"))
-    assert tfds_source.resolve_features(info, FEATURES) == FEATURES
+    given = dataclasses.replace(FEATURES, label_form="ids")
+    assert tfds_source.resolve_features(info, given) == given
+
+
+def test_labels_that_are_declared_as_classes_are_no_vectors(datasets):
+    info = tfds_source.dataset_info(spec(datasets["tfrecord"]))
+    for features in (FEATURES, dataclasses.replace(FEATURES, label="gone"), dataclasses.replace(FEATURES, labels=None)):
+        assert tfds_source.resolve_features(info, features) == dataclasses.replace(features, label_form="ids_or_names")
+    heat = dataclasses.replace(FEATURES, labels="pixels")
+    assert tfds_source.resolve_features(info, heat).label_form == "auto"
 
 
 def test_class_names(datasets):

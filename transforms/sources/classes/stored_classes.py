@@ -17,6 +17,8 @@ Form = Literal["auto", "ids", "names", "one_hot", "multi_hot", "scores"]
 ListForm = Form | Literal["ids_or_names"]
 """The form of a feature too that certainly has no place for each class, as that of objects."""
 
+LIST: Literal["ids_or_names"] = "ids_or_names"
+
 FORMS: tuple[Form, ...] = get_args(Form)
 VECTORS: tuple[Form, ...] = ("one_hot", "multi_hot", "scores")
 """The forms with a place for each class."""
