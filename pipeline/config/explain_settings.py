@@ -18,7 +18,13 @@ class MethodConfig(section.Section):
     name: str | None = pydantic.Field(None, description="name in the tables; the method's own by default")
     options: dict[str, Any] = pydantic.Field({}, description="of the method; `heatbeam methods` lists them")
     layer: str | None = pydantic.Field(None, description="another target layer for this method")
-    layers: tuple[str, ...] | None = pydantic.Field(None, description="layers to fuse, for methods that do")
+    layers: tuple[str, ...] | None = pydantic.Field(
+        None, description="layers to fuse, for methods that do, or with fusion"
+    )
+    fusion: specs.LayerFusion | None = pydantic.Field(
+        specs.MethodSpec.fusion,
+        description="how the maps of several layers become one, for methods without passes of their own",
+    )
     target: specs.GradientOf = pydantic.Field(specs.MethodSpec.target, description="whose gradient is taken")
     wrapper: Literal["smooth", "tta"] | None = pydantic.Field(
         None, description="average the method over noisy copies of the image, or over scaled and mirrored ones"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 
@@ -86,7 +86,15 @@ class ModelConfig(section.Section):
     preprocessing: PreprocessingConfig = pydantic.Field(
         PreprocessingConfig(), description="from pixels 0..255 to what the model was trained with"
     )
-    target_layer: str = pydantic.Field(specs.EngineSpec.target_layer, description="name or path of the layer to map")
+    target_layer: str | tuple[str, ...] = pydantic.Field(
+        specs.EngineSpec.target_layer,
+        description="name or path of the layer to map; a list where no single one carries the whole score",
+    )
+    target_fusion: Literal["each", "mean", "max"] = pydantic.Field(
+        "each",
+        description="of several target layers: a map of each (METHOD@LAYER in the tables), or their mean or maximum, "
+        "for methods without passes of their own",
+    )
     scores: specs.Scores = pydantic.Field(
         specs.EngineSpec.scores,
         description="how the model's numbers are read: auto finds out or asks; softmax, sigmoid: logits, whose softmax "
@@ -113,6 +121,15 @@ class ModelConfig(section.Section):
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @pydantic.field_validator("target_layer")
+    @classmethod
+    def _several_layers(cls, layers: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if isinstance(layers, str):
+            return layers
+        if not layers or "auto" in layers or len(set(layers)) < len(layers):
+            raise ValueError(f"expected names of different layers, it is [{', '.join(layers)}]")
+        return layers[0] if len(layers) == 1 else layers
 
     @property
     def names_modules(self) -> bool:

@@ -162,8 +162,8 @@ def _write_model(about: exposure.ModelDescription, stream: TextIO) -> None:
         + "\n"
     )
     stream.write(f"         {about.evidence}\n" if about.evidence else "")
-    others = [f"{o.name} ({o.height}x{o.width})" for o in about.layers[-6:] if o.name != layer.name]
-    stream.write(f"         others: {', '.join(others) or 'none'}\n")
+    others = [f"{other.name} ({other.height}x{other.width})" for other in about.next_best]
+    stream.write(f"         next best: {', '.join(others)} (model.target_layer)\n" if others else "")
 
 
 def _probabilities_in_words(rule: str) -> str:

@@ -184,6 +184,7 @@ def content_facts(planned: plan.Plan, engine: engines.Engine) -> manifests.Keyed
             "target": one.target,
             "wrapper": one.wrapper,
             "wrapper_options": dict(one.wrapper_options),
+            **({} if one.fusion is None else {"fusion": one.fusion}),
         }
         for one in spec.methods
     }

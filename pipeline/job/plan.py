@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pydantic
 
 from heatbeam import config
-from heatbeam.job import class_sources, references
+from heatbeam.job import class_sources, references, target_layers
 from heatbeam.runs import remote_files
 from heatbeam.transforms.engine import batch_tuning, specs
 from heatbeam.transforms.methods import registry
@@ -28,7 +28,7 @@ class Plan:
     """A run, resolved.
 
     Attributes:
-        settings: the configuration it came from.
+        settings: the configuration it came from, each method on each target layer.
         engine_spec: model, methods and targets.
         features: which feature of a record holds what; what its classes are in the model, `classes.resolved` says.
         dataset: the shards to read, matched once.
@@ -50,6 +50,7 @@ def make(settings: config.RunConfig) -> Plan:
     Raises:
         config.ConfigError: every problem that can be seen without loading the model.
     """
+    settings = target_layers.on_each(settings)
     problems = [*_method_problems(settings.explain.methods), *_value_problems(settings)]
     dataset, features, reference = None, None, None
     try:

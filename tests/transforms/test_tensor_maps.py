@@ -85,3 +85,16 @@ def test_noise_is_relative_to_each_image_and_the_same_for_all():
     np.testing.assert_allclose(noise[1], 3 * noise[0], rtol=1e-5)
     draw = tf.random.stateless_normal((8, 8, 3), (3, 5), alg="philox")
     np.testing.assert_allclose(noise[0], 0.2 * draw, rtol=1e-6)
+
+
+def test_maps_of_several_layers_are_fused_on_the_finest_grid():
+    fine = np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1) - 8
+    coarse = np.float32([[4, 8], [-4, 0]]).reshape(1, 2, 2, 1)
+    # Half-pixel centres: a quarter and three quarters between the two cells of the coarse map.
+    line = np.float32([[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]])
+    wide = (line @ coarse[0, :, :, 0] @ line.T / 4)[None, :, :, None]
+    for fusion, expected in (("mean", (fine + wide) / 2), ("max", np.maximum(fine, wide))):
+        found = tensor_maps.fused([tf.constant(coarse), tf.constant(fine)], fusion).numpy()
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    # The sum of a map is kept.
+    np.testing.assert_allclose(wide.sum(), coarse.sum(), atol=1e-5)

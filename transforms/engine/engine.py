@@ -86,6 +86,7 @@ class Engine:
         """
         noise = self._noise(2)
         planned.check_linear_heads(self._methods, self.model, self._preprocess, noise)
+        planned.check_folds(self._methods, self.model, self._preprocess, noise)
         self.explain(noise, [(0,), (0,)], {})
         if self.spec.tune_batch and not self.trials:
             self._tune_batch()

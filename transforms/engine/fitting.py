@@ -41,6 +41,7 @@ def _try(
     size = model.description.input_size
     noise = np.random.default_rng(0).integers(0, 256, (2, *size), dtype=np.uint8)
     planned.check_linear_heads([one], model, preprocess, noise)
+    planned.check_folds([one], model, preprocess, noise)
     classes = tf.zeros((2, 1), tf.int32)
     traced = tf.function(lambda images: one.own_maps(model, preprocess(images), classes, 2), autograph=False)
     traced.get_concrete_function(tf.TensorSpec((2, *size), tf.uint8))

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from heatbeam.transforms.engine import specs
-from heatbeam.transforms.methods import cam, passes, registry, targets
+from heatbeam.transforms.methods import cam, full_grad, passes, registry, targets, tensor_maps
 from heatbeam.transforms.models import exposure
 from heatbeam.transforms.models.files import loading, saved_networks
 
@@ -30,6 +30,7 @@ class PlannedMethod:
         options: of the function, complete.
         wrapper: code of the wrapper around it, or None.
         wrapper_options: of the wrapper, complete.
+        fusion: how the maps of several layers become one, for a method that maps one.
     """
 
     label: str
@@ -40,6 +41,7 @@ class PlannedMethod:
     options: dict[str, Any]
     wrapper: Callable[..., tf.Tensor] | None
     wrapper_options: dict[str, Any]
+    fusion: specs.LayerFusion | None = None
 
     @property
     def is_one_pass(self) -> bool:
@@ -60,6 +62,9 @@ class PlannedMethod:
         """The maps (B, h, w, L) of a one-pass method, given what each of its layers has."""
         if self.row.kind == registry.FUSED_LAYERS:
             return self.function(tuple(activations), tuple(gradients), **self.options)
+        if self.fusion is not None:
+            maps = [self.function(a, g, **self.options) for a, g in zip(activations, gradients, strict=True)]
+            return tensor_maps.fused(maps, self.fusion)
         return self.function(activations[0], gradients[0], **self.options)
 
     def own_maps(
@@ -122,7 +127,12 @@ def planned(spec: specs.MethodSpec, model: exposure.ExposedModel, seed: int) -> 
     layers = tuple(model.resolve(name) for name in spec.layers) or (model.layer,)
     if "layers" in row.needs and len(layers) < 2:
         raise loading.ModelError(f"method {spec.label} fuses several layers; name them in `layers`, the finest first")
-    if "layers" not in row.needs and len(layers) > 1:
+    if spec.fusion is not None and row.kind != registry.ONE_PASS:
+        raise loading.ModelError(
+            f"method {spec.label} asks the model again for each layer, and its maps cannot be fused; set "
+            "model.target_fusion: each, or name one layer for it"
+        )
+    if "layers" not in row.needs and len(layers) > 1 and spec.fusion is None:
         raise loading.ModelError(f"method {spec.label} maps one layer; {len(layers)} are named")
     return PlannedMethod(
         label=spec.label,
@@ -133,6 +143,7 @@ def planned(spec: specs.MethodSpec, model: exposure.ExposedModel, seed: int) -> 
         options=specs.complete_options(spec.method, dict(spec.options), seed),
         wrapper=wrapper,
         wrapper_options=wrapper_options,
+        fusion=spec.fusion,
     )
 
 
@@ -153,7 +164,7 @@ def check_linear_heads(
     Raises:
         loading.ModelError: a method needs such a head, and the model has another.
     """
-    layers = {m.layers[0]: m.label for m in methods if "linear_gap_head" in m.row.needs}
+    layers = {layer: m.label for m in methods if "linear_gap_head" in m.row.needs for layer in m.layers}
 
     def gradients(images: tf.Tensor, layer: str) -> tf.Tensor:
         logits, (activations,) = model.expose(preprocess(images), (layer,))
@@ -168,3 +179,38 @@ def check_linear_heads(
                 f"method {label} needs a head of global average pooling and one linear layer after {layer}; this "
                 "model has another head. Use grad_cam, which is the same where the head fits, or set another layer"
             )
+
+
+def check_folds(
+    methods: Sequence[PlannedMethod],
+    model: exposure.ExposedModel,
+    preprocess: Callable[[tf.Tensor], tf.Tensor],
+    images: np.ndarray,
+) -> None:
+    """Refuse methods that need each layer's maps of whole images, where a layer gives windows or frames one by one.
+
+    Args:
+        methods: of the run.
+        model: the exposed model.
+        preprocess: from images to the model's inputs.
+        images: uint8 or float32 (2, H, W, C), noise.
+
+    Raises:
+        loading.ModelError: a method needs such layers, and the model has others.
+    """
+    label = next((method.label for method in methods if "keras_model" in method.row.needs), None)
+    if label is None:
+        return
+    names: list[str] = []
+
+    def counts(images: tf.Tensor) -> tf.Tensor:
+        names[:], found = full_grad.map_counts(model, preprocess(images))
+        return found
+
+    found = tf.function(counts, autograph=False)(tf.constant(images)).numpy()
+    folded = next(((name, count) for name, count in zip(names, found, strict=True) if count != len(images)), None)
+    if folded is not None:
+        raise loading.ModelError(
+            f"method {label} needs a map of each image from every layer; layer {folded[0]} gives {folded[1]} for "
+            f"{len(images)} images, windows or frames whose places are not known. Use grad_cam or integrated_gradients"
+        )

@@ -22,6 +22,7 @@ Scores = Literal["auto", "softmax", "sigmoid", "probabilities", "one_vs_rest", "
 
 VALUES: frozenset[Scores] = frozenset({"regression", "similarity"})
 """The readings without classes: the outputs of the model are values, and there are no probabilities."""
+LayerFusion = Literal["mean", "max"]
 GradientOf = Literal["logit", "finer_cam"]
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 
@@ -72,6 +73,7 @@ class MethodSpec:
         label: its name in the tables; `default_label` where none is given.
         options: sorted ``(name, value)`` pairs; what is left out has its default.
         layers: names of the layers it maps; empty for the model's target layer.
+        fusion: how the maps of several layers become one (`tensor_maps.fused`), for a method that maps one.
         target: whose gradient is taken (`targets.target_scores`).
         wrapper: name of a wrapper in the registry, or None.
         wrapper_options: its options, as `options`.
@@ -82,6 +84,7 @@ class MethodSpec:
     label: str = ""
     options: Pairs = ()
     layers: tuple[str, ...] = ()
+    fusion: LayerFusion | None = None
     target: GradientOf = "logit"
     wrapper: str | None = None
     wrapper_options: Pairs = ()
@@ -119,7 +122,7 @@ class EngineSpec:
 
     model: model_source.ModelSource
     preprocessing: model_source.Preprocessing = model_source.Preprocessing()
-    target_layer: str = "auto"
+    target_layer: str | tuple[str, ...] = "auto"
     scores: Scores = "auto"
     output: str | None = None
     reference: tuple[tuple[float, ...], ...] | None = None

@@ -293,6 +293,7 @@ _MORE_PASSES = (
     method.Method(
         name="rise",
         kind=method.MANY_PASS,
+        maps_layer=False,
         module="rise",
         passes="masks",
         cost=lambda channels, classes, options: method.Cost(options["masks"], 0.0),
@@ -313,6 +314,7 @@ _INPUT_GRADIENTS = (
     method.Method(
         name="gradients",
         kind=method.INPUT_GRADIENT,
+        maps_layer=False,
         module="gradient",
         passes="3 per class",
         cost=_rows(3.0),
@@ -325,6 +327,7 @@ _INPUT_GRADIENTS = (
     method.Method(
         name="gradient_x_input",
         kind=method.INPUT_GRADIENT,
+        maps_layer=False,
         module="gradient",
         passes="3 per class",
         cost=_rows(3.0),
@@ -337,6 +340,7 @@ _INPUT_GRADIENTS = (
     method.Method(
         name="smooth_grad",
         kind=method.INPUT_GRADIENT,
+        maps_layer=False,
         module="gradient",
         passes="3 per class x repetitions",
         cost=lambda channels, classes, options: method.Cost(3.0 * classes * options["repetitions"], 0.0),
@@ -355,6 +359,7 @@ _INPUT_GRADIENTS = (
     method.Method(
         name="integrated_gradients",
         kind=method.INPUT_GRADIENT,
+        maps_layer=False,
         module="gradient",
         passes="3 per class x steps",
         cost=lambda channels, classes, options: method.Cost(3.0 * classes * options["steps"], 0.0),
@@ -372,6 +377,7 @@ _INPUT_GRADIENTS = (
     method.Method(
         name="full_grad",
         kind=method.INPUT_GRADIENT,
+        maps_layer=False,
         module="full_grad",
         passes="about 5 per class",
         cost=_rows(5.0),

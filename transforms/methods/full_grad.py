@@ -97,6 +97,35 @@ def full_gradients(
     return maps, rest
 
 
+def map_counts(model: passes.Exposed, images: tf.Tensor) -> tuple[list[str], tf.Tensor]:
+    """Layers that give maps, and how many each gives: as many as there are images, but where windows are folded.
+
+    Maps of windows or frames on the first axis have places in the image that only the model's code knows.
+
+    Args:
+        images: float32 (n, H, W, C).
+
+    Returns:
+        Their names, and int32 (N,).
+    """
+    terms: list[tuple[tf.Tensor, str]] = []
+
+    def noting(call: replaced_calls.Call, name: str) -> replaced_calls.Call:
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            output = call(*args, **kwargs)
+            if tf.is_tensor(output) and output.dtype.is_floating and output.shape.rank == 4:
+                terms.append((output, name))
+            return output
+
+        return noted
+
+    changes = {one: functools.partial(noting, name=one.name) for one in _innermost(model.keras_model)}
+    with model.lock, replaced_calls.replaced(changes):
+        model.logits(images)
+    counts = [tf.shape(output)[0] for output, _ in terms]
+    return [name for _, name in terms], tf.stack(counts) if counts else tf.zeros((0,), tf.int32)
+
+
 def _placed(term: tf.Tensor, size: tensor_maps.Size, variant: str) -> tf.Tensor:
     """The term (n, h, w, K) summed over channels, on the grid of the input: (n, H, W)."""
     shape = tf.shape(term)

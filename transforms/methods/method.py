@@ -128,6 +128,7 @@ class Method:
         options: its options by name.
         needs: keys of `NEEDS`.
         affine_cost: of one image where the head is an affine function of the target layer, if that is less.
+        maps_layer: whether its maps are of the target layer, and not of the input or of masks.
     """
 
     name: str
@@ -141,6 +142,7 @@ class Method:
     options: collections.abc.Mapping[str, Option] = dataclasses.field(default_factory=dict)
     needs: tuple[str, ...] = ()
     affine_cost: Cost | None = None
+    maps_layer: bool = True
 
     @property
     def function(self) -> collections.abc.Callable[..., Any]:

@@ -90,6 +90,30 @@ def classes_last(maps: tf.Tensor) -> tf.Tensor:
     return tf.transpose(maps, (0, 2, 3, 1))
 
 
+def fused(maps: collections.abc.Sequence[tf.Tensor], fusion: str) -> tf.Tensor:
+    """The maps of several layers as one, on the grid with the most cells.
+
+    M = mean or largest of M_1, M_2, ... at each cell, each brought to the grid by half-pixel bilinear interpolation and
+    multiplied by its own number of cells over the grid's, as fewer cells share the score: the sum over a map of
+    gradient times activation is what its layer adds to the score, whatever its grid.
+
+    Args:
+        maps: float32 (B, h, w, L), raw and signed, of each layer; static sizes.
+        fusion: ``mean`` or ``max``.
+    """
+    sizes = [(int(one.shape[1]), int(one.shape[2])) for one in maps]
+    height, width = max(sizes, key=lambda size: size[0] * size[1])
+    spread = []
+    for one, (rows, columns) in zip(maps, sizes, strict=True):
+        if (rows, columns) == (height, width):
+            spread.append(one)
+            continue
+        wide = resize_bilinear(tf.transpose(one, (0, 3, 1, 2)), (height, width))
+        spread.append(classes_last(wide) * (rows * columns / (height * width)))
+    stacked = tf.stack(spread)
+    return tf.reduce_max(stacked, axis=0) if fusion == "max" else tf.reduce_mean(stacked, axis=0)
+
+
 def in_chunks(
     function: collections.abc.Callable[[tf.Tensor], tf.Tensor],
     total: int | tf.Tensor,

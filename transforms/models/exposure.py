@@ -32,7 +32,7 @@ class ModelDescription:
     """What was exposed; written to the manifest and printed by ``heatbeam check``.
 
     Attributes:
-        layer: the target layer and its output.
+        layer: the target layer and its output, the first of several.
         layer_choice: ``auto`` or ``configured``.
         classes: number of class scores.
         scores: ``logits`` as the model returns them, or which activation was taken off, in words.
@@ -41,6 +41,7 @@ class ModelDescription:
         input_size: height, width, channels.
         digest: hex sha256 of the weights.
         layers: every spatial layer in call order, the choices for `layer`.
+        next_best: what else might be mapped, the best first.
         evidence: why that layer, in words.
         warnings: what speaks against it and against the reading of the scores, a sentence each.
         doubt: what is not known of the scores unless the classes have names; empty where nothing is.
@@ -56,6 +57,7 @@ class ModelDescription:
     input_size: tuple[int, int, int]
     digest: str
     layers: tuple[layer_outputs.LayerOutput, ...]
+    next_best: tuple[layer_outputs.LayerOutput, ...] = ()
     evidence: str = ""
     warnings: tuple[str, ...] = ()
     doubt: str = ""
@@ -71,7 +73,7 @@ class ExposedModel:
     Attributes:
         keras_model: the loaded copy.
         lock: held while the Keras model is traced, or changed for that.
-        layer: path of the target layer.
+        layer: path of the target layer, the first of several.
         description: what was exposed.
         constant_weights: whether graphs hold the weights as constants.
     """
@@ -80,7 +82,7 @@ class ExposedModel:
         self,
         model: keras.Model,
         *,
-        layer: str,
+        layer: str | Sequence[str],
         scores: str,
         output: str | None,
         size: Sequence[int] | None,
@@ -91,7 +93,7 @@ class ExposedModel:
 
         Args:
             model: a loaded model; it is not changed.
-            layer: ``auto``, or the name or path of a layer.
+            layer: ``auto``, or the name or path of a layer, or of several.
             scores: ``auto`` takes a final softmax or sigmoid off, and else reads what graph and numbers prove;
                 ``softmax`` and ``sigmoid`` say how probabilities follow from the logits; ``probabilities`` and
                 ``one_vs_rest`` that the model returns them; ``as_is`` explains those themselves; ``regression``
@@ -121,7 +123,7 @@ class ExposedModel:
         chosen = choice.place.about
         self.layer = chosen.name
         self._seen = seen
-        self._places = {chosen.name: choice.place}
+        self._places = {place.about.name: place for place in choice.places}
         self._bypassed_at = seen.bypassed_at
         self._bypass_is_added_at = chosen.name if seen.bypass_is_added(chosen.name) else None
         self._source = source
@@ -139,6 +141,7 @@ class ExposedModel:
             input_size=input_size,
             digest=loading.model_digest(model),
             layers=tuple(seen.spatial),
+            next_best=tuple(target_choice.next_best(seen, choice)),
             evidence=choice.evidence,
             warnings=(*choice.warnings, *reading.warnings, *told),
             doubt=reading.doubt,

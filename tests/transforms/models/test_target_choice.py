@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -118,10 +118,16 @@ def _two_backbones() -> keras.Model:
 
 def _one_backbone_twice() -> keras.Model:
     backbone = _backbone("one")
+    return _joined(backbone, lambda images: backbone(1 - images))
+
+
+def _mirrored_too() -> keras.Model:
+    """Of the two calls the first one sees the image mirrored."""
+    backbone = _backbone("one")
     return _joined(backbone, lambda images: backbone(images[:, :, ::-1]))
 
 
-def _exposed(build: Callable[[], keras.Model], layer: str = "auto") -> exposure.ExposedModel:
+def _exposed(build: Callable[[], keras.Model], layer: str | Sequence[str] = "auto") -> exposure.ExposedModel:
     keras.utils.set_random_seed(4)
     return exposure.ExposedModel(build(), layer=layer, scores="auto", output=None, size=SIZE)
 
@@ -193,17 +199,77 @@ def test_channels_that_come_first_are_mapped_last() -> None:
     _assert_same(_maps(model, 0), expected)
 
 
-@pytest.mark.parametrize(
-    ("build", "layer", "other"),
-    [
-        (_two_backbones, "one/features", "other/features"),
-        (_one_backbone_twice, "one/features", "one/features#1"),
-    ],
+TWO_WAYS = pytest.mark.parametrize(
+    ("build", "layers"),
+    [(_two_backbones, ("one/features", "other/features")), (_one_backbone_twice, ("one/features", "one/features#1"))],
 )
-def test_what_by_passes_the_layer_is_said(build, layer, other) -> None:
+
+
+@TWO_WAYS
+def test_what_by_passes_the_layer_is_said(build, layers) -> None:
     model = _exposed(build)
     (warning,) = model.description.warnings
-    assert model.layer == layer and f"by-passes layer {layer}" in warning and warning.endswith(other)
+    assert model.layer == layers[0] and f"by-passes layer {layers[0]} " in warning
+    assert warning.endswith(f"To map every way, set model.target_layer: [{', '.join(layers)}]")
+    assert [other.name for other in model.description.next_best] == [layers[1]]
+
+
+def _second_pass(model: exposure.ExposedModel) -> tuple[keras.Model, keras.Model, keras.layers.Layer]:
+    """What gives the last features, what gives the first ones, and what reads both."""
+    whole = model.keras_model
+    inner = [layer for layer in whole.layers if isinstance(layer, keras.Model)]
+    return inner[0], inner[-1], whole.layers[-1]
+
+
+def _tapes_of_two(model: exposure.ExposedModel, class_id: int, changed: tf.Tensor) -> list[np.ndarray]:
+    """Grad-CAM of both features that are averaged and concatenated, on the images and on `changed`."""
+    first, second, scores = _second_pass(model)
+    with tf.GradientTape() as tape:
+        features = [first(tf.constant(IMAGES)), second(changed)]
+        tape.watch(features)
+        pooled = tf.concat([tf.reduce_mean(f, (1, 2)) for f in features], axis=1)
+        score = scores(pooled)[:, class_id]
+    return [
+        np.einsum("bhwk,bk->bhw", f, tf.reduce_mean(g, (1, 2)))
+        for f, g in zip(features, tape.gradient(score, features), strict=True)
+    ]
+
+
+@TWO_WAYS
+def test_several_layers_are_mapped_each(build, layers) -> None:
+    model = _exposed(build, layers)
+    assert model.description.warnings == ()
+    assert model.description.evidence.startswith(f"every path runs through one of them; {layers[0]}: positions")
+    twice = build is _one_backbone_twice
+    expected = _tapes_of_two(model, 1, tf.constant(1 - IMAGES if twice else IMAGES))
+    found = [_maps(model.at(layer), 1) for layer in layers]
+    if twice and not np.allclose(found[0], expected[0], atol=1e-4):  # calls are named in the order of the trace
+        expected = expected[::-1]
+    for one, other in zip(found, expected, strict=True):
+        _assert_same(one, other)
+
+
+def test_mirrored_features_are_not_trusted() -> None:
+    assert _exposed(_mirrored_too).layer == "one/features"
+    _, warning = _exposed(_mirrored_too, "one/features#1").description.warnings
+    assert warning.startswith("it is not sure that the cells of layer one/features#1 lie as in the image")
+
+
+def test_a_layer_before_the_last_one_is_told_what_everything_runs_through() -> None:
+    (warning,) = _exposed(_summed, "branch").description.warnings
+    assert "by-passes layer branch " in warning and "Everything runs through " in warning
+
+
+def test_the_next_best_are_the_last_tensors_of_larger_grids() -> None:
+    def build() -> keras.Model:
+        inputs = keras.Input(SIZE)
+        x = _conv("block1_conv2")(_conv("block1_conv1")(inputs))
+        x = _conv("block2_conv")(keras.layers.MaxPooling2D(name="block1_pool")(x))
+        return keras.Model(inputs, _scores(keras.layers.MaxPooling2D(name="block2_pool")(x)))
+
+    about = _exposed(build).description
+    assert about.layer.name == "block2_pool"
+    assert [other.name for other in about.next_best] == ["block2_conv", "block1_conv2"]
 
 
 def test_the_share_that_by_passes_a_layer_is_what_it_gives_to_the_scores() -> None:

@@ -21,7 +21,6 @@ _FIRST = {
     "ResizeBilinear",
     "ResizeNearestNeighbor",
     "Slice",
-    "StridedSlice",
 }
 """Keep the order of cells in their first input."""
 
@@ -83,6 +82,9 @@ def _keeps(op: tf.Operation, known: list[bool]) -> bool:
         return known[0] and op.get_attr("data_format") == b"NHWC"
     if op.type in _FIRST:
         return known[0]
+    if op.type == "StridedSlice":  # backwards it mirrors
+        strides = tf.get_static_value(op.inputs[3])
+        return known[0] and strides is not None and bool((strides > 0).all())
     if op.type == "ConcatV2":
         axis = tf.get_static_value(op.inputs[-1])
         return all(known[:-1]) and axis is not None and int(axis) in (3, -1)

@@ -116,7 +116,7 @@ def evidence(answers: np.ndarray, places: np.ndarray) -> Evidence:
         found.append(_spearman(centre, places[:, axis]))
     correlation = min(found, default=math.nan)
     spread = 1.96 * math.sqrt(1.06 / max(1, len(places) - 3))
-    return Evidence(correlation, math.tanh(math.atanh(min(correlation, 0.999999)) - spread))
+    return Evidence(correlation, math.tanh(math.atanh(max(-0.999999, min(correlation, 0.999999))) - spread))
 
 
 def _spearman(first: np.ndarray, second: np.ndarray) -> float:

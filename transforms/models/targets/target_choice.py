@@ -15,65 +15,103 @@ AUTO = "auto"
 
 _MOST_TRIED = 8  # tensors whose positions are tested, from the last one back
 _MOST_BRANCHES = 8
+_MOST_OFFERED = 3
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Choice:
-    """The tensor that is mapped, and what is known of it.
+    """The tensors that are mapped, and what is known of them.
 
     Attributes:
-        place: of the tensor.
-        positions: how well its cells follow the image.
-        bypassing: share of the scores that does not come from its cells; 0 where everything runs through it.
-        branches: layers on the ways past it, that would have to be mapped as well.
-        refuted: tensors after it whose cells do not follow the image.
+        places: of the tensors; one, but where several were named.
+        positions: how well the cells of each follow the image.
+        bypassing: share of the scores that does not come from their cells; 0 where everything runs through them.
+        branches: layers on the ways past them, that would have to be mapped as well.
+        closed: whether no way is left past those.
+        tokens_pass: whether only class and register tokens go past them.
+        refuted: tensors after them whose cells do not follow the image.
     """
 
-    place: trial_runs.Place
-    positions: positions.Evidence
+    places: tuple[trial_runs.Place, ...]
+    positions: tuple[positions.Evidence, ...]
     bypassing: float = 0.0
-    branches: tuple[str, ...] = ()
+    branches: tuple[trial_runs.Place, ...] = ()
+    closed: bool = True
+    tokens_pass: bool = False
     refuted: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> trial_runs.Place:
+        """The first of the tensors."""
+        return self.places[0]
 
     @property
     def evidence(self) -> str:
         """What speaks for the choice, in words."""
-        ways = f"{self.bypassing:.0%} of the scores by-passes it" if self.branches else "every path runs through it"
+        it = "it" if len(self.places) == 1 else "one of them"
+        ways = f"every path {'of positions ' if self.tokens_pass else ''}runs through {it}"
+        if self.branches or not self.closed:
+            ways = f"{self.bypassing:.0%} of the scores by-passes {it.replace('one of ', '')}"
+        cells = [str(found) for found in self.positions]
+        if len(cells) > 1:
+            cells = [f"{place.about.name}: {words}" for place, words in zip(self.places, cells, strict=True)]
         refuted = f"; not {', '.join(self.refuted)}, whose cells do not follow the image" if self.refuted else ""
-        return f"{ways}; {self.positions}{refuted}"
+        return f"{ways}; {'; '.join(cells)}{refuted}"
 
     @property
     def warnings(self) -> list[str]:
         """What speaks against the choice, a sentence each."""
-        name, found = self.place.about.name, []
-        if self.branches:
+        found = []
+        names = [place.about.name for place in self.places]
+        if self.branches or not self.closed:
+            layers = f"layer{'s' * (len(names) > 1)} {', '.join(names)}"
             found.append(
-                f"{self.bypassing:.0%} of the class scores by-passes layer {name} (images of noise); the maps do not "
-                f"show it. Other ways run through {', '.join(self.branches)}"
+                f"{self.bypassing:.0%} of the class scores by-passes {layers} (images of noise); the maps do not show "
+                f"it. {self._advice(names)}"
             )
-        if not self.positions.proved and not self.positions.undecided:
-            found.append(f"it is not sure that the cells of layer {name} lie as in the image: {self.positions}")
+        for name, cells in zip(names, self.positions, strict=True):
+            if not cells.proved and not cells.undecided:
+                found.append(f"it is not sure that the cells of layer {name} lie as in the image: {cells}")
         return found
 
+    def _advice(self, names: list[str]) -> str:
+        """What to map so that less goes past it."""
+        if not self.branches:
+            return "No tensor with cells carries it"
+        others = [place.about.name for place in self.branches]
+        if len(others) == 1 and self.closed and not self._beside:
+            return f"Everything runs through {others[0]} (model.target_layer)"
+        rest = "" if self.closed else "; some goes through no tensor with cells"
+        return f"To map every way, set model.target_layer: [{', '.join(names + others)}]{rest}"
 
-def chosen(seen: probe.Probe, layer: str) -> Choice:
+    @property
+    def _beside(self) -> bool:
+        """Whether the branches lie beside the tensors, not after them."""
+        after = candidate_cuts.after([place.tensor.op for place in self.places], self.place.tensor.graph)
+        return not any(place.tensor.op in after for place in self.branches)
+
+
+def chosen(seen: probe.Probe, layer: str | Sequence[str]) -> Choice:
     """The target of a model.
 
     Args:
         seen: of the model.
-        layer: `AUTO`, or the name of a tensor (`find`).
+        layer: `AUTO`, or the name of a tensor (`find`), or several names.
 
     Raises:
         loading.ModelError: no such tensor, or none with a grid that reaches the scores.
     """
     if layer != AUTO:
-        return _with_bypass(seen, _tested(seen, find(seen, layer)), [])
+        names = [layer] if isinstance(layer, str) else layer
+        tested = [_tested(seen, find(seen, name)) for name in names]
+        places = tuple(one.place for one in tested)
+        return _with_bypass(seen, Choice(places, tuple(one.positions[0] for one in tested)))
     _refuse_gridless_attention(seen)
     refuted: list[str] = []
     for place in _in_order(seen)[:_MOST_TRIED]:
         choice = _tested(seen, place)
-        if not choice.positions.refuted:
-            return _with_bypass(seen, choice, refuted)
+        if not choice.positions[0].refuted:
+            return _with_bypass(seen, dataclasses.replace(choice, refuted=tuple(refuted)))
         refuted.append(place.about.name)
     if refuted:
         raise loading.ModelError(
@@ -85,6 +123,22 @@ def chosen(seen: probe.Probe, layer: str) -> Choice:
         "the model has no layer with a spatial output that reaches its class scores, so there is nothing to map; "
         "heatbeam needs a convolutional network, or a transformer whose tokens form a grid"
     )
+
+
+def next_best(seen: probe.Probe, choice: Choice) -> list[layer_outputs.LayerOutput]:
+    """What else might be mapped, the best first: what lies beside it, then the last tensor of each grid before it.
+
+    A transformer has one grid: there it is what comes before, from the last on.
+    """
+    order = seen.graph.order
+    first = min(order[place.tensor.op.name] for place in choice.places)
+    known = seen.cuts or [seen.place(output.name) for output in reversed(seen.spatial) if output.name in seen.learned]
+    earlier = [place.about for place in known if order[place.tensor.op.name] < first]
+    last = {about.grid[:2]: about for about in reversed(earlier)}
+    own = {place.about.grid[:2] for place in choice.places}
+    others = [about for about in earlier if about is last[about.grid[:2]] and about.grid[:2] not in own]
+    found = {about.name: about for about in (*(place.about for place in choice.branches), *(others or earlier))}
+    return list(found.values())[:_MOST_OFFERED]
 
 
 def _refuse_gridless_attention(seen: probe.Probe) -> None:
@@ -127,38 +181,38 @@ def _tested(seen: probe.Probe, place: trial_runs.Place) -> Choice:
         turned = dataclasses.replace(place, about=place.about.with_channels_first())
         found = trial_runs.position_evidence(seen.graph, turned, seen.size)
         if found.proved:
-            return Choice(turned, found)
-    return Choice(place, evidence)
+            return Choice((turned,), (found,))
+    return Choice((place,), (evidence,))
 
 
-def _with_bypass(seen: probe.Probe, choice: Choice, refuted: Sequence[str]) -> Choice:
-    place = choice.place
-    choice = dataclasses.replace(choice, refuted=tuple(refuted))
-    if any(place.tensor is cut.tensor for cut in seen.cuts):
+def _with_bypass(seen: probe.Probe, choice: Choice) -> Choice:
+    """A choice with what goes past it."""
+    cut = next((cut for cut in seen.cuts if any(place.tensor is cut.tensor for place in choice.places)), None)
+    if cut is not None:
+        return dataclasses.replace(choice, tokens_pass=choice.place.about.prefix_tokens > 0)
+    if seen.cuts and seen.cuts[0].about.prefix_tokens:
+        tokens = [place for place in choice.places if place.about.is_tokens]
+        if any(trial_runs.all_positions_pass(seen.graph, seen.cuts[0], tokens, seen.traced.scores, seen.size)):
+            return dataclasses.replace(choice, tokens_pass=True)
+    branches, closed = _branches(seen, choice.places)
+    if closed and not branches:
         return choice
-    if seen.cuts and seen.cuts[0].about.prefix_tokens and place.about.is_tokens:
-        passes = trial_runs.all_positions_pass(seen.graph, seen.cuts[0], [place], seen.traced.scores, seen.size)
-        if all(passes):
-            return choice
-    branches = _branches(seen, place)
-    if not branches:
-        return choice
-    share = trial_runs.bypassing_share(seen.graph, place, seen.traced.scores, seen.size)
-    return dataclasses.replace(choice, bypassing=share, branches=tuple(branches))
+    share = trial_runs.bypassing_share(seen.graph, choice.places, seen.traced.scores, seen.size)
+    return dataclasses.replace(choice, bypassing=share, branches=tuple(branches), closed=closed)
 
 
-def _branches(seen: probe.Probe, place: trial_runs.Place) -> list[str]:
-    """Layers that together with a tensor leave no way from the images to the scores, the last ones there are."""
-    blocked, found = {place.tensor.op}, list[str]()
+def _branches(seen: probe.Probe, places: Sequence[trial_runs.Place]) -> tuple[list[trial_runs.Place], bool]:
+    """The last tensors that together with some leave no way from the images to the scores; is there none left?"""
+    blocked, found = {place.tensor.op for place in places}, list[trial_runs.Place]()
     spatial = [seen.place(output.name) for output in reversed(seen.spatial) if output.name in seen.learned]
     while len(found) < _MOST_BRANCHES:
         open_ways = bottlenecks.around(seen.traced.inputs, seen.traced.scores, blocked)
         other = next((one for one in spatial if one.tensor.op in open_ways), None)
         if other is None:
-            break
+            return found, not open_ways
         blocked.add(other.tensor.op)
-        found.append(other.about.name)
-    return found
+        found.append(other)
+    return found, not bottlenecks.around(seen.traced.inputs, seen.traced.scores, blocked)
 
 
 def find(seen: probe.Probe, name: str) -> trial_runs.Place:

@@ -69,9 +69,9 @@ def position_evidence(graph: traced_graph.TracedGraph, place: Place, size: tuple
 
 
 def bypassing_share(
-    graph: traced_graph.TracedGraph, place: Place, scores: tf.Tensor, size: tuple[int, int, int]
+    graph: traced_graph.TracedGraph, places: Sequence[Place], scores: tf.Tensor, size: tuple[int, int, int]
 ) -> float:
-    """The share of the scores that does not follow from the cells of a tensor: 0 where everything runs through it.
+    """The share of the scores that does not follow from the cells of tensors: 0 where everything runs through them.
 
     With the cells of image A and all else from image B: |scores - scores(A)| / |scores(B) - scores(A)|, the mean over
     pairs of noise.
@@ -81,11 +81,11 @@ def bypassing_share(
 
     def run(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         own, other = (graph.run(v, constant_weights=False) for v in (images, tf.reverse(images, axis=[0])))
-        cells, _ = layer_outputs.to_grid(place.about, own.get(place.tensor))
-        _, rest = layer_outputs.to_grid(place.about, other.get(place.tensor))
-        plain = own.get(scores)
-        other.put(place.tensor, rest(cells))
-        return plain, other.get(scores)
+        for place in sorted(places, key=lambda place: graph.order[place.tensor.op.name]):
+            cells, _ = layer_outputs.to_grid(place.about, own.get(place.tensor))
+            _, rest = layer_outputs.to_grid(place.about, other.get(place.tensor))
+            other.put(place.tensor, rest(cells))
+        return own.get(scores), other.get(scores)
 
     traced = tf.function(run, autograph=False, input_signature=[tf.TensorSpec((None, *size), tf.float32)])
     plain, mixed = (value.numpy().reshape(len(images), -1).astype(np.float64) for value in traced(images))
