@@ -162,7 +162,10 @@ class reported_as:  # noqa: N801 - reads as a phrase
             raise records.DataError("image_too_large", f"{self._what}: {error}") from error
         if isinstance(error, PIL.UnidentifiedImageError):
             found = not_images.description(self._data)
-            said = f"it is {found}" if found else "unknown format"
+            start = self._data[:8].hex(" ")
+            said = (
+                f"it is {found}" if found else f"unknown format, starting with {start}; raw pixels need input.raw_shape"
+            )
             raise records.DataError(self._error_type, f"{self._what} cannot be decoded: {said}") from error
         if isinstance(error, self._ERRORS):
             raise records.DataError(self._error_type, f"{self._what} cannot be decoded: {error}") from error

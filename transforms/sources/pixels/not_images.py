@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import io
 import re
+import string
 import struct
 
 from PIL import Image
+
+from heatbeam.transforms import records
+from heatbeam.transforms.sources import tfexample
 
 _SIGNATURES = (
     (b"\x1f\x8b", "gzip-compressed data; unpack it when the shards are written"),
@@ -49,12 +54,19 @@ _TEXTS = (
     (re.compile(rb"data:[a-z]+/"), "a data URL; store the bytes that it encodes"),
 )
 _BRANDS = {b"heic": "an HEIC image", b"heix": "an HEIC image", b"mif1": "an HEIF image", b"avif": "an AVIF image"}
-_TEXT = frozenset(range(0x20, 0x7F)) | {0x09, 0x0A, 0x0D}
-_BASE64 = re.compile(rb"[A-Za-z0-9+/_\-\s]+={0,2}\s*")
-_PATH = re.compile(r"(?:[a-z][a-z0-9+.\-]*://|~?/|\.{1,2}/|[A-Za-z]:[\\/])?[^\s<>{}\"]+\.[A-Za-z0-9]{2,5}")
+_BASE64 = frozenset(string.ascii_letters + string.digits + "+/_- \t\r\n")
+_HEXADECIMAL = re.compile(r"(?:0x)?(?:[0-9a-fA-F]{2}){16,}")
+_NUMBERS = frozenset("[](){},;.+-0123456789eE \t\r\n")
+_PATH = re.compile(
+    r"(?:[a-z][a-z0-9+.\-]*://|~?/|\.{1,2}/|[A-Za-z]:[\\/])[^\n<>{}\"]+"
+    r"|[^\s<>{}\"]+\.[A-Za-z0-9]{2,5}"
+    r"|[^\n<>{}\"]+\.(?:jpe?g|png|gif|bmp|webp|tiff?|avif|heic|npy|JPE?G|PNG|TIFF?)"
+)
+_SHOWN_NAMES = 5
 _DTYPES = {1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 9: "int64", 17: "uint16",
            19: "float16", 14: "bfloat16"}  # fmt: skip
 _LEAST_SIDE = 16
+_LOOKED_AT = 4096
 
 
 def description(data: bytes) -> str | None:
@@ -73,7 +85,7 @@ def description(data: bytes) -> str | None:
         return f"{brand}, which this Pillow does not read" if brand else "an MP4 or QuickTime video"
     if data[:4] == b"RIFF":
         return f"a RIFF file ({_printable(data[8:12])}), no WebP image"
-    return _text(data) or _tensor(data) or _image_behind(data) or _raw(len(data))
+    return _text(data) or _tensor(data) or _record(data) or _image_behind(data) or _raw(len(data))
 
 
 def _printable(data: bytes) -> str:
@@ -82,26 +94,53 @@ def _printable(data: bytes) -> str:
 
 def _text(data: bytes) -> str | None:
     """What a text is; None if the bytes are none."""
-    head = data[:4096].removeprefix(b"\xef\xbb\xbf").strip()
-    if not set(head) <= _TEXT:
+    text = _decoded_text(data)
+    if text is None:
         return None
-    start = head.lower()
+    start = text[:_LOOKED_AT].lower().encode()
     for known, words in _TEXTS:
         if known.match(start):
             return words
-    return _path(data.strip()) or _base64(data.strip()) or f"a text: {_printable(head[:60])!r}"
+    if text.startswith(("b'", 'b"')):
+        return "the text that Python shows for bytes; store the bytes themselves"
+    return _path(text) or _hexadecimal(text) or _numbers(text) or _base64(text) or f"a text: {text[:60]!r}"
 
 
-def _path(text: bytes) -> str | None:
-    if len(text) > 1024 or not _PATH.fullmatch(text.decode("ascii", "replace")):
+def _decoded_text(data: bytes) -> str | None:
+    """The text that bytes are in UTF-8, or in UTF-16 with a mark; None if they are none."""
+    wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    try:
+        text = codecs.getincrementaldecoder("utf-16" if wide else "utf-8-sig")().decode(data)
+    except UnicodeDecodeError:
         return None
-    return f"{'a URL' if b'://' in text else 'a path'}, {_printable(text[:80])!r}; store the bytes of the file"
+    text = text.strip()
+    shown = text[:_LOOKED_AT]
+    return text if shown and all(one.isprintable() or one in "\t\r\n" for one in shown) else None
 
 
-def _base64(text: bytes) -> str | None:
-    if len(text) < 16 or not _BASE64.fullmatch(text):
+def _path(text: str) -> str | None:
+    if len(text) > 1024 or not _PATH.fullmatch(text):
         return None
-    inside = _decoded(text)
+    return f"{'a URL' if '://' in text else 'a path'}, {text[:80]!r}; store the bytes of the file"
+
+
+def _hexadecimal(text: str) -> str | None:
+    if not _HEXADECIMAL.fullmatch(text):
+        return None
+    inside = _format(bytes.fromhex(text.removeprefix("0x")))
+    return f"hexadecimal text{f' of {inside}' if inside else ''}; store the bytes that it encodes"
+
+
+def _numbers(text: str) -> str | None:
+    if not set(text) <= _NUMBERS or not set(text) & set(string.digits):
+        return None
+    return "numbers written as text; store an encoded image"
+
+
+def _base64(text: str) -> str | None:
+    if len(text) < 16 or not set(text.rstrip("=")) <= _BASE64:
+        return None
+    inside = _decoded(text.encode())
     return f"base64 text{f' of {inside}' if inside else ''}; store the bytes that it encodes"
 
 
@@ -146,6 +185,20 @@ def _tensor(data: bytes) -> str | None:
         f"a serialized tensor (tf.io.serialize_tensor), {_DTYPES[data[1]]} {sides}; store its bytes and set "
         "input.raw_shape, or an encoded image"
     )
+
+
+def _record(data: bytes) -> str | None:
+    """A serialized ``tf.train.Example``."""
+    if data[0] != 0x0A:
+        return None
+    try:
+        names = sorted(tfexample.parse(data))
+    except records.DataError:
+        return None
+    if not names:
+        return None
+    more = ", ..." if len(names) > _SHOWN_NAMES else ""
+    return f"a serialized tf.train.Example inside the record, with {', '.join(map(repr, names[:_SHOWN_NAMES]))}{more}"
 
 
 def _image_behind(data: bytes) -> str | None:

@@ -6,13 +6,14 @@ import base64
 import gzip
 import io
 import pickle
+import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from heatbeam.transforms import records
-from heatbeam.transforms.sources import decode_options, images
+from heatbeam.transforms.sources import decode_options, images, tfexample
 from heatbeam.transforms.sources.pixels import not_images
 from tests.support import sample_shards
 
@@ -57,6 +58,15 @@ CASES = {
     "svg": (b'<?xml version="1.0"?><svg xmlns="x"/>', "an SVG drawing"),
     "xml": (b"<Error><Code>AccessDenied</Code></Error>", "a text: '<Error><Code>AccessDenied"),
     "json": (b'{"error": 403}', "a text: '{\"error\": 403}'"),
+    "utf-16": ("<html>404</html>".encode("utf-16"), "an HTML page"),
+    "windows-path": (b"C:\\data\\my photos\\b.jpg", "a path, 'C:\\\\data\\\\my photos\\\\b.jpg'"),
+    "path-utf-8": ("/data/b\u00fccher/\u00e4.png".encode(), "a path, '/data/b\u00fccher/\u00e4.png'"),
+    "name-with-spaces": (b"my photo 1.jpeg", "a path, 'my photo 1.jpeg'"),
+    "text-utf-8": ("Bild nicht gefunden \u2013 404".encode(), "a text: 'Bild nicht gefunden \u2013 404'"),
+    "hexadecimal": (PNG.hex().encode(), "hexadecimal text of a PNG image; store the bytes"),
+    "python-bytes": (str(PNG).encode(), "the text that Python shows for bytes"),
+    "numbers": (b"[[0, 1, 2], [3, 4, 255]]", "numbers written as text"),
+    "example": (tfexample.serialize({"a": [PNG], "b": [3]}), "tf.train.Example inside the record, with 'a'"),
     "text": (b"not found!", "a text: 'not found!'"),
     "zeros": (bytes(1000), "1000 zero bytes"),
     "jpeg-xl": (b"\xff\x0a\x00\x00", "a JPEG XL image"),
@@ -77,7 +87,20 @@ def test_a_dead_letter_says_what_came(data, words):
 
 
 def test_of_noise_nothing_is_known():
-    assert not_images.description(np.random.default_rng(1).bytes(997)) is None
+    data = np.random.default_rng(1).bytes(997)
+    assert not_images.description(data) is None
+    with pytest.raises(records.DataError, match=r"unknown format, starting with .+; raw pixels need") as caught:
+        images.decode_image(data, None, decode_options.ImageOptions(8, 8))
+    assert data[:8].hex(" ") in caught.value.message
+
+
+@pytest.mark.parametrize("filling", [b"1", b" ", b"a", b"[1, ", b"<!-- -->", b"/a"])
+def test_a_long_text_takes_no_longer_than_its_length(filling):
+    """A megabyte that nearly is something: a search that goes back and forth would take minutes."""
+    data = b"0" + filling * (1_000_000 // len(filling)) + b"\xc3\xa9?"
+    started = time.process_time()
+    assert not_images.description(data)
+    assert time.process_time() - started < 5
 
 
 def test_any_bytes_have_a_description_or_none():
