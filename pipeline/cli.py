@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import logging
 import os
 import pathlib
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from heatbeam import command
 from heatbeam import listing_commands as listing
@@ -27,6 +28,10 @@ from heatbeam.job import commands as job
 from heatbeam.report import commands as report
 from heatbeam.runs import commands as runs
 from heatbeam.transforms import errors
+from heatbeam.transforms.errors import harmless, redaction
+
+CLEAR_LINE = "\r\x1b[K"
+"""With what progress begins its line in a terminal."""
 
 COMMANDS: tuple[command.Command, ...] = (
     job.RUN, job.CHECK, job.FINISH, report.REPORT, compare.COMPARE, runs.HISTORY, export.RENDER, export.EXPORT,
@@ -45,14 +50,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
         split = given.index("--")
         given, beam_options = given[:split], given[split + 1 :]
     try:
-        with _output_told():
+        with _shown_safely(), _output_told():
             return _call(_parser().parse_args(given), beam_options)
     except errors.UserError as error:  # any other is a bug or a broken machine: the traceback is wanted
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{safe(str(error))}\n")
         return error.status
     except KeyboardInterrupt as error:
-        sys.stderr.write(f"{str(error) or 'interrupted'}\n")
+        sys.stderr.write(f"{safe(str(error)) or 'interrupted'}\n")
         return INTERRUPTED
+
+
+def safe(text: str) -> str:
+    """`text` as a terminal or a log may have it: without secrets, and with nothing in it that a terminal obeys."""
+    return harmless.lines(redaction.text(text))
+
+
+class _SafeStream(io.TextIOBase):
+    """A stream that is given nothing but what is `safe`; all else it does is the stream's."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        begin = CLEAR_LINE if text.startswith(CLEAR_LINE) else ""
+        self._stream.write(begin + safe(text[len(begin) :]))
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def writable(self) -> bool:
+        return True
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding
+
+
+@contextlib.contextmanager
+def _shown_safely() -> Iterator[None]:
+    """Whatever is printed inside is made `safe`; an error that is none of the user's too, in its traceback."""
+    out, err = sys.stdout, sys.stderr
+    with contextlib.redirect_stdout(_SafeStream(out)), contextlib.redirect_stderr(_SafeStream(err)):
+        yield
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import traceback
 import types
 
 
@@ -19,6 +20,7 @@ def start() -> int:
     try:
         from heatbeam import cli
 
+        sys.excepthook = _show_traceback
         status = cli.main()
         signals.status = status
     except BaseException:
@@ -33,6 +35,13 @@ def start() -> int:
         with contextlib.suppress(OSError):
             stream.flush()
     os._exit(128 + signals.received)
+
+
+def _show_traceback(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
+    """The traceback of a bug, without the secrets that stand in it."""
+    from heatbeam import cli
+
+    sys.stderr.write(cli.safe("".join(traceback.format_exception(kind, error, trace))))
 
 
 class _Signals:

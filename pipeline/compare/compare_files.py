@@ -14,6 +14,7 @@ import jinja2
 from heatbeam.compare import compare, compare_rows, gate, map_pairs, verdict_files
 from heatbeam.pages import map_images, report_text
 from heatbeam.runs import remote_files, run_directory, run_methods, settings_diff, source_images
+from heatbeam.transforms.errors import harmless
 from heatbeam.transforms.metrics import registry, slicing
 
 _TABLE_LIMIT = 40
@@ -189,7 +190,7 @@ def write_html(
     """One self-contained HTML file; it shows at most some dozens of rows and says how many there are."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("heatbeam.pages"), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        trim_blocks=True, lstrip_blocks=True, finalize=report_text.without_secrets,
     )  # fmt: skip
     environment.filters |= {"number": _number, "setting": settings_diff.shown, "breakable": report_text.breakable}
     rows, count = noticed(comparison)
@@ -216,7 +217,7 @@ def write_html(
         listed=compare_rows.LISTED_IMAGES,
         verdict=verdict,
     )
-    remote_files.write(path, page.encode("utf-8", errors="replace"))
+    remote_files.write(path, harmless.lines(page).encode())
 
 
 def _agreements(comparison: compare.Comparison) -> dict[str, dict[str, compare.Agreement]]:

@@ -9,6 +9,7 @@ from typing import Any, get_args
 import pydantic
 
 from heatbeam.transforms import errors
+from heatbeam.transforms.errors import redaction
 
 
 class ConfigError(errors.UserError):
@@ -19,7 +20,7 @@ class ConfigError(errors.UserError):
     """
 
     def __init__(self, problems: Sequence[str], source: str = "configuration"):
-        self.problems = tuple(problems)
+        self.problems = tuple(redaction.text(problem) for problem in problems)
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
         super().__init__("\n  ".join([f"{source}: {count}", *self.problems]))
 

@@ -16,6 +16,7 @@ from apache_beam.io import filesystems
 from heatbeam import config
 from heatbeam.job import run
 from heatbeam.transforms import errors
+from heatbeam.transforms.errors import redaction
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         directory = run.launch(settings(options.config, options.overrides), beam_options)
     except errors.UserError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{redaction.text(str(error))}\n")
         return error.status
     sys.stdout.write(f"launched; when the job is done: heatbeam finish {directory.path}\n")
     return 0

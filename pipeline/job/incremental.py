@@ -28,6 +28,7 @@ from heatbeam.runs import history, manifests, run_directory, settings_diff
 from heatbeam.transforms import reuse
 from heatbeam.transforms.engine import assess
 from heatbeam.transforms.engine import engine as engines
+from heatbeam.transforms.errors import redaction
 from heatbeam.transforms.metrics import registry
 from heatbeam.transforms.models.files import user_modules
 from heatbeam.transforms.sources import images
@@ -393,7 +394,7 @@ def _differences(before: manifests.KeyedBy | None, now: manifests.KeyedBy, anew:
         if label in before.methods:
             sections.append((f"{label}.", before.methods[label], now.methods[label]))
     for prefix, one, other in sections:
-        first, second = dict(settings_diff.leaves("", one)), dict(settings_diff.leaves("", other))
+        first, second = (dict(settings_diff.leaves("", redaction.document(facts))) for facts in (one, other))
         for path in dict.fromkeys([*first, *second]):
             if first.get(path) != second.get(path):
                 was, now_is = settings_diff.shown(first.get(path)), settings_diff.shown(second.get(path))

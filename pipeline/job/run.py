@@ -283,7 +283,7 @@ def _first_manifest(settings: config.RunConfig, arguments: Sequence[str]) -> man
     return manifests.Manifest(
         heatbeam=importlib.metadata.version("heatbeam"),
         config=settings,
-        beam_options=tuple(runner_options.without_secrets(arguments)),
+        beam_options=tuple(arguments),
         versions=versions,
         started=now.isoformat(timespec="seconds"),
         run_id=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}",  # in the order of time, and none twice

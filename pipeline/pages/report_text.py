@@ -7,6 +7,13 @@ import re
 
 import markupsafe
 
+from heatbeam.transforms.errors import redaction
+
+
+def without_secrets(value: object) -> object:
+    """What a page shows of a value, for the option ``finalize`` of a template: text without the secrets in it."""
+    return redaction.text(value) if type(value) is str else value  # markup is made here
+
 
 def number(value: float | None, digits: int = 3) -> str:
     """A number for a table; a dash if there is none."""

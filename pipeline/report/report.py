@@ -22,6 +22,7 @@ from heatbeam.pages import map_images, report_text
 from heatbeam.report import galleries, pictures, report_curves, report_findings, report_sections, report_tables
 from heatbeam.runs import manifests, run_directory, run_methods
 from heatbeam.transforms import errors
+from heatbeam.transforms.errors import harmless, redaction
 from heatbeam.transforms.metrics import map_statistics, slicing
 from heatbeam.transforms.metrics.localization import baselines
 
@@ -63,11 +64,12 @@ def write_report(run_path: str, *, reference: str | None = None, clusters: Seque
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=report_text.without_secrets,
     )
     environment.filters |= {name: getattr(report_text, name) for name in ("number", "share", "count", "breakable")}
     environment.filters |= {"nice": report_text.nice, "zip": zip}
     page = environment.get_template("report.html").render(context)
-    return run.write_file(REPORT, page.encode("utf-8", "replace"))
+    return run.write_file(REPORT, harmless.lines(page).encode())
 
 
 def _context(run: run_directory.RunDirectory, reference: str | None, clusters: Sequence[str]) -> dict[str, Any]:
@@ -94,7 +96,7 @@ def _context(run: run_directory.RunDirectory, reference: str | None, clusters: S
     context = {
         "run": run.path,
         "title": run.path.rstrip("/").rsplit("/", 1)[-1] or run.path,
-        "source": manifest.config.input.as_source().place,
+        "source": redaction.text(manifest.config.input.as_source().place),
         "manifest": manifest,
         "reference": reference,
         "target": target,

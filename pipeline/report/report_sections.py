@@ -184,7 +184,7 @@ def provenance(manifest: manifests.Finished) -> list[tuple[str, str]]:
         "Damaged shards": [shard for shard in document.get("shards") or () if shard.get("damage")],
         "Timings": document.get("timings"),
         "Runner metrics": manifest.metrics,
-        "Beam options": manifest.beam_options,
+        "Beam options": document["beam_options"],
         "Tables": {name: {"rows": t.rows, "bytes": t.bytes} for name, t in manifest.tables.items()},
     }
     return [

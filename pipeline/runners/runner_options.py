@@ -57,7 +57,6 @@ _S3_VARIABLES = {
     "s3_session_token": "AWS_SESSION_TOKEN",
     "s3_region_name": "AWS_DEFAULT_REGION",
 }
-_SECRET_OPTION = re.compile(r"--s3_(access_key_id|secret_access_key|session_token)(=.*)?", re.DOTALL)
 
 _ENVIRONMENT_OPTION = re.compile(r"--environment_options?=(\w+)=")
 
@@ -122,10 +121,12 @@ def check_arguments(arguments: Sequence[str], portable: bool) -> None:
         problems.append(
             "experiment data_buffer_time_limit_ms: Beam's Python workers send half-written elements then; leave it out"
         )
-    for argument in unknown:
-        name = argument.split("=", 1)[0]
+    for before, argument in zip([*unknown[:1], *unknown], unknown, strict=False):
+        name = argument.split("=", 1)[0]  # its value may be a secret whose name is misspelt
+        if not name.startswith("-") and before.startswith("-") and "=" not in before:
+            continue  # the value of the one before
         near = difflib.get_close_matches(name, sorted(known), 1)
-        problems.append(f"unknown Beam option {argument}" + (f"; did you mean {near[0]}?" if near else ""))
+        problems.append(f"unknown Beam option {name}" + (f"; did you mean {near[0]}?" if near else ""))
     if problems:
         raise config.ConfigError(problems, "the Beam options")
 
@@ -150,19 +151,3 @@ def connected(arguments: Sequence[str]) -> Iterator[None]:
                 del os.environ[variable]
             else:
                 os.environ[variable] = value
-
-
-def without_secrets(arguments: Sequence[str]) -> list[str]:
-    """`arguments` without keys and tokens, fit to be written down."""
-    shown: list[str] = []
-    hide_next = False
-    for argument in arguments:
-        secret = _SECRET_OPTION.fullmatch(argument)
-        if hide_next:
-            shown.append("...")
-        elif secret and secret[2]:
-            shown.append(argument.split("=", 1)[0] + "=...")
-        else:
-            shown.append(argument)
-        hide_next = bool(secret and not secret[2])
-    return shown

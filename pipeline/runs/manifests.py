@@ -14,6 +14,7 @@ from typing import Any, Literal
 import pydantic
 
 from heatbeam import config
+from heatbeam.transforms.errors import redaction
 from heatbeam.transforms.sources.classes import class_maps
 
 FORMAT = "heatbeam-run"
@@ -44,6 +45,10 @@ class _Part(pydantic.BaseModel):
             for name, value in handler(self).items()
             if value is not None or name not in fields or fields[name].is_required()
         }
+
+
+_DATA = ("model", "tables", "shards", "counts", "metrics", "timings")
+"""Parts that hold no settings."""
 
 
 class Process(_Part):
@@ -247,7 +252,7 @@ class Manifest(_Part):
     Attributes:
         heatbeam: version of the program that wrote it.
         config: the settings, with every default.
-        beam_options: further options of Beam, without secrets.
+        beam_options: further options of Beam.
         versions: of Python and libraries.
         run_id: the value of the column ``run_id`` in every table; None in runs of older versions.
         started, finished: ISO 8601, in UTC.
@@ -325,8 +330,12 @@ class Manifest(_Part):
         return Manifest.model_validate({**dict(self), **parts})
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values in the order of the file."""
-        return self.model_dump(mode="json")
+        """Plain values in the order of the file, as they are written and shown: without the secrets in settings.
+
+        Names of classes stay as they are: they are data.
+        """
+        document = self.model_dump(mode="json")
+        return {name: value if name in _DATA else redaction.document(value) for name, value in document.items()}
 
 
 class Finished(Manifest):

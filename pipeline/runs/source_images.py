@@ -18,6 +18,7 @@ import numpy.typing as npt
 from heatbeam import config
 from heatbeam.runs import manifests
 from heatbeam.transforms import records
+from heatbeam.transforms.errors import redaction
 from heatbeam.transforms.sources import feature_map, features, source
 
 Pixels = npt.NDArray[np.uint8]
@@ -147,7 +148,7 @@ def _records(
 
 
 def _in_a_line(error: Exception | str) -> str:
-    return " ".join(str(error).split())[:300]
+    return " ".join(redaction.text(str(error)).split())[:300]
 
 
 def _image(

@@ -143,3 +143,11 @@ def _explaining(raw: np.ndarray):
         ]
 
     return explain
+
+
+def test_a_record_is_named_by_the_shard_in_which_it_is(tmp_path):
+    nameless = [small_runs.record(i, **{"image/source_id": None}) for i in range(4)]
+    pattern = small_runs.write(tmp_path / "data", nameless, 4)
+    _, text = said_of(small_runs.settings(pattern, tmp_path / "run", "explain.methods=[cam]"))
+    names = re.findall(r"^record   (\S+):", text, re.MULTILINE)
+    assert names == [f"data-{i:05d}-of-00004.tfrecord__0" for i in range(4)]

@@ -140,6 +140,18 @@ def test_names_and_ids_from_data_are_escaped(tmp_path):
     assert "&lt;script&gt;alert(" in text and "b&amp;b" in text and "{{ 7*7 }}" in text and "49 " not in text
 
 
+def test_characters_that_turn_or_hide_text_are_shown_as_their_codes(tmp_path):
+    nasty = "a\x1b[31m\u202eb\u200b\x00"
+    plan = report_runs.Plan(classes=(nasty, "dog", "owl"), images=11, id_format=nasty + "{:03d}", planted=0)
+    letters = (records.DeadLetter(nasty, nasty, 0, "decode", nasty, f"{nasty} password=HUSH"),)
+    path = report_runs.write(tmp_path, plan, letters)
+    text = _text(report.write_report(path))
+    assert not [c for c in "\x1b\u202e\u200b\x00" if c in text]
+    assert "a\\x1b[31m\\u202eb\\u200b\\x00" in text and "HUSH" not in text
+    ids = run_directory.RunDirectory(path).open_table("explanations").to_table()["image_id"].to_pylist()
+    assert all(one.startswith(nasty) for one in ids)  # the tables have the true value
+
+
 def test_dead_letters_are_counted_by_cause(written):
     section = written[1].split('id="dead"')[1].split("</section>")[0]
     causes = re.findall(r"<summary><strong>(\w+)</strong> in (\w+): (\d+)</summary>", section)

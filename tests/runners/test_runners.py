@@ -96,7 +96,7 @@ def test_environment_option_of_the_command_line_is_the_one_that_beam_takes():
         ("direct", "--number_of_worker_harness_thread=3", "did you mean --number_of_worker_harness_threads?"),
         ("flink", "--paralelism=3", "did you mean --parallelism?"),
         ("flink", "--flink_mastr=localhost:8081", "did you mean --flink_master?"),
-        ("dataflow", "--faster_copy=true", "unknown Beam option --faster_copy=true"),
+        ("dataflow", "--faster_copy=true", "unknown Beam option --faster_copy"),
         ("flink", "--number_of_worker_harness_threads=two", "invalid int value"),
         ("dataflow", "--autoscaling_algorithm=SOME", "invalid choice: 'SOME'"),
         ("flink", "--experiments=data_buffer_time_limit_ms=1000", "half-written elements"),

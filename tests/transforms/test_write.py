@@ -203,7 +203,8 @@ def test_every_row_names_the_run(tmp_path):
     assert column_chunks(tmp_path / "1.parquet")["run_id"].has_dictionary_page
 
 
-def test_fastparquet_reads_the_same(written):
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_fastparquet_reads_the_same(written):  # it leaves the file open
     fastparquet = pytest.importorskip("fastparquet", reason="fastparquet is not installed: pip install '.[test]'")
     found, expected = fastparquet.ParquetFile(str(written)).to_pandas(), pq.read_table(written).to_pydict()
     assert list(found.columns) == list(expected)

@@ -126,7 +126,7 @@ class Dataset:
 
         At most `_SHARDS_IN_TURN` shards are opened.
         """
-        streams = [((shard, index, one) for index, one in shard.records()) for shard in self.shards[:_SHARDS_IN_TURN]]
+        streams = [_named(shard) for shard in self.shards[:_SHARDS_IN_TURN]]
         while streams:
             for stream in list(streams):
                 element = next(stream, None)
@@ -198,3 +198,9 @@ class IncompleteSource(ValueError):
         super().__init__("\n".join([f"cannot read the {title} input:", *problems]))
         self.problems = tuple(problems)
         self.found = found
+
+
+def _named(shard: Shard) -> Iterator[tuple[Shard, int, bytes | records.DataError]]:
+    """The records of a shard, each with it: a generator expression would name the last of several shards."""
+    for index, record in shard.records():
+        yield shard, index, record
