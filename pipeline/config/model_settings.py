@@ -108,6 +108,11 @@ class ModelConfig(section.Section):
         description="for scores: similarity, the embedding to compare with: a .npy file of its numbers, or of several, "
         "(embeddings, numbers)",
     )
+    reference_class: str | int | None = pydantic.Field(
+        None,
+        description="instead of reference: a class of the records, by its name or id there, whose mean embedding over "
+        "its first 64 images is compared with",
+    )
     input_size: tuple[section.Positive, section.Positive, section.Positive] | None = pydantic.Field(
         specs.EngineSpec.input_size, description="height, width and channels, where the model leaves them open"
     )

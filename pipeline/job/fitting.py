@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from heatbeam.job import plan
+from heatbeam.job import class_embeddings, plan
 from heatbeam.transforms import explain
 from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.models.files import loading
@@ -21,6 +21,7 @@ def fitted(planned: plan.Plan, warn: Callable[[str], object]) -> tuple[plan.Plan
     Raises:
         loading.ModelError: no method fits, or the model is not what the configuration says.
     """
+    planned = class_embeddings.resolved(planned)
     if planned.settings.explain.unfit != "skip":
         return planned, None
     try:

@@ -15,18 +15,23 @@ _MOST = 1000
 
 
 def read(settings: config.RunConfig) -> Reference | None:
-    """What ``model.reference`` names; None where nothing is compared.
+    """What ``model.reference`` names; None where nothing is compared, or with a class of the records.
 
     Raises:
         ValueError: it is missing, or no array of embeddings.
     """
     model = settings.model
     if model.scores != "similarity":
-        if model.reference is not None:
-            raise ValueError("model.reference goes with model.scores: similarity")
+        if model.reference is not None or model.reference_class is not None:
+            raise ValueError("model.reference and reference_class go with model.scores: similarity")
         return None
+    if (model.reference is None) == (model.reference_class is None):
+        raise ValueError(
+            "model.scores: similarity needs either model.reference, a .npy file of the embedding to compare with, or "
+            "model.reference_class, a class of the records"
+        )
     if model.reference is None:
-        raise ValueError("model.scores: similarity needs model.reference, a .npy file of the embedding to compare with")
+        return None
     try:
         with filesystems.FileSystems.open(model.reference) as file:
             array = np.lib.format.read_array(io.BytesIO(file.read()), allow_pickle=False)

@@ -93,6 +93,28 @@ def test_check_says_what_it_is(folder):
     )
 
 
+def test_the_mean_embedding_of_a_class_is_compared_with(folder):
+    """Records 1 and 4 are of class 1: (e(1) + e(4)) / 2."""
+    images = [sample_shards.noise(20, 24, seed=i) for i in range(5)]
+    made = [
+        small_runs.record(i, **{"image/encoded": [sample_shards.encode(one)], "image/class/label": [i % 3]})
+        for i, one in enumerate(images)
+    ]
+    settings = settings_of(folder, REFERENCES[0], "by_class").as_dict()
+    settings["input"]["tfrecord"] = [small_runs.write(folder / "classes", made, 1)]
+    settings["model"] |= {"reference": None, "reference_class": 1}
+    directory = pathlib.Path(run.run(config.RunConfig.model_validate(settings), [], io.StringIO()).directory.path)
+    model = keras.models.load_model(folder / "embedding.keras")
+    embeddings = np.asarray(model(np.stack(images).astype(np.float32))).astype(np.float64)
+    mean = (embeddings[1] + embeddings[4]) / 2
+    expected = embeddings @ mean / np.linalg.norm(embeddings, axis=1) / np.linalg.norm(mean)
+    rows = sorted(pq.read_table(directory / "explanations").to_pylist(), key=lambda row: row["image_id"])
+    np.testing.assert_allclose([row["predicted_value"] for row in rows], expected, atol=1e-6)
+    settings["model"]["reference_class"] = "raccoon"
+    with pytest.raises(config.ConfigError, match="no record of class raccoon"):
+        check.check(config.RunConfig.model_validate(settings), 1, io.StringIO())
+
+
 @pytest.mark.parametrize(
     ("reference", "said"),
     [
@@ -110,8 +132,8 @@ def test_a_reference_that_does_not_fit_is_refused(folder, reference, said):
 def test_a_reference_that_is_missing_or_not_needed_is_named(folder):
     settings = settings_of(folder, REFERENCES[0], "changed")
     for changes, said in (
-        ({"reference": None}, "similarity needs model.reference"),
-        ({"scores": "softmax"}, "model.reference goes with model.scores: similarity"),
+        ({"reference": None}, "similarity needs either model.reference"),
+        ({"scores": "softmax"}, "reference_class go with model.scores: similarity"),
         ({"reference": str(folder / "embedding.keras")}, "is no .npy file that can be read"),
         ({"reference": str(folder / "nothing.npy")}, "is no .npy file that can be read"),
     ):

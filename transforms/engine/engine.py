@@ -70,6 +70,9 @@ class Engine:
             autograph=False,
             input_signature=[tf.TensorSpec((None, *self.description.input_size), tf.float32)],
         )
+        self._score = pixel_types.by_pixel_type(
+            lambda images: self.model.logits(self._preprocess(images)), self.description.input_size
+        )
         self._choose = pixel_types.by_pixel_type(
             self._first_choices,
             self.description.input_size,
@@ -122,6 +125,11 @@ class Engine:
         size = self._image_rows
         chunks = [self._predict(tf.constant(inputs[i : i + size])).numpy() for i in range(0, len(inputs), size)]
         return np.concatenate(chunks) if chunks else np.zeros((0, self.description.classes), np.float32)
+
+    def scores(self, images: np.ndarray) -> np.ndarray:
+        """The scores float32 ``(N, classes)`` of images ``(N, H, W, C)``, uint8 or float32, in one pass."""
+        found: np.ndarray = self._score(tf.constant(images)).numpy()
+        return found
 
     def _first_choices(self, images: tf.Tensor) -> tf.Tensor:
         order = self.model.answer(self._preprocess(images)).order
