@@ -7,7 +7,8 @@ follows from bytes::
 
 The mean is that of the records that were read of the same shard; if it gave none, the median of the other shards'
 means, which one huge record does not move. One is taken off for the record that has a dead letter, at the place of the
-damage.
+damage. A packed shard that ends at a record above the bound may hold anything in its bytes, so it is taken to have as
+many records as the median of the shards that were read to their ends.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import statistics
 from collections.abc import Iterable
 
 from heatbeam.transforms import records
+from heatbeam.transforms.sources import tfrecord
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,12 +96,16 @@ def estimated(reads: Iterable[ShardRead]) -> tuple[ShardLoss, ...]:
     known = sorted(reads, key=lambda read: read.name)
     means = [mean for mean in map(_mean, known) if mean]
     usual = statistics.median(means) if means else 0.0
-    return tuple(_with_loss(read, usual) for read in known)
+    counts = [read.records for read in known if not read.damage and read.records]
+    usual_count = round(statistics.median(counts)) if counts else 0
+    return tuple(_with_loss(read, usual, usual_count) for read in known)
 
 
-def _with_loss(read: ShardRead, usual: float) -> ShardLoss:
+def _with_loss(read: ShardRead, usual: float, usual_count: int) -> ShardLoss:
     if read.lost is not None or not read.damage:
         return ShardLoss(read.name, read.bytes, read.records, read.lost or 0, False, read.damage)
+    if read.damage == tfrecord.TOO_LARGE:
+        return ShardLoss(read.name, read.bytes, read.records, max(0, usual_count - read.records), True, read.damage)
     mean = _mean(read) or usual
     lost = max(0, round(read.left_bytes / mean) - 1) if mean else 0
     return ShardLoss(read.name, read.bytes, read.records, lost, True, read.damage)

@@ -35,6 +35,9 @@ MAX_RECORD_BYTES = 256 << 20
 """A record may have this many bytes unless told otherwise: far more than an encoded image, and little enough for a few
 at once to fit into a worker of a few GiB."""
 
+TOO_LARGE = "record_too_large"
+"""Error type of a record above the bound."""
+
 _PIECE_BYTES = 1 << 24
 
 
@@ -187,7 +190,7 @@ def _data_after(length: int, stream: inflate.ByteStream) -> bytes | records.Data
 def too_large(length: int, limit: int) -> records.DataError:
     """What is said of a record of `length` bytes where `limit` is the bound."""
     message = f"a record of {length} bytes; expected at most {limit} (input.max_record_bytes)"
-    return records.DataError("record_too_large", message)
+    return records.DataError(TOO_LARGE, message)
 
 
 def _pass_over(stream: inflate.ByteStream, size: int) -> None:

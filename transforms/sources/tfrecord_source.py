@@ -57,8 +57,8 @@ class TFRecordShard(source.Shard):
 
     def _ends(self, error_type: str, message: str, position: int) -> records.ShardEnds:
         left = max(0, self.stored_bytes - position)
-        # Before a record that unpacks to any size, what lies before it says nothing of what lies behind.
-        read = 0 if error_type == "record_too_large" else position
+        # Where a block unpacks to any size, the stored bytes of the records before are not known.
+        read = 0 if error_type == tfrecord.TOO_LARGE else position
         return records.ShardEnds(error_type, message, read_bytes=read, left_bytes=left)
 
     def records_at(self, indices: Collection[int]) -> Iterator[tuple[int, bytes]]:

@@ -108,6 +108,13 @@ def test_a_shard_whose_count_is_known_is_exact(tmp_path):
     assert (lost.records, lost.lost, lost.is_estimate) == (1, 2, False)
 
 
+def test_a_packed_shard_that_ends_at_a_huge_record_had_as_many_as_the_others(tmp_path):
+    huge = sample_shards.shard_bytes([*data(2), bytes(2 << 20), *data(7)], "gzip")
+    others = [write(tmp_path, name, sample_shards.shard_bytes(data(10))) for name in "bc"]
+    lost, *_ = reads(write(tmp_path, "a", huge, max_record_bytes=1 << 20), *others)
+    assert (lost.records, lost.lost, lost.is_estimate, lost.damage) == (3, 7, True, "record_too_large")
+
+
 def test_ranges_of_one_shard_are_one():
     known = [
         losses.ShardRead("a", 100, 5, 0),
