@@ -140,7 +140,7 @@ def _parsed(text: str, path: str, *, pairs: bool = False) -> Any:
             raise ValueError(f"is not JSON: {error}") from error
     if end in ("yaml", "yml"):
         try:
-            return yaml.safe_load(text)
+            return yaml.load(text, _Distinct)  # noqa: S506 (as safe as the loader that it is made of)
         except yaml.YAMLError as error:
             raise ValueError(f"is not YAML: {' '.join(str(error).split())}") from error
     if end in ("csv", "tsv"):
@@ -157,6 +157,15 @@ def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
             raise ValueError(f"{key!r} is given twice")
         found[key] = value
     return found
+
+
+class _Distinct(yaml.SafeLoader):
+    """YAML in which no key is given twice: of two, the first would be lost."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        _distinct([(str(key), None) for key in keys])
+        return super().construct_mapping(node, deep)
 
 
 def _lines(text: str) -> list[str]:

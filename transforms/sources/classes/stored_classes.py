@@ -29,6 +29,10 @@ UNLABELLED = -1
 SUM_TOLERANCE = 1e-3
 """Scores are taken for a distribution if their sum is this near to 1."""
 
+_LARGEST = 1 << 62
+_DIGITS = 20
+"""Longer numbers are no ids; so that whatever is read fits into 64 bits, offsets taken off."""
+
 Value = bytes | int | float
 
 
@@ -90,6 +94,8 @@ class Reading:
     def _of_id(self, value: int) -> int | None:
         if self._form == "names":
             raise self._error("wrong_type", f"holds the number {value}; input.label_form asks for names")
+        if abs(value) > _LARGEST:
+            raise self._error("invalid_label", f"holds {value:.6g}, which is too large for a class id")
         stored = value - self._offset
         if stored < 0:
             start = f"ids start at {self._offset} ({self._offset_setting})"
@@ -102,7 +108,7 @@ class Reading:
 
     def _of_text(self, value: bytes) -> int | None:
         text = self._text(value)
-        digits = text.strip().isdecimal() and text.isascii() and self._form != "names"
+        digits = text.strip().isdecimal() and text.isascii() and len(text) < _DIGITS and self._form != "names"
         if digits and (self._form == "ids" or not self._classes.digits_are_names):
             return self._of_id(int(text))
         if self._form == "ids" or not self._classes.names:

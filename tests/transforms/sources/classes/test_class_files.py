@@ -130,6 +130,7 @@ def test_files_of_maps(path, text, expected):
         ("m.yaml", "cat: [tabby]\n", "cat: ['tabby'] is a list"),
         ("m.yaml", "cat: 1.5\n", "cat: 1.5 is of type float"),
         ("m.json", '{"cat": "tabby", "cat": "hen"}', "'cat' is given twice"),
+        ("m.yaml", "cat: tabby\ncat: hen\n", "'cat' is given twice"),
         ("m.csv", "cat,tabby\ncat,hen\n", "'cat' is given twice"),
         ("m.csv", "cat,tabby,1\n", "expected rows of two columns"),
         ("m.yaml", "7\n", "expected a mapping"),

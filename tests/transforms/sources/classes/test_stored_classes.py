@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from heatbeam.transforms import records
 from heatbeam.transforms.sources import features, tfexample
@@ -209,6 +211,30 @@ def test_the_places_of_a_vector_are_those_of_the_dataset():
 def parse(fields, **changes):
     names = dataclasses.replace(sample_shards.DETECTION, **changes)
     return features.parse_example(tfexample.serialize({"image/encoded": [b"JPEG"], **fields}), names, "s", 0)
+
+
+NUMBERS = st.one_of(
+    st.lists(st.integers(-(1 << 63), (1 << 63) - 1) | st.sampled_from([-1, 0, 1]), max_size=8),
+    st.lists(st.floats(width=32) | st.sampled_from([0.0, 1.0]), max_size=8),
+)
+
+
+@hypothesis.given(
+    values=NUMBERS | st.lists(st.binary(max_size=12) | st.from_regex(rb"[0-9]{1,5000}", fullmatch=True), max_size=4),
+    classes=st.sampled_from([KNOWN, UNNAMED, TWO, LEFT_OUT, class_maps.AS_STORED]),
+    form=st.sampled_from([*stored_classes.FORMS, stored_classes.LIST]),
+    offset=st.sampled_from([0, 1, -1]),
+    read=st.sampled_from([one, many]),
+)
+def test_whatever_is_stored_is_read_or_refused(values, classes, form, offset, read):
+    """Never another error, which would end the run; and no id that does not fit into a column."""
+    said, found = "feature y ", []
+    try:
+        found = read(values, classes, form=form, offset=offset)
+    except records.DataError as error:
+        said = error.message
+    assert said.startswith("feature y ") and len(said) < 400
+    assert all(0 <= class_id < 1 << 63 for class_id in found)
 
 
 BOXES = {f"image/object/bbox/{side}": [0.0, 0.5, 0.25] for side in ("ymin", "xmin")} | {
