@@ -21,10 +21,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import pydantic
-import yaml
 
 from heatbeam import config
 from heatbeam.compare import compare
+from heatbeam.config import yaml_text
 from heatbeam.runs import run_directory, run_methods, summaries
 from heatbeam.transforms.metrics import paired, slicing
 
@@ -163,10 +163,13 @@ def load(path: str | os.PathLike[str]) -> Gate:
         config.ConfigError: the file cannot be read, or anything in it is wrong; all problems at once.
     """
     try:
-        text = pathlib.Path(path).read_text(encoding="utf-8")
-        content = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content, wrong = yaml_text.read(pathlib.Path(path).read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise config.ConfigError([f"it is not UTF-8 text ({error})"], str(path)) from None
+    except (OSError, ValueError) as error:
         raise config.ConfigError([" ".join(str(error).split())], str(path)) from None
+    if wrong:
+        raise config.ConfigError(wrong, str(path))
     if not isinstance(content, dict):
         problem = f"the whole file: expected a mapping with rules, got {type(content).__name__}"
         raise config.ConfigError([problem], str(path))

@@ -99,16 +99,13 @@ class ExplainConfig(section.Section):
     @pydantic.field_validator("targets")
     @classmethod
     def _known_targets(cls, targets: tuple[str | int, ...]) -> tuple[str | int, ...]:
-        for target in targets:
-            if isinstance(target, int):
-                if target < 0:
-                    raise ValueError(f"class id {target} is negative")
-            elif target not in ("label", "labels", "predicted", "runner_up") and not re.fullmatch(
-                r"top_[1-9]\d*", target
-            ):
-                raise ValueError(
-                    f"unknown target {target!r}; expected label, labels, predicted, runner_up, top_N or a class id"
-                )
+        negative = {f"class id {target} is negative": target < 0 for target in targets if isinstance(target, int)}
+        section.refuse(negative | {
+            f"unknown target {target!r}; expected label, labels, predicted, runner_up, top_N or a class id": (
+                target not in ("label", "labels", "predicted", "runner_up")
+                and not re.fullmatch(r"top_[1-9]\d*", target))
+            for target in targets if isinstance(target, str)
+        })  # fmt: skip
         return targets
 
     @pydantic.model_validator(mode="after")

@@ -144,8 +144,9 @@ class ModelConfig(section.Section):
     @pydantic.model_validator(mode="after")
     def _one_source(self) -> ModelConfig:
         given = [n for n in ("path", "application", "factory") if getattr(self, n) is not None]
-        if len(given) != 1:
-            raise ValueError(f"give exactly one of path, application and factory (given: {', '.join(given) or 'none'})")
-        if self.path is not None and (self.weights is not None or self.arguments):
-            raise ValueError("weights and arguments go with application or factory; a model file has its own")
+        section.refuse({
+            f"give exactly one of path, application and factory (given: {', '.join(given) or 'none'})": len(given) != 1,
+            "weights and arguments go with application or factory; a model file has its own": (
+                self.path is not None and (self.weights is not None or bool(self.arguments))),
+        })  # fmt: skip
         return self

@@ -42,14 +42,13 @@ class OutputConfig(section.Section):
 
     @pydantic.model_validator(mode="after")
     def _one_place(self) -> OutputConfig:
-        if (self.directory is None) == (self.root is None):
-            raise ValueError("give exactly one of directory and root")
-        if self.keep is not None and self.root is None:
-            raise ValueError("keep goes with root")
-        if self.resume and self.directory is None:
-            raise ValueError("resume goes with directory; with root, reuse: newest goes on with an unfinished run")
-        if self.resume and self.overwrite:
-            raise ValueError("give either resume or overwrite: one keeps what is there, the other removes it")
-        if self.reuse == NEWEST and self.root is None:
-            raise ValueError("reuse: newest goes with root")
+        section.refuse({
+            "give exactly one of directory and root": (self.directory is None) == (self.root is None),
+            "keep goes with root": self.keep is not None and self.root is None,
+            "resume goes with directory; with root, reuse: newest goes on with an unfinished run": (
+                self.resume and self.directory is None),
+            "give either resume or overwrite: one keeps what is there, the other removes it": (
+                self.resume and self.overwrite),
+            "reuse: newest goes with root": self.reuse == NEWEST and self.root is None,
+        })  # fmt: skip
         return self

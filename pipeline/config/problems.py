@@ -36,15 +36,22 @@ def describe_problems(error: pydantic.ValidationError, root: type[pydantic.BaseM
             yield f"{path}: unknown key{hint}"
         elif problem["type"] == "missing":
             yield f"{path}: is missing"
+        elif problem["type"] == "value_error":
+            yield from (f"{path}: {line}" for line in problem["msg"].removeprefix("Value error, ").split("\n"))
         else:
-            message = problem["msg"].removeprefix("Value error, ")
+            message = problem["msg"]
             shown = repr(problem["input"])
-            came = (
-                f" (it is {shown if len(shown) <= 60 else shown[:57] + '...'})"
-                if problem["type"] != "value_error"
-                else ""
-            )
-            yield f"{path}: {message}{came}"
+            came = f" (it is {shown if len(shown) <= 60 else shown[:57] + '...'})"
+            yield f"{path}: {message}{came}{_how_yaml_read_it(problem)}"
+
+
+def _how_yaml_read_it(problem: Any) -> str:
+    """What to do where text was given that YAML takes for something else."""
+    given = problem["input"]
+    if problem["type"] != "string_type" or given is None or isinstance(given, (list, dict)):
+        return ""
+    words = "; YAML reads yes, no, on and off as truth values" if isinstance(given, bool) else ""
+    return f"{words}; put it in quotes if it is text"
 
 
 def _known_keys(location: tuple[int | str, ...], root: type[pydantic.BaseModel]) -> list[str]:
@@ -54,17 +61,18 @@ def _known_keys(location: tuple[int | str, ...], root: type[pydantic.BaseModel])
         if isinstance(part, int):
             continue
         field = section.model_fields.get(part)
-        inner = next(_sections(field.annotation), None) if field is not None else None
+        inner = next(sections(field.annotation), None) if field is not None else None
         if inner is None:
             return []
         section = inner
     return list(section.model_fields)
 
 
-def _sections(annotation: Any) -> Iterator[type[pydantic.BaseModel]]:
+def sections(annotation: Any) -> Iterator[type[pydantic.BaseModel]]:
+    """The sections that a setting's type is made of."""
     inside = get_args(annotation)
     # On Python 3.10 tuple[int, ...] is a type also, which issubclass refuses.
     if not inside and isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
         yield annotation
     for inner in inside:
-        yield from _sections(inner)
+        yield from sections(inner)

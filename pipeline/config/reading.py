@@ -7,10 +7,7 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import pydantic
-import yaml
-
-from heatbeam.config import problems, run_settings
+from heatbeam.config import mistakes, problems, run_settings, yaml_text
 from heatbeam.transforms import errors
 
 
@@ -40,22 +37,18 @@ def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> run_set
 def parse(text: str, overrides: Sequence[str] = (), source: str = "configuration") -> run_settings.RunConfig:
     """The configuration in a YAML text; see `load`."""
     try:
-        settings = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise problems.ConfigError([f"not YAML: {' '.join(str(error).split())}"], source) from error
+        settings, found = yaml_text.read(text)
+    except ValueError as error:
+        raise problems.ConfigError([f"{error}"], source) from error
+    settings = {} if settings is None else settings
     if not isinstance(settings, dict):
         raise problems.ConfigError(
             [f"is a {type(settings).__name__}, expected sections input, model, explain, ..."], source
         )
-    found = [problem for override in overrides for problem in _override(settings, override)]
-    try:
-        config = run_settings.RunConfig.model_validate(settings)
-    except pydantic.ValidationError as error:
-        raise problems.ConfigError(
-            [*found, *problems.describe_problems(error, run_settings.RunConfig)], source
-        ) from None
-    if found:
-        raise problems.ConfigError(found, source)
+    found += [problem for override in overrides for problem in _override(settings, override)]
+    config, wrong = mistakes.of(settings)
+    if found or config is None:
+        raise problems.ConfigError([*found, *wrong], source)
     return config
 
 
@@ -72,6 +65,7 @@ def _override(settings: dict[str, Any], override: str) -> Iterator[str]:
             yield f"--set {override!r}: {key} is not a section"
             return
     try:
-        place[keys[-1]] = yaml.safe_load(value)
-    except yaml.YAMLError:
+        place[keys[-1]], wrong = yaml_text.read(value)
+        yield from (f"--set {override!r}: {problem}" for problem in wrong)
+    except ValueError:
         yield f"--set {override!r}: the value is not YAML"

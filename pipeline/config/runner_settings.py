@@ -42,8 +42,10 @@ class RunnerConfig(section.Section):
 
     @pydantic.model_validator(mode="after")
     def _a_worker_for_each_process(self) -> RunnerConfig:
-        if self.processes > self.worker_count:
-            raise ValueError(f"{self.processes} processes cannot share {self.workers} workers; each needs one")
-        if self.processes > 1 and self.name != "direct":
-            raise ValueError(f"processes is for the direct runner; how many {self.name} has, its own options say")
+        section.refuse({
+            f"{self.processes} processes cannot share {self.workers} workers; each needs one": (
+                self.processes > self.worker_count),
+            f"processes is for the direct runner; how many {self.name} has, its own options say": (
+                self.processes > 1 and self.name != "direct"),
+        })  # fmt: skip
         return self

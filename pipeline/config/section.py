@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import pydantic
@@ -11,6 +12,17 @@ class Section(pydantic.BaseModel):
     """A section of the settings: frozen, and without unknown keys."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+def refuse(wrong: Mapping[str, bool]) -> None:
+    """Refuse a section for everything that is wrong between its fields, a line each.
+
+    Raises:
+        ValueError: if any is.
+    """
+    said = [message for message, is_wrong in wrong.items() if is_wrong]
+    if said:
+        raise ValueError("\n".join(said))
 
 
 Fraction = Annotated[float, pydantic.Field(ge=0, le=1)]
