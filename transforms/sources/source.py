@@ -28,6 +28,9 @@ Read = Iterator[tuple[int, bytes | records.DataError]]
 Where it is a `records.ShardEnds`, it is the last, and stands for the first of all that are lost."""
 
 
+_FORBIDDEN, _NOT_FOUND = 403, 404
+
+
 @dataclasses.dataclass(frozen=True)
 class Shard(abc.ABC):
     """A range of the records of one file; picklable.
@@ -89,14 +92,24 @@ class Shard(abc.ABC):
         """
         try:
             yield from self.read()
-        except FileNotFoundError:
-            yield from self._without_file("missing_shard", f"there is no file {self.name}")
-        except PermissionError:
-            yield from self._without_file("unreadable_shard", f"no permission to read {self.path}")
+        except Exception as error:
+            error_type, message = self.unavailable(error)
+            if not error_type:
+                raise
+            if self.start == self.first:
+                yield self.start, records.ShardEnds(error_type, message, left_bytes=self.stored_bytes)
 
-    def _without_file(self, error_type: str, message: str) -> Read:
-        if self.start == self.first:
-            yield self.start, records.ShardEnds(error_type, message, left_bytes=self.stored_bytes)
+    def unavailable(self, error: Exception) -> tuple[str, str]:
+        """Type and message of the `records.ShardEnds` for an error that says that the file is gone or withheld.
+
+        Both are empty for any other error. Object stores have exceptions of their own, with the status of HTTP.
+        """
+        status = getattr(error, "code", None)
+        if isinstance(error, FileNotFoundError) or status == _NOT_FOUND:
+            return "missing_shard", f"there is no file {self.name}"
+        if isinstance(error, PermissionError) or status == _FORBIDDEN:
+            return "unreadable_shard", f"no permission to read {self.path}"
+        return "", ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -43,6 +43,13 @@ class TFRecordShard(source.Shard):
                 except records.DataError as error:
                     yield max(index, self.start), self._ends(error.error_type, error.message, read.position)
                     return
+                except Exception as error:
+                    ending = self.unavailable(error)
+                    if index <= self.start or not ending[0]:
+                        raise
+                    # An object store opens a file again for each part of it.
+                    yield index, self._ends(*ending, read.position)
+                    return
                 if record is None:
                     break
                 if index >= self.start:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 
 import numpy as np
 import pytest
 
 from heatbeam.transforms import records
-from heatbeam.transforms.sources import losses, tfrecord_source
+from heatbeam.transforms.sources import files, losses, tfrecord_source
 from tests.support import sample_shards
 
 FRAMING = 16
@@ -124,6 +125,35 @@ def test_ranges_of_one_shard_are_one():
     joined = losses.joined(losses.joined(known[0], known[1]), known[2])
     assert losses.estimated([joined]) == (losses.ShardLoss("a", 100, 6, 9, False, "truncated_shard"),)
     assert losses.joined(known[2], losses.joined(known[1], known[0])) == joined
+
+
+class StoreError(Exception):
+    """As object stores have them: no OSError, and a status of HTTP."""
+
+    def __init__(self, code: int):
+        super().__init__(code)
+        self.code = code
+
+
+@pytest.mark.parametrize(("code", "damage"), [(404, "missing_shard"), (403, "unreadable_shard")])
+@pytest.mark.parametrize("after", [0, 4])
+def test_an_object_that_is_gone_before_or_while_it_is_read(tmp_path, monkeypatch, code, damage, after):
+    content = sample_shards.shard_bytes(data(10))
+
+    class Vanishing(io.BytesIO):
+        def read(self, size=-1, /):
+            if self.tell() >= after * (100 + FRAMING):
+                raise StoreError(code)
+            return super().read(size)
+
+    shard, whole = write(tmp_path, "a", content), write(tmp_path, "b", content)
+    opened = files.open_stored
+    monkeypatch.setattr(files, "open_stored", lambda path: Vanishing(content) if path.endswith("a") else opened(path))
+    lost, _ = reads(shard, whole)
+    assert (lost.records, lost.lost, lost.damage) == (after + 1, 9 - after, damage)
+    monkeypatch.setattr(files, "open_stored", lambda path: (_ for _ in ()).throw(StoreError(503)))
+    with pytest.raises(StoreError):
+        list(shard.records())
 
 
 def test_a_shard_nobody_may_read_is_lost_and_named(tmp_path, monkeypatch):
