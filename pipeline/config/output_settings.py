@@ -37,7 +37,7 @@ class OutputConfig(section.Section):
         "int16", description="how maps are stored: 16-bit steps with a scale, or exactly"
     )
     max_dead_letter_ratio: section.Fraction = pydantic.Field(
-        0.05, description="the run fails above this share of lost records"
+        0.05, description="the run fails above this share of records that are dead letters or lost behind damage"
     )
 
     @pydantic.model_validator(mode="after")
