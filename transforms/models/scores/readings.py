@@ -76,7 +76,7 @@ def read(setting: str, activation: str | None, tail: output_tail.Tail, values: n
     if setting == "regression":
         return Reading("value", "the values that the model returns (model.scores: regression)")
     if setting == "as_is":
-        return _as_is(values)
+        return _as_is(tail, values)
     if setting in ("probabilities", "one_vs_rest"):
         return _declared_probabilities(setting, values)
     if activation is not None:
@@ -101,7 +101,9 @@ def _stripped(setting: str, activation: str, units: int) -> Reading:
     return Reading(found, words)
 
 
-def _as_is(values: np.ndarray) -> Reading:
+def _as_is(tail: output_tail.Tail, values: np.ndarray) -> Reading:
+    if tail.linear and values.shape[1] > 1:
+        return Reading("softmax", "logits: as the model returns them (model.scores: as_is)")
     if not _are_fractions(values):
         raise loading.ModelError(
             f"model.scores is as_is, but the model returns {_span(values)}: no probabilities. {_ASK}"

@@ -213,14 +213,20 @@ def test_numbers_without_an_activation_are_doubted_unless_declared():
     [
         ("ensemble_mean", "softmax", "set model.scores: probabilities"),
         ("clipped_sigmoid", "sigmoid", "set model.scores: one_vs_rest"),
-        ("logits", "as_is", "no probabilities"),
+        ("sigmoid_years", "as_is", "no probabilities"),
         ("logits", "probabilities", "no probabilities"),
         ("logits", "one_vs_rest", "no probabilities"),
     ],
 )
 def test_a_declaration_that_the_numbers_refute_is_refused(head, scores, said):
     with pytest.raises(loading.ModelError, match=said):
-        exposed(model(HEADS[head][0]), scores)
+        exposed(model((HEADS | ASKED)[head][0]), scores)
+
+
+def test_logits_are_explained_as_they_are_too():
+    assert exposed(model(dense(3)), "as_is").description.probability == "softmax"
+    with pytest.raises(loading.ModelError, match="no probabilities"):
+        exposed(model(dense(1)), "as_is")
 
 
 def test_a_declaration_that_the_head_contradicts_is_said():
