@@ -234,6 +234,7 @@ def conventions(planned: plan.Plan, description: exposure.ModelDescription) -> m
         primary_target=_primary_target(settings),
         heatmap=schemas.QUANTIZATION,
         classes=classes_of(planned),
+        label_form=None if planned.features.label_form == "auto" else planned.features.label_form,
     )
 
 

@@ -125,6 +125,7 @@ class Conventions(_Part):
         primary_target: whose maps the summary is about.
         heatmap: what decodes the column ``heatmap``.
         classes: which class of the model each class of the data is; None if ids are the model's.
+        label_form: how label features were read, where settings, format or records say it; None if each record did.
     """
 
     decode: Json
@@ -132,6 +133,7 @@ class Conventions(_Part):
     primary_target: str
     heatmap: str
     classes: Classes | None = None
+    label_form: str | None = None
 
 
 class KeyedBy(_Part):

@@ -14,6 +14,7 @@ _EFFECTS = (
     ("conventions.primary_target", "what the metrics mean"),
     ("conventions.decode", "the pixels the model sees"),
     ("conventions.classes", "the labels of the images"),
+    ("conventions.label_form", "the labels of the images"),
     ("conventions", "how maps are made"),
     ("model.class_names", "the classes"),
     ("model", "the model"),

@@ -53,7 +53,9 @@ def test_lists_of_several_lengths_are_no_vectors(tmp_path):
     records.append(small_runs.record(9, y=[0, 1, 0, 0, 0, 0, 0, 0, 0, 0]))
     pattern = small_runs.write(tmp_path / "data", records, 2)
     settings = given(pattern, tmp_path, "input.features.labels=y", "input.features.label=null")
-    labels = labels_of(small_runs.run_quietly(settings))
+    directory = small_runs.run_quietly(settings)
+    assert directory.read_manifest().conventions.label_form == "ids_or_names"
+    labels = labels_of(directory)
     assert labels == {**{f"image{i:04d}": (i,) for i in range(9)}, "image0009": (0, 1)}
 
 
