@@ -81,7 +81,9 @@ class Run:
         """A tensor of the traced graph, here: computed from what is known already."""
         if tensor.name not in self._known:
             self._make(tensor.name)
-        return self._known[tensor.name]
+        value = self._known[tensor.name]
+        value.set_shape(tensor.shape)  # layers know more of it than operations that are copied
+        return value
 
     def put(self, tensor: tf.Tensor, value: tf.Tensor) -> None:
         """Have `value` in the place of a tensor of the traced graph, for all that is made from now on."""

@@ -71,7 +71,7 @@ def position_evidence(graph: traced_graph.TracedGraph, place: Place, size: tuple
 def bypassing_share(
     graph: traced_graph.TracedGraph, places: Sequence[Place], scores: tf.Tensor, size: tuple[int, int, int]
 ) -> float:
-    """The share of the scores that does not follow from the cells of tensors: 0 where everything runs through them.
+    """The share of the scores that does not follow from the cells of tensors, in [0, 1]; 0 where everything does.
 
     With the cells of image A and all else from image B: |scores - scores(A)| / |scores(B) - scores(A)|, the mean over
     pairs of noise.
@@ -91,7 +91,7 @@ def bypassing_share(
     plain, mixed = (value.numpy().reshape(len(images), -1).astype(np.float64) for value in traced(images))
     whole = np.linalg.norm(plain[::-1] - plain, axis=1)
     changed = np.linalg.norm(mixed - plain, axis=1)
-    return float((changed[whole > 0] / whole[whole > 0]).mean()) if (whole > 0).any() else 0.0
+    return min(1.0, float((changed[whole > 0] / whole[whole > 0]).mean())) if (whole > 0).any() else 0.0
 
 
 def all_positions_pass(
