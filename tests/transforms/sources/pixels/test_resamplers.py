@@ -10,7 +10,7 @@ from PIL import Image
 
 from heatbeam.transforms.sources import decode_options, images
 from heatbeam.transforms.sources.pixels import resamplers
-from tests.support import sample_shards
+from tests.support import paths, sample_shards
 
 SIZES = [  # (height, width) of the original and of the result
     ((37, 61), (24, 24)),
@@ -74,6 +74,30 @@ def test_pillow_is_image_resize_to_the_bit(interpolation):
         found = decoded(pixels, target, resampler="pillow", interpolation=interpolation)
         np.testing.assert_array_equal(found, expected)
         np.testing.assert_array_equal(resamplers.pillow(pixels, target, interpolation), expected)
+
+
+RESIZED = np.load(paths.ROOT / "tests" / "golden" / "torchvision_resize" / "torchvision_resize.npz")
+
+
+@pytest.mark.parametrize("case", sorted({name.split("/")[0] for name in RESIZED.files if name.startswith("size")}))
+@pytest.mark.parametrize("interpolation", decode_options.FILTERS["torchvision"])
+def test_torchvision_is_its_stored_arrays_to_a_level(case, interpolation):
+    expected = RESIZED[f"{case}/{interpolation}"]
+    found = decoded(RESIZED[f"{case}/image"], expected.shape[:2], resampler="torchvision", interpolation=interpolation)
+    assert found.dtype == expected.dtype == np.uint8
+    if interpolation == "nearest":
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(found.astype(int), expected.astype(int), rtol=0, atol=1)
+    assert (found == expected).mean() > 0.9
+
+
+@pytest.mark.parametrize("case", ["crop0", "crop1"])
+def test_shorter_side_center_crop_is_torchvisions_stored_arrays_to_a_level(case):
+    """``Resize(16)`` and ``CenterCrop(14)`` of a wide and of a tall image."""
+    found = decoded(
+        RESIZED[f"{case}/image"], (14, 14), resampler="torchvision", resize="shorter_side_center_crop", shorter_side=16
+    )
+    np.testing.assert_allclose(found.astype(int), RESIZED[f"{case}/bilinear"].astype(int), rtol=0, atol=1)
 
 
 def torch_pass(pixels: np.ndarray, target: int, radius: float, kernel) -> np.ndarray:
