@@ -146,7 +146,7 @@ class _Parse(beam.DoFn):
         self._dead_letters = Metrics.counter(NAMESPACE, "dead_letters_read")
 
     def start_bundle(self) -> None:
-        self._held = collections.Counter()
+        self._held = collections.Counter(dict.fromkeys(self._named, 0))  # what none has is to be said too
 
     def finish_bundle(self) -> Iterator[beam.pvalue.TaggedOutput]:
         whole = window.GlobalWindow()

@@ -115,7 +115,7 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
 
 def _judge_features(planned: plan.Plan, findings: _Findings, stream: TextIO) -> None:
     """Say which of the features that the settings name the records have, as far as some hundred can tell."""
-    total, holding = 0, collections.Counter[str]()
+    total, holding = 0, collections.Counter(dict.fromkeys(planned.features.names(), 0))
     until = time.monotonic() + _FEATURES_S
     for _, _, record in itertools.islice(planned.dataset.in_turn(), _FEATURES_RECORDS):
         if isinstance(record, bytes):

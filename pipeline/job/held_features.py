@@ -34,11 +34,13 @@ def findings(settings: config.RunConfig, total: int, holding: Mapping[str, int])
     Args:
         settings: of the run.
         total: records that were looked at; of none nothing is said.
-        holding: by feature, how many of them have a value of it.
+        holding: by feature that the run reads, how many of them have a value of it.
     """
     problems, warnings, missing = [], [], []
     for name, places in _named(settings).items():
-        count = holding.get(name, 0)
+        if name not in holding:  # of classes in a run that asks for values, or the other way round
+            continue
+        count = holding[name]
         given = [place for place, is_given in places.items() if is_given]
         where = f"{name} ({', '.join(given or places)})"
         if not total or count >= FEW * total:

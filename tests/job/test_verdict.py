@@ -9,7 +9,7 @@ import re
 import pytest
 
 from heatbeam import config
-from heatbeam.job import check, run
+from heatbeam.job import check, held_features, run
 from heatbeam.runs import manifests, run_directory
 from tests.support import small_runs
 
@@ -192,6 +192,13 @@ def test_usual_names_that_no_record_has_are_no_failure_and_few_are_a_warning(tmp
     warnings = small_runs.run_quietly(quick(few, tmp_path / "other")).read_manifest().warnings
     assert len(warnings) == 6
     assert "only 1 of 20 records (5.0%) have the feature image/object/mask (input.features.instance_masks)" in warnings
+
+
+def test_a_named_feature_that_the_run_does_not_read_is_not_judged(tmp_path):
+    settings = quick("x", tmp_path, "input.features.label=lable")
+    assert held_features.findings(settings, 4, {"camera": 4, "size": 4}).problems == ()
+    (problem,) = held_features.findings(settings, 4, {"camera": 4, "size": 4, "lable": 0}).problems
+    assert problem == "none of 4 records has the feature lable (input.features.label)"
 
 
 def test_boxes_in_pixels_fail_the_run(tmp_path):
