@@ -22,7 +22,7 @@ from tests.support import small_runs
 def finished(tmp_path_factory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("finished")
     pattern = small_runs.write(folder / "data", [small_runs.record(i) for i in range(6)], 1)
-    settings = small_runs.settings(pattern, folder / "run", "explain.methods=[grad_cam]")
+    settings = small_runs.settings(pattern, folder / "run", "explain.methods=[grad_cam]", "model.scores=softmax")
     small_runs.run_quietly(settings)
     (folder / "run.yaml").write_text(yaml.safe_dump(settings.as_dict()))
     (folder / "a_file").write_text("x")

@@ -231,7 +231,7 @@ SAME = (
 )  # fmt: skip
 ALL_OTHER = (
     "explain.targets=[label]", "model.preprocessing=torch", "input.resize=crop", "input.interpolation=nearest",
-    "output.heatmap_dtype=float32", "explain.precision=mixed_bfloat16", "model.path=other", "model.scores=as_is",
+    "output.heatmap_dtype=float32", "explain.precision=mixed_bfloat16", "model.path=other", "model.scores=sigmoid",
 )  # fmt: skip
 ONE_OTHER = (
     "explain.methods.0={method: cam, layer: stem}", "explain.methods.0={method: cam, wrapper: smooth}",

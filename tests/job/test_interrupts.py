@@ -26,6 +26,7 @@ def write_config(folder: pathlib.Path, pattern: str, **output: object) -> str:
     settings["explain"]["methods"] = [{"method": "grad_cam"}, {"method": "score_cam"}]
     settings["output"] = {"directory": str(folder / "run"), **output}
     settings["runner"]["workers"] = 2
+    settings["model"]["scores"] = "softmax"  # else a warning asks what the numbers are
     (folder / "run.yaml").write_text(yaml.safe_dump(settings))
     return str(folder / "run.yaml")
 

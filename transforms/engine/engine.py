@@ -70,10 +70,10 @@ class Engine:
             autograph=False,
             input_signature=[tf.TensorSpec((None, *self.description.input_size), tf.float32)],
         )
-        self._score = pixel_types.by_pixel_type(
+        self._score = pixel_types.ByPixelType(
             lambda images: self.model.logits(self._preprocess(images)), self.description.input_size
         )
-        self._choose = pixel_types.by_pixel_type(
+        self._choose = pixel_types.ByPixelType(
             self._first_choices,
             self.description.input_size,
         )

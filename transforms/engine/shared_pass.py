@@ -85,7 +85,7 @@ class SharedPass:
         self._preprocess = preprocess
         self._columns = columns
         self.traces = 0
-        self.function: Callable[[tf.Tensor, tf.Tensor], Results] = pixel_types.by_pixel_type(
+        self.function = pixel_types.ByPixelType[Results](
             self._trace,
             model.description.input_size,
             tf.TensorSpec((None, columns.given), tf.int32),

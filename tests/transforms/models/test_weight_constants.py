@@ -60,8 +60,8 @@ def test_maps_are_those_of_variable_weights(name):
     for one, other in zip(found, expected, strict=True):
         scale = np.abs(other.maps[0][2]).max()
         np.testing.assert_allclose(one.maps[0][2], other.maps[0][2], atol=2e-6 * scale)
-    assert "ReadVariableOp" in _operations(variable.shared.function.get_concrete_function().graph)
-    assert "ReadVariableOp" not in _operations(constant.shared.function.get_concrete_function().graph)
+    assert "ReadVariableOp" in _operations(variable.shared.function.graphs[tf.uint8].get_concrete_function().graph)
+    assert "ReadVariableOp" not in _operations(constant.shared.function.graphs[tf.uint8].get_concrete_function().graph)
 
 
 def test_a_twin_of_other_weights_explains_with_its_own():
