@@ -11,7 +11,7 @@ OLDEST_PYTHON ?= python3.10
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-oldest test-families test-flink lint bench constraints clean
+.PHONY: demo test fuzz test-oldest test-families test-flink lint bench constraints clean
 
 $(STAMP): setup.py pyproject.toml $(CONSTRAINTS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -39,6 +39,10 @@ test-families: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[families]'
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/transforms/models/test_families_of_keras.py \
 		tests/transforms/models/test_families_of_keras_hub.py
+
+# Damage of manifests at random, twenty times as much of it as in `make test`.
+fuzz: $(STAMP)
+	HEATBEAM_FUZZ=20 $(BIN)/python -m pytest --timeout 3600 tests/runs/test_damaged_manifests.py
 
 # The whole job on a real Flink, also while parts of it die. Needs Java 11 or 17 and Maven; downloads go to build/flink.
 test-flink: $(STAMP)

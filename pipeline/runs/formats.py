@@ -18,6 +18,7 @@ import pydantic
 
 from heatbeam import config
 from heatbeam.runs import manifests
+from heatbeam.transforms.errors import harmless
 
 _MAX_PROBLEMS = 3
 
@@ -78,7 +79,7 @@ def read(text: bytes | str) -> manifests.Manifest:
     """
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"is not JSON: {error}") from error
     if (
         not isinstance(document, dict)
@@ -87,8 +88,12 @@ def read(text: bytes | str) -> manifests.Manifest:
     ):
         raise FormatError("is not the manifest of a heatbeam run")
     version, writer = document.get("format_version"), document.get("heatbeam", "of an unknown version")
-    for step in _steps(version, writer):
-        document = step.manifest(document)
+    writer = harmless.line(str(writer)[:40])
+    try:
+        for step in _steps(version, writer):
+            document = step.manifest(document)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise FormatError(f"is damaged: a part of it is not what it is in format {version}") from error
     kind = manifests.Finished if document["status"] == "succeeded" else manifests.Manifest
     try:
         return kind.model_validate(document)

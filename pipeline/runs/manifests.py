@@ -9,7 +9,7 @@ Files of older formats are brought to this model by `heatbeam.runs.formats`.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -25,6 +25,9 @@ Status = Literal["running", "succeeded", "failed"]
 STATUSES: tuple[Status, ...] = ("running", "succeeded", "failed")
 
 Json = dict[str, pydantic.JsonValue]
+
+Count = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
+"""Of records, rows or bytes."""
 
 
 class _Part(pydantic.BaseModel):
@@ -135,6 +138,13 @@ class Conventions(_Part):
     classes: Classes | None = None
     label_form: str | None = None
 
+    @pydantic.field_validator("protocol")
+    @classmethod
+    def _has_a_name(cls, protocol: Json) -> Json:
+        if not isinstance(protocol.get("name"), str):
+            raise ValueError("expected the protocol's name in it")
+        return protocol
+
 
 class KeyedBy(_Part):
     """What the keys are digests of by which rows are reused.
@@ -195,12 +205,12 @@ class Counts(_Part):
         dropped_boxes: of decoded images, which could not be used; the images were.
     """
 
-    images_reused: int | None = None
-    records_read: int
-    images_explained: int
-    images_skipped: int
-    dead_letters: int
-    lost: int = 0
+    images_reused: Count | None = None
+    records_read: Count
+    images_explained: Count
+    images_skipped: Count
+    dead_letters: Count
+    lost: Count = 0
     lost_is_estimate: bool = False
     dropped_boxes: int = 0
 
@@ -233,18 +243,18 @@ class Timings(_Part):
 
 
 class TableFile(_Part):
-    """A file of a table; its path is relative to the run."""
+    """A file of a table; its path is relative to the run, and leads nowhere but into the folder of a table."""
 
-    path: str
-    rows: int
-    bytes: int
+    path: Annotated[str, pydantic.Field(pattern=r"\A[a-z_]+/part-\d{5,9}-of-\d{5,9}\.parquet\z")]
+    rows: Count
+    bytes: Count
 
 
 class Table(_Part):
     """A table: its rows and bytes in all files."""
 
-    rows: int
-    bytes: int
+    rows: Count
+    bytes: Count
     files: tuple[TableFile, ...]
 
 
@@ -297,6 +307,15 @@ class Manifest(_Part):
     format: Literal["heatbeam-run"] = "heatbeam-run"
     format_version: int = FORMAT_VERSION
     status: Status = "running"
+
+    @pydantic.field_validator("tables")
+    @classmethod
+    def _of_their_tables(cls, tables: dict[str, Table] | None) -> dict[str, Table] | None:
+        for name, table in (tables or {}).items():
+            wrong = [file.path for file in table.files if not file.path.startswith(f"{name}/")]
+            if wrong:
+                raise ValueError(f"{wrong[0]} is no file of the table {name}")
+        return tables
 
     @property
     def class_names(self) -> tuple[str, ...]:
