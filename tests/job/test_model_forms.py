@@ -8,7 +8,7 @@ import pathlib
 import keras
 import pytest
 
-from heatbeam.job import check
+from heatbeam.job import check, run
 from tests.support import keras_models, small_runs
 
 
@@ -54,3 +54,13 @@ def test_a_run_with_constants_has_the_scores_of_the_whole_model(folder):
     known = {(row["image_id"], row["class_id"]): row["logit"] for row in plain.to_pylist()}
     for row in older.to_pylist():  # the dense layer of ones adds the age to every score
         assert row["logit"] == pytest.approx(known[row["image_id"], row["class_id"]] + 1.5, abs=1e-4)
+
+
+def test_rows_are_taken_over_for_the_same_constants_only(folder):
+    two = (f"model.path={folder / 'two.keras'}", "model.scores=softmax", "explain.methods=[grad_cam]")
+    _rows(folder, "first", *two, "model.constants={age: 1.5}")
+    for age in (1.5, 2.5):
+        pattern, told = str(folder / "data" / "*.tfrecord*"), io.StringIO()
+        given = (*two, f"model.constants={{age: {age}}}", f"output.reuse={folder / 'first'}")
+        run.run(small_runs.settings(pattern, folder / f"again_{age}", *given), (), told)
+        assert ("anew: grad_cam because of model.architecture" in told.getvalue()) is (age == 2.5)
