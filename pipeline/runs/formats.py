@@ -49,9 +49,12 @@ class Step:
 
 
 def _pixels_of_pillow(document: dict[str, Any]) -> dict[str, Any]:
-    """Format 1 knew no other resampler and decoder than Pillow, and kept the upper 8 of 16 bits."""
+    """Format 1 knew no other resampler and decoder than Pillow, and kept the upper 8 of 16 bits.
+
+    Nor did it say which names of features were given.
+    """
     before = {"resampler": "pillow", "value_range": "upper_byte"}
-    _fill(document, ("config", "input"), {**before, "decoder": "pillow"})
+    _fill(document, ("config", "input"), {**before, "decoder": "pillow", "features_given": []})
     _fill(document, ("conventions", "decode", "image"), {**before, "shorter_side": None, "value_percentiles": [1, 99]})
     return document
 

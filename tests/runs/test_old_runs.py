@@ -49,6 +49,7 @@ def test_the_manifest_says_what_was_set_and_found(old):
     assert [one.label for one in manifest.config.explain.methods] == ["grad_cam", "faster_score_cam"]
     assert manifest.config.explain.methods[1].options == {"channels": 8}
     assert manifest.config.input.features.box_difficult == "image/object/difficult"
+    assert manifest.config.input.features_given == ()
     assert (manifest.counts.records_read, manifest.counts.images_explained) == (13, 12)
     assert manifest.model.target_layer == "last_act" and manifest.primary_target == "label"
     assert manifest.tables["summary"].rows == 715

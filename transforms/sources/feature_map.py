@@ -51,6 +51,7 @@ class FeatureMap:
         classes: what ids and names are in the model; `class_maps.ClassMap.of_names` for a list of the model's names.
         box_classes: the same for boxes and instance masks; None for `classes`.
         required: names of the features that every record must have.
+        given: names that are no default: a format that declares its features refuses those that it does not have.
 
     Raises:
         ValueError: there is no image, or two ways are named in which boxes or masks may be stored.
@@ -85,6 +86,7 @@ class FeatureMap:
     classes: class_maps.ClassMap = class_maps.AS_STORED
     box_classes: class_maps.ClassMap | None = None
     required: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.image is None:
@@ -153,7 +155,7 @@ class FeatureMap:
 
 
 _SETTINGS = (
-    *("raw_shape", "slices", "required", "box_convention"),
+    *("raw_shape", "slices", "required", "given", "box_convention"),
     *("label_offset", "box_label_offset", "label_form", "classes", "box_classes"),
 )
 

@@ -194,13 +194,13 @@ def resolve_features(info: Any, features: feature_map.FeatureMap) -> feature_map
     might look like.
 
     Raises:
-        ValueError: a required feature is not in the dataset, or the dataset stores a feature in a form that cannot be
-            read. All problems are reported together.
+        ValueError: a feature that is required or given is not in the dataset, or the dataset stores a feature in a form
+            that cannot be read. All problems are reported together.
     """
     stored = dict(_flatten(info.features.get_serialized_info()))
-    problems = [
-        f"no feature {name!r}" for name in dict.fromkeys((features.image, *features.required)) if name not in stored
-    ]
+    read = features.names()
+    expected = (features.image, *features.required, *(name for name in features.given if name in read))
+    problems = [f"no feature {name!r}" for name in dict.fromkeys(expected) if name not in stored]
     for name in features.names():
         if name in stored and stored[name].sequence_rank > 1:
             problems.append(f"feature {name!r} is a list of lists, which is not supported")

@@ -308,6 +308,9 @@ def test_features_are_checked_before_the_start(datasets):
     info = tfds_source.dataset_info(spec(datasets["tfrecord"]))
     with pytest.raises(ValueError, match=r"no feature 'imag'; no feature 'x'; it has camera/name, .*, tags"):
         tfds_source.resolve_features(info, dataclasses.replace(FEATURES, image="imag", required=("x", "label")))
+    named = dataclasses.replace(FEATURES, label="lable", given=("lable", "tags", "not read"))
+    with pytest.raises(ValueError, match=r"no feature 'lable'; it has camera/name, .*, tags"):
+        tfds_source.resolve_features(info, named)
     with pytest.raises(ValueError, match="expected an Image or a uint8 Tensor"):
         tfds_source.resolve_features(info, dataclasses.replace(FEATURES, image="heat"))
     given = dataclasses.replace(FEATURES, label_form="ids")
