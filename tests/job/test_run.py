@@ -361,7 +361,7 @@ def test_a_run_is_replaced_only_when_asked(reference, tmp_path):
     [
         ("input.tfrecord=/nowhere/*.tfrecord", "no file matches"),
         ("explain.methods=[grad_kam]", "unknown method 'grad_kam', did you mean 'grad_cam'"),
-        ("model.class_names=[one, two]", "2 names, the model has 10 classes"),
+        ("model.class_names=[one, two]", r"2 names \(one, two\), but the model has 10 classes"),
         ("runner.options=[--nonsense=1]", "unknown Beam option --nonsense"),
     ],
 )
