@@ -51,6 +51,15 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_images(parser: argparse.ArgumentParser) -> None:
+    """Where the images of a run are now, as ``images``."""
+    parser.add_argument(
+        "--images",
+        metavar="PATH",
+        help="where the shards or the dataset are now, if they were moved: folder or pattern",
+    )
+
+
 def add_where(parser: argparse.ArgumentParser) -> None:
     """Which rows of a run, as ``where``."""
     parser.add_argument(

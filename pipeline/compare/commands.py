@@ -18,6 +18,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gate", metavar="GATE.yaml", help="bounds and allowed changes")
     parser.add_argument("--json", metavar="FILE", help="write the comparison as JSON")
     parser.add_argument("--html", metavar="FILE", help="write the comparison as one HTML file")
+    command.add_images(parser)
     parser.add_argument("--pairs", metavar="FILE", help="write the similarity of every pair of maps as Parquet")
     parser.add_argument("--verdict", metavar="FILE", help="write the gate's verdict as JSON")
     parser.add_argument("--junit", metavar="FILE", help="write the gate's verdict as JUnit XML, for CI systems")
@@ -40,7 +41,7 @@ def _compare(options: argparse.Namespace, _: Sequence[str]) -> int:
     if comparison is not None and options.json:
         compare_files.write_json(comparison, options.json)
     if comparison is not None and options.html:
-        compare_files.write_html(comparison, options.html, verdict)
+        compare_files.write_html(comparison, options.html, verdict, options.images)
     if verdict is None:
         return command.OK
     verdict_files.print_verdict(verdict, sys.stdout)

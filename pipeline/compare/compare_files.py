@@ -13,7 +13,7 @@ import jinja2
 
 from heatbeam.compare import compare, compare_rows, gate, map_pairs, verdict_files
 from heatbeam.pages import map_images, report_text
-from heatbeam.runs import remote_files, run_directory, run_methods, settings_diff, source_images
+from heatbeam.runs import moved_images, remote_files, run_directory, run_methods, settings_diff, source_images
 from heatbeam.transforms.errors import harmless
 from heatbeam.transforms.metrics import registry, slicing
 
@@ -185,9 +185,19 @@ def _ends(lower: float, upper: float, sign: str = "+") -> str:
 
 
 def write_html(
-    comparison: compare.Comparison, path: str | os.PathLike[str], verdict: gate.Verdict | None = None
+    comparison: compare.Comparison,
+    path: str | os.PathLike[str],
+    verdict: gate.Verdict | None = None,
+    images: str | None = None,
 ) -> None:
-    """One self-contained HTML file; it shows at most some dozens of rows and says how many there are."""
+    """One self-contained HTML file; it shows at most some dozens of rows and says how many there are.
+
+    Args:
+        comparison: what to show.
+        path: of the file.
+        verdict: of a gate, if there was one.
+        images: where the images are now, if they were moved; see `moved_images.located`.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("heatbeam.pages"), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, finalize=report_text.without_secrets,
@@ -213,7 +223,7 @@ def write_html(
         warnings=[text for text in (changed_images(comparison), repeated_images(comparison)) if text],
         worse=worse,
         histograms=_histograms(comparison),
-        examples=_examples(comparison),
+        examples=_examples(comparison, images),
         listed=compare_rows.LISTED_IMAGES,
         verdict=verdict,
     )
@@ -271,9 +281,9 @@ def _number(value: float, signed: bool = False) -> str:
     return f"{value:+.4f}" if signed else f"{value:.4f}"
 
 
-def _examples(comparison: compare.Comparison) -> list[dict[str, Any]]:
+def _examples(comparison: compare.Comparison, images_path: str | None) -> list[dict[str, Any]]:
     """The most changed pairs, each map over the baseline's image where its shard can be reached."""
-    manifest = run_directory.RunDirectory(comparison.baseline).read_manifest()
+    manifest = moved_images.located(run_directory.RunDirectory(comparison.baseline).read_manifest(), images_path)
     sizes = {one.place: map_images.fitted(one.image_size, _EXAMPLE_PX) for one in comparison.examples}
     images = {
         place: map_images.scaled(pixels, sizes[place]) for place, pixels in source_images.source_images(manifest, sizes)

@@ -12,6 +12,7 @@ from heatbeam import command
 def _add_render(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="a finished run")
     command.add_where(parser)
+    command.add_images(parser)
     parser.add_argument("--to", required=True, metavar="DIRECTORY", help="where the pictures go")
     parser.add_argument("--limit", type=int, default=100, help="at most so many pictures (default: 100)")
     parser.add_argument("--longest-px", type=int, default=512, help="longer side of a picture (default: 512)")
@@ -20,7 +21,14 @@ def _add_render(parser: argparse.ArgumentParser) -> None:
 def _render(options: argparse.Namespace, _: Sequence[str]) -> int:
     from heatbeam.export import render
 
-    drawn = render.render(options.run, options.where, options.to, limit=options.limit, longest_px=options.longest_px)
+    drawn = render.render(
+        options.run,
+        options.where,
+        options.to,
+        limit=options.limit,
+        longest_px=options.longest_px,
+        images=options.images,
+    )
     sys.stdout.write(
         f"{len(drawn.files)} of {drawn.matched} heatmaps drawn in {drawn.directory}, "
         f"{drawn.with_image} over their image\n"
@@ -33,6 +41,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", required=True, metavar="DIRECTORY", help="a new directory for the dataset")
     parser.add_argument("--format", required=True, choices=("fiftyone", "huggingface"))
     command.add_where(parser)
+    command.add_images(parser)
     parser.add_argument("--limit", type=int, default=1000, help="at most so many rows (default: 1000)")
     parser.add_argument(
         "--longest-px", type=int, default=512, help="longer side of heatmaps and overlays (default: 512)"
@@ -43,7 +52,13 @@ def _export(options: argparse.Namespace, _: Sequence[str]) -> int:
     from heatbeam.export import export
 
     done = export.export(
-        options.run, options.to, options.format, where=options.where, limit=options.limit, longest_px=options.longest_px
+        options.run,
+        options.to,
+        options.format,
+        where=options.where,
+        limit=options.limit,
+        longest_px=options.longest_px,
+        images=options.images,
     )
     sys.stdout.write(
         f"{done.rows:,} of {done.matched:,} explanations of {done.images:,} images in {done.directory}, "

@@ -10,7 +10,7 @@ import dataclasses
 import pathlib
 
 from heatbeam.export import export_fiftyone, export_huggingface, export_samples
-from heatbeam.runs import chosen_rows, remote_files, run_directory
+from heatbeam.runs import chosen_rows, moved_images, remote_files, run_directory
 from heatbeam.transforms import errors
 
 FORMATS = ("fiftyone", "huggingface")
@@ -41,7 +41,16 @@ class Exported:
     problems: tuple[str, ...]
 
 
-def export(run_path: str, directory: str, file_format: str, *, where: str, limit: int, longest_px: int) -> Exported:
+def export(
+    run_path: str,
+    directory: str,
+    file_format: str,
+    *,
+    where: str,
+    limit: int,
+    longest_px: int,
+    images: str | None = None,
+) -> Exported:
     """Write chosen rows of a run as a dataset.
 
     Args:
@@ -51,6 +60,7 @@ def export(run_path: str, directory: str, file_format: str, *, where: str, limit
         where: SQL condition over the columns of ``explanations``; empty for every row.
         limit: at most so many rows, in order of image, method and class.
         longest_px: longer side of heatmaps and overlays; images keep their size.
+        images: where the images are now, if they were moved; see `moved_images.located`.
 
     Raises:
         ExportError: if the format is unknown, a number is below 1, nothing fulfils the condition, or the directory
@@ -62,7 +72,7 @@ def export(run_path: str, directory: str, file_format: str, *, where: str, limit
     target = remote_files.local_folder(directory, "--to")
     _check(target, file_format, {"--limit": limit, "--longest-px": longest_px})
     run = run_directory.RunDirectory(run_path)
-    manifest = run.read_manifest()
+    manifest = moved_images.located(run.read_manifest(), images)
     table, matched = chosen_rows.choose(run, where, limit, run.open_table("explanations").schema.names)
     if not table.num_rows:
         raise ExportError(f"no row of {run_path} fulfils --where {where!r}; there is nothing to export")
@@ -75,8 +85,8 @@ def export(run_path: str, directory: str, file_format: str, *, where: str, limit
     else:
         about = {"run": run_path, "where": where, "heatbeam": manifest.heatbeam}
         found = export_fiftyone.write(target, table, samples, manifest.class_names, about, longest_px)
-    images = len(list((target / export_samples.IMAGES).iterdir()))
-    return Exported(directory, table.num_rows, matched, images, found, tuple(problems))
+    image_count = len(list((target / export_samples.IMAGES).iterdir()))
+    return Exported(directory, table.num_rows, matched, image_count, found, tuple(problems))
 
 
 def _check(target: pathlib.Path, file_format: str, sizes: dict[str, int]) -> None:

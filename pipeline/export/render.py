@@ -8,7 +8,7 @@ import pathlib
 from typing import Any
 
 from heatbeam.pages import map_images
-from heatbeam.runs import chosen_rows, remote_files, run_directory, source_images
+from heatbeam.runs import chosen_rows, moved_images, remote_files, run_directory, source_images
 from heatbeam.transforms import errors
 from heatbeam.transforms.tables import stored_maps
 
@@ -38,7 +38,9 @@ class Rendered:
     with_image: int
 
 
-def render(run_path: str, where: str, directory: str, *, limit: int, longest_px: int) -> Rendered:
+def render(
+    run_path: str, where: str, directory: str, *, limit: int, longest_px: int, images: str | None = None
+) -> Rendered:
     """Draw the heatmaps of the rows that fulfil a condition.
 
     Args:
@@ -48,6 +50,7 @@ def render(run_path: str, where: str, directory: str, *, limit: int, longest_px:
         directory: for the pictures; made if it is not there.
         limit: at most so many, in order of image, method and class.
         longest_px: longer side of a picture; images are scaled down to it, never up.
+        images: where the images are now, if they were moved; see `moved_images.located`.
 
     Raises:
         chosen_rows.ConditionError: if the condition is not one, or names a column that is not there.
@@ -58,7 +61,7 @@ def render(run_path: str, where: str, directory: str, *, limit: int, longest_px:
     errors.check_at_least_one("--limit", limit)
     errors.check_at_least_one("--longest-px", longest_px)
     run = run_directory.RunDirectory(run_path)
-    manifest = run.read_manifest()
+    manifest = moved_images.located(run.read_manifest(), images)
     table, matched = chosen_rows.choose(run, where, limit, _COLUMNS)
     rows = chosen_rows.without_maps(table)
     target = remote_files.local_folder(directory, "--to")

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import datetime
 import importlib.metadata
+import pathlib
 import platform
 import secrets
 import sys
@@ -286,6 +287,7 @@ def _first_manifest(settings: config.RunConfig, arguments: Sequence[str]) -> man
         beam_options=tuple(arguments),
         versions=versions,
         started=now.isoformat(timespec="seconds"),
+        started_in=str(pathlib.Path.cwd()),
         run_id=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}",  # in the order of time, and none twice
     )
 

@@ -11,6 +11,7 @@ from heatbeam import command
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="a finished run")
+    command.add_images(parser)
     parser.add_argument("--reference", metavar="METHOD", help="whose maps the galleries and the audit are about")
     parser.add_argument(
         "--clusters", action="append", default=[], metavar="CLASS", help="cluster the maps of a class; may be repeated"
@@ -20,7 +21,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def _report(options: argparse.Namespace, _: Sequence[str]) -> int:
     from heatbeam.report import report
 
-    path = report.write_report(options.run, reference=options.reference, clusters=tuple(options.clusters))
+    path = report.write_report(
+        options.run, reference=options.reference, clusters=tuple(options.clusters), images=options.images
+    )
     sys.stdout.write(f"{path}\n")
     return command.OK
 

@@ -20,7 +20,7 @@ import pyarrow.dataset as ds
 from heatbeam.audit import answers, label_suspects, map_clusters, map_health, map_scan, shortcuts
 from heatbeam.pages import map_images, report_text
 from heatbeam.report import galleries, pictures, report_curves, report_findings, report_sections, report_tables
-from heatbeam.runs import manifests, run_directory, run_methods
+from heatbeam.runs import manifests, moved_images, run_directory, run_methods
 from heatbeam.transforms import errors
 from heatbeam.transforms.errors import harmless, redaction
 from heatbeam.transforms.metrics import map_statistics, slicing
@@ -43,20 +43,23 @@ SECTIONS = (
 _STYLES = 8
 
 
-def write_report(run_path: str, *, reference: str | None = None, clusters: Sequence[str] = ()) -> str:
+def write_report(
+    run_path: str, *, reference: str | None = None, clusters: Sequence[str] = (), images: str | None = None
+) -> str:
     """Write ``report.html`` and ``label_suspects.parquet`` into a run; the path of the report.
 
     Args:
         run_path: a finished run.
         reference: method whose images, slices and labels are looked at; by default the first of the configuration.
         clusters: names of classes whose maps are to be clustered; suspects of the shortcut audit always are.
+        images: where the images are now, if they were moved; see `moved_images.located`.
 
     Raises:
         run_directory.RunDirectoryError: if the run is not finished or damaged.
         errors.UsageError: if it has no method called `reference`, or no class of a name in `clusters`.
     """
     run = run_directory.RunDirectory(run_path)
-    context = _context(run, reference, clusters)
+    context = _context(run, reference, clusters, images)
     run.write_file(label_suspects.FILE, label_suspects.parquet(context["queue"], run.read_manifest().run_id))
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("heatbeam.pages"),
@@ -72,7 +75,9 @@ def write_report(run_path: str, *, reference: str | None = None, clusters: Seque
     return run.write_file(REPORT, harmless.lines(page).encode())
 
 
-def _context(run: run_directory.RunDirectory, reference: str | None, clusters: Sequence[str]) -> dict[str, Any]:
+def _context(
+    run: run_directory.RunDirectory, reference: str | None, clusters: Sequence[str], images: str | None
+) -> dict[str, Any]:
     """Everything the page shows."""
     manifest = run.read_manifest()
     table = run.open_table("explanations")
@@ -91,7 +96,8 @@ def _context(run: run_directory.RunDirectory, reference: str | None, clusters: S
     if manifest.model.probability == "value":  # no class is named rightly
         chosen = dataclasses.replace(chosen, right_n=0, wrong_place_n=0, wrong_place=[])
     groups = report_findings.clusters(table, findings, names, clusters, reference, target)
-    shown = _pictures(manifest, table, chosen, findings, queue, groups, reference, target, scan.ambiguous)
+    located = moved_images.located(manifest, images)
+    shown = _pictures(located, table, chosen, findings, queue, groups, reference, target, scan.ambiguous)
     styles = {name: f"s{i % _STYLES}" for i, name in enumerate(methods)}
     context = {
         "run": run.path,

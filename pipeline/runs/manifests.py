@@ -267,6 +267,7 @@ class Manifest(_Part):
         beam_options: further options of Beam.
         versions: of Python and libraries.
         run_id: the value of the column ``run_id`` in every table; None in runs of older versions.
+        started_in: the folder from which the relative paths of the settings lead; None in runs of older versions.
         started, finished: ISO 8601, in UTC.
         process: that launched it.
         resumed, reused: what it took over from earlier runs.
@@ -290,6 +291,7 @@ class Manifest(_Part):
     versions: dict[str, str]
     started: str
     run_id: str | None = None
+    started_in: str | None = None
     process: Process | None = None
     resumed: Resumed | None = None
     model: Model | None = None

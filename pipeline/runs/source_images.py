@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from heatbeam import config
-from heatbeam.runs import manifests
+from heatbeam.runs import manifests, moved_images
 from heatbeam.transforms import records
 from heatbeam.transforms.errors import redaction
 from heatbeam.transforms.sources import feature_map, features, source
@@ -81,7 +81,7 @@ def source_records(
     from heatbeam.runners import runner_options  # Beam takes a second to import, and a report may need no image
 
     with runner_options.connected(()):
-        yield from _wanted_records(manifest.config.input, wanted, problems)
+        yield from _wanted_records(moved_images.located(manifest).config.input, wanted, problems)
 
 
 def _wanted_records(
