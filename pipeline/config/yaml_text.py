@@ -17,8 +17,9 @@ def read(text: str) -> tuple[Any, list[str]]:
     Raises:
         ValueError: it is not YAML; the message says where and, for what people stumble over, how it is meant.
     """
-    loader = _Loader(text)
+    loader: _Loader | None = None
     try:
+        loader = _Loader(text)
         return loader.get_single_data(), loader.mistakes
     except yaml.YAMLError as error:
         said = " ".join(str(error).split())
@@ -27,7 +28,8 @@ def read(text: str) -> tuple[Any, list[str]]:
     except (ValueError, OverflowError, RecursionError) as error:  # a date that is none, nesting without an end
         raise ValueError(f"not YAML: {' '.join(str(error).split())}") from error
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 class _Loader(yaml.SafeLoader):
