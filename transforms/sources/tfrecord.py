@@ -80,7 +80,7 @@ class Records:
         self._compression = compression
         self._max_bytes = max_bytes
         self._inflated: inflate.Inflated | None = None
-        self._plain_bytes = 0
+        self._position = 0
 
     def __iter__(self) -> Iterator[bytes | records.DataError]:
         head = _read_exactly(self._stream, _HEADER.size)
@@ -91,8 +91,12 @@ class Records:
         while header := _read_exactly(plain, _HEADER.size):
             length = _length_of(header)
             record = _data_after(length, plain) if length <= self._max_bytes else self._too_large(length, plain)
-            self._plain_bytes += length + OVERHEAD_BYTES
+            # What was inflated behind the record may be wrong already and is no part of it.
+            at = self._position + length + OVERHEAD_BYTES
+            self._position = at if self._inflated is None else self._inflated.position
             yield record
+        if self._inflated is not None:
+            self._position = self._inflated.position
 
     def _too_large(self, length: int, stream: inflate.ByteStream) -> records.DataError:
         error = too_large(length, self._max_bytes)
@@ -104,7 +108,7 @@ class Records:
     @property
     def position(self) -> int:
         """Bytes of the stored file up to the end of the last record given; of a packed one about as many."""
-        return self._plain_bytes if self._inflated is None else self._inflated.position
+        return self._position
 
 
 def read_records(stream: inflate.ByteStream, compression: str, max_bytes: int = MAX_RECORD_BYTES) -> Records:
@@ -137,13 +141,18 @@ def read_at(
             if index in indices and isinstance(record, bytes):
                 yield index, record
         return
+    end, behind = stream.seek(0, 2), 0
+    stream.seek(0)
     for index in range(last + 1):
         header = _read_exactly(stream, _HEADER.size)
         if not header:
             return
         length = _length_of(header)
+        behind += length + OVERHEAD_BYTES
         if index not in indices or length > max_bytes:
-            stream.seek(length + _CRC.size, 1)
+            if behind > end:  # a wrong length may be more than any file can be moved by
+                return
+            stream.seek(behind)
         elif isinstance(record := _data_after(length, stream), bytes):
             yield index, record
 

@@ -72,6 +72,17 @@ def test_a_packed_shard_counts_in_packed_bytes(tmp_path, compression):
     assert lost.records + lost.lost == pytest.approx(300, abs=6)
 
 
+def test_what_was_inflated_behind_the_last_good_record_of_a_packed_shard_is_no_part_of_it(tmp_path):
+    plain = bytearray(sample_shards.shard_bytes(data(200)))
+    header = sample_shards.frame_record(bytes(50_000))[:12]  # of a record that would take all behind it
+    plain[50 * (100 + FRAMING) : 50 * (100 + FRAMING) + 12] = header
+    content = bytearray(gzip.compress(bytes(plain)))
+    content[-8] ^= 1  # the checksum of the stream
+    (lost,) = reads(write(tmp_path, "a", bytes(content)))
+    assert (lost.records, lost.damage) == (51, "corrupt_shard")
+    assert lost.lost == pytest.approx(149, abs=3)
+
+
 def test_what_was_cut_off_before_the_run_is_not_seen_but_the_record_that_was_cut_is(tmp_path):
     content = sample_shards.shard_bytes(data(10))
     (lost,) = reads(write(tmp_path, "a", content[:-1]))

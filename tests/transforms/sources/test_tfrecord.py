@@ -131,6 +131,13 @@ def test_a_record_above_the_bound_is_passed_over_in_a_plain_file():
     assert list(chosen) == [(2, data[2])]
 
 
+@pytest.mark.parametrize("length", [100, 1 << 40, 1 << 63, 2**64 - 1])
+def test_a_record_that_says_to_end_behind_its_file_hides_those_behind_it(length):
+    header = struct.pack("<Q", length)
+    content = sample_shards.shard_bytes([b"first"]) + header + struct.pack("<I", tfrecord.masked_crc(header)) + b"data"
+    assert list(tfrecord.read_at(io.BytesIO(content), "auto", {0, 2})) == [(0, b"first")]
+
+
 @pytest.mark.parametrize("compression", ["gzip", "zlib"])
 def test_a_record_above_the_bound_ends_a_packed_file_before_it_is_unpacked(compression):
     content = sample_shards.shard_bytes([b"first", bytes(50 << 20), b"last"], compression)
