@@ -1,6 +1,7 @@
 """Data that is damaged, gone or withheld, everywhere: each record is explained, skipped, a dead letter or lost.
 
-One run reads a shard for each fault, so that a fault of one must not touch another.
+One run reads a shard for each fault, so that a fault of one must not touch another; a second one shards that are
+damaged at random.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import dataclasses
 import errno
 import io
 import pathlib
+import random
 import threading
 from collections.abc import Callable
 
@@ -19,7 +21,7 @@ from heatbeam import config
 from heatbeam.job import run
 from heatbeam.runs import run_directory
 from heatbeam.transforms.sources import files
-from tests.support import manifests, sample_shards, small_runs
+from tests.support import damage, manifests, sample_shards, small_runs
 
 EACH = 10
 """Records of a shard."""
@@ -183,6 +185,57 @@ def test_the_sums_are_those_of_the_shards(outcome):
     named = " ".join(manifest.warnings)
     assert "1 of 22 shards is empty or not there: empty" in named
     assert "more shards could not be read to their ends" in named
+
+
+def write_damaged_at_random(folder: pathlib.Path) -> dict[str, set[tuple[int, str]]]:
+    """Shards of which most, and records of which some, are damaged.
+
+    Returns:
+        By name of the shard, index and id of the sound records that lie before all damage of it.
+    """
+    choice = random.Random(1)  # noqa: S311 - the same damage every time
+    number, sure = 0, {}
+    for shard in range(20 * damage.AMOUNT):
+        compression, name = choice.choice(["none", "gzip", "zlib"]), f"shard{shard:04d}"
+        stored, sound = [], []
+        for place in range(choice.randint(1, 6)):
+            number += 1
+            record, spoilt = small_runs.record(number), choice.random() < 0.3
+            stored.append(damage.damaged_fields_of(choice, record) if spoilt else record)
+            sound += [] if spoilt else [(place, f"image{number:04d}")]
+        content = whole = sample_shards.shard_bytes(stored, compression)
+        if choice.random() < 0.7:
+            content = damage.damaged_bytes(choice, whole)
+        before = damage.records_before(stored, whole, content, compression)
+        sure[name] = {one for one in sound if one[0] < before}
+        (folder / name).write_bytes(content)
+    return sure
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_shards_and_records_damaged_at_random_are_accounted_for_in_one_run(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    sure = write_damaged_at_random(folder)
+    settings = small_runs.settings(
+        str(folder / "*"), tmp_path / "run", "explain.methods=[cam]", "output.max_dead_letter_ratio=0.99",
+        "input.max_record_bytes=1000000",
+    )  # fmt: skip
+    directory = small_runs.run_quietly(settings)
+    manifest = directory.read_manifest()
+    counts, shards = manifest.counts, {shard.name: shard for shard in manifest.shards}
+    rows = directory.open_table("explanations").to_table(["shard", "record_index", "image_id"]).to_pylist()
+    letters = directory.open_table("dead_letters").to_table().to_pylist()
+    assert counts.records_read == counts.images_explained + counts.images_skipped + counts.dead_letters
+    assert counts.records_read == sum(shard.records_read for shard in shards.values())
+    assert counts.lost == sum(shard.lost for shard in shards.values()) > 0
+    assert counts.dead_letters == len(letters) > 0 and counts.images_skipped == 0
+    assert set(shards) == set(sure)
+    for name, shard in shards.items():
+        explained = {(row["record_index"], row["image_id"]) for row in rows if row["shard"] == name}
+        mine = [letter["record_index"] for letter in letters if letter["shard"] == name]
+        assert sorted([*mine, *(index for index, _ in explained)]) == list(range(shard.records_read))
+        assert sure[name] <= explained
 
 
 @pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])

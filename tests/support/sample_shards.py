@@ -46,7 +46,11 @@ def frame_record(data: bytes) -> bytes:
 
 def shard_bytes(serialized: Iterable[bytes], compression: str = "none") -> bytes:
     """A TFRecord file."""
-    plain = b"".join(frame_record(data) for data in serialized)
+    return packed(b"".join(frame_record(data) for data in serialized), compression)
+
+
+def packed(plain: bytes, compression: str) -> bytes:
+    """The content of a file as it is stored."""
     return {"none": lambda: plain, "gzip": lambda: gzip.compress(plain, mtime=0), "zlib": lambda: zlib.compress(plain)}[
         compression
     ]()
