@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from heatbeam.transforms import decode, records
-from heatbeam.transforms.sources import box_conventions, decode_options, feature_map, features, tfexample
+from heatbeam.transforms.sources import box_conventions, decode_options, feature_map, features, images, tfexample
 from heatbeam.transforms.sources.classes import class_maps
 from tests.support import damage, sample_shards
 
@@ -147,3 +148,24 @@ def test_whatever_is_damaged_is_decoded_or_costs_its_record():
         "corrupt_mask", "box_length_mismatch", "class_length_mismatch", "difficult_length_mismatch", "invalid_label",
         "invalid_raw_image",
     }  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("name", [*FILES, "AVIF"])
+def test_whatever_byte_of_an_image_file_is_wrong_costs_its_record_alone(name):
+    Image.init()
+    if name not in Image.SAVE:
+        pytest.skip(f"this Pillow writes no {name}")
+    file, refused = sample_shards.encode(sample_shards.noise(6, 5), name), 0
+    for place in range(min(len(file), 500)):
+        for value in (0, 5, 12, file[place] ^ 1):  # 5 and 12 are types of TIFF: a rational and a double
+            changed = file[:place] + bytes([value]) + file[place + 1 :]
+            for read in (
+                lambda data: images.decode_image(data, None, PILLOW),
+                lambda data: images.decode_grey(data, (5, 6), "the mask"),
+            ):
+                try:
+                    read(changed)
+                except records.DataError:
+                    refused += 1
+    assert refused > 10

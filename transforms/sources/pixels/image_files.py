@@ -134,16 +134,21 @@ def sixteen_bit_values(data: bytes) -> np.ndarray | None:
 class reported_as:  # noqa: N801 - reads as a phrase
     """Turns what Pillow raises for bad bytes into a `DataError`.
 
-    Inside, Pillow reads from memory only, so none of these errors can mean a broken machine.
+    Inside, Pillow reads from memory only, so none of these errors can mean a broken machine. Its readers take what a
+    file says for what it should be: a rational for a width is a TypeError, and the AVIF library's errors are
+    RuntimeErrors.
     """
 
     _ERRORS = (
-        OSError,
-        SyntaxError,
-        ValueError,
+        ArithmeticError,
+        AttributeError,
         EOFError,
-        IndexError,
-        OverflowError,
+        LookupError,
+        OSError,
+        RuntimeError,
+        SyntaxError,
+        TypeError,
+        ValueError,
         struct.error,
         zlib.error,
         cv2.error,
