@@ -84,9 +84,10 @@ class BoxConvention:
         if self.order == "xyxy":
             return rows
         start, size = rows[:, :2], rows[:, 2:]
-        if self.order == "cxcywh":
-            start = start - size / 2
-        return np.concatenate([start, start + size], axis=1)
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite stays so
+            if self.order == "cxcywh":
+                start = start - size / 2
+            return np.concatenate([start, start + size], axis=1)
 
     def pixels(self, corners: Boxes, size: tuple[int, int]) -> Boxes:
         """What `corners` gives, in pixels from 0, ends exclusive; neither rounded nor clipped.
@@ -114,9 +115,10 @@ class BoxConvention:
             return corners[:, (1, 0, 3, 2)]
         if self.order == "xyxy":
             return corners
-        sizes = corners[:, 2:] - corners[:, :2]
-        first = corners[:, :2] + sizes / 2 if self.order == "cxcywh" else corners[:, :2]
-        return np.concatenate([first, sizes], axis=1)
+        with np.errstate(invalid="ignore", over="ignore"):
+            sizes = corners[:, 2:] - corners[:, :2]
+            first = corners[:, :2] + sizes / 2 if self.order == "cxcywh" else corners[:, :2]
+            return np.concatenate([first, sizes], axis=1)
 
     def in_words(self) -> str:
         """The settings that say it, as of a configuration; those at their default are left out, but for units."""

@@ -137,3 +137,12 @@ def test_boxes_that_tfds_declares_otherwise_are_not_read_in_silence(declared, un
     else:
         with pytest.raises(ValueError, match=problem):
             tfds_source.resolve_features(Info, names)
+
+
+@pytest.mark.parametrize("order", ["xywh", "cxcywh"])
+def test_what_is_not_finite_stays_so_without_a_word(order):
+    convention = box_conventions.BoxConvention("pixels", order)
+    rows = np.array([[np.inf, 1.0, -np.inf, 1.0], [np.nan, 1.0, np.inf, 1.0], [2.0, 2.0, 2.0, 2.0]])
+    corners = convention.corners(rows)
+    assert np.isfinite(corners).all(axis=1).tolist() == [False, False, True]
+    assert np.isfinite(convention.rows(corners)).all(axis=1).tolist() == [False, False, True]
