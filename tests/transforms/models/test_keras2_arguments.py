@@ -13,8 +13,13 @@ import keras
 import numpy as np
 import pytest
 
+from heatbeam.transforms.engine import engine
 from heatbeam.transforms.models import exposure, model_source
 from heatbeam.transforms.models.files import loading
+from tests.support import engine_specs
+
+_GOLDEN = pathlib.Path(__file__).parents[2] / "golden" / "keras_2"
+_NONE = model_source.Preprocessing("none")
 
 _EARLIER = {
     "DepthwiseConv2D": {"groups": 1},
@@ -70,6 +75,30 @@ def test_arguments_that_say_something_else_are_refused(tmp_path):
         loading.load_keras_model(model_source.ModelSource(str(path)))
     with pytest.raises(TypeError, match="groups"):  # and Keras itself is as it was
         keras.layers.DepthwiseConv2D.from_config({"kernel_size": 3, "groups": 1})
+
+
+def test_a_functional_model_in_a_keras_file_of_keras_2_has_the_maps_that_it_had_there():
+    """``.keras`` of tf_keras 2.21, which seeks Functional in a module of its own; RandomFlip has its rng_type."""
+    source = model_source.ModelSource(str(_GOLDEN / "classifier.keras"))
+    explainer = engine.Engine(engine_specs.spec(source, preprocessing=_NONE, targets=("predicted",)))
+    assert explainer.description.layer.name == "sum"
+    with np.load(_GOLDEN / "expected.npz") as expected:
+        found = [one.maps[0][2] for one in explainer.explain(expected["images"], [(), ()], {})]
+        limit = 1e-5 * np.abs(expected["grad_cam"]).max()
+        np.testing.assert_allclose(np.reshape(found, (2, 12, 12)), expected["grad_cam"], rtol=0, atol=limit)
+
+
+@pytest.mark.parametrize("name", ["TFOpLambda", "SlicingOpLambda"])
+def test_tensorflow_functions_between_layers_are_told_how_to_go_on(tmp_path, name):
+    path = tmp_path / "model.h5"
+    _model().save(path)
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        function = {"name": "tf.math.truediv", "trainable": True, "dtype": "float32", "function": "math.truediv"}
+        config["config"]["layers"].append({"class_name": name, "config": function})
+        file.attrs["model_config"] = json.dumps(config)
+    with pytest.raises(loading.ModelError, match=rf"called between the layers \({name}\).* export it as a SavedModel"):
+        loading.load_keras_model(model_source.ModelSource(str(path)))
 
 
 def test_a_file_of_keras_2_on_pypi_is_read(tmp_path):

@@ -174,13 +174,13 @@ def test_a_file_of_keras_2_that_keras_3_cannot_read_says_so(tmp_path, whole):
         made.writestr("metadata.json", '{"keras_version": "2.15.0", "date_saved": "2024-01-01@00:00:00"}')
         made.writestr(
             "config.json",
-            '{"module": "keras.src.engine.functional", "class_name": "Functional", "config": {}, "registered_name": '
-            '"Functional", "build_config": {}, "compile_config": {}}',
+            '{"module": "keras.src.premade_models.linear", "class_name": "LinearModel", "config": {}, '
+            '"registered_name": "LinearModel", "build_config": {}, "compile_config": {}}',
         )
         made.writestr("model.weights.h5", parts.read("model.weights.h5"))
     message = _said_of(path)
     assert "written by Keras 2.15.0 (tf_keras)" in message and "save it as model.h5" in message
-    assert "parent module keras.src.engine.functional cannot be imported" in message
+    assert "parent module keras.src.premade_models.linear cannot be imported" in message
 
 
 def test_an_unknown_argument_of_a_layer_is_the_whole_cause(tmp_path):

@@ -18,9 +18,16 @@ _NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "virtual_batch_size": (None,),
     "adjustment": (None,),
     "time_major": (False,),
+    "rng_type": (None, "stateful", "stateless", "legacy_stateful"),  # of layers that change images in training only
 }
 _WITH_OWN = (keras.layers.Layer, keras.layers.LSTM, keras.layers.GRU)  # classes that make themselves of a config
 _ONE_LOADING = threading.RLock()
+
+
+def renamed_classes() -> dict[str, type[keras.Model]]:
+    """Classes that ``.keras`` files of Keras 2 seek in modules of its time, by the names that they have there."""
+    nothing = keras.Input(())
+    return {"Functional": type(keras.Model(nothing, nothing))}
 
 
 @contextlib.contextmanager

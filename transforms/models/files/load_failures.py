@@ -32,7 +32,16 @@ _DUMPS = re.compile(
     re.DOTALL,
 )
 _COLOURS = re.compile(r"\x1b\[[\d;]*m")
-_OWN = ("keras", "builtins")
+_OWN = ("keras", "tf_keras", "builtins")
+# Layers by which Keras 2 wrote down what was called between its layers.
+_OPERATIONS = (
+    "TFOpLambda",
+    "SlicingOpLambda",
+    "TensorFlowOpLayer",
+    "ClassMethod",
+    "InstanceMethod",
+    "InstanceProperty",
+)
 _LONGEST = 400
 
 
@@ -47,6 +56,12 @@ def of_file(error: BaseException, path: pathlib.Path) -> str:
     missing = [next(filter(None, groups)) for groups in _MISSING.findall(everything)]
     if missing:
         custom = list(dict.fromkeys([*_custom_classes(file_kinds.architecture(path)), *missing]))
+        if operations := [name for name in custom if name in _OPERATIONS]:
+            return (
+                f"Keras 2 wrote TensorFlow functions into it that are called between the layers "
+                f"({', '.join(operations)}), which Keras 3 does not read. Where tf_keras is installed, load the file "
+                "there and export it as a SavedModel (model.export(folder)), which works as model.path"
+            )
         return (
             f"it needs {', '.join(custom)}, which Keras does not know. Name the module that defines "
             f"{'it' if len(custom) == 1 else 'them'}, beside the configuration file or installed, in model.imports: "
@@ -58,8 +73,9 @@ def of_file(error: BaseException, path: pathlib.Path) -> str:
     if version is not None and version.startswith(("1.", "2.")):
         return (
             f"{cause(error)}. The file was written by Keras {version} (tf_keras), in a form that Keras 3 does not "
-            "read. Where tf_keras is installed, save it as model.h5, which Keras 3 mostly reads; or save its weights "
-            "and give them as model.weights to a factory that builds the network in Keras 3"
+            "read. Where tf_keras is installed, save it as model.h5, which Keras 3 mostly reads, or as a SavedModel "
+            "(model.export(folder)); or save its weights and give them as model.weights to a factory that builds the "
+            "network in Keras 3"
         )
     written = f" (the file was written by Keras {version})" if version is not None else ""
     return f"{cause(error)}{written}"

@@ -141,9 +141,10 @@ def _load_file(path: str, source: model_source.ModelSource, custom: dict[str, An
         return saved_models.load(file, path, source.signature, safe_mode=source.safe_mode)
     if source.signature is not None:
         raise ModelError(f"model.signature is of SavedModels, and {path} is a Keras model file; leave it out")
+    classes = {**keras2_arguments.renamed_classes(), **custom}
     try:
         with file_kinds.named(file, file_kinds.model_suffix(file)) as name, keras2_arguments.understood():
-            return keras.models.load_model(name, custom, compile=False, safe_mode=source.safe_mode)
+            return keras.models.load_model(name, classes, compile=False, safe_mode=source.safe_mode)
     except Exception as error:
         raise ModelError(f"Keras cannot load {path}: {load_failures.of_file(error, file)}") from error
 
