@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from heatbeam.transforms.engine import engine
+from heatbeam.transforms.methods import registry
 from heatbeam.transforms.models import integer_inputs, model_source
 from heatbeam.transforms.models.files import loading
 from tests.support import engine_specs
 
-_METHODS = ("grad_cam", "gradients", "integrated_gradients", "smooth_grad", "full_grad", "score_cam")
+_METHODS = tuple(name for name, row in registry.METHODS.items() if row.kind != registry.FUSED_LAYERS)
+_FEW_PASSES = {"rise": {"masks": 8, "cells": 4}}
 _NONE = model_source.Preprocessing("none")
 _IMAGES = np.random.default_rng(4).integers(0, 256, (2, 12, 12, 3), dtype=np.uint8)
 
@@ -22,7 +24,8 @@ def _classifier(dtype: str, *first: keras.layers.Layer, name: str = "net") -> ke
     keras.utils.set_random_seed(5)
     inputs = keras.Input((12, 12, 3), dtype=dtype)
     maps = inputs
-    for layer in (*first, keras.layers.Rescaling(1 / 255.0), keras.layers.Conv2D(4, 3, activation="relu", name="maps")):
+    pixels = keras.layers.Rescaling(1 / 255.0, name="pixels")
+    for layer in (*first, pixels, keras.layers.Conv2D(4, 3, activation="relu", name="maps")):
         maps = layer(maps)
     return keras.Model(inputs, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(maps)), name=name)
 
@@ -32,18 +35,22 @@ def _saved(model: keras.Model, folder: pathlib.Path, name: str) -> model_source.
     return model_source.ModelSource(str(folder / f"{name}.keras"))
 
 
-def _maps(source: model_source.ModelSource) -> list[np.ndarray]:
-    methods = [engine_specs.method(name) for name in _METHODS]
+def _maps(source: model_source.ModelSource) -> dict[str, list[np.ndarray]]:
+    """Maps of the images by every method of one layer, and by Grad-CAM within every wrapper."""
+    wrapped = [engine_specs.method("grad_cam", name, wrapper=name) for name in registry.WRAPPERS]
+    methods = [*(engine_specs.method(name, **_FEW_PASSES.get(name, {})) for name in _METHODS), *wrapped]
     explainer = engine.Engine(engine_specs.spec(source, *methods, preprocessing=_NONE, targets=("predicted",)))
-    return [maps for one in explainer.explain(_IMAGES, [(), ()], {}) for _, _, maps in one.maps]
+    explained = explainer.explain(_IMAGES, [(), ()], {})
+    return {spec.label: [one.maps[i][2] for one in explained] for i, spec in enumerate(methods)}
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int32"])
-def test_maps_are_those_of_the_model_of_floats(tmp_path, dtype):
+def test_maps_of_every_method_are_those_of_the_model_of_floats(tmp_path, dtype):
     integers, floats = (_maps(_saved(_classifier(kind), tmp_path, kind)) for kind in (dtype, "float32"))
-    assert len(integers) == 2 * len(_METHODS) and all(np.abs(maps).max() > 0 for maps in integers)
-    for one, other in zip(integers, floats, strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert set(integers) == {*_METHODS, *registry.WRAPPERS}
+    for label, found in integers.items():
+        assert np.abs(found).max() > 0, label
+        np.testing.assert_array_equal(found, floats[label], err_msg=label)
 
 
 def test_a_model_of_integers_inside_another_has_gradients_too():
