@@ -10,6 +10,7 @@ import base64
 import functools
 import io
 
+import markupsafe
 import matplotlib
 import numpy as np
 import numpy.typing as npt
@@ -93,4 +94,9 @@ def png(pixels: Pixels) -> bytes:
 
 def data_uri(pixels: Pixels) -> str:
     """`pixels` as a PNG inside HTML."""
-    return "data:image/png;base64," + base64.b64encode(png(pixels)).decode()
+    return picture_uri("png", png(pixels))
+
+
+def picture_uri(kind: str, file: bytes) -> markupsafe.Markup:
+    """A picture's file as a data URI: markup, in which a page looks for no secrets."""
+    return markupsafe.Markup(f"data:image/{kind};base64,{base64.b64encode(file).decode()}")

@@ -6,7 +6,6 @@ reader may fade it; boxes are numbers that the page draws. Without the image the
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import functools
 import io
@@ -102,7 +101,7 @@ def jpeg_uri(pixels: source_images.Pixels) -> str:
     small = Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     small.save(buffer, format="JPEG", quality=JPEG_QUALITY, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return map_images.picture_uri("jpeg", buffer.getvalue())
 
 
 def heat_uri(row: Mapping[str, Any]) -> str:
@@ -122,7 +121,7 @@ def _palette_uri(heat: npt.NDArray[np.floating], transparent: bool) -> str:
     image.putpalette(map_images.colours(LEVELS).tobytes())
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True, **({"transparency": _alpha()} if transparent else {}))
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return map_images.picture_uri("png", buffer.getvalue())
 
 
 @functools.cache

@@ -58,7 +58,7 @@ def _steps() -> tuple[tuple[str, Any, str], ...]:
     from heatbeam.transforms.tables import rows
 
     return (
-        ("parse", features, "parse_example"),
+        ("parse", features, "example_of"),
         ("decode", decode, "decode_example"),
         (COMPUTE, engine.Engine, "explain"),
         ("localize", image_evidence, "localize"),
