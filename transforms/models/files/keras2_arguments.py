@@ -27,7 +27,7 @@ _ONE_LOADING = threading.RLock()
 def renamed_classes() -> dict[str, type[keras.Model]]:
     """Classes that ``.keras`` files of Keras 2 seek in modules of its time, by the names that they have there."""
     nothing = keras.Input(())
-    # Through a layer: Keras before 3.12 takes no input for an output.
+    # Through a layer: Keras 3.11 takes no input for an output.
     return {"Functional": type(keras.Model(nothing, keras.layers.Identity()(nothing)))}
 
 
