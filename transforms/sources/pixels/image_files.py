@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import struct
-import zlib
 
 import cv2
 import numpy as np
@@ -139,21 +138,6 @@ class reported_as:  # noqa: N801 - reads as a phrase
     RuntimeErrors.
     """
 
-    _ERRORS = (
-        ArithmeticError,
-        AttributeError,
-        EOFError,
-        LookupError,
-        OSError,
-        RuntimeError,
-        SyntaxError,
-        TypeError,
-        ValueError,
-        struct.error,
-        zlib.error,
-        cv2.error,
-    )
-
     def __init__(self, error_type: str, what: str, data: bytes):
         self._error_type = error_type
         self._what = what
@@ -172,7 +156,7 @@ class reported_as:  # noqa: N801 - reads as a phrase
                 f"it is {found}" if found else f"unknown format, starting with {start}; raw pixels need input.raw_shape"
             )
             raise records.DataError(self._error_type, f"{self._what} cannot be decoded: {said}") from error
-        if isinstance(error, self._ERRORS):
+        if isinstance(error, not_images.DAMAGE):
             raise records.DataError(self._error_type, f"{self._what} cannot be decoded: {error}") from error
 
 

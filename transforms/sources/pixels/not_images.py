@@ -9,11 +9,29 @@ import io
 import re
 import string
 import struct
+import zlib
 
+import cv2
 from PIL import Image
 
 from heatbeam.transforms import records
 from heatbeam.transforms.sources import tfexample
+
+DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+    cv2.error,
+)
+"""What decoders raise of bytes that are damaged, or no image."""
 
 _SIGNATURES = (
     (b"\x1f\x8b", "gzip-compressed data; unpack it when the shards are written"),
@@ -157,7 +175,7 @@ def _format(data: bytes) -> str | None:
     try:
         with Image.open(io.BytesIO(data)) as image:
             return f"a {image.format} image"
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error):
+    except (*DAMAGE, Image.DecompressionBombError):
         return None
 
 

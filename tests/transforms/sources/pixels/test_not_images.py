@@ -7,6 +7,7 @@ import gzip
 import io
 import pickle
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -25,6 +26,14 @@ FLOATS = np.random.default_rng(0).random((32, 32, 3), np.float32).tobytes()
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
 
 
+def png_header(side: int) -> bytes:
+    """A PNG that says it is `side` x `side` pixels."""
+    header = bytearray(PNG)
+    header[16:24] = side.to_bytes(4, "big") * 2
+    header[29:33] = zlib.crc32(header[12:29]).to_bytes(4, "big")
+    return bytes(header)
+
+
 def npy() -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, PIXELS)
@@ -36,6 +45,8 @@ CASES = {
     "xhtml": (b"<?xml version='1.0'?>\n<html>", "an HTML page"),
     "lfs": (POINTER, "a git-lfs pointer; fetch the files"),
     "base64": (base64.b64encode(PNG), "base64 text of a PNG image; store the bytes"),
+    "base64-huge": (base64.b64encode(png_header(60000)), "base64 text; store the bytes"),
+    "hexadecimal-huge": (png_header(60000).hex().encode(), "hexadecimal text; store the bytes"),
     "base64-lines": (base64.encodebytes(PNG), "base64 text of a PNG image"),
     "base64-url": (base64.urlsafe_b64encode(b"\xfb\xff" * 20), "base64 text; store"),
     "data-url": (b"data:image/png;base64,iVBOR", "a data URL"),
