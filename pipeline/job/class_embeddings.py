@@ -12,6 +12,7 @@ from heatbeam import config
 from heatbeam.job import plan, step_options
 from heatbeam.transforms import decode, explain, records
 from heatbeam.transforms.engine import engine as engines
+from heatbeam.transforms.engine import specs
 from heatbeam.transforms.sources import feature_map, features, tfexample
 
 IMAGES = 64
@@ -30,7 +31,15 @@ def resolved(planned: plan.Plan) -> plan.Plan:
     wanted = planned.settings.model.reference_class
     if wanted is None:
         return planned
-    spec = dataclasses.replace(planned.engine_spec, scores="regression", reference=None, targets=(0,))
+    spec = dataclasses.replace(
+        planned.engine_spec,
+        scores="regression",
+        reference=None,
+        targets=(0,),
+        methods=specs.EngineSpec.methods,  # the scores alone are asked; which of its own fit, the run finds out later
+        tune_batch=False,
+        batch_size=min(IMAGES, planned.engine_spec.batch_size),
+    )
     engine, _ = explain.acquire_engine(spec)
     examples = list(itertools.islice(_examples_of(planned, str(wanted), engine), IMAGES))
     if not examples:

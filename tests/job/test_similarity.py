@@ -110,6 +110,12 @@ def test_the_mean_embedding_of_a_class_is_compared_with(folder):
     expected = embeddings @ mean / np.linalg.norm(embeddings, axis=1) / np.linalg.norm(mean)
     rows = sorted(pq.read_table(directory / "explanations").to_pylist(), key=lambda row: row["image_id"])
     np.testing.assert_allclose([row["predicted_value"] for row in rows], expected, atol=1e-6)
+    settings["explain"] |= {"unfit": "skip", "methods": [{"method": "grad_cam"}, {"method": "layer_cam_fused"}]}
+    settings["output"]["directory"] = str(folder / "skipped")
+    told = io.StringIO()
+    skipped = pathlib.Path(run.run(config.RunConfig.model_validate(settings), [], told).directory.path)
+    assert "method layer_cam_fused is left out" in told.getvalue()
+    assert set(pq.read_table(skipped / "explanations")["method"].to_pylist()) == {"grad_cam"}
     settings["model"]["reference_class"] = "raccoon"
     with pytest.raises(config.ConfigError, match="no record of class raccoon"):
         check.check(config.RunConfig.model_validate(settings), 1, io.StringIO())
