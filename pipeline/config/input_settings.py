@@ -178,7 +178,8 @@ class InputConfig(section.Section):
     )
     draft: bool = pydantic.Field(
         decode_options.ImageOptions.draft,
-        description="decode much larger JPEGs at reduced size: faster, slightly other pixels",
+        description="decode much larger JPEGs at reduced size: faster, slightly other pixels; needs decoder and "
+        "resampler pillow, and resize squash, crop or pad",
     )
     max_pixels: section.Positive = pydantic.Field(
         decode_options.ImageOptions.max_pixels, description="larger images become dead letters before decoding"

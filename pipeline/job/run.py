@@ -54,13 +54,13 @@ class Result:
     manifest: manifests.Finished
 
 
-def run(settings: config.RunConfig, beam_options: Sequence[str], stream: TextIO) -> Result:
+def run(settings: config.RunConfig, beam_options: Sequence[str] = (), stream: TextIO | None = None) -> Result:
     """Explain a dataset.
 
     Args:
         settings: the configuration.
         beam_options: Beam's own options, from the command line.
-        stream: where progress goes.
+        stream: where progress goes; None for standard error.
 
     Raises:
         config.ConfigError: something is wrong that can be seen before the first record.
@@ -68,6 +68,7 @@ def run(settings: config.RunConfig, beam_options: Sequence[str], stream: TextIO)
             user has to mend. The directory's manifest says ``failed`` then, as after any other exception.
         failures.Interrupted: it was, by Ctrl-C; the message says what is kept.
     """
+    stream = sys.stderr if stream is None else stream
     arguments = runner_options.beam_arguments(settings.runner, beam_options)
     with runner_options.connected(arguments):
         planned, _held = fitting.fitted(plan.make(settings), lambda text: stream.write(f"warning: {text}\n"))

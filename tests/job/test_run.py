@@ -430,3 +430,10 @@ def test_a_run_whose_worker_process_is_killed_fails_and_goes_on_when_resumed(tmp
     manifest = small_runs.run_quietly(config.RunConfig.model_validate(text)).read_manifest()
     assert manifest.counts.images_explained == 40
     assert len(directory.open_table("explanations").to_table()["image_id"].unique()) == 40
+
+
+def test_a_run_needs_nothing_but_its_settings(tmp_path, capsys):
+    pattern = small_runs.write(tmp_path / "data", [small_runs.record(i) for i in range(3)], 1)
+    result = run.run(small_runs.settings(pattern, tmp_path / "run", "explain.methods=[grad_cam]"))
+    assert result.directory.read_manifest().counts.images_explained == 3
+    assert "10 classes" in capsys.readouterr().err

@@ -7,8 +7,8 @@ As a script, from the repository's root; needs Java 11 or 17, Maven and pip, and
     python -m tests.support.flink_cluster job-server                  # only fetch the job server's jar; prints its path
 
 The job server is Beam's, of the installed Beam version. Where the Maven repository does not hold that one,
-`FALLBACK` is made of Beam's library artifact by ``tests/flink/pom.xml``; Beam's protocol between the SDK and the runner
-is the same in both. ``FLINK_JOB_SERVER_JAR`` names a jar to use instead.
+`FALLBACK` is made of Beam's library artifact by ``tests/support/flink/pom.xml``; Beam's protocol between the
+SDK and the runner is the same in both. ``FLINK_JOB_SERVER_JAR`` names a jar to use instead.
 """
 
 from __future__ import annotations
