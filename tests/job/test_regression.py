@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import pathlib
+import statistics
 
 import keras
 import numpy as np
@@ -97,6 +98,15 @@ def test_the_summary_has_errors_and_no_accuracy(finished):
     assert found["mean_absolute_error"]["lower"] >= 0
     assert not any(r["metric"].startswith("top") for r in pq.read_table(directory / "summary").to_pylist())
     assert found["root_mean_squared_error"]["upper"] > found["root_mean_squared_error"]["value"]
+    for name, values in (
+        ("mean_absolute_error", [abs(e) for e in errors]),
+        ("root_mean_squared_error", [e * e for e in errors]),
+    ):
+        # Student's interval of the mean: t of 3 degrees of freedom at 97.5 % is 3.182446; the RMSE's is its root.
+        mean, half = statistics.fmean(values), 3.182446305 * statistics.stdev(values) / 2
+        bounds = [max(0, mean - half), mean + half]
+        expected = [math.sqrt(bound) for bound in bounds] if name.startswith("root") else bounds
+        assert [found[name]["lower"], found[name]["upper"]] == pytest.approx(expected, rel=1e-5), name
 
 
 def test_the_map_is_the_evidence_for_the_value(finished):

@@ -75,3 +75,19 @@ def test_any_of_several_labels_is_right():
     answers = counted([((0, 2), 2), ((1,), 0)])
     assert answers.hits == 1
     assert answers.chance == pytest.approx(0.5 * 0.5 + 0.5 * 0.5)
+
+
+def test_of_several_labels_a_perfect_choice_is_the_most_frequent_one():
+    """Labels {0, 1}, {0, 2}, {1, 2} x n: 0, 1 and 2 have 2n of 3n images each; of equals the higher is taken, so the
+    choices are 1, 2, 2 and chance is 1/3 * 2/3 + 2/3 * 2/3 = 2/3. Always right: (2/3)^(3n) <= 0.01 from 3n = 12 on.
+    """
+    sets = [((0, 1), 0), ((0, 2), 2), ((1, 2), 1)]
+    assert not counted(sets * 3, 3).can_tell  # (2/3)^9 = 0.026
+    assert counted(sets * 4, 3).can_tell  # (2/3)^12 = 0.0077
+
+
+def test_one_set_of_several_labels_is_compared_with_its_share_of_the_classes():
+    """Two of ten classes are right: (1/5)^2 = 0.04, (1/5)^3 = 0.008."""
+    assert counted([((2, 3), 2)] * 2).chance == pytest.approx(0.2)
+    assert not counted([((2, 3), 2)] * 2).can_tell
+    assert counted([((2, 3), 2)] * 3).can_tell

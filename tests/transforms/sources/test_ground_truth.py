@@ -5,6 +5,7 @@ import pytest
 
 from heatbeam.transforms import records
 from heatbeam.transforms.sources import decode_options, ground_truth
+from heatbeam.transforms.sources.classes import class_maps
 from tests.support import sample_shards
 
 OPTIONS = decode_options.MaskOptions(background=0, ignore=255, offset=0)
@@ -185,3 +186,26 @@ def test_too_many_masks_are_refused(monkeypatch):
         ground_truth.semantic_masks(MASK, everything)
     with pytest.raises(records.DataError, match="3 masks of 4 x 2 pixels"):
         decode(masks=(sample_shards.encode(MASK),) * 3)
+
+
+def test_classes_of_a_semantic_mask_are_those_of_the_model():
+    """Values 1 and 2 are one class of the model, 3 is left out, 4 is no class of the data."""
+    classes = class_maps.ClassMap(ids=((1, 7), (2, 7), (3, None)), classes=9)
+    options = decode_options.MaskOptions(background=0, ignore=255, offset=0, classes=classes)
+    masks, ids = ground_truth.semantic_masks(np.array([[1, 2, 3, 0]]), options)
+    assert ids.tolist() == [7] and masks.tolist() == [[[True, True, False, False]]]
+    with pytest.raises(records.DataError, match=r"value 4, class 4; the dataset has the 3 classes 1 to 3") as caught:
+        ground_truth.semantic_masks(np.array([[4]]), options)
+    assert caught.value.error_type == "invalid_mask"
+
+
+def test_the_largest_class_adds_its_masks_up_and_is_the_lower_one_of_equals():
+    def largest(*areas: tuple[int, int]) -> int | None:
+        masks = np.array([[np.arange(8) < area] for _, area in areas])
+        ids = np.array([class_id for class_id, _ in areas])
+        return ground_truth.largest_class(records.GroundTruth(masks=masks, mask_class_ids=ids))
+
+    assert largest((5, 3), (2, 4), (5, 2)) == 5  # 3 + 2 of 5, 4 of 2
+    assert largest((5, 4), (2, 4)) == 2
+    assert largest((records.NOT_IN_MODEL, 8), (3, 1)) == 3
+    assert ground_truth.largest_class(records.GroundTruth()) is None

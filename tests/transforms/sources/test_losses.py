@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from heatbeam.transforms import records
-from heatbeam.transforms.sources import files, losses, tfrecord_source
+from heatbeam.transforms.sources import files, losses, tfrecord, tfrecord_source
 from tests.support import sample_shards
 
 FRAMING = 16
@@ -177,3 +177,20 @@ def test_a_shard_nobody_may_read_is_lost_and_named(tmp_path, monkeypatch):
     assert index == 0 and isinstance(error, records.ShardEnds)
     assert (error.error_type, error.left_bytes) == ("unreadable_shard", 500)
     assert error.message == f"no permission to read {tmp_path / 'a'}"
+
+
+def read(name: str, count: int, stored_bytes: int, damage: str = "", left: int = 0) -> losses.ShardRead:
+    return losses.ShardRead(name, stored_bytes + left, count, None, damage, stored_bytes, left)
+
+
+def test_a_shard_without_a_record_has_the_median_of_the_others_means():
+    """Means 100, 120 and 9000: 1200 bytes are 10 records of 120, one of which has the dead letter."""
+    others = [read("a", 10, 1000), read("b", 10, 1200), read("c", 2, 18000)]
+    *_, lost = losses.estimated([*others, read("d", 1, 0, "corrupt_shard", 1200)])
+    assert (lost.name, lost.lost, lost.is_estimate) == ("d", 9, True)
+
+
+def test_a_shard_that_ends_at_a_huge_record_had_the_median_of_the_others_counts():
+    others = [read("a", 10, 1000), read("b", 30, 3000), read("c", 500, 50000)]
+    *_, lost = losses.estimated([*others, read("d", 4, 400, tfrecord.TOO_LARGE, 1 << 40)])
+    assert (lost.records, lost.lost) == (4, 26)
