@@ -173,10 +173,8 @@ def problems(counted: Counted) -> list[str]:
         if came != left:
             parts = " + ".join(f"{counts[name]} {name}" for name in outputs)
             found.append(f"{came} records went into {step}, but {parts} = {left} came out")
-    given, read = (
-        sum(shard.records for shard in counted.shards.values()),
-        counts["parsed"] + counts["dead_letters_read"],
-    )
+    given = sum(shard.records for shard in counted.shards.values())
+    read = counts["parsed"] + counts["dead_letters_read"]
     if given != read:
         found.append(f"the shards gave {given} records, but {read} were read")
     return found

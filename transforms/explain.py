@@ -29,6 +29,7 @@ from apache_beam.utils import shared, windowed_value
 from heatbeam.transforms import heatmaps, records, sampling, tally
 from heatbeam.transforms.engine import assess, explained, fitting, specs
 from heatbeam.transforms.engine import engine as engines
+from heatbeam.transforms.models import model_source
 from heatbeam.transforms.models.files import loading, model_files
 
 STAGE = "explain"
@@ -76,7 +77,7 @@ def _with_local_files(spec: specs.EngineSpec) -> specs.EngineSpec:
     path = model_files.local_copy(source.path) if source.path is not None else None
     weights = model_files.local_copy(source.weights) if source.weights is not None else None
     constants = tuple(
-        (name, model_files.local_copy(value) if isinstance(value, str) and value.endswith(".npy") else value)
+        (name, model_files.local_copy(value) if model_source.is_array_file(value) else value)
         for name, value in source.constants
     )
     return dataclasses.replace(spec, model=dataclasses.replace(source, path=path, weights=weights, constants=constants))

@@ -42,7 +42,7 @@ def of(settings: dict[str, Any]) -> tuple[run_settings.RunConfig | None, list[st
                 break
         else:
             break
-    found |= dict.fromkeys(line for _, line in method_problems(_methods(settings)))
+    found |= dict.fromkeys(method_problems(_methods(settings)))
     return (None if found else config), list(found)
 
 
@@ -57,8 +57,12 @@ def _methods(settings: Mapping[str, Any]) -> dict[int, explain_settings.MethodCo
     return methods
 
 
-def method_problems(methods: Mapping[int, explain_settings.MethodConfig]) -> Iterator[tuple[int, str]]:
-    """Unknown methods and wrappers, and options that they do not have or take: number of the method, and a line."""
+def method_problems(methods: Mapping[int, explain_settings.MethodConfig]) -> Iterator[str]:
+    """Unknown methods and wrappers, and options that they do not have or take: a line each.
+
+    Args:
+        methods: by their number in the configuration.
+    """
     for i, method in methods.items():
         place = f"explain.methods.{i}"
         for name, options, get, key in (
@@ -71,9 +75,9 @@ def method_problems(methods: Mapping[int, explain_settings.MethodConfig]) -> Ite
                 get(name)
                 wrong = registry.validate_options(name, options)
             except ValueError as error:
-                yield i, f"{place}: {error}"
+                yield f"{place}: {error}"
             else:
-                yield from ((i, f"{place}.{key}.{problem}") for problem in wrong)
+                yield from (f"{place}.{key}.{problem}" for problem in wrong)
 
 
 def _mend(document: dict[str, Any], problem: Any, mended: set[Place]) -> bool:

@@ -62,7 +62,7 @@ def check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
 
 def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
     findings = _Findings()
-    planned, _fitting = fitting.fitted(plan.make(settings), findings.warnings.append)
+    planned, _fitting = fitting.fitted(plan.make(settings), findings.warnings.append, _with_rivals)
     try:
         run.directory_of(settings.output).check_free(overwrite=settings.output.overwrite, resume=settings.output.resume)
     except run_directory.RunDirectoryError as error:

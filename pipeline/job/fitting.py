@@ -8,15 +8,21 @@ from collections.abc import Callable
 from heatbeam.job import class_embeddings, plan
 from heatbeam.transforms import explain
 from heatbeam.transforms.engine import engine as engines
+from heatbeam.transforms.engine import specs
 from heatbeam.transforms.models.files import loading
 
 
-def fitted(planned: plan.Plan, warn: Callable[[str], object]) -> tuple[plan.Plan, engines.Engine | None]:
+def fitted(
+    planned: plan.Plan,
+    warn: Callable[[str], object],
+    asked: Callable[[specs.EngineSpec], specs.EngineSpec] = lambda spec: spec,
+) -> tuple[plan.Plan, engines.Engine | None]:
     """The plan with the methods that fit, and the engine that showed it: while it is held it is not loaded again.
 
     Args:
         planned: as configured.
         warn: is told of each method that is left out, and why.
+        asked: from the specification of the run to that of the engine which its caller asks next.
 
     Raises:
         loading.ModelError: no method fits, or the model is not what the configuration says.
@@ -25,7 +31,7 @@ def fitted(planned: plan.Plan, warn: Callable[[str], object]) -> tuple[plan.Plan
     if planned.settings.explain.unfit != "skip":
         return planned, None
     try:
-        return planned, explain.acquire_engine(planned.engine_spec)[0]
+        return planned, explain.acquire_engine(asked(planned.engine_spec))[0]
     except loading.ModelError:
         reasons = explain.unfit_methods(planned.engine_spec)
         if not reasons or len(reasons) == len(planned.engine_spec.methods):
@@ -36,4 +42,4 @@ def fitted(planned: plan.Plan, warn: Callable[[str], object]) -> tuple[plan.Plan
     kept = tuple(method for method in given.explain.methods if method.label not in reasons)
     settings = given.model_copy(update={"explain": given.explain.model_copy(update={"methods": kept})})
     spec = plan.engine_spec(settings, planned.engine_spec.reference)
-    return dataclasses.replace(planned, settings=settings, engine_spec=spec), explain.acquire_engine(spec)[0]
+    return dataclasses.replace(planned, settings=settings, engine_spec=spec), explain.acquire_engine(asked(spec))[0]

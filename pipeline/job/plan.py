@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pydantic
 
 from heatbeam import config
+from heatbeam.config import mistakes
 from heatbeam.job import class_sources, references, target_layers
 from heatbeam.runs import remote_files
 from heatbeam.transforms.engine import batch_tuning, specs
-from heatbeam.transforms.methods import registry
 from heatbeam.transforms.models import model_source
 from heatbeam.transforms.sources import feature_map, source
 
@@ -51,7 +49,7 @@ def make(settings: config.RunConfig) -> Plan:
         config.ConfigError: every problem that can be seen without loading the model.
     """
     settings = target_layers.on_each(settings)
-    problems = [*_method_problems(settings.explain.methods), *_value_problems(settings)]
+    problems = [*mistakes.method_problems(dict(enumerate(settings.explain.methods))), *_value_problems(settings)]
     dataset, features, reference = None, None, None
     try:
         reference = references.read(settings)
@@ -110,7 +108,7 @@ def engine_spec(settings: config.RunConfig, reference: references.Reference | No
 
 def _absolute_array(value: Any) -> Any:
     """A constant, if it is the path of an array from wherever the job runs."""
-    return _absolute(value) if isinstance(value, str) and value.endswith(".npy") else value
+    return _absolute(value) if model_source.is_array_file(value) else value
 
 
 def filled(record: type[Record], *sections: pydantic.BaseModel, prefix: str = "", **given: Any) -> Record:
@@ -132,7 +130,7 @@ def filled(record: type[Record], *sections: pydantic.BaseModel, prefix: str = ""
 
 def _absolute(path: str | None) -> str | None:
     """A local path from the root: workers have current folders of their own."""
-    return path if path is None or remote_files.is_remote(path) else os.path.abspath(path)
+    return None if path is None else remote_files.absolute(path)
 
 
 def _method_spec(method: config.MethodConfig, seed: int) -> specs.MethodSpec:
@@ -149,22 +147,6 @@ def _method_spec(method: config.MethodConfig, seed: int) -> specs.MethodSpec:
         layers=layers,
         wrapper_options=complete(method.wrapper, method.wrapper_options) if method.wrapper is not None else (),
     )
-
-
-def _method_problems(methods: Sequence[config.MethodConfig]) -> list[str]:
-    problems = []
-    for i, method in enumerate(methods):
-        place = f"explain.methods.{i}"
-        try:
-            registry.get(method.method)
-            problems += [f"{place}.options.{p}" for p in registry.validate_options(method.method, method.options)]
-            if method.wrapper is not None:
-                registry.get_wrapper(method.wrapper)
-                wrong = registry.validate_options(method.wrapper, method.wrapper_options)
-                problems += [f"{place}.wrapper_options.{p}" for p in wrong]
-        except ValueError as error:
-            problems.append(f"{place}: {error}")
-    return problems
 
 
 def _value_problems(settings: config.RunConfig) -> list[str]:

@@ -132,7 +132,7 @@ def decode_step(
     height, width, channels = description.input_size
     offset = source.label_offset if source.semantic_offset is None else source.semantic_offset
     try:
-        image = plan.filled(decode_options.ImageOptions, source, height=height, width=width, channels=channels)
+        image = source.as_image_options(height, width, channels=channels)
     except ValueError as error:
         raise config.ConfigError([f"input: {error}"]) from None
     return decode.Decode(

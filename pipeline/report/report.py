@@ -22,7 +22,7 @@ from heatbeam.pages import map_images, report_text
 from heatbeam.report import galleries, pictures, report_curves, report_findings, report_sections, report_tables
 from heatbeam.runs import manifests, moved_images, run_directory, run_methods
 from heatbeam.transforms import errors
-from heatbeam.transforms.errors import harmless, redaction
+from heatbeam.transforms.errors import harmless
 from heatbeam.transforms.metrics import map_statistics, slicing
 from heatbeam.transforms.metrics.localization import baselines
 
@@ -60,7 +60,7 @@ def write_report(
     """
     run = run_directory.RunDirectory(run_path)
     context = _context(run, reference, clusters, images)
-    run.write_file(label_suspects.FILE, label_suspects.parquet(context["queue"], run.read_manifest().run_id))
+    run.write_file(label_suspects.FILE, label_suspects.parquet(context["queue"], context["manifest"].run_id))
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("heatbeam.pages"),
         autoescape=jinja2.select_autoescape(["html"]),
@@ -102,7 +102,7 @@ def _context(
     context = {
         "run": run.path,
         "title": run.path.rstrip("/").rsplit("/", 1)[-1] or run.path,
-        "source": redaction.text(manifest.config.input.as_source().place),
+        "source": manifest.config.input.as_source().place,
         "manifest": manifest,
         "reference": reference,
         "target": target,
@@ -133,7 +133,7 @@ def _context(
         "galleries": chosen,
         "measure": galleries.MEASURES.get(chosen.measure, ""),
         "pictures": shown,
-        "dead": report_sections.dead_letters(run),
+        "dead": report_sections.dead_letters(run, manifest.counts),
         "provenance": report_sections.provenance(manifest),
         "gallery_size": GALLERY_SIZE,
         "scale": ["#" + bytes(colour).hex() for colour in map_images.colours(9)],
@@ -150,7 +150,7 @@ def _context(
 def _about_answers(manifest: manifests.Finished, table: ds.Dataset, names: Sequence[str]) -> list[str]:
     """What is wrong with the model's answers."""
     model = manifest.model
-    if model is None or model.pixels is not None:  # the largest area is no guess at one label
+    if model.pixels is not None:  # the largest area is no guess at one label
         return []
     if model.probability == "value":
         return answers.value_findings(table)

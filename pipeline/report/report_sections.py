@@ -155,8 +155,8 @@ def distributions(scan: map_scan.Scan, methods: Sequence[str], styles: Mapping[s
     return result
 
 
-def dead_letters(run: run_directory.RunDirectory) -> dict[str, Any]:
-    """Causes by falling count, each with an example, and the first few letters."""
+def dead_letters(run: run_directory.RunDirectory, counts: manifests.Counts) -> dict[str, Any]:
+    """Causes by falling count, each with an example, and the first few letters; what was lost beside them."""
     rows = run.open_table("dead_letters").to_table().to_pylist()
     causes: dict[tuple[str, str], list[dict[str, Any]]] = collections.defaultdict(list)
     for row in sorted(rows, key=lambda r: (r["shard"], r["record_index"])):
@@ -165,7 +165,7 @@ def dead_letters(run: run_directory.RunDirectory) -> dict[str, Any]:
     return {
         "total": len(rows),
         "causes": [(*cause, len(found), found[:MAX_DEAD_LETTERS]) for cause, found in listed],
-        "counts": run.read_manifest().counts,
+        "counts": counts,
     }
 
 

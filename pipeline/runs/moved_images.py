@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import glob
-import os
 import pathlib
 import posixpath
 from typing import Any
 
+from heatbeam import config
 from heatbeam.runs import manifests, remote_files
 
 
@@ -25,7 +25,7 @@ def located(manifest: manifests.Manifest, images: str | None = None) -> manifest
     if given.tfrecord is not None:
         changed["tfrecord"] = tuple(_pattern(path, images, manifest.started_in) for path in given.tfrecord)
     elif given.tfds is not None:
-        changed["tfds"] = given.tfds.model_copy(update=_dataset(given.tfds.name, dict(given.tfds), images, manifest))
+        changed["tfds"] = given.tfds.model_copy(update=_dataset(given.tfds, images, manifest.started_in))
     located_input = given.model_copy(update=changed)
     return manifest.model_copy(update={"config": manifest.config.model_copy(update={"input": located_input})})
 
@@ -34,20 +34,17 @@ def _pattern(path: str, images: str | None, started_in: str | None) -> str:
     if images is None:
         return _from_there(path, started_in)
     if glob.has_magic(images) or images.endswith(posixpath.basename(path)):
-        return _absolute(images)
-    return posixpath.join(_absolute(images), posixpath.basename(path))
+        return remote_files.absolute(images)
+    return posixpath.join(remote_files.absolute(images), posixpath.basename(path))
 
 
-def _dataset(
-    name: str | None, given: dict[str, Any], images: str | None, manifest: manifests.Manifest
-) -> dict[str, Any]:
+def _dataset(given: config.TfdsConfig, images: str | None, started_in: str | None) -> dict[str, Any]:
     if images is None:
-        places = {key: given[key] for key in ("directory", "data_dir") if given.get(key) is not None}
-        return {key: _from_there(path, manifest.started_in) for key, path in places.items()}
-    holds_several = name is not None and not pathlib.Path(images, "dataset_info.json").exists()
-    if holds_several:
-        return {"data_dir": _absolute(images)}
-    return {"directory": _absolute(images), "name": None, "data_dir": None}
+        places = {"directory": given.directory, "data_dir": given.data_dir}
+        return {key: _from_there(path, started_in) for key, path in places.items() if path is not None}
+    if given.name is not None and not pathlib.Path(images, "dataset_info.json").exists():
+        return {"data_dir": remote_files.absolute(images)}
+    return {"directory": remote_files.absolute(images), "name": None, "data_dir": None}
 
 
 def _from_there(path: str, started_in: str | None) -> str:
@@ -56,7 +53,3 @@ def _from_there(path: str, started_in: str | None) -> str:
         return path
     there = posixpath.join(started_in, path)
     return there if any(glob.iglob(there, recursive=True)) else path  # noqa: PTH207 - a pattern
-
-
-def _absolute(path: str) -> str:
-    return path if remote_files.is_remote(path) else os.path.abspath(path)

@@ -21,6 +21,11 @@ def is_remote(path: str | os.PathLike[str]) -> bool:
     return "://" in os.fspath(path)
 
 
+def absolute(path: str) -> str:
+    """A local path from the root; a URI as it is."""
+    return path if is_remote(path) else os.path.abspath(path)
+
+
 def filesystem_of(path: str) -> tuple[pafs.FileSystem, str]:
     """The file system of a path or URI, and the path in it.
 

@@ -92,7 +92,8 @@ def _has_stem(name: str) -> bool:
 def text(shown: str) -> str:
     """A message, a path or any other text without the secrets in it."""
     shown = _FORMS.sub(HIDDEN, shown)
-    shown = _USER_INFO.sub(_without_user, shown)
+    if "://" in shown:  # without one the pattern fits nothing, and looks from every letter on
+        shown = _USER_INFO.sub(_without_user, shown)
     shown = _QUERY.sub(_without_parameter, shown)
     shown = _SCHEME.sub(rf"\1 {HIDDEN}", shown)
     shown = _OPTION.sub(_without_value, shown)
@@ -108,7 +109,8 @@ def _without_user(match: re.Match[str]) -> str:
 
 
 def _without_parameter(match: re.Match[str]) -> str:
-    hide = is_secret(match[2]) or _WORD.findall(match[2].lower())[-1:] in [[word] for word in _IN_A_URL]
+    words = _WORD.findall(match[2].lower())
+    hide = is_secret(match[2]) or (bool(words) and words[-1] in _IN_A_URL)
     return f"{match[1]}{match[2]}={HIDDEN}" if hide else match[0]
 
 

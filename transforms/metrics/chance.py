@@ -77,13 +77,14 @@ class Answers:
         """Whether a model that is always right would be found better than chance with these labels."""
         if not self.labelled or self.classes < 2:
             return False
-        # Of several labels the model's first choice may be any: the most frequent one is what chance knows best.
-        best: collections.Counter[int] = collections.Counter()
-        for labels, count in self.sets.items():
-            best[max(labels, key=lambda k: (self.labels[k], k))] += count
-        perfect = sum(best[k] * self.labels[k] for k in best) / self.labelled**2
         if len(self.sets) == 1:
             perfect = self.chance
+        else:
+            # Of several labels the model's first choice may be any: the most frequent one is what chance knows best.
+            best: collections.Counter[int] = collections.Counter()
+            for labels, count in self.sets.items():
+                best[max(labels, key=lambda k: (self.labels[k], k))] += count
+            perfect = sum(best[k] * self.labels[k] for k in best) / self.labelled**2
         return at_least(self.labelled, self.labelled, perfect) <= LEVEL
 
 

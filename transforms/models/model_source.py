@@ -6,7 +6,7 @@ Defaults of what a user can set stand here, once: the configuration reads them f
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, TypeGuard
 
 from heatbeam.transforms import errors
 
@@ -75,3 +75,8 @@ class ModelSource:
     def has_random_weights(self) -> bool:
         """Whether it is an application whose weights are random, as its `arguments` say."""
         return self.application is not None and self.weights is None and dict(self.arguments).get("weights") is None
+
+
+def is_array_file(value: object) -> TypeGuard[str]:
+    """Whether the value of a constant is the path of an ``.npy`` file."""
+    return isinstance(value, str) and value.endswith(".npy")

@@ -16,8 +16,6 @@ from heatbeam.transforms.models.scores import class_scores, output_shapes, outpu
 from heatbeam.transforms.models.targets import candidate_cuts, trial_runs
 
 _MAX_TOKEN_CANDIDATES = 24
-_PIXELS = 127.5
-"""Largest value of the noise for models that scale pixels themselves."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,7 +65,6 @@ class Probe:
     """What is known of a model once it has been traced and run.
 
     Attributes:
-        layers: every layer, by path.
         outputs: layers that may be named as the target layer, in call order.
         spatial: those that may be chosen.
         cuts: tensors that everything runs through from the images to the scores, the last one first.
@@ -85,7 +82,6 @@ class Probe:
         graph: of the trace, to put into others.
     """
 
-    layers: dict[str, keras.Operation]
     outputs: list[layer_outputs.LayerOutput]
     spatial: list[layer_outputs.LayerOutput]
     cuts: list[trial_runs.Place]
@@ -110,6 +106,11 @@ class Probe:
         call = next(c for c in self.traced.calls if c.path == name)
         assert call.grid is not None  # outputs and spatial list grids only
         return trial_runs.Place(call.grid, call.output)
+
+    @property
+    def learned_places(self) -> list[trial_runs.Place]:
+        """The tensors of `spatial` that follow from learned weights, the last one first."""
+        return [self.place(output.name) for output in reversed(self.spatial) if output.name in self.learned]
 
     def bypass_is_added(self, layer: str) -> bool:
         """Whether one row of a layer's bypass serves any number of rows of its grid."""
@@ -148,12 +149,12 @@ def probe(model: keras.Model, size: tuple[int, int, int], source: class_scores.S
         forward = graph.run(images, constant_weights=False)
         scores = forward.get(traced.scores)
         outputs = [(place.about.prefix_tokens, forward.get(place.tensor)) for place in tokens.values()]
-        return tf.cast(tf.reshape(scores, [-1, units]), tf.float32), _reaches(scores, outputs)
+        return tf.cast(tf.reshape(scores, [-1, units]), tf.float32), trial_runs.reaches(scores, outputs)
 
     images = np.random.default_rng(0).uniform(-1, 1, (2, *size)).astype(np.float32)
     traced_run = tf.function(run, autograph=False, input_signature=[tf.TensorSpec((None, *size), tf.float32)])
     values, reaches = traced_run(tf.constant(images))
-    more_values, _ = traced_run(tf.constant(_PIXELS * images))
+    more_values, _ = traced_run(tf.constant(trial_runs.PIXELS * images))
     unread = {ref for ref, reach in zip(tokens, reaches, strict=True) if not float(reach) > 0}
     read = set(tokens) - unread
     usable = [
@@ -161,7 +162,6 @@ def probe(model: keras.Model, size: tuple[int, int, int], source: class_scores.S
     ]
     gridless = _gridless(traced, size)
     return Probe(
-        layers={c.path: c.layer for c in traced.calls},
         outputs=_grids([c for c in traced.named if c.output.ref() not in unread]),
         spatial=_grids(usable),
         cuts=[place for place in cuts if place.tensor.ref() not in unread],
@@ -230,26 +230,9 @@ def _traced(
     )
 
 
-def _reaches(scores: tf.Tensor, outputs: Sequence[tuple[int, tf.Tensor]]) -> list[tf.Tensor]:
-    """The largest gradient of the scores at a token of each grid: 0 where only what stands before the grid is read.
-
-    Args:
-        scores: of two images.
-        outputs: number of tokens before the grid, and tokens.
-    """
-    gradients = tf.gradients(tf.reduce_sum(scores * scores), [tokens for _, tokens in outputs]) if outputs else []
-    found = []
-    for (prefix, _), gradient in zip(outputs, gradients, strict=True):
-        reach = tf.reduce_max(tf.abs(gradient[:, prefix:])) if gradient is not None else tf.constant(0.0)
-        found.append(tf.cast(reach, tf.float32))
-    return found
-
-
 def _grids(calls: Collection[layer_calls.LayerCall]) -> list[layer_outputs.LayerOutput]:
-    """The grid of the last call of each layer, in call order."""
-    grids = [c.grid for c in calls if c.grid is not None]
-    last = {grid.name: place for place, grid in enumerate(grids)}
-    return [grid for place, grid in enumerate(grids) if last[grid.name] == place]
+    """The grids of calls, in call order."""
+    return [c.grid for c in calls if c.grid is not None]
 
 
 def _gridless(traced: Traced, size: tuple[int, int, int]) -> dict[str, str]:
@@ -276,10 +259,9 @@ def _bypassed_at(calls: Sequence[layer_calls.LayerCall], path: dict[tf.Operation
     first = {id(c.output): c for c in reversed(calls)}
     cuts = [c for c in first.values() if path.get(c.output.op) and layers.count(id(c.layer)) == 1]
     found: dict[str, str] = {}
-    for call in reversed(calls):  # of several calls of a layer the first one counts: all are replaced
+    for call in calls:
         if call.grid is None or call.output.op not in order:
             continue
-        found.pop(call.path, None)
         place = order[call.output.op]
         before = [c for c in cuts if order[c.output.op] <= place]
         last = max(before, key=lambda c: order[c.output.op], default=None)

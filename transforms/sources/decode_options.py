@@ -36,7 +36,8 @@ FILTERS: Mapping[str, tuple[str, ...]] = {
 }
 """Of `INTERPOLATIONS`, those that the library of each resampler has."""
 
-_DRAFTED = ("squash", "crop", "pad")  # those that need no rectangle in whole pixels of the original
+IN_PILLOW = ("squash", "crop", "pad")
+"""Geometries without a rectangle in whole pixels of the original: Pillow does them from an image, a drafted one too."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,8 +135,8 @@ class ImageOptions:
         if filters and self.interpolation in INTERPOLATIONS and self.interpolation not in filters:
             yield f"{self.resampler} has no {self.interpolation}; its filters are {', '.join(filters)}"
         by_pillow = self.resampler == "pillow" and self.decoder == "pillow"
-        if self.draft and not (by_pillow and self.resize in _DRAFTED):
-            yield f"draft is Pillow's: set resampler and decoder to pillow, and resize to {', '.join(_DRAFTED)}"
+        if self.draft and not (by_pillow and self.resize in IN_PILLOW):
+            yield f"draft is Pillow's: set resampler and decoder to pillow, and resize to {', '.join(IN_PILLOW)}"
         if (self.resize == "shorter_side_center_crop") != (self.shorter_side is not None):
             yield "shorter_side goes with resize: shorter_side_center_crop, and that with shorter_side"
         if self.shorter_side is not None and self.shorter_side < max(self.height, self.width):

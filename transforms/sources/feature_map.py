@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 from heatbeam.transforms.sources import box_conventions
@@ -103,12 +104,12 @@ class FeatureMap:
         if self.label_form not in (*stored_classes.FORMS, stored_classes.LIST):
             raise ValueError(f"label_form must be one of {', '.join(stored_classes.FORMS)}; got {self.label_form!r}")
 
-    @property
+    @functools.cached_property
     def reads_labels(self) -> stored_classes.Rules:
         """How the classes of an image are read."""
         return stored_classes.Rules(self.classes, self.label_offset, "label_offset", self.label_form)
 
-    @property
+    @functools.cached_property
     def reads_objects(self) -> stored_classes.Rules:
         """How the classes of boxes and instance masks are read: one for each, so no vectors."""
         form: stored_classes.ListForm = self.label_form if self.label_form in ("ids", "names") else stored_classes.LIST

@@ -7,7 +7,6 @@ here is data: names and texts are never used as paths or markup, and whatever is
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -215,10 +214,9 @@ def _boxes(reader: _Reader, features: feature_map.FeatureMap) -> np.ndarray | No
         rows = None if flat is None else np.array(flat, np.float64).reshape(-1, 4)
     else:
         rows = _box_rows(reader, features.box_sides(), convention)
+        rows = None if rows is None else rows[:, (1, 0, 3, 2)]  # each side has a name, whatever the order
         if not convention.has_sizes:
-            convention = dataclasses.replace(convention, order="yxyx")  # each side has a name
-        elif rows is not None:
-            rows = rows[:, (1, 0, 3, 2)]
+            return rows
     return None if rows is None else convention.corners(rows)
 
 

@@ -46,7 +46,11 @@ def decode_image(
     """
     found = image_files.decoded(data, raw_shape, options)
     view = geometry.view_of(found.size, options)
-    if isinstance(found.image, Image.Image) and options.resampler == "pillow" and options.resize in _IN_PILLOW:
+    if (
+        isinstance(found.image, Image.Image)
+        and options.resampler == "pillow"
+        and options.resize in decode_options.IN_PILLOW
+    ):
         pixels = _resized_by_pillow(found.image, found, view, options)
         return pixels[:, :, np.newaxis] if options.channels == 1 else pixels, found.size, view
     return _resized(found.array, geometry.placement(found.size, options), options), found.size, view
@@ -117,8 +121,6 @@ SIXTEEN_BIT = {
     "percentile": "linearly from the image's value_percentiles to 0..255, not rounded",
 }
 """What happens to 16 bits a channel, in words, by `ImageOptions.value_range`."""
-
-_IN_PILLOW = ("squash", "crop", "pad")  # without a copy as an array
 
 
 def _as_json(value: Any) -> Any:

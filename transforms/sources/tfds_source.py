@@ -201,7 +201,7 @@ def resolve_features(info: Any, features: feature_map.FeatureMap) -> feature_map
     read = features.names()
     expected = (features.image, *features.required, *(name for name in features.given if name in read))
     problems = [f"no feature {name!r}" for name in dict.fromkeys(expected) if name not in stored]
-    for name in features.names():
+    for name in read:
         if name in stored and stored[name].sequence_rank > 1:
             problems.append(f"feature {name!r} is a list of lists, which is not supported")
     if features.boxes in stored:

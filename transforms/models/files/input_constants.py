@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from heatbeam.transforms import errors
+from heatbeam.transforms.models import model_source
 from heatbeam.transforms.models.files import load_failures
 
 
@@ -106,7 +107,7 @@ def one_input(model: keras.Model, explained: str | None, constants: Mapping[str,
     Raises:
         load_failures.ModelError: an input has neither, or both, or is not there, or a value does not fit it.
     """
-    inputs = {str(tensor.name): tensor for tensor in _inputs(model)}
+    inputs = {str(tensor.name): tensor for tensor in declared_inputs(model)}
     if not inputs:
         if explained is not None or constants:
             raise load_failures.ModelError(
@@ -137,7 +138,8 @@ def one_input(model: keras.Model, explained: str | None, constants: Mapping[str,
     return OneInput(model, left[0], values) if values else model
 
 
-def _inputs(model: keras.Model) -> list[keras.KerasTensor]:
+def declared_inputs(model: keras.Model) -> list[keras.KerasTensor]:
+    """The inputs that a model declares; none where it does not say, as a subclassed one that was not called."""
     try:
         return list(model.inputs or ())
     except (AttributeError, ValueError):
@@ -151,7 +153,7 @@ def _described(tensor: keras.KerasTensor) -> str:
 def _value(name: str, value: Any, tensor: keras.KerasTensor) -> np.ndarray:
     """The constant for an input, without the batch axis."""
     wanted = tuple(tensor.shape[1:])
-    is_file = isinstance(value, str) and value.endswith(".npy")
+    is_file = model_source.is_array_file(value)
     origin = f"model.constants.{name}: {value}" if is_file else f"model.constants.{name}"
     try:
         array = _read(value) if is_file else np.asarray(value)

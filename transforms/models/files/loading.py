@@ -289,14 +289,15 @@ def input_size(model: keras.Model, configured: Sequence[int] | None) -> tuple[in
         ModelError: an input that is not an image, or a size neither the model nor the configuration
             fixes, or that the two contradict.
     """
-    shape = _declared_input_shape(model)
-    if shape is None:
+    inputs = input_constants.declared_inputs(model)
+    if not inputs:
         if configured is None:
             raise ModelError(
                 f"model {model.name} does not say its input size; set model.input_size: [height, width, channels]"
             )
         height, width, channels = configured
         return height, width, channels
+    shape = tuple(inputs[0].shape[1:])
     if len(shape) != 3:
         raise ModelError(
             f"model {model.name} takes an input of shape {shape}, expected an image (height, width, channels)"
@@ -320,13 +321,3 @@ def input_size(model: keras.Model, configured: Sequence[int] | None) -> tuple[in
 def output_names(model: keras.Model) -> tuple[str, ...]:
     """Names of the layers that a functional model's outputs come from, in order; empty for other models."""
     return tuple(str(name) for name in getattr(model, "output_names", ()))
-
-
-def _declared_input_shape(model: keras.Model) -> tuple[int | None, ...] | None:
-    try:
-        inputs = model.inputs
-    except (AttributeError, ValueError):
-        return None
-    if not inputs:
-        return None
-    return tuple(inputs[0].shape[1:])

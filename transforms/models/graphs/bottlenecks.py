@@ -7,20 +7,13 @@ from collections.abc import Collection, Iterable
 import tensorflow as tf
 
 _BROADCASTING = {"Add", "AddV2", "Mul", "Sub"}
-_VALUELESS = {"OnesLike", "Rank", "Shape", "ShapeN", "Size", "ZerosLike"}
+VALUELESS = {"OnesLike", "Rank", "Shape", "ShapeN", "Size", "ZerosLike"}
 """What they give does not depend on values."""
 
 
 def ancestors(tensor: tf.Tensor) -> set[tf.Operation]:
     """Every operation that `tensor` is computed from, its own included."""
-    seen: set[tf.Operation] = set()
-    pending = [tensor.op]
-    while pending:
-        op = pending.pop()
-        if op not in seen:
-            seen.add(op)
-            pending.extend(i.op for i in op.inputs)
-    return seen
+    return inside((), tensor)
 
 
 def bottlenecks(source: tf.Tensor, target: tf.Tensor, *, values_only: bool = False) -> dict[tf.Operation, bool]:
@@ -39,7 +32,7 @@ def bottlenecks(source: tf.Tensor, target: tf.Tensor, *, values_only: bool = Fal
     between: dict[tf.Operation, int] = {}
     last_use: dict[tf.Operation, int] = {}
     for op in source.graph.get_operations():
-        if values_only and op.type in _VALUELESS:
+        if values_only and op.type in VALUELESS:
             continue
         used = [i.op for i in op.inputs if i.op in between]
         if op in needed and (op is source.op or used):
@@ -95,7 +88,7 @@ def around(source: tf.Tensor, target: tf.Tensor, blocked: Collection[tf.Operatio
     pending = [target.op]
     while pending:
         op = pending.pop()
-        if op not in needed and op not in blocked and op.type not in _VALUELESS:
+        if op not in needed and op not in blocked and op.type not in VALUELESS:
             needed.add(op)
             pending.extend(i.op for i in op.inputs)
     found: set[tf.Operation] = set()

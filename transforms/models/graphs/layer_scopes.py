@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import tensorflow as tf
 
-from heatbeam.transforms.models.graphs import flat_functions
+from heatbeam.transforms.models.graphs import bottlenecks, flat_functions
 
 _NUMBERS = re.compile(r"(_\d+)+$")
 _FUNCTIONS = {
@@ -43,7 +43,6 @@ _FUNCTIONS = {
 _PRODUCTS = {"BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum"}
 _NORMALIZING = {"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3", "Rsqrt"}
 _LEARNING = {"Conv2D", "DepthwiseConv2dNative", "MatMul", *_PRODUCTS}
-_VALUELESS = {"OnesLike", "Rank", "Shape", "ShapeN", "Size", "ZerosLike"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -76,9 +75,10 @@ def scopes(placed: flat_functions.Placed) -> list[Scope]:
     names = _layer_names(operations, flow.names)
     around = [flow.attention_around(name, names) for name in flow.names]
     attention = {name for name in around if name is not None}
-    shown = _shown(names, _root(flow.names, names), placed.reads)
+    root = _root(flow.names, names)
+    shown = _shown(names, root, placed.reads)
     found: list[tuple[tuple[int, int], Scope]] = []
-    for name in names - _parents_of_all(flow.names, names):
+    for name in names - _with_parents(root):
         leaving = flow.leaving(name)
         if len(leaving) != 1:
             continue
@@ -112,7 +112,7 @@ class _Flow:
         self.order = {op: place for place, op in enumerate(graph.get_operations())}
         carried, self.names = set(self._given), list[str]()
         for op in sorted(operations.values(), key=self.order.__getitem__):
-            if op.type not in _VALUELESS and any(i.ref() in carried for i in op.inputs):
+            if op.type not in bottlenecks.VALUELESS and any(i.ref() in carried for i in op.inputs):
                 carried.update(output.ref() for output in op.outputs)
                 self.names.append(self._name_of[op])
         self._carried = carried
@@ -134,7 +134,7 @@ class _Flow:
 
     def _uses(self, reader: tf.Operation, scope: str) -> bool:
         name = self._name_of.get(reader)
-        return name is not None and reader.type not in _VALUELESS and not name.startswith(f"{scope}/")
+        return name is not None and reader.type not in bottlenecks.VALUELESS and not name.startswith(f"{scope}/")
 
     def entering(self, scope: str) -> tuple[tf.Tensor, ...]:
         """The tensors from outside of a scope that follow from the inputs and are used in it."""
@@ -186,9 +186,8 @@ def _layer_names(operations: Collection[str], names: Sequence[str]) -> set[str]:
     return found
 
 
-def _parents_of_all(names: Sequence[str], layers: Collection[str]) -> set[str]:
+def _with_parents(root: str) -> set[str]:
     """The scopes around the whole network, which are no layers of it."""
-    root = _root(names, layers)
     parts = root.split("/") if root else []
     return {"/".join(parts[: place + 1]) for place in range(len(parts))}
 

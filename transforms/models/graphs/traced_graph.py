@@ -12,6 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from heatbeam.transforms.models.graphs import flat_functions
+
 
 class TracedGraph:
     """The graph of a traced model.
@@ -44,9 +46,9 @@ class TracedGraph:
         """The weight that each reading operation gives, by the name of its tensor."""
         handles = {name: weights[id(given)] for name, given in self.captures.items() if id(given) in weights}
         return {
-            f"{node.name}:0": handles[_tensor_name(node.input[0])]
+            f"{node.name}:0": handles[flat_functions.tensor_name(node.input[0])]
             for node in self.definition.node
-            if node.op == "ReadVariableOp" and _tensor_name(node.input[0]) in handles
+            if node.op == "ReadVariableOp" and flat_functions.tensor_name(node.input[0]) in handles
         }
 
     def weight_places(self, excluded: Collection[keras.Variable]) -> list[tf.Operation]:
@@ -101,7 +103,7 @@ class Run:
                 used.add(name)
             elif node not in needed:
                 needed.add(node)
-                pending += [_tensor_name(given) for given in graph.nodes[node].input]
+                pending += [flat_functions.tensor_name(given) for given in graph.nodes[node].input]
         part = tf.compat.v1.GraphDef(versions=graph.definition.versions, library=graph.definition.library)
         part.node.extend(graph.nodes[node] for node in graph.nodes if node in needed)
         operations = tf.graph_util.import_graph_def(
@@ -123,8 +125,3 @@ class Run:
         elif name in self._graph.captures:
             self._known[name] = tf.compat.v1.get_default_graph().capture(self._graph.captures[name])
         return name in self._known
-
-
-def _tensor_name(given: str) -> str:
-    """The name of a tensor as the graph has it, of an input as a node has it: ``x`` is ``x:0``."""
-    return given if given.startswith("^") or ":" in given else f"{given}:0"

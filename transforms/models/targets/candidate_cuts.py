@@ -48,13 +48,13 @@ def cuts(
             continue
         output = op.outputs[0]
         call = made.get(output.ref())
-        about = call.grid if call else grid_without_layer(calls, output, image)
+        about = call.grid if call else _grid_without_layer(calls, output, image)
         if about is not None:
             found.append(trial_runs.Place(about, output))
     return found
 
 
-def grid_without_layer(
+def _grid_without_layer(
     calls: Sequence[layer_calls.LayerCall], output: tf.Tensor, image: tuple[int, int]
 ) -> layer_outputs.LayerOutput | None:
     """The cells of a tensor that is no layer's output, named by the layer that it is given to, else by the graph."""

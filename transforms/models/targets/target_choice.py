@@ -111,7 +111,10 @@ def chosen(seen: probe.Probe, layer: str | Sequence[str]) -> Choice:
     for place in _in_order(seen)[:_MOST_TRIED]:
         choice = _tested(seen, place)
         if not choice.positions[0].refuted:
-            return _with_bypass(seen, dataclasses.replace(choice, refuted=tuple(refuted)))
+            choice = dataclasses.replace(choice, refuted=tuple(refuted))
+            if seen.cuts and place not in seen.cuts:  # of `_normalizations`: all positions run through it
+                return dataclasses.replace(choice, tokens_pass=True)
+            return _with_bypass(seen, choice)
         refuted.append(place.about.name)
     if refuted:
         raise loading.ModelError(
@@ -132,7 +135,7 @@ def next_best(seen: probe.Probe, choice: Choice) -> list[layer_outputs.LayerOutp
     """
     order = seen.graph.order
     first = min(order[place.tensor.op.name] for place in choice.places)
-    known = seen.cuts or [seen.place(output.name) for output in reversed(seen.spatial) if output.name in seen.learned]
+    known = seen.cuts or seen.learned_places
     earlier = [place.about for place in known if order[place.tensor.op.name] < first]
     last = {about.grid[:2]: about for about in reversed(earlier)}
     own = {place.about.grid[:2] for place in choice.places}
@@ -152,7 +155,7 @@ def _refuse_gridless_attention(seen: probe.Probe) -> None:
 def _in_order(seen: probe.Probe) -> list[trial_runs.Place]:
     """The tensors that may be chosen, the best first."""
     if not seen.cuts:
-        return [seen.place(output.name) for output in reversed(seen.spatial) if output.name in seen.learned]
+        return seen.learned_places
     return _normalizations(seen, seen.cuts[0]) + seen.cuts
 
 
@@ -204,7 +207,7 @@ def _with_bypass(seen: probe.Probe, choice: Choice) -> Choice:
 def _branches(seen: probe.Probe, places: Sequence[trial_runs.Place]) -> tuple[list[trial_runs.Place], bool]:
     """The last tensors that together with some leave no way from the images to the scores; is there none left?"""
     blocked, found = {place.tensor.op for place in places}, list[trial_runs.Place]()
-    spatial = [seen.place(output.name) for output in reversed(seen.spatial) if output.name in seen.learned]
+    spatial = seen.learned_places
     while len(found) < _MOST_BRANCHES:
         open_ways = bottlenecks.around(seen.traced.inputs, seen.traced.scores, blocked)
         other = next((one for one in spatial if one.tensor.op in open_ways), None)

@@ -14,8 +14,9 @@ from heatbeam.transforms.models.targets import positions
 
 _CHUNK = 8  # images at once: a large model must not need more memory here than when it explains
 _IMAGES = 2
-_SCALES = (1.0, 127.5)
-"""Largest value of the noise: for models that take -1..1, and for those that scale pixels themselves."""
+PIXELS = 127.5
+"""Largest value of the noise for models that scale pixels themselves; those that take -1..1 are given 1."""
+_SCALES = (1.0, PIXELS)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -108,14 +109,14 @@ def all_positions_pass(
     """
 
     def leaks(images: tf.Tensor) -> list[tf.Tensor]:
-        found = []
+        source, rest = layer_outputs.to_grid(first.about, graph.run(images, constant_weights=False).get(first.tensor))
+        given, found = rest(source), list[tf.Tensor]()
         for place in places:
             run = graph.run(images, constant_weights=False)
-            source, rest = layer_outputs.to_grid(first.about, run.get(first.tensor))
-            run.put(first.tensor, rest(source))
-            cells, rest = layer_outputs.to_grid(place.about, run.get(place.tensor))
-            run.put(place.tensor, rest(tf.stop_gradient(cells)))
-            found.append(largest_gradient(run.get(scores), source))
+            run.put(first.tensor, given)
+            cells, back = layer_outputs.to_grid(place.about, run.get(place.tensor))
+            run.put(place.tensor, back(tf.stop_gradient(cells)))
+            found += reaches(run.get(scores), [(0, source)])
         return found
 
     traced = tf.function(leaks, autograph=False, input_signature=[tf.TensorSpec((None, *size), tf.float32)])
@@ -123,7 +124,16 @@ def all_positions_pass(
     return [float(leak) == 0 for leak in traced(tf.constant(images))] if places else []
 
 
-def largest_gradient(scores: tf.Tensor, tensor: tf.Tensor) -> tf.Tensor:
-    """float32, the largest gradient of the squared scores at a tensor; 0 where they do not depend on it."""
-    (gradient,) = tf.gradients(tf.reduce_sum(scores * scores), [tensor])
-    return tf.constant(0.0) if gradient is None else tf.cast(tf.reduce_max(tf.abs(gradient)), tf.float32)
+def reaches(scores: tf.Tensor, outputs: Sequence[tuple[int, tf.Tensor]]) -> list[tf.Tensor]:
+    """float32, the largest gradient of the squared scores at a cell of each output; 0 where they do not depend on it.
+
+    Args:
+        scores: of some images.
+        outputs: number of tokens before the cells, which do not count, and the output.
+    """
+    gradients = tf.gradients(tf.reduce_sum(scores * scores), [output for _, output in outputs]) if outputs else []
+    found = []
+    for (prefix, _), gradient in zip(outputs, gradients, strict=True):
+        reach = tf.reduce_max(tf.abs(gradient[:, prefix:])) if gradient is not None else tf.constant(0.0)
+        found.append(tf.cast(reach, tf.float32))
+    return found

@@ -86,9 +86,9 @@ class ClassMap:
         """
         if self.ids is None:
             return tuple(range(length)) if length == self.classes else None
-        known = sorted(self._by_id)
+        known = self._known_ids
         if length == len(known):
-            return tuple(known)
+            return known
         return tuple(range(length)) if known and length == known[-1] + 1 else None
 
     @property
@@ -113,8 +113,12 @@ class ClassMap:
     def _folded(self) -> Mapping[str, set[int | None]]:
         return table((fold(name), class_id) for name, class_id in self.names)
 
+    @functools.cached_property
+    def _known_ids(self) -> tuple[int, ...]:
+        return tuple(sorted(self._by_id))
+
     def _span(self) -> str:
-        known = sorted(self._by_id)
+        known = self._known_ids
         if not known:
             return "no classes with ids; give the ids in input.class_map or the names in input.class_names"
         whole = known[-1] - known[0] + 1 == len(known)
@@ -166,8 +170,10 @@ def table(pairs: Iterable[tuple[str, int | None]]) -> dict[str, set[int | None]]
 
 def find(name: str, exact: Mapping[str, set[int | None]], folded: Mapping[str, set[int | None]]) -> set[int | None]:
     """What `name` stands for in two tables, of names as they are and of names that were `fold`-ed; empty if nothing."""
-    wordnet = wordnet_id(name)
-    return exact.get(name) or folded.get(fold(name)) or (folded.get(wordnet) if wordnet else None) or set()
+    found = exact.get(name) or folded.get(fold(name))
+    if not found and (wordnet := wordnet_id(name)):
+        found = folded.get(wordnet)
+    return found or set()
 
 
 def shown(names: Iterable[str], most: int = 5) -> str:

@@ -72,11 +72,6 @@ class Vocabulary:
         """Whether the names are nothing but the numbers of the classes, as of a dataset whose classes have no names."""
         return all(one.name == str(one.id) for one in self.classes)
 
-    @property
-    def in_order(self) -> bool:
-        """Whether the ids are 0, 1, 2, ..."""
-        return all(one.id == place for place, one in enumerate(self.classes))
-
     def table(self) -> Names:
         """The names, to look classes up by."""
         return Names({one.id: one.every_name for one in self.classes})
