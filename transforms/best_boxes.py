@@ -141,6 +141,6 @@ def _sources(chosen: pa.Table) -> Iterator[tuple[records.Source, np.ndarray]]:
     sizes = zip(chosen["image_width"].to_pylist(), chosen["image_height"].to_pylist(), strict=True)
     views = zip(*(chosen[f"view_{edge}"].to_pylist() for edge in ("x0", "y0", "x1", "y1")), strict=True)
     boxes = chosen["true_boxes"].to_pylist()
-    for (width, height), (x0, y0, x1, y1), corners in zip(sizes, views, boxes, strict=True):
-        source = records.Source("", "", 0, "", width, height, (x0, y0, x1, y1))
+    for size, view, corners in zip(sizes, views, boxes, strict=True):
+        source = records.Source("", "", 0, "", size, view)
         yield source, np.array(corners, np.float64).reshape(-1, 4)

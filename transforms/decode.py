@@ -49,7 +49,7 @@ def decode_example(
     """
     if encoded.earlier is not None and encoded.earlier.complete:
         # Its bytes were decoded before, by the same options: only the ground truth may be new.
-        size = encoded.earlier.width, encoded.earlier.height
+        size = encoded.earlier.size
         pixels, view = np.zeros((0, 0, image.channels), np.uint8), geometry.view_of(size, image)
     else:
         pixels, size, view = images.decode_image(encoded.image, encoded.raw_shape, image)
@@ -58,8 +58,7 @@ def decode_example(
         shard=encoded.shard,
         index=encoded.index,
         image_sha256=hashlib.sha256(encoded.image).hexdigest(),
-        width=size[0],
-        height=size[1],
+        size=size,
         view=view,
         label_ids=encoded.label_ids,
         values=encoded.values,

@@ -27,7 +27,7 @@ import numpy.typing as npt
 from heatbeam.transforms import records
 
 Floats = npt.NDArray[np.floating[Any]]
-View = tuple[float, float, float, float]
+View = tuple[float, ...]
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
 
 INT16_STEPS = 32767
@@ -185,7 +185,7 @@ def place(
     raw: Floats,
     size: tuple[int, int],
     view: View,
-    image_size: tuple[int, int],
+    image_size: tuple[int, ...],
     interpolation: Interpolation = "bilinear",
 ) -> Floats:
     """One map over a picture of the whole original image, where the map covers `view` only.
@@ -218,7 +218,7 @@ def heatmap(
     rectify: bool = True,
     interpolation: Interpolation = "bilinear",
     view: View | None = None,
-    image_size: tuple[int, int] | None = None,
+    image_size: tuple[int, ...] | None = None,
 ) -> Floats:
     """The heatmap of a raw map: `positive`, `place` (or `resize`), `min_max`, in this order.
 

@@ -3,8 +3,13 @@
 Records are frozen: a step that changes something makes a new record. Arrays inside a record are never written to.
 
 Conventions, stated once:
-    * Images are ``(height, width, channels)``; heatmaps are ``(class, height, width)``.
-    * Boxes are ``(N, 4)`` float64 rows ``x0 y0 x1 y1`` in pixels of the original image, x to the right and y down. The
+    * An input has one, two or three *position axes* and, last, channels: a series is ``(x, C)``, a picture
+      ``(y, x, C)``, a volume ``(z, y, x, C)``. The letters count from the back; in a clip z is the time. *Image* is the
+      word for one input, whatever its axes; their number is its `rank`.
+    * A *shape* has the order of the array, ``(z, y, x)``; a *size* has the order of coordinates, ``(width, height,
+      depth)``. Heatmaps are ``(class, *shape)``.
+    * Boxes and views are float64 rows of ``2 * rank`` numbers, all starts and then all ends, x first: ``x0 x1``,
+      ``x0 y0 x1 y1``, ``x0 y0 z0 x1 y1 z1``, in samples (pixels) of the original image, x to the right and y down. The
       end is exclusive: a box that covers the whole image is ``0 0 width height``.
     * Class ids are positions in the model's output. ``NO_CLASS`` (-1) stands for "no class",
       ``NOT_IN_MODEL`` (-2) for a class of the dataset that the model does not have.
@@ -115,14 +120,13 @@ class Earlier:
     """What an earlier run said about the same image bytes with the same model, targets and labels.
 
     Attributes:
-        width, height: of the original image, in pixels.
+        size: of the original image, as in `Source`.
         class_ids, targets, logits, probabilities, ranks, predicted_class_id: as in `Explanation`.
         methods: the maps that are as this run would make them; none if the image is new.
         complete: whether these are all the methods that this run wants of the image: then the model is not asked.
     """
 
-    width: int
-    height: int
+    size: tuple[int, ...]
     class_ids: np.ndarray
     targets: tuple[tuple[str, ...], ...]
     logits: np.ndarray
@@ -212,9 +216,10 @@ class Source:
     Attributes:
         image_id, shard, index: as in `EncodedExample`.
         image_sha256: hex digest of the encoded image bytes: the key of incremental runs.
-        width, height: of the original image, in pixels.
-        view: ``(x0, y0, x1, y1)``, the rectangle of the original image, in its pixels, that the model's input shows. It
-            is the whole image for ``squash``, smaller for ``crop`` and larger for ``pad``.
+        size: of the original image, in samples (pixels), x first: ``(width, height)`` of a picture.
+        view: the part of the original image, in its samples, that the model's input shows: starts and then ends, x
+            first, ``(x0, y0, x1, y1)`` of a picture. It is the whole image for ``squash``, smaller for ``crop`` and
+            larger for ``pad``.
         label_ids: class ids of the image.
         slices: ``(feature, value)`` pairs.
         values: as in `EncodedExample`.
@@ -224,12 +229,21 @@ class Source:
     shard: str
     index: int
     image_sha256: str
-    width: int
-    height: int
-    view: tuple[float, float, float, float]
+    size: tuple[int, ...]
+    view: tuple[float, ...]
     label_ids: tuple[int, ...] = ()
     slices: tuple[tuple[str, str], ...] = ()
     values: tuple[float, ...] | None = None
+
+    @property
+    def rank(self) -> int:
+        """How many position axes it has: 1, 2 or 3."""
+        return len(self.size)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """`size` in the order of the array: ``(height, width)`` of a picture."""
+        return self.size[::-1]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -31,7 +31,7 @@ class StoredBoxes:
     """
 
     rows: np.ndarray
-    size: tuple[int, int]
+    size: tuple[int, ...]
 
 
 def convention_of(features: feature_map.FeatureMap) -> box_conventions.BoxConvention:
@@ -54,7 +54,7 @@ def stored_boxes(
         convention: `convention_of` the features by which they were read.
     """
     return [
-        StoredBoxes(convention.rows(one.boxes), (example.source.width, example.source.height))
+        StoredBoxes(convention.rows(one.boxes), example.source.size)
         for one, example in zip(encoded, examples, strict=True)
         if one.boxes is not None and len(one.boxes)
     ]

@@ -274,8 +274,9 @@ def _write_records(
         truth = example.ground_truth
         boxes = "no boxes" if truth.boxes is None else f"{len(truth.boxes)} boxes"
         masks = "no masks" if truth.masks is None else f"{len(truth.masks)} masks"
+        size = "x".join(map(str, example.source.size))
         stream.write(
-            f"record   {example.source.image_id}: {example.source.width}x{example.source.height}, "
+            f"record   {example.source.image_id}: {size}, "
             f"{_answer_in_words(example.source, one, names)}, {boxes}, {masks}\n"
         )
 

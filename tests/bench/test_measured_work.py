@@ -44,7 +44,7 @@ def test_samples_are_photos_of_the_stated_size_spread_evenly(tmp_path: pathlib.P
     steps = stages.Stages(plan.make(config.RunConfig.model_validate(text)), str(tmp_path))
     steps.run(limit=4)
     assert steps.images == 4
-    assert {(e.source.width, e.source.height) for e in steps.examples} == {samples.PHOTO_SIZE}
+    assert {e.source.size for e in steps.examples} == {samples.PHOTO_SIZE}
     assert all(len(e.ground_truth.boxes) == 1 for e in steps.examples)
     sizes = [len(list(tf.data.TFRecordDataset(str(path)))) for path in sorted((tmp_path / "photos").iterdir())]
     assert sizes == [3, 2]

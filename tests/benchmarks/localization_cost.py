@@ -103,7 +103,7 @@ def _against_plain(cells: int, rounds: int) -> figures.Figure:
 
 def explanation(number: int = 0) -> records.Explanation:
     """One image of 500x375 with two boxes of its class, explained by one 7x7 map of seeded noise."""
-    source = records.Source(f"image{number}", "shard", number, "", 500, 375, (0.0, 0.0, 500.0, 375.0), (_LABEL,))
+    source = records.Source(f"image{number}", "shard", number, "", (500, 375), (0.0, 0.0, 500.0, 375.0), (_LABEL,))
     truth = records.GroundTruth(
         boxes=np.array([[60.0, 50, 300, 260], [350, 200, 480, 370]]),
         box_class_ids=np.full(2, records.NO_CLASS, np.int64),

@@ -96,7 +96,7 @@ def test_metrics_are_those_of_the_stored_maps(reference):
             boxes=np.array([[x, y, x + 10, y + 8]], float), box_class_ids=np.array([number % 10]),
             box_difficult=np.array([False]), masks=inside[None], mask_class_ids=np.array([number % 10]),
         )  # fmt: skip
-        source = records.Source(row["image_id"], "", 0, "", 24, 20, (0, 0, 24, 20), (number % 10,))
+        source = records.Source(row["image_id"], "", 0, "", (24, 20), (0, 0, 24, 20), (number % 10,))
         scores = localization.localize(
             raw[None], source, truth, [row["class_id"]], [row["rank"]], protocols.get("default"), localization.GROUPS
         )

@@ -45,7 +45,7 @@ class Row:
 
 def localization(row: Row) -> records.Localization:
     slices = (("weather", row.slice),) if row.slice is not None else ()
-    source = records.Source(row.image_id, "shard-0", row.record, row.sha256, 200, 100, row.view, row.labels, slices)
+    source = records.Source(row.image_id, "shard-0", row.record, row.sha256, (200, 100), row.view, row.labels, slices)
     maps = np.array([row.map], np.float32)
     explanation = records.Explanation(
         source=source,

@@ -83,7 +83,7 @@ def _image(plan: Plan, number: int) -> tuple[records.Explanation, bytes]:
     x, y = int(rng.integers(0, WIDTH - 16)), int(rng.integers(0, HEIGHT - 12))
     encoded = sample_shards.encode(sample_shards.noise(HEIGHT, WIDTH, seed=number))
     source = records.Source(
-        plan.id_format.format(number), SHARD, number, hashlib.sha256(encoded).hexdigest(), WIDTH, HEIGHT,
+        plan.id_format.format(number), SHARD, number, hashlib.sha256(encoded).hexdigest(), (WIDTH, HEIGHT),
         (0, 0, WIDTH, HEIGHT), (label,), (("camera", ("left", "right")[number // len(plan.classes) % 2]),),
     )  # fmt: skip
     truth = records.GroundTruth(

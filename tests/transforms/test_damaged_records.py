@@ -119,7 +119,7 @@ def is_right(example: records.Example, encoded: records.EncodedExample, image: d
     assert example.image.min() >= 0 and example.image.max() <= 255
     assert source.image_id and all(isinstance(label, int) and label >= 0 for label in source.label_ids)
     assert len(set(source.label_ids)) == len(source.label_ids)
-    size = np.array([source.width, source.height])
+    size = np.array(source.size)
     if truth.boxes is not None:
         assert encoded.boxes is not None and len(truth.boxes) + truth.dropped_boxes == len(encoded.boxes)
         assert truth.boxes.dtype == np.float64 and truth.boxes.shape[1] == 4
@@ -131,8 +131,8 @@ def is_right(example: records.Example, encoded: records.EncodedExample, image: d
         assert truth.dropped_boxes == len(encoded.boxes) > 0
     if truth.masks is not None:
         assert truth.mask_class_ids is not None and len(truth.mask_class_ids) == len(truth.masks)
-        assert truth.masks.shape[1:] == (source.height, source.width) and truth.masks.dtype == bool
-    assert truth.ignore is None or truth.ignore.shape == (source.height, source.width)
+        assert truth.masks.shape[1:] == source.shape and truth.masks.dtype == bool
+    assert truth.ignore is None or truth.ignore.shape == source.shape
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")

@@ -50,7 +50,7 @@ def test_one_record():
     source = example.source
     assert (source.image_id, source.shard, source.index) == ("photo", "s", 3)
     assert source.image_sha256 == hashlib.sha256(sample_shards.encode(PIXELS)).hexdigest()
-    assert (source.width, source.height) == (4, 2)
+    assert source.size == (4, 2)
     assert source.view == (1.0, 0.0, 3.0, 2.0)
     assert source.label_ids == (1, 4)
     assert source.slices == (("camera", "a"),)

@@ -17,7 +17,7 @@ SPEC = engine_specs.spec(engine_specs.file(keras_models.GAP), targets=("label",)
 
 def example(number: int, labels: tuple[int, ...] = (1,)) -> records.Example:
     image = np.random.default_rng(number).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    source = records.Source(f"i{number}", "s", number, "", 64, 64, (0, 0, 64, 64), labels)
+    source = records.Source(f"i{number}", "s", number, "", (64, 64), (0, 0, 64, 64), labels)
     return records.Example(source, image, records.GroundTruth())
 
 
@@ -120,8 +120,7 @@ def lent(class_ids: tuple[int, ...], complete: bool) -> records.Earlier:
     count = len(class_ids)
     maps = records.MethodMaps(SPEC.methods[0].label, "lent", np.full((count, 2, 2), 7, np.float32))
     return records.Earlier(
-        width=64,
-        height=64,
+        size=(64, 64),
         class_ids=np.array(class_ids),
         targets=(("label",),) * count,
         logits=np.full(count, 5, np.float32),

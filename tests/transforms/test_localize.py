@@ -19,7 +19,9 @@ def explanation(number: int, hit: bool, label: int = 1, predicted: int = 1) -> r
     maps[:, 2:, 2:] = 0.0 if hit else 1.0
     classes = [label] if label == predicted else [label, predicted]
     return records.Explanation(
-        source=records.Source(f"i{number}", "s", number, "", 100, 100, (0, 0, 100, 100), (label,), (("side", "left"),)),
+        source=records.Source(
+            f"i{number}", "s", number, "", (100, 100), (0, 0, 100, 100), (label,), (("side", "left"),)
+        ),
         ground_truth=records.GroundTruth(
             np.array([[0.0, 0, 50, 50]]), np.array([label]), np.array([False]), None, None, None
         ),

@@ -46,7 +46,7 @@ def localization(number: int) -> records.Localization:
     nan = float("nan")
     explanation = records.Explanation(
         source=records.Source(
-            f"image-{number:03d}", "s-0", number, f"{number:064x}", 640, 480, (0.0, 0.0, 640.0, 480.0), (1,),
+            f"image-{number:03d}", "s-0", number, f"{number:064x}", (640, 480), (0.0, 0.0, 640.0, 480.0), (1,),
             (("size", "large"),) if number % 2 else (),
         ),
         ground_truth=records.GroundTruth(),

@@ -89,7 +89,7 @@ class BoxConvention:
                 start = start - size / 2
             return np.concatenate([start, start + size], axis=1)
 
-    def pixels(self, corners: Boxes, size: tuple[int, int]) -> Boxes:
+    def pixels(self, corners: Boxes, size: tuple[int, ...]) -> Boxes:
         """What `corners` gives, in pixels from 0, ends exclusive; neither rounded nor clipped.
 
         Args:
@@ -98,7 +98,7 @@ class BoxConvention:
         """
         return pixels(corners, size, self.units == "pixels", self.shift_px)
 
-    def as_stored(self, pixels: Boxes, size: tuple[int, int]) -> Boxes:
+    def as_stored(self, pixels: Boxes, size: tuple[int, ...]) -> Boxes:
         """The reverse: boxes in pixels from 0, ends exclusive, as a data set of this convention writes them.
 
         Args:
@@ -132,7 +132,7 @@ USUAL = BoxConvention()
 """That of the TensorFlow Object Detection API and of TFDS."""
 
 
-def pixels(corners: Boxes, size: tuple[int, int], are_pixels: bool, shift_px: tuple[int, int]) -> Boxes:
+def pixels(corners: Boxes, size: tuple[int, ...], are_pixels: bool, shift_px: tuple[int, int]) -> Boxes:
     """As `BoxConvention.pixels`, by what an `EncodedExample` has of the convention."""
     sides = np.array([*size, *size], np.float64)
     start, end = shift_px

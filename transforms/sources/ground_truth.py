@@ -19,7 +19,7 @@ MAX_MASK_BYTES = 1 << 30
 
 def decode(
     encoded: records.EncodedExample,
-    size: tuple[int, int],
+    size: tuple[int, ...],
     options: decode_options.MaskOptions,
     box_tolerance: float = decode_options.BOX_TOLERANCE_PX,
 ) -> records.GroundTruth:
@@ -54,7 +54,7 @@ def decode(
     )
 
 
-def _boxes(encoded: records.EncodedExample, size: tuple[int, int], tolerance: float) -> records.GroundTruth:
+def _boxes(encoded: records.EncodedExample, size: tuple[int, ...], tolerance: float) -> records.GroundTruth:
     if encoded.boxes is None:
         return records.GroundTruth()
     count = len(encoded.boxes)
@@ -70,7 +70,7 @@ def _boxes(encoded: records.EncodedExample, size: tuple[int, int], tolerance: fl
     )
 
 
-def box_fractions(boxes: np.ndarray, encoded: records.EncodedExample, size: tuple[int, int]) -> np.ndarray:
+def box_fractions(boxes: np.ndarray, encoded: records.EncodedExample, size: tuple[int, ...]) -> np.ndarray:
     """The boxes of a record in fractions of its image, counted from 0, ends exclusive.
 
     Args:
@@ -85,7 +85,7 @@ def box_fractions(boxes: np.ndarray, encoded: records.EncodedExample, size: tupl
 
 
 def boxes_in_pixels(
-    fractions: np.ndarray, size: tuple[int, int], tolerance: float = decode_options.BOX_TOLERANCE_PX
+    fractions: np.ndarray, size: tuple[int, ...], tolerance: float = decode_options.BOX_TOLERANCE_PX
 ) -> tuple[np.ndarray, np.ndarray]:
     """Boxes from fractions of an image to its pixels, without those that cannot be used.
 
@@ -163,7 +163,7 @@ def largest_class(truth: records.GroundTruth) -> int | None:
 
 
 def _instances(
-    encoded: tuple[bytes, ...], class_ids: tuple[int, ...] | None, size: tuple[int, int]
+    encoded: tuple[bytes, ...], class_ids: tuple[int, ...] | None, size: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
     _check_mask_bytes(len(encoded), size)
     masks = np.zeros((len(encoded), size[1], size[0]), bool)

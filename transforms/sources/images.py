@@ -68,7 +68,7 @@ def decode_original(
     return found if found.dtype == np.uint8 else np.rint(found).astype(np.uint8)
 
 
-def decode_grey(data: bytes, size: tuple[int, int], what: str) -> np.ndarray:
+def decode_grey(data: bytes, size: tuple[int, ...], what: str) -> np.ndarray:
     """A single-channel PNG as stored: ``(height, width)`` of uint8, bool or uint16; palette indices, not colours.
 
     Args:

@@ -49,8 +49,7 @@ _COLUMNS = (
 )
 
 NOTHING = records.Earlier(
-    width=0,
-    height=0,
+    size=(0, 0),
     class_ids=np.zeros(0, np.int64),
     targets=(),
     logits=np.zeros(0, np.float32),
@@ -302,8 +301,7 @@ class _Block:
         length = self._length(row, row + count)
         rows = slice(row, row + length)
         return records.Earlier(
-            width=int(self._numbers["image_width"][row]),
-            height=int(self._numbers["image_height"][row]),
+            size=(int(self._numbers["image_width"][row]), int(self._numbers["image_height"][row])),
             class_ids=self._numbers["class_id"][rows].astype(np.int64),
             targets=tuple(tuple(reasons) for reasons in self._columns["targets"][rows].to_pylist()),
             logits=self._numbers["logit"][rows],

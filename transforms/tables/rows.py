@@ -76,14 +76,15 @@ def _image_columns(
 ) -> dict[str, Any]:
     sources = [one.source for one in explanations]
     take = pa.array(index.image)
+    sizes = np.array([source.size for source in sources], dtype=np.int32).reshape(-1, 2)
     views = np.array([source.view for source in sources], dtype=np.float32).reshape(-1, 4)[index.image]
     columns: dict[str, Any] = {
         "image_id": pa.array([source.image_id for source in sources], pa.string()).take(take),
         "image_sha256": pa.array([source.image_sha256 for source in sources], pa.string()).take(take),
         "shard": pa.array([source.shard for source in sources], pa.string()).take(take),
         "record_index": np.array([source.index for source in sources], dtype=np.int64)[index.image],
-        "image_width": np.array([source.width for source in sources], dtype=np.int32)[index.image],
-        "image_height": np.array([source.height for source in sources], dtype=np.int32)[index.image],
+        "image_width": sizes[:, 0][index.image],
+        "image_height": sizes[:, 1][index.image],
         "label_ids": _take_lists([source.label_ids for source in sources], pa.int32(), take),
     }
     columns.update({f"view_{edge}": views[:, i] for i, edge in enumerate(("x0", "y0", "x1", "y1"))})

@@ -41,7 +41,7 @@ def explained() -> tuple[engine.Engine, list[records.Explanation]]:
     labels = [tuple(int(i) for i in row) for row in REFERENCE["tiny_gap/indices"]]
     found = []
     for number, one in enumerate(explainer.explain(IMAGES, labels, {})):
-        source = records.Source(f"image{number}", "s", number, "", 64, 64, (0, 0, 64, 64), labels[number])
+        source = records.Source(f"image{number}", "s", number, "", (64, 64), (0, 0, 64, 64), labels[number])
         maps = tuple(records.MethodMaps(label, layer, values) for label, layer, values in one.maps)
         found.append(
             records.Explanation(

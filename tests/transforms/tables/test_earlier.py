@@ -27,8 +27,8 @@ def raw_map(number: int, method: int, row: int) -> np.ndarray:
 def localization(number: int, **changes) -> records.Localization:
     """Image `number`, of which classes 2 and 0 are explained by two methods; only the first has a curve."""
     facts = {
-        "image_id": f"i{number}", "shard": "s", "index": number, "image_sha256": f"{number:064x}", "width": 40,
-        "height": 30, "view": (0.0, 0.0, 40.0, 30.0), "label_ids": (2,),
+        "image_id": f"i{number}", "shard": "s", "index": number, "image_sha256": f"{number:064x}", "size": (40, 30),
+        "view": (0.0, 0.0, 40.0, 30.0), "label_ids": (2,),
     }  # fmt: skip
     methods = tuple(
         records.MethodMaps(
@@ -115,7 +115,7 @@ def test_what_was_stored_is_found_bit_by_bit_wherever_row_groups_end(tmp_path, f
     for number in (8, 0, 3, 4, 7, 1, 2, 5, 6):
         found = looked.find(encoded(number), f"{number:016x}" + f"{number:048x}")
         expected = hashed(number).explanation
-        assert found.complete and (found.width, found.height) == (40, 30)
+        assert found.complete and found.size == (40, 30)
         assert found.class_ids.tolist() == [2, 0] and found.targets == expected.targets
         assert found.logits.tolist() == [number, -1] and found.logits.dtype == np.float32
         assert found.probabilities.tolist() == [0.25, 0.75] and found.ranks.tolist() == [3, 1]

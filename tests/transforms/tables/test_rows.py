@@ -21,7 +21,7 @@ def schema_of(heatmap_dtype: str = "int16") -> pa.Schema:
 
 
 def source(image_id: str, **changes) -> records.Source:
-    plain = records.Source(image_id, "shard-0", 3, "ab" * 32, 500, 375, (62.5, 0.0, 437.5, 375.0), (1,))
+    plain = records.Source(image_id, "shard-0", 3, "ab" * 32, (500, 375), (62.5, 0.0, 437.5, 375.0), (1,))
     return dataclasses.replace(plain, **changes)
 
 

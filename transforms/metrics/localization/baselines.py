@@ -60,7 +60,7 @@ def evidence(
     found = {}
     for name in BASELINES:
         framed = _framed(name, cells, protocol)
-        point = _point(name, cells, source.width, source.height) if "pointing" in groups else None
+        point = _point(name, cells, *source.size) if "pointing" in groups else None
         # The source's view is only asked for a point, which is known.
         scored = [scored_map.ScoredMap(framed, source, truth, protocol, point) for truth in truths]
         found[name] = [
@@ -73,7 +73,7 @@ def evidence(
 @functools.lru_cache(maxsize=16)
 def _framed(name: str, cells: int, protocol: protocols.Protocol) -> scored_map.Framed:
     """A baseline in the frame. It covers the whole image, so it is the same for images of any size."""
-    whole = records.Source("", "", 0, "", cells, cells, (0.0, 0.0, float(cells), float(cells)))
+    whole = records.Source("", "", 0, "", (cells, cells), (0.0, 0.0, float(cells), float(cells)))
     return scored_map.Framed(baseline_maps(cells, cells)[name], whole, protocol)
 
 

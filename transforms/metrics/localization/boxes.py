@@ -42,15 +42,15 @@ def iou(boxes: Floats, truths: Floats, *, inclusive: bool) -> Floats:
     return result
 
 
-def to_frame(boxes: Floats, width: int, height: int, protocol: protocols.Protocol) -> Floats:
+def to_frame(boxes: Floats, size: tuple[int, ...], protocol: protocols.Protocol) -> Floats:
     """True boxes in the frame of `protocol`: each coordinate times frame / side, truncated if the protocol says so.
 
     Args:
         boxes: ``(N, 4)`` in pixels of the original image.
-        width, height: of the original image.
+        size: ``(width, height)`` of the original image.
     """
     scaled: Floats = _to_frame(
-        np.asarray(boxes, np.float64), float(width), float(height), protocol.frame_px, protocol.truncate_truth
+        np.asarray(boxes, np.float64), *map(float, size), protocol.frame_px, protocol.truncate_truth
     )
     return scaled
 
@@ -64,9 +64,9 @@ def _to_frame(boxes: Floats, width: float, height: float, frame: int, truncate: 
     return found
 
 
-def from_frame(boxes: Floats, width: int, height: int, protocol: protocols.Protocol) -> Floats:
+def from_frame(boxes: Floats, size: tuple[int, ...], protocol: protocols.Protocol) -> Floats:
     """Boxes of the frame in pixels of the original image."""
-    return boxes * np.array([width, height, width, height], np.float64) / protocol.frame_px
+    return boxes * np.array([*size, *size], np.float64) / protocol.frame_px
 
 
 def belongs(class_ids: npt.NDArray[np.int64] | None, count: int, class_id: int, label_ids: tuple[int, ...]) -> Bools:
@@ -130,8 +130,7 @@ def of_class(
         ids,
         class_id,
         class_id in source.label_ids,
-        float(source.width),
-        float(source.height),
+        *map(float, source.size),
         protocol.frame_px,
         protocol.truncate_truth,
     )

@@ -35,9 +35,9 @@ class Frame:
 
 def frame(raw: Floats, source: records.Source, protocol: protocols.Protocol) -> Frame:
     """Bring one raw map ``(h, w)``, signed, over `source`'s view, into the frame of a protocol."""
-    size, image_size = (protocol.frame_px, protocol.frame_px), (source.width, source.height)
+    size = (protocol.frame_px, protocol.frame_px)
     shown = heatmaps.positive(raw) if protocol.rectify else raw
-    placed = heatmaps.place(shown, size, source.view, image_size, protocol.interpolation)
+    placed = heatmaps.place(shown, size, source.view, source.size, protocol.interpolation)
     finite = bool(np.isfinite(shown).all())
     if finite and placed.dtype == np.float32:
         usable, heatmap, image = _scaled(placed)

@@ -165,7 +165,7 @@ def measure(
     for number, (one, truth) in enumerate(zip(framed, found, strict=True)):
         if "boxes" in groups:
             box = box_accuracy.box_at(one.found, protocol.box_threshold)
-            estimated[number] = boxes.from_frame(box, source.width, source.height, protocol)
+            estimated[number] = boxes.from_frame(box, source.size, protocol)
         known = {name: float(column[number]) for name, column in statistics.items()}
         scored = scored_map.ScoredMap(one, source, truth, protocol)
         evidence.append(evidence_of(scored, ids[number], places[number], groups, known))
@@ -232,7 +232,7 @@ def boxes_at(
     image = frames.frame(raw, source, protocol).image
     levels = box_accuracy.levels(int(image.max()), thresholds)
     found = box_accuracy.level_boxes(image, hole_boxes=protocol.hole_boxes, at=levels)
-    scaled = boxes.to_frame(true_boxes, source.width, source.height, protocol)
+    scaled = boxes.to_frame(true_boxes, source.size, protocol)
     ious = box_accuracy.level_ious(found, scaled, protocol)
     stated = box_accuracy.box_at(found, thresholds)
-    return box_accuracy.iou_at(ious, thresholds), boxes.from_frame(stated, source.width, source.height, protocol)
+    return box_accuracy.iou_at(ious, thresholds), boxes.from_frame(stated, source.size, protocol)

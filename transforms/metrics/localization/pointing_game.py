@@ -169,7 +169,7 @@ def columns(one: scored_map.ScoredMap) -> dict[str, float]:
         return {}
     if not one.framed.finite:
         return {"pointing_hit": 0.0}
-    x, y = one.point or point(one.framed.raw, source.view, source.width, source.height)
+    x, y = one.point or point(one.framed.raw, source.view, *source.size)
     if truth.masks is not None:
         return {"pointing_hit": float(hits_masks(x, y, truth.masks, tolerance))}
     return {"pointing_hit": float(hits_ranges(x, y, truth.pixel_ranges, tolerance))}

@@ -95,7 +95,7 @@ class Framed:
             return self.frame.placed
         source, how = self.source, self.protocol.interpolation
         size = self.frame.heatmap.shape
-        return heatmaps.place(heatmaps.positive(self.raw), size, source.view, (source.width, source.height), how)
+        return heatmaps.place(heatmaps.positive(self.raw), size, source.view, source.size, how)
 
     @functools.cached_property
     def finite(self) -> bool:

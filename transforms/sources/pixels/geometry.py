@@ -32,7 +32,7 @@ class Placement:
         return (self.box[3] - self.box[1], self.box[2] - self.box[0]) != self.size
 
 
-def placement(size: tuple[int, int], options: decode_options.ImageOptions) -> Placement:
+def placement(size: tuple[int, ...], options: decode_options.ImageOptions) -> Placement:
     """How an original of ``(width, height)`` pixels comes into the model's input."""
     whole, target = (0.0, 0.0, float(size[0]), float(size[1])), (options.height, options.width)
     match options.resize:
@@ -56,7 +56,7 @@ def placement(size: tuple[int, int], options: decode_options.ImageOptions) -> Pl
             return Placement(_keras_crop(size, options), target)
 
 
-def view_of(size: tuple[int, int], options: decode_options.ImageOptions) -> View:
+def view_of(size: tuple[int, ...], options: decode_options.ImageOptions) -> View:
     """The rectangle ``x0 y0 x1 y1`` of an original of ``(width, height)`` pixels that the model's input shows."""
     placed = placement(size, options)
     if options.resize not in ("pad", "shorter_side_center_crop"):
@@ -66,7 +66,7 @@ def view_of(size: tuple[int, int], options: decode_options.ImageOptions) -> View
     return x0, y0, x0 + options.width * step_x, y0 + options.height * step_y
 
 
-def crop_view(size: tuple[int, int], options: decode_options.ImageOptions) -> View:
+def crop_view(size: tuple[int, ...], options: decode_options.ImageOptions) -> View:
     """The centred rectangle that ``crop`` shows: exact with Pillow, else of whole pixels and at least one."""
     scale = options.crop_fraction * min(size[0] / options.width, size[1] / options.height)
     if options.resampler != "pillow":
@@ -77,7 +77,7 @@ def crop_view(size: tuple[int, int], options: decode_options.ImageOptions) -> Vi
     return max(x - half_width, 0.0), max(y - half_height, 0.0), right, bottom
 
 
-def _keras_crop(size: tuple[int, int], options: decode_options.ImageOptions) -> View:
+def _keras_crop(size: tuple[int, ...], options: decode_options.ImageOptions) -> View:
     """The rectangle of ``keras.utils.image_dataset_from_directory(crop_to_aspect_ratio=True)``, and of ``Resizing``."""
     width, height = size
     cropped_height = max(min(height, int(width * options.height / options.width)), 1)
@@ -85,13 +85,13 @@ def _keras_crop(size: tuple[int, int], options: decode_options.ImageOptions) -> 
     return _middle(size, (cropped_height, cropped_width))
 
 
-def _middle(size: tuple[int, int], cropped: tuple[int, int]) -> View:
+def _middle(size: tuple[int, ...], cropped: tuple[int, int]) -> View:
     """The ``(height, width)`` pixels in the middle; of an odd margin the smaller half is to the left and on top."""
     left, top = (size[0] - cropped[1]) // 2, (size[1] - cropped[0]) // 2
     return float(left), float(top), float(left + cropped[1]), float(top + cropped[0])
 
 
-def _shortened(size: tuple[int, int], shorter: int) -> tuple[int, int]:
+def _shortened(size: tuple[int, ...], shorter: int) -> tuple[int, int]:
     """Width and height as ``torchvision.transforms.Resize`` gives for one number: the longer side is cut to a whole."""
     width, height = size
     if width <= height:
@@ -104,13 +104,13 @@ def margins(padded: tuple[int, int], options: decode_options.ImageOptions) -> tu
     return (options.width - padded[0]) // 2, (options.height - padded[1]) // 2
 
 
-def padded_size(size: tuple[int, int], options: decode_options.ImageOptions) -> tuple[int, int]:
+def padded_size(size: tuple[int, ...], options: decode_options.ImageOptions) -> tuple[int, int]:
     """The ``(width, height)`` in whole pixels of the model's input that ``pad`` gives to the image."""
     scale = min(options.width / size[0], options.height / size[1])
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def needed_size(size: tuple[int, int], options: decode_options.ImageOptions) -> tuple[int, int]:
+def needed_size(size: tuple[int, ...], options: decode_options.ImageOptions) -> tuple[int, int]:
     """The ``(width, height)`` at which the original still has two pixels per output pixel, in both directions.
 
     Pillow's draft never goes below the size it is given.

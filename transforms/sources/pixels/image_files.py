@@ -160,7 +160,7 @@ class reported_as:  # noqa: N801 - reads as a phrase
             raise records.DataError(self._error_type, f"{self._what} cannot be decoded: {error}") from error
 
 
-def size_text(size: tuple[int, int]) -> str:
+def size_text(size: tuple[int, ...]) -> str:
     """A ``(width, height)`` in words."""
     return f"{size[0]} x {size[1]} pixels"
 

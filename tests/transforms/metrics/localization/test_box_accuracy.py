@@ -31,7 +31,7 @@ def measured(golden: dict[str, np.ndarray]) -> list[tuple[box_accuracy.LevelBoxe
     for number, (width, height) in enumerate(golden["in/image_sizes_wh"]):
         truth = golden["in/boxes"][golden["in/boxes"][:, 0] == number, 1:].astype(float)
         found = box_accuracy.level_boxes(box_accuracy.to_bytes(golden["maps"][number]), hole_boxes=True)
-        results.append((found, box_accuracy.level_ious(found, boxes.to_frame(truth, width, height, WSOL), WSOL)))
+        results.append((found, box_accuracy.level_ious(found, boxes.to_frame(truth, (width, height), WSOL), WSOL)))
     return results
 
 
@@ -71,7 +71,7 @@ def test_boxes_equal_wsolevaluation(golden, measured) -> None:
 def test_true_boxes_are_truncated_as_in_wsolevaluation(golden) -> None:
     for number, (width, height) in enumerate(golden["in/image_sizes_wh"]):
         chosen = golden["in/boxes"][:, 0] == number
-        resized = boxes.to_frame(golden["in/boxes"][chosen, 1:].astype(float), width, height, WSOL)
+        resized = boxes.to_frame(golden["in/boxes"][chosen, 1:].astype(float), (width, height), WSOL)
         assert (resized == golden["out/boxes_resized"][chosen, 1:]).all()
 
 

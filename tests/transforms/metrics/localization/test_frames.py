@@ -36,7 +36,7 @@ def odd_maps() -> dict[str, np.ndarray]:
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
 @pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
 def test_as_the_plain_functions(kind, view, rectify):
-    raw, source = odd_maps()[kind], records.Source("", "", 0, "", 90, 60, VIEWS[view])
+    raw, source = odd_maps()[kind], records.Source("", "", 0, "", (90, 60), VIEWS[view])
     protocol = dataclasses.replace(protocols.DEFAULT, rectify=rectify, frame_px=32)
     got = frames.frame(raw, source, protocol)
     where = {"view": VIEWS[view], "image_size": (90, 60)}
@@ -52,6 +52,6 @@ def test_as_the_plain_functions(kind, view, rectify):
 def test_a_ramp_is_cut_to_whole_steps():
     raw = np.array([[0, 1], [0, 1]], np.float32)
     protocol = dataclasses.replace(protocols.DEFAULT, frame_px=4)
-    got = frames.frame(raw, records.Source("", "", 0, "", 4, 4, (0.0, 0.0, 4.0, 4.0)), protocol)
+    got = frames.frame(raw, records.Source("", "", 0, "", (4, 4), (0.0, 0.0, 4.0, 4.0)), protocol)
     # Pixel centres lie at -1/4, 1/4, 3/4 and 5/4 of the way from one cell to the other: 0, 1/4, 3/4, 1.
     assert got.heatmap[0].tolist() == [0, 0.25, 0.75, 1] and got.image[0].tolist() == [0, 63, 191, 255]

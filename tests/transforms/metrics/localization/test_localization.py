@@ -17,7 +17,7 @@ GROUPS = tuple(localization.GROUPS)
 
 
 def _source(width: int = 224, height: int = 224, **changes: object) -> records.Source:
-    source = records.Source("image", "shard", 0, "", width, height, (0, 0, width, height), (3,))
+    source = records.Source("image", "shard", 0, "", (width, height), (0, 0, width, height), (3,))
     return dataclasses.replace(source, **changes)
 
 

@@ -64,7 +64,7 @@ def test_difficult_rule_equals_torchray(golden) -> None:
             box_class_ids=mine[:, 1].astype(np.int64),
             box_difficult=mine[:, 2].astype(bool),
         )
-        source = records.Source(str(image), "s", image, "", 224, 224, (0, 0, 224, 224))
+        source = records.Source(str(image), "s", image, "", (224, 224), (0, 0, 224, 224))
         raw = golden["maps"][image][None]
         scores = localization.localize(raw, source, truth, [class_id], [1], protocols.TORCHRAY, ["pointing"])
         ((_, (hit,)),) = scores.values
