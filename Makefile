@@ -34,10 +34,11 @@ test-oldest: $(UV)
 	$(UV) pip install --quiet --python $(OLDEST)/bin/python --upgrade --resolution lowest-direct --editable '.[test]'
 	$(OLDEST)/bin/python -m pytest -W default --numprocesses auto --maxprocesses 4 --dist loadfile
 
-# The target layer of every family of keras.applications and of KerasHub, which `make test` runs only where it is installed.
+# The target layer of every family of keras.applications, of which `make test` has a few, and of KerasHub, which it has only
+# where it is installed.
 test-families: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[families]'
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/transforms/models/test_families_of_keras.py \
+	$(BIN)/python -m pytest -m "not flink" --numprocesses 2 tests/transforms/models/test_families_of_keras.py \
 		tests/transforms/models/test_families_of_keras_hub.py
 
 # Damage of manifests, configurations, shards and records at random, twenty times as much of it as in `make test`.

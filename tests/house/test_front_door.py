@@ -59,6 +59,7 @@ def users_folder(tmp_path) -> pathlib.Path:
         "input": {"tfrecord": pattern, "decoder": "pillow", "resampler": "pillow"},
         "model": {"factory": "transforms:build", "preprocessing": "tf"},
         "explain": {"methods": ["cam", "grad_cam"], "batch_size": 4},
+        "evaluate": {"localization": False, "baselines": False},  # whose compilation takes each process half a minute
         "output": {"directory": "run", "overwrite": True},
         "runner": {"processes": 2, "workers": 2},
     }

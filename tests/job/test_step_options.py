@@ -42,10 +42,12 @@ def test_no_field_of_an_option_record_is_left_to_its_default(settings, tmp_path,
     planned = plan.make(settings)
     step_options.make(planned, ABOUT, ("a", "b"), run_directory.RunDirectory(str(tmp_path / "run")))
     records = (
-        "ModelSource", "Preprocessing", "MethodSpec", "EngineSpec", "ReadShards", "ImageOptions", "MaskOptions",
-        "Assessment", "Settings", "Localize", "Aggregate",
+        "ModelSource", "Preprocessing", "MethodSpec", "EngineSpec", "ReadShards", "MaskOptions", "Assessment",
+        "Settings", "Localize", "Aggregate",
     )  # fmt: skip
     assert left == {name: set() for name in records}
+    of_images = {field.name for field in dataclasses.fields(decode_options.ImageOptions)}
+    assert of_images - type(settings.input).model_fields.keys() == {"height", "width", "channels"}  # the model's
 
 
 def test_images_and_masks_are_decoded_as_the_file_says(settings):

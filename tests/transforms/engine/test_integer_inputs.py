@@ -35,6 +35,12 @@ def _saved(model: keras.Model, folder: pathlib.Path, name: str) -> model_source.
     return model_source.ModelSource(str(folder / f"{name}.keras"))
 
 
+@pytest.fixture(scope="module")
+def of_floats(tmp_path_factory) -> dict[str, list[np.ndarray]]:
+    """The maps of the model of floats."""
+    return _maps(_saved(_classifier("float32"), tmp_path_factory.mktemp("floats"), "float32"))
+
+
 def _maps(source: model_source.ModelSource) -> dict[str, list[np.ndarray]]:
     """Maps of the images by every method of one layer, and by Grad-CAM within every wrapper."""
     wrapped = [engine_specs.method("grad_cam", name, wrapper=name) for name in registry.WRAPPERS]
@@ -45,12 +51,12 @@ def _maps(source: model_source.ModelSource) -> dict[str, list[np.ndarray]]:
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int32"])
-def test_maps_of_every_method_are_those_of_the_model_of_floats(tmp_path, dtype):
-    integers, floats = (_maps(_saved(_classifier(kind), tmp_path, kind)) for kind in (dtype, "float32"))
+def test_maps_of_every_method_are_those_of_the_model_of_floats(tmp_path, of_floats, dtype):
+    integers = _maps(_saved(_classifier(dtype), tmp_path, dtype))
     assert set(integers) == {*_METHODS, *registry.WRAPPERS}
     for label, found in integers.items():
         assert np.abs(found).max() > 0, label
-        np.testing.assert_array_equal(found, floats[label], err_msg=label)
+        np.testing.assert_array_equal(found, of_floats[label], err_msg=label)
 
 
 def test_a_model_of_integers_inside_another_has_gradients_too():

@@ -7,8 +7,15 @@ import pytest
 
 from tests.support.families import applications, family, table
 
+QUICK = ("MobileNetV2", "EfficientNetB0", "VGG16", "ConvNeXtTiny")
+"""A member of each kind of network that takes seconds: residual, squeeze and excite, plain, layer scales."""
 
-@pytest.mark.parametrize("one", applications.FAMILIES, ids=lambda one: one.name)
+
+def _marked(one: family.Family):
+    return pytest.param(one, id=one.name, marks=() if one.name in QUICK else pytest.mark.families)
+
+
+@pytest.mark.parametrize("one", [_marked(one) for one in applications.FAMILIES])
 def test_the_experts_layer_is_mapped_as_by_hand(one: family.Family) -> None:
     proof = table.proof(one)
     assert (proof.layer, proof.prefix_tokens, proof.warnings) == (one.layer, one.prefix_tokens, ())

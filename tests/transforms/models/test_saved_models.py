@@ -71,9 +71,15 @@ def folder(tmp_path_factory) -> pathlib.Path:
     return where
 
 
+@pytest.fixture(scope="module")
+def maps_of_the_network(folder):
+    """By every method that a SavedModel has."""
+    return _maps(folder / "net.keras", *_LAYER_FREE)
+
+
 @pytest.mark.parametrize("form", ["exported", "saved"])
-def test_a_saved_model_gives_the_maps_of_the_network_by_every_method(folder, form):
-    _same(_maps(folder / "net.keras", *_LAYER_FREE), _maps(folder / form, *_LAYER_FREE))
+def test_a_saved_model_gives_the_maps_of_the_network_by_every_method(folder, maps_of_the_network, form):
+    _same(maps_of_the_network, _maps(folder / form, *_LAYER_FREE))
 
 
 def test_layers_have_the_names_that_they_had(folder):
