@@ -13,7 +13,7 @@ REQUIRES = [
     "google-crc32c>=1.6",  # TFRecord checksums; 1.5 quietly computes them in Python beside a setuptools of today
     "importlib_resources>=6.0",  # tensorflow-datasets' own builders import it and do not declare it
     "jinja2>=3.1",  # the HTML report
-    "keras>=3.11.3",  # models; the first that heeds safe mode in .h5 files too
+    "keras>=3.12.1,!=3.13.0",  # models; the first that heeds safe mode in .h5 files and of SavedModels in layers too
     "matplotlib>=3.8",  # plots of the report and colour maps of overlays
     "numba>=0.60",  # contours at every threshold in one pass; 0.60 is the first for NumPy 2
     "numpy>=1.26",
