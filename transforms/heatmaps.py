@@ -12,12 +12,15 @@ A row of ``explanations`` becomes a heatmap over its original image by::
     shown = heatmap(raw, (row.image_height, row.image_width), view=view, image_size=(row.image_width, row.image_height))
 
 Maps are ``(h, w)``, rows first; sizes of pictures are ``(height, width)``; a view is ``(x0, y0, x1, y1)`` in pixels of
-the original image (`records.Source`). Nothing here changes its input.
+the original image (`records.Source`). What is said of pictures holds for inputs of one and three position axes: then
+maps are ``(w,)`` or ``(d, h, w)``, a size has as many numbers in the same order, and a view is ``(x0, x1)`` or ``(x0,
+y0, z0, x1, y1, z1)``. Nothing here changes its input.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import cv2
@@ -29,6 +32,9 @@ from heatbeam.transforms import records
 Floats = npt.NDArray[np.floating[Any]]
 View = tuple[float, ...]
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
+
+RANKS = (1, 2, 3)
+"""How many position axes a map can have."""
 
 INT16_STEPS = 32767
 
@@ -88,19 +94,21 @@ def positive(maps: Floats) -> Floats:
     return np.maximum(maps, 0)
 
 
-def min_max(maps: Floats) -> Floats:
+def min_max(maps: Floats, rank: int = 2) -> Floats:
     """(map - min) / (max - min), each map by itself; a constant map and one with a NaN give zeros.
 
     Args:
-        maps: ``(..., h, w)``.
+        maps: ``(..., h, w)``; in general the last `rank` axes are a map's.
+        rank: position axes of a map.
 
     Returns:
         The same shape and dtype, in [0, 1].
     """
-    low = maps.min(axis=(-2, -1), keepdims=True)
+    axes = tuple(range(-rank, 0))
+    low = maps.min(axis=axes, keepdims=True)
     with np.errstate(invalid="ignore"):  # infinity - infinity is NaN: zeros below
         shifted = maps - low
-    high = shifted.max(axis=(-2, -1), keepdims=True)
+    high = shifted.max(axis=axes, keepdims=True)
     usable = np.isfinite(high) & (high > 0)
     if usable.all():  # no copy, and nothing to choose
         scaled: Floats = np.divide(shifted, high, out=shifted)
@@ -109,21 +117,50 @@ def min_max(maps: Floats) -> Floats:
     return scaled.astype(maps.dtype, copy=False)
 
 
-def resize(raw: Floats, size: tuple[int, int], interpolation: Interpolation = "bilinear") -> Floats:
+def resize(raw: Floats, size: tuple[int, ...], interpolation: Interpolation = "bilinear") -> Floats:
     """One map at another size, with half-pixel centres and repeated edges (OpenCV's resize).
 
     ``bilinear`` is INTER_LINEAR, ``bicubic`` INTER_CUBIC (a = -0.75; it may overshoot the range of the map) and
-    ``nearest`` INTER_NEAREST_EXACT. Nothing is averaged when a map shrinks.
+    ``nearest`` INTER_NEAREST_EXACT. Nothing is averaged when a map shrinks. A map of one position axis is resized as a
+    picture one pixel high, one of three by the same weights along each axis; both are linear, or cubic, along every
+    axis.
 
     Args:
-        raw: float ``(h, w)``.
-        size: ``(height, width)``.
+        raw: float ``(h, w)``, or of one or three axes.
+        size: ``(height, width)``, or as many numbers as the map has axes.
     """
-    if raw.ndim != 2 or min(raw.shape) < 1 or min(size) < 1:
+    if raw.ndim != len(size) or raw.ndim not in RANKS or min(raw.shape) < 1 or min(size) < 1:
         raise ValueError(f"cannot resize a map of shape {raw.shape} to {size}; expected (h, w) and (height, width) > 0")
-    resized = cv2.resize(raw, (size[1], size[0]), interpolation=_OPENCV[interpolation])
+    if raw.ndim == 3 and _flat(raw.shape, size) is None:
+        lengths = tuple(map(float, size))
+        return _mixed(raw, [_weights(cells, (0.0, length), length, pixels, interpolation)
+                            for cells, length, pixels in zip(raw.shape, lengths, size, strict=True)])  # fmt: skip
+    plane, pixels = _as_plane(raw, size)
+    resized = cv2.resize(plane, (pixels[1], pixels[0]), interpolation=_OPENCV[interpolation])
     same: Floats = resized.astype(raw.dtype, copy=False)
-    return same
+    return same.reshape(size)
+
+
+def _flat(cells: tuple[int, ...], size: tuple[int, ...]) -> int | None:
+    """Which axis of a volume says nothing, for it has one cell, shown as one; None if all say something."""
+    return next((axis for axis in range(len(cells)) if cells[axis] == size[axis] == 1), None)
+
+
+def _as_plane(raw: Floats, size: tuple[int, ...]) -> tuple[Floats, tuple[int, ...]]:
+    """A map that is a plane already, a series, or a volume with a flat axis, as rows and columns; and its `size`."""
+    if raw.ndim == 1:
+        return raw[None], (1, *size)
+    if raw.ndim == 3 and (flat := _flat(raw.shape, size)) is not None:
+        return raw.squeeze(flat), (*size[:flat], *size[flat + 1 :])
+    return raw, size
+
+
+def _mixed(raw: Floats, weights: Sequence[Floats]) -> Floats:
+    """A map whose cells are mixed along each axis by ``(size, cells)`` weights, the first axis first."""
+    mixed: Floats = raw
+    for axis, one in enumerate(weights):
+        mixed = np.moveaxis(np.tensordot(one, mixed, (1, axis)), 0, axis)
+    return np.ascontiguousarray(mixed, raw.dtype)
 
 
 @functools.lru_cache(maxsize=64)
@@ -166,24 +203,31 @@ def _cubic(t: Floats) -> dict[int, Floats]:
     return {-1: far(t + 1), 0: near(t), 1: near(1 - t), 2: far(2 - t)}
 
 
-def bilinear_weights(cells: tuple[int, ...], view: View, width: int, height: int) -> tuple[Floats, Floats]:
+def bilinear_weights(cells: tuple[int, ...], view: View, size: tuple[int, ...]) -> tuple[Floats, ...]:
     """`place` over the original image as matrices: the map there is ``down @ raw @ across.T``.
 
     Args:
-        cells: shape ``(h, w)`` of the map.
+        cells: shape ``(h, w)`` of the map; of any rank.
         view: the part of the image that the map covers.
-        width, height: of the original image.
+        size: ``(width, height)`` of the original image.
 
     Returns:
-        down ``(height, h)`` and across ``(width, w)``, float64, read-only; a row is NaN where the view does not reach.
+        For each axis of the map, in its order, ``(pixels, cells)``: down ``(height, h)`` and across ``(width, w)``,
+        float64, read-only; a row is NaN where the view does not reach.
     """
-    down = _weights(cells[0], (view[1], view[3]), height, height, "bilinear")
-    return down, _weights(cells[1], (view[0], view[2]), width, width, "bilinear")
+    spans = zip(cells, _sides(view), size[::-1], strict=True)
+    return tuple(_weights(count, side, length, length, "bilinear") for count, side, length in spans)
+
+
+def _sides(view: View) -> list[tuple[float, float]]:
+    """Start and end of a view along each axis of an array."""
+    rank = len(view) // 2
+    return list(zip(view[:rank], view[rank:], strict=True))[::-1]
 
 
 def place(
     raw: Floats,
-    size: tuple[int, int],
+    size: tuple[int, ...],
     view: View,
     image_size: tuple[int, ...],
     interpolation: Interpolation = "bilinear",
@@ -191,7 +235,7 @@ def place(
     """One map over a picture of the whole original image, where the map covers `view` only.
 
     Args:
-        raw: float ``(h, w)``.
+        raw: float ``(h, w)``, or of one or three axes.
         size: ``(height, width)`` of the picture; the whole image is scaled to it.
         view: the part of the image that the map covers: all of it (``squash``), less (``crop``) or more (``pad``).
         image_size: ``(width, height)`` of the original image.
@@ -200,20 +244,28 @@ def place(
     Returns:
         float ``size``, NaN at pixels whose centre lies outside the view.
     """
-    x0, y0, x1, y1 = view
-    width, height = image_size
-    if (x0, y0, x1, y1) == (0, 0, width, height):
+    if tuple(view) == (*(0,) * len(image_size), *image_size):
         return resize(raw, size, interpolation)
-    if not (x0 < x1 and y0 < y1):
+    sides = _sides(view)
+    if not all(start < end for start, end in sides):
         raise ValueError(f"view is {view}; expected x0 < x1 and y0 < y1")
-    down = _weights(raw.shape[0], (y0, y1), height, size[0], interpolation)
-    across = _weights(raw.shape[1], (x0, x1), width, size[1], interpolation)
-    return (down @ raw @ across.T).astype(raw.dtype, copy=False)
+    axes = zip(raw.shape, sides, image_size[::-1], size, strict=True)
+    weights = [_weights(*axis, interpolation) for axis in axes]
+    if raw.ndim == 1:
+        weights = [np.ones((1, 1)), *weights]
+    elif raw.ndim == 3:
+        flat = _flat(raw.shape, size)
+        if flat is None or weights[flat] != 1:  # it is NaN
+            return _mixed(raw, weights)
+        del weights[flat]
+    plane, _ = _as_plane(raw, size)
+    down, across = weights
+    return (down @ plane @ across.T).astype(raw.dtype, copy=False).reshape(size)
 
 
 def heatmap(
     raw: Floats,
-    size: tuple[int, int],
+    size: tuple[int, ...],
     *,
     rectify: bool = True,
     interpolation: Interpolation = "bilinear",
@@ -223,8 +275,8 @@ def heatmap(
     """The heatmap of a raw map: `positive`, `place` (or `resize`), `min_max`, in this order.
 
     Args:
-        raw: float ``(h, w)``, signed.
-        size: ``(height, width)`` of the heatmap.
+        raw: float ``(h, w)``, signed, or of one or three axes.
+        size: ``(height, width)`` of the heatmap, or as many numbers as the map has axes.
         rectify: whether negative evidence is dropped first.
         interpolation: as of `resize`.
         view, image_size: as of `place`; without them the map covers the picture. What the model did not see is 0.
@@ -234,7 +286,7 @@ def heatmap(
     """
     shown = positive(raw) if rectify else raw
     if view is None or image_size is None:
-        return min_max(resize(shown, size, interpolation))
+        return min_max(resize(shown, size, interpolation), raw.ndim)
     return scaled(place(shown, size, view, image_size, interpolation), bool(np.isfinite(shown).all()))
 
 
@@ -242,7 +294,7 @@ def scaled(placed: Floats, finite: bool) -> Floats:
     """The last step of `heatmap` with a view: a map as `place` gives it, in [0, 1]; what the model did not see is 0.
 
     Args:
-        placed: float ``(height, width)``, NaN where the model did not see the image.
+        placed: float ``(height, width)``, or of one or three axes; NaN where the model did not see the image.
         finite: whether all cells of the map were; if not, all is 0.
     """
     if not finite:
@@ -250,4 +302,4 @@ def scaled(placed: Floats, finite: bool) -> Floats:
     if np.isnan(placed.sum()):
         unseen = np.isnan(placed)
         placed = np.where(unseen, placed[~unseen].min(initial=np.inf), placed)
-    return min_max(placed)
+    return min_max(placed, placed.ndim)

@@ -72,14 +72,14 @@ def localize(
 
 def stored_view(view: heatmaps.View) -> heatmaps.View:
     """A view as the table has it, in float32: what is measured with it can be measured again from a row, to the bit."""
-    x0, y0, x1, y1 = (float(np.float32(edge)) for edge in view)
-    return x0, y0, x1, y1
+    return tuple(float(np.float32(edge)) for edge in view)
 
 
 def _true_boxes(ground_truth: records.GroundTruth, truths: Sequence[scored_map.Truth]) -> tuple[np.ndarray | None, ...]:
     if ground_truth.boxes is None:
         return (None,) * len(truths)
-    return tuple(np.zeros((0, 4)) if truth.boxes is None else truth.boxes for truth in truths)
+    none = np.zeros((0, ground_truth.boxes.shape[1]))
+    return tuple(none if truth.boxes is None else truth.boxes for truth in truths)
 
 
 def _map_evidence(

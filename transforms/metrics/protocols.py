@@ -16,11 +16,14 @@ class Protocol:
     """The conventions of one evaluation.
 
     The frame is the whole original image, scaled to `frame_px` x `frame_px` (aspect ratio lost, as in wsolevaluation);
-    boxes, masks and heatmaps meet there. Only the pointing game works in pixels of the original image.
+    boxes, masks and heatmaps meet there. Only the pointing game works in pixels of the original image. Series and
+    volumes have a frame of as many axes as they have (`frame_shape`).
 
     Attributes:
         name: of the protocol.
-        frame_px: side of the frame.
+        frame_px: side of the frame, in cells.
+        frame_volume_px: side of the frame of a volume. A frame of 224^3 cells would be 45 MB a map and seconds of
+            components; 64^3 are five images' cells, and the maps of networks over volumes have 4 to 16 cells a side.
         interpolation: of the map to the frame.
         rectify: whether negative evidence is dropped, before resizing. Min-max scaling is always the last step.
         threshold_step: thresholds are 0, step, 2 step, ... < 1, relative to the map's maximum (boxes) or absolute
@@ -34,7 +37,7 @@ class Protocol:
         origin_box: whether a map without foreground has the box 0 0 0 0, which can hit, rather than none.
         box_threshold: of the stated box and of GT-known localization, relative to the map's maximum.
         mask_threshold: heatmap value at or above which a pixel counts as object in the per-image mask IoU.
-        point_tolerance_px: a point hits if an object pixel is nearer than this (Euclidean, strictly).
+        point_tolerance_px: a point hits if an object pixel is nearer than this (Euclidean, in samples, strictly).
     """
 
     name: str
@@ -51,10 +54,31 @@ class Protocol:
     box_threshold: float
     mask_threshold: float
     point_tolerance_px: float
+    frame_volume_px: int = 64
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for the manifest."""
+    def frame_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The cells of the frame of an image, along each axis of its array.
+
+        An image and a series have `frame_px` a side. So has a volume along the axes of more than one sample, where it
+        has an axis of one, which has one cell: a volume of depth 1 is measured as the image that it is. Other volumes
+        have `frame_volume_px` a side::
+
+            >>> DEFAULT.frame_shape((480, 640)), DEFAULT.frame_shape((1, 480, 640)), DEFAULT.frame_shape((32, 48, 64))
+            ((224, 224), (1, 224, 224), (64, 64, 64))
+
+        Args:
+            shape: of the original image, in samples, without channels.
+        """
+        if len(shape) < 3:
+            return (self.frame_px,) * len(shape)
+        side = self.frame_px if 1 in shape else self.frame_volume_px
+        return tuple(1 if length == 1 else side for length in shape)
+
+    def as_dict(self, rank: int = 2) -> dict[str, Any]:
+        """Plain values for the manifest of a run over inputs of so many position axes."""
         values = dataclasses.asdict(self)
+        if rank < 3:
+            del values["frame_volume_px"]
         values["iou_limits"] = list(self.iou_limits)
         values["heatmap"] = ", ".join(["positive"] * self.rectify + ["resize to the frame", "min_max", "8 bits"])
         values["box_ends"] = "inclusive" if self.inclusive_iou else "exclusive"

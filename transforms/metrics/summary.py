@@ -175,6 +175,7 @@ class MetricState:
         self._classes: dict[int, npt.NDArray[np.int64]] = {}
         self._box_hits: Counts | None = None
         self.masks = 0
+        self._most_cells = protocol.frame_px**2  # of a frame: what its histogram adds up to at most
         self._pixels: Counts | None = None
         self._pixel_replicates: npt.NDArray[np.int64] | None = None
         self._curves: dict[str, tuple[int, Floats]] = {}
@@ -209,7 +210,8 @@ class MetricState:
 
     def _add_pixels(self, pixels: npt.NDArray[np.int64], drawn: npt.NDArray[np.int64]) -> None:
         self.masks += 1
-        self._pixels = _added(self._pixels, pixels, self.masks * self.protocol.frame_px**2)
+        self._most_cells = max(self._most_cells, int(pixels.sum()))
+        self._pixels = _added(self._pixels, pixels, self.masks * self._most_cells)
         if self.replicates:
             coarse = _coarse(pixels)
             if self._pixel_replicates is None:
@@ -242,7 +244,8 @@ class MetricState:
         if other._box_hits is not None:
             self._box_hits = _added(self._box_hits, other._box_hits, self.boxes)
         if other._pixels is not None:
-            self._pixels = _added(self._pixels, other._pixels, self.masks * self.protocol.frame_px**2)
+            self._most_cells = max(self._most_cells, other._most_cells)
+            self._pixels = _added(self._pixels, other._pixels, self.masks * self._most_cells)
         if other._pixel_replicates is not None:
             mine = self._pixel_replicates
             self._pixel_replicates = other._pixel_replicates + (0 if mine is None else mine)

@@ -24,14 +24,19 @@ BASELINES = {
 
 
 @functools.lru_cache(maxsize=16)
-def baseline_maps(height: int, width: int) -> dict[str, npt.NDArray[np.float32]]:
-    """The baselines as raw maps ``(height, width)``, non-negative, by name; read-only."""
-    y = ((np.arange(height) + 0.5) / height - 0.5)[:, None]
-    x = ((np.arange(width) + 0.5) / width - 0.5)[None, :]
-    square = x * x + y * y
+def baseline_maps(shape: tuple[int, ...]) -> dict[str, npt.NDArray[np.float32]]:
+    """The baselines as raw maps of that shape, ``(height, width)`` or of one or three axes, by name.
+
+    Non-negative and read-only. The cone reaches 0 in the corners; an axis of one cell has no part in it.
+    """
+    square: npt.NDArray[np.float64] = np.zeros(shape)
+    for axis, cells in enumerate(shape):
+        places = (np.arange(cells) + 0.5) / cells - 0.5
+        square += (places * places).reshape((-1,) + (1,) * (len(shape) - 1 - axis))
+    axes = max(sum(cells > 1 for cells in shape), 1)
     maps = {
-        "baseline_centre": (1 - np.sqrt(2 * square)).astype(np.float32),
-        "baseline_uniform": np.ones((height, width), np.float32),
+        "baseline_centre": (1 - np.sqrt(4 / axes * square)).astype(np.float32),
+        "baseline_uniform": np.ones(shape, np.float32),
         "baseline_gaussian": np.exp(-square / (2 * 0.25**2)).astype(np.float32),
     }
     for one in maps.values():
@@ -53,14 +58,16 @@ def evidence(
     Args:
         source, class_ids, ranks, protocol, groups: as of `localization.localize`.
         truths: of `localization.truths`, one per class.
-        cells: of a side of the baseline maps, which cover the whole original image; odd numbers have a centre cell.
+        cells: of a side of the baseline maps, which cover the whole original image; odd numbers have a centre cell. An
+            axis of a volume of one sample has one.
     """
     explained = list(zip(np.asarray(class_ids).tolist(), np.asarray(ranks).tolist(), strict=True))
     measured = tuple(name for name in registry.OF_AN_OBJECT if name in groups)
     found = {}
+    shape = tuple(1 if source.rank == 3 and length == 1 else cells for length in source.shape)
     for name in BASELINES:
-        framed = _framed(name, cells, protocol)
-        point = _point(name, cells, *source.size) if "pointing" in groups else None
+        framed = _framed(name, shape, protocol)
+        point = _point(name, shape, source.size) if "pointing" in groups else None
         # The source's view is only asked for a point, which is known.
         scored = [scored_map.ScoredMap(framed, source, truth, protocol, point) for truth in truths]
         found[name] = [
@@ -71,14 +78,18 @@ def evidence(
 
 
 @functools.lru_cache(maxsize=16)
-def _framed(name: str, cells: int, protocol: protocols.Protocol) -> scored_map.Framed:
+def _framed(name: str, shape: tuple[int, ...], protocol: protocols.Protocol) -> scored_map.Framed:
     """A baseline in the frame. It covers the whole image, so it is the same for images of any size."""
-    whole = records.Source("", "", 0, "", (cells, cells), (0.0, 0.0, float(cells), float(cells)))
-    return scored_map.Framed(baseline_maps(cells, cells)[name], whole, protocol)
+    whole = records.Source("", "", 0, "", shape[::-1], _all_of(shape[::-1]))
+    return scored_map.Framed(baseline_maps(shape)[name], whole, protocol)
 
 
 @functools.lru_cache(maxsize=4096)
-def _point(name: str, cells: int, width: int, height: int) -> tuple[int, int]:
+def _point(name: str, shape: tuple[int, ...], size: tuple[int, ...]) -> tuple[int, ...]:
     """Where a baseline is strongest in images of one size."""
-    raw = baseline_maps(cells, cells)[name]
-    return pointing_game.point(raw, (0.0, 0.0, float(width), float(height)), width, height)
+    return pointing_game.point(baseline_maps(shape)[name], _all_of(size), size)
+
+
+def _all_of(size: tuple[int, ...]) -> tuple[float, ...]:
+    """The view of a whole image."""
+    return (*(0.0,) * len(size), *map(float, size))

@@ -10,6 +10,9 @@ them with the truth, and `box_hits` spreads the answer over the thresholds.
 
 One threshold serves a whole dataset; a maximum per image is not this metric.
 
+Images have contours, as in the paper; series and volumes have components of touching cells, of which the one with most
+cells is the largest (`contours.cell_components` says why and where the two differ). The rest is the same.
+
 Choe et al., CVPR 2020, arXiv:2001.07437; procedure of clovaai/wsolevaluation.
 """
 
@@ -22,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from heatbeam.transforms.metrics import protocols
-from heatbeam.transforms.metrics.contours import compiled, component_trees, outlines
+from heatbeam.transforms.metrics.contours import cell_components, compiled, component_trees, outlines
 
 Floats = npt.NDArray[np.float64]
 
@@ -37,14 +40,17 @@ class LevelBoxes:
     Attributes:
         peak: greatest value of the 8-bit heatmap.
         spans: int ``(N, 2)``; box n exists for ``spans[n, 0] <= level < spans[n, 1]``.
-        all: float64 ``(N, 4)`` boxes of all contours, in the frame, end exclusive and not clipped.
+        all: float64 ``(N, 4)`` boxes of all contours, in the frame, end exclusive and not clipped; ``(N, 2)`` or ``(N,
+            6)`` boxes of all components of a series or a volume.
         largest: int ``(256,)``; which box is the largest contour's at each level, -1 without foreground.
+        size: cells of the frame along each axis, x first.
     """
 
     peak: int
     spans: npt.NDArray[np.int32]
     all: Floats
     largest: npt.NDArray[np.int64]
+    size: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,14 +95,18 @@ def to_bytes(heatmap: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
 def level_boxes(
     image: npt.NDArray[np.uint8], *, hole_boxes: bool, at: npt.NDArray[np.int64] | None = None
 ) -> LevelBoxes:
-    """Boxes of the contours of ``image > level``, for every level.
+    """Boxes of the contours of ``image > level``, for every level; of components where there are no two axes.
 
     Args:
-        image: uint8 ``(H, W)``.
-        hole_boxes: whether the boundaries of holes give boxes too.
+        image: uint8 ``(H, W)``, or of one or three axes.
+        hole_boxes: whether the boundaries of holes give boxes too; components have none.
         at: the few levels that will be asked for; there may be no boxes at others. None for all.
     """
     image = np.ascontiguousarray(image)
+    if image.ndim != 2:
+        spans, cells, largest = cell_components.components(image)
+        ends = np.repeat([0.0, 1.0], image.ndim)
+        return LevelBoxes(int(image.max()), spans, cells + ends, largest, image.shape[::-1])
     if at is None:
         spans, extents, parents = component_trees.components(image)
     else:
@@ -108,7 +118,7 @@ def level_boxes(
         spans = np.concatenate([spans, hole_spans])
         # A hole's contour runs through the foreground around it.
         found = np.concatenate([found, hole_extents[:, :4] + np.array([-1.0, -1, 2, 2])])
-    return LevelBoxes(int(image.max()), spans, found, largest)
+    return LevelBoxes(int(image.max()), spans, found, largest, image.shape[::-1])
 
 
 @compiled.function
@@ -129,7 +139,7 @@ def level_ious(found: LevelBoxes, truths: Floats, protocol: protocols.Protocol) 
         found: the boxes, in the frame of `protocol`.
         truths: ``(M, 4)``, M >= 1, in the frame (`boxes.to_frame`).
     """
-    best = _best_per_level(_arrays(found), np.asarray(truths, np.float64), _box_conventions(protocol))
+    best = _best_per_level(_arrays(found), np.asarray(truths, np.float64), _box_conventions(protocol, found.size))
     return LevelIous(found.peak, best)
 
 
@@ -144,7 +154,7 @@ def protocol_scores(
     scores: tuple[float, npt.NDArray[np.bool_]] = _protocol_scores(
         _arrays(found),
         truths,
-        _box_conventions(protocol),
+        _box_conventions(protocol, found.size),
         int(protocol.box_threshold * found.peak),
         _protocol_levels(found.peak, protocol.threshold_step),
         _protocol_limits(protocol.iou_limits),
@@ -159,17 +169,22 @@ def _arrays(found: LevelBoxes) -> _Arrays:
     return found.spans, found.all, found.largest
 
 
-def _box_conventions(protocol: protocols.Protocol) -> tuple[float, float, bool]:
-    """What an inclusive end adds to a side, the greatest end of a box, and whether no foreground is the box 0 0 0 0."""
-    end = protocol.frame_px - 1.0 if protocol.clip_box_end else np.inf
-    return (1.0 if protocol.inclusive_iou else 0.0), end, protocol.origin_box
+_Conventions = tuple[float, Floats, bool]
+
+
+@functools.lru_cache(maxsize=64)
+def _box_conventions(protocol: protocols.Protocol, size: tuple[int, ...]) -> _Conventions:
+    """What an inclusive end adds to a side, a box's greatest ends, and whether no foreground is a box at the origin."""
+    ends = np.array(size, np.float64) - 1 if protocol.clip_box_end else np.full(len(size), np.inf)
+    ends.setflags(write=False)
+    return (1.0 if protocol.inclusive_iou else 0.0), ends, protocol.origin_box
 
 
 @compiled.function
 def _protocol_scores(
     arrays: _Arrays,
     truths: Floats,
-    conventions: tuple[float, float, bool],
+    conventions: _Conventions,
     fixed: int,
     at: npt.NDArray[np.int64],
     limits: Floats,
@@ -180,22 +195,27 @@ def _protocol_scores(
 
 
 @compiled.function
-def _highest_iou(x0: float, y0: float, x1: float, y1: float, truths: Floats, extra: float) -> float:
-    """The best IoU of one box with any true box, by the arithmetic of `boxes.iou`."""
-    area = max(x1 - x0 + extra, 0.0) * max(y1 - y0 + extra, 0.0)
+def _highest_iou(box: Floats, truths: Floats, extra: float, ends: Floats) -> float:
+    """The best IoU of one box, clipped at `ends`, with any true box, by the arithmetic of `boxes.iou`."""
+    rank = len(ends)
+    area = 1.0
+    for axis in range(rank):
+        area *= max(min(box[rank + axis], ends[axis]) - box[axis] + extra, 0.0)
     highest = 0.0
-    for truth in range(len(truths)):
-        tx0, ty0, tx1, ty1 = truths[truth, 0], truths[truth, 1], truths[truth, 2], truths[truth, 3]
-        width = max(min(x1, tx1) - max(x0, tx0) + extra, 0.0)
-        common = width * max(min(y1, ty1) - max(y0, ty0) + extra, 0.0)
-        union = area + max(tx1 - tx0 + extra, 0.0) * max(ty1 - ty0 + extra, 0.0) - common
+    for truth in truths:
+        common, other = 1.0, 1.0
+        for axis in range(rank):
+            end = min(box[rank + axis], ends[axis], truth[rank + axis])
+            common *= max(end - max(box[axis], truth[axis]) + extra, 0.0)
+            other *= max(truth[rank + axis] - truth[axis] + extra, 0.0)
+        union = area + other - common
         if union > 0:
             highest = max(highest, common / union)
     return highest
 
 
 @compiled.function
-def _best_per_level(arrays: _Arrays, truths: Floats, conventions: tuple[float, float, bool]) -> Floats:
+def _best_per_level(arrays: _Arrays, truths: Floats, conventions: _Conventions) -> Floats:
     """`LevelIous.best`.
 
     Args:
@@ -203,12 +223,11 @@ def _best_per_level(arrays: _Arrays, truths: Floats, conventions: tuple[float, f
         truths: ``(M, 4)``.
         conventions: of `_box_conventions`.
     """
-    (spans, found, largest), (extra, end, origin_box) = arrays, conventions
+    (spans, found, largest), (extra, ends, origin_box) = arrays, conventions
     best = np.zeros((2, component_trees.LEVELS))
-    origin = _highest_iou(0.0, 0.0, 0.0, 0.0, truths, extra) if origin_box else 0.0
+    origin = _highest_iou(np.zeros(2 * len(ends)), truths, extra, ends) if origin_box else 0.0
     for node in range(len(found)):
-        x1, y1 = min(found[node, 2], end), min(found[node, 3], end)
-        highest = _highest_iou(found[node, 0], found[node, 1], x1, y1, truths, extra)
+        highest = _highest_iou(found[node], truths, extra, ends)
         for level in range(spans[node, 0], spans[node, 1]):
             best[MULTI, level] = max(best[MULTI, level], highest)
             if largest[level] == node:
@@ -223,7 +242,7 @@ def box_at(found: LevelBoxes, threshold: npt.ArrayLike) -> Floats:
     """The box of the largest contour at each threshold, ``(..., 4)``, end exclusive, not clipped; NaN if none."""
     nodes = found.largest[levels(found.peak, threshold)]
     if not len(found.all):
-        return np.full((*nodes.shape, 4), np.nan)
+        return np.full((*nodes.shape, found.all.shape[1]), np.nan)
     return np.where((nodes >= 0)[..., None], found.all[nodes], np.nan)
 
 

@@ -1,10 +1,13 @@
 """The box convention, IoU, and which boxes belong to a class.
 
-Boxes are float64 ``(N, 4)`` rows ``x0 y0 x1 y1``, x to the right, y down, end exclusive. A box in the frame of a
-protocol may have been clipped and be measured with inclusive ends: `protocols` says when.
+Boxes are float64 ``(N, 4)`` rows ``x0 y0 x1 y1``, x to the right, y down, end exclusive; of series ``(N, 2)``, of
+volumes ``(N, 6)`` rows of all starts and then all ends (`records`). A box in the frame of a protocol may have been
+clipped and be measured with inclusive ends: `protocols` says when.
 """
 
 from __future__ import annotations
+
+import functools
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +26,11 @@ def iou(boxes: Floats, truths: Floats, *, inclusive: bool) -> Floats:
     """Intersection over union of every box with every true box.
 
     IoU = |A n B| / (|A| + |B| - |A n B|), with sides x1 - x0, or x1 - x0 + 1 if `inclusive`; 0 for an empty union.
+    The measure is a length, an area or a volume, as the boxes have axes.
 
     Args:
-        boxes: ``(N, 4)``.
-        truths: ``(M, 4)``.
+        boxes: ``(N, 4)``, or 2 or 6 numbers each.
+        truths: ``(M, 4)``, likewise.
         inclusive: whether both ends lie inside the box.
 
     Returns:
@@ -34,39 +38,49 @@ def iou(boxes: Floats, truths: Floats, *, inclusive: bool) -> Floats:
     """
     extra = 1.0 if inclusive else 0.0
     first, second = boxes[:, None, :].astype(np.float64), truths[None, :, :].astype(np.float64)
-    sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2]) + extra
-    common = np.maximum(sides, 0).prod(axis=-1)
-    areas = [np.maximum(box[..., 2:] - box[..., :2] + extra, 0).prod(axis=-1) for box in (first, second)]
+    rank = truths.shape[1] // 2
+    starts, ends = np.maximum(first[..., :rank], second[..., :rank]), np.minimum(first[..., rank:], second[..., rank:])
+    common = np.maximum(ends - starts + extra, 0).prod(axis=-1)
+    areas = [np.maximum(box[..., rank:] - box[..., :rank] + extra, 0).prod(axis=-1) for box in (first, second)]
     union = areas[0] + areas[1] - common
     result: Floats = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
     return result
 
 
 def to_frame(boxes: Floats, size: tuple[int, ...], protocol: protocols.Protocol) -> Floats:
-    """True boxes in the frame of `protocol`: each coordinate times frame / side, truncated if the protocol says so.
+    """True boxes in the frame of `protocol`: each coordinate times cells / side, truncated if the protocol says so.
 
     Args:
         boxes: ``(N, 4)`` in pixels of the original image.
         size: ``(width, height)`` of the original image.
     """
-    scaled: Floats = _to_frame(
-        np.asarray(boxes, np.float64), *map(float, size), protocol.frame_px, protocol.truncate_truth
-    )
+    scaled: Floats = _to_frame(np.asarray(boxes, np.float64), *_scale(size, protocol), protocol.truncate_truth)
     return scaled
 
 
+@functools.lru_cache(maxsize=4096)
+def _scale(size: tuple[int, ...], protocol: protocols.Protocol) -> tuple[Floats, Floats]:
+    """For each number of a box, the cells of the frame and the samples of the image along its axis; read-only."""
+    cells = protocol.frame_shape(size[::-1])[::-1]
+    found = np.array(cells * 2, np.float64), np.array(size * 2, np.float64)
+    for one in found:
+        one.setflags(write=False)
+    return found
+
+
 @compiled.function
-def _to_frame(boxes: Floats, width: float, height: float, frame: int, truncate: bool) -> Floats:
+def _to_frame(boxes: Floats, cells: Floats, sides: Floats, truncate: bool) -> Floats:
     nearest = np.rint(boxes)
     snapped = np.where(np.abs(boxes - nearest) < _SNAP_PX, nearest, boxes)
-    scaled = snapped * float(frame) / np.array([width, height, width, height])
+    scaled = snapped * cells / sides
     found: Floats = np.trunc(scaled) if truncate else scaled
     return found
 
 
 def from_frame(boxes: Floats, size: tuple[int, ...], protocol: protocols.Protocol) -> Floats:
     """Boxes of the frame in pixels of the original image."""
-    return boxes * np.array([*size, *size], np.float64) / protocol.frame_px
+    cells, sides = _scale(size, protocol)
+    return boxes * sides / cells
 
 
 def belongs(class_ids: npt.NDArray[np.int64] | None, count: int, class_id: int, label_ids: tuple[int, ...]) -> Bools:
@@ -95,12 +109,30 @@ def pixel_ranges(boxes: Floats) -> npt.NDArray[np.int64]:
     return np.ceil(boxes - 0.5).astype(np.int64)
 
 
+def fill(boxes: Floats, shape: tuple[int, ...]) -> Bools:
+    """Mask of the pixels whose centre lies in any of `boxes`.
+
+    Args:
+        boxes: ``(N, 4)``, or 2 or 6 numbers each.
+        shape: ``(height, width)``; as many numbers as boxes have axes.
+    """
+    mask: Bools = _fill(np.asarray(boxes, np.float64), np.array(shape[::-1], np.int64))
+    return mask.reshape(shape)
+
+
 @compiled.function
-def fill(boxes: Floats, height: int, width: int) -> Bools:
-    """Mask ``(height, width)`` of the pixels whose centre lies in any of `boxes`."""
-    mask = np.zeros((height, width), np.bool_)
-    for box in np.maximum(pixel_ranges(boxes), 0):
-        mask[box[1] : box[3], box[0] : box[2]] = True
+def _fill(boxes: Floats, size: npt.NDArray[np.int64]) -> Bools:
+    """`fill` in an array of three axes ``(z, y, x)``; `size` is x first and has those that there are."""
+    rank = len(size)
+    cells, first, end = np.ones(3, np.int64), np.zeros(3, np.int64), np.ones(3, np.int64)
+    cells[:rank] = size
+    mask = np.zeros((cells[2], cells[1], cells[0]), np.bool_)
+    for box in pixel_ranges(boxes):
+        for axis in range(rank):
+            first[axis], end[axis] = max(box[axis], 0), min(box[rank + axis], cells[axis])
+        for z in range(first[2], end[2]):
+            for y in range(first[1], end[1]):
+                mask[z, y, first[0] : end[0]] = True
     return mask
 
 
@@ -125,16 +157,15 @@ def of_class(
         frame)``, the pixels of the frame whose centre lies in any of them before they are truncated.
     """
     ids = np.full(len(boxes), records.NO_CLASS) if class_ids is None else class_ids
-    found: tuple[Bools, Floats, Floats, Bools] = _of_class(
+    mine, own, scaled, region = _of_class(
         np.asarray(boxes, np.float64),
         ids,
         class_id,
         class_id in source.label_ids,
-        *map(float, source.size),
-        protocol.frame_px,
+        *_scale(source.size, protocol),
         protocol.truncate_truth,
     )
-    return found
+    return mine, own, scaled, region.reshape(protocol.frame_shape(source.shape))
 
 
 @compiled.function
@@ -143,13 +174,12 @@ def _of_class(
     ids: npt.NDArray[np.int64],
     class_id: int,
     is_label: bool,
-    width: float,
-    height: float,
-    frame: int,
+    cells: Floats,
+    sides: Floats,
     truncate: bool,
 ) -> tuple[Bools, Floats, Floats, Bools]:
-    """`of_class`; `is_label` says whether the class is a label of the image."""
+    """`of_class`; `is_label` says whether the class is a label of the image, the region has three axes."""
     mine = _belongs(ids, class_id, is_label)
     own = boxes[mine]
-    untruncated = own * np.array([frame / width, frame / height, frame / width, frame / height])
-    return mine, own, _to_frame(own, width, height, frame, truncate), fill(untruncated, frame, frame)
+    region = _fill(own * (cells / sides), cells[: len(cells) // 2].astype(np.int64))
+    return mine, own, _to_frame(own, cells, sides, truncate), region

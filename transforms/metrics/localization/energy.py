@@ -21,10 +21,11 @@ def energy_share(placed: npt.NDArray[np.floating], inside: npt.NDArray[np.bool_]
     """Share of the energy of a map that lies inside; NaN for a map without energy.
 
     Args:
-        placed: ``(H, W)``; what is not above 0, NaN too, has no energy.
-        inside: bool ``(H, W)``.
+        placed: ``(H, W)``, or of one or three axes; what is not above 0, NaN too, has no energy.
+        inside: bool, of the same shape.
     """
-    total, on_object = _sums(placed, inside)
+    width = placed.shape[-1]
+    total, on_object = _sums(placed.reshape(-1, width), inside.reshape(-1, width))
     return float(on_object / total) if total > 0 else float("nan")
 
 

@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.floating]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Frame:
-    """One map over the whole original image, ``(frame, frame)`` each.
+    """One map over the whole original image, of the frame's shape (`protocols.Protocol.frame_shape`) each.
 
     Attributes:
         placed: the map on its own scale, as `heatmaps.place` gives it; NaN where the model did not see the image.
@@ -34,15 +34,18 @@ class Frame:
 
 
 def frame(raw: Floats, source: records.Source, protocol: protocols.Protocol) -> Frame:
-    """Bring one raw map ``(h, w)``, signed, over `source`'s view, into the frame of a protocol."""
-    size = (protocol.frame_px, protocol.frame_px)
+    """Bring one raw map ``(h, w)``, signed, over `source`'s view, into the frame of a protocol.
+
+    A map has as many axes as its image has.
+    """
+    size = protocol.frame_shape(source.shape)
     shown = heatmaps.positive(raw) if protocol.rectify else raw
     placed = heatmaps.place(shown, size, source.view, source.size, protocol.interpolation)
     finite = bool(np.isfinite(shown).all())
     if finite and placed.dtype == np.float32:
-        usable, heatmap, image = _scaled(placed)
+        usable, heatmap, image = _scaled(placed.reshape(-1, size[-1]))
         if usable:
-            return Frame(placed, heatmap, image)
+            return Frame(placed, heatmap.reshape(size), image.reshape(size))
     heatmap = heatmaps.scaled(placed, finite)
     return Frame(placed, heatmap, box_accuracy.to_bytes(heatmap))
 

@@ -53,8 +53,9 @@ class Scores:
     """What was measured on the L heatmaps of one method for one image.
 
     Attributes:
-        boxes: float64 ``(L, 4)``, box of the largest contour at the protocol's ``box_threshold``, in pixels of the
-            original image, end exclusive; NaN where the map gives none.
+        boxes: float64 ``(L, 4)``, or 2 or 6 numbers each, box of the largest contour (of series and volumes: of the
+            largest component) at the protocol's ``box_threshold``, in pixels of the original image, end exclusive;
+            NaN where the map gives none.
         values: ``(column, float64 (L,))`` pairs, the columns of the groups that were asked for; NaN where missing.
         health: names of the health flags of each map; none if statistics are not asked for.
         evidence: one per class.
@@ -87,7 +88,6 @@ def truth_of(
     ground_truth: records.GroundTruth, source: records.Source, class_id: int, protocol: protocols.Protocol
 ) -> scored_map.Truth:
     """The boxes and masks of one class; those without a class belong to the labels of the image."""
-    side = protocol.frame_px
     found = scored_map.Truth()
     if ground_truth.boxes is not None and len(ground_truth.boxes):
         mine, own, scaled, region = boxes.of_class(
@@ -101,7 +101,8 @@ def truth_of(
         mine = boxes.belongs(ground_truth.mask_class_ids, len(ground_truth.masks), class_id, source.label_ids)
         if mine.any():
             masks = ground_truth.masks[mine]
-            inside, scored = pixel_precision_recall.truth_masks(masks, ground_truth.ignore, side, side)
+            frame = protocol.frame_shape(source.shape)
+            inside, scored = pixel_precision_recall.truth_masks(masks, ground_truth.ignore, frame)
             found = dataclasses.replace(found, masks=masks, inside=inside, scored=scored, region=inside)
     return found
 
@@ -125,7 +126,8 @@ def localize(
     """Measure the heatmaps of one method for one image: `truths`, `scored_map.Framed` and `measure` in one.
 
     Args:
-        maps: ``(L, h, w)``, raw and signed, over `source`'s view, one per explained class.
+        maps: ``(L, h, w)``, raw and signed, over `source`'s view, one per explained class; behind the first as many
+            axes as the image has.
         source, ground_truth: of the image.
         class_ids: int ``(L,)``, the explained classes.
         ranks: int ``(L,)``, 1 = the model's first choice; 0 where classes have no order (values).
@@ -152,15 +154,16 @@ def measure(
 ) -> Scores:
     """`localize` with the maps `framed` and the `truths` found already; one of each per explained class."""
     ids, places = np.asarray(class_ids, np.int64).tolist(), np.asarray(ranks, np.int64).tolist()
-    if maps.ndim != 3 or {len(ids), len(places), len(framed), len(found)} != {len(maps)}:
+    if maps.ndim != 1 + source.rank or {len(ids), len(places), len(framed), len(found)} != {len(maps)}:
         got = f"maps {maps.shape}, {len(framed)} frames, {len(found)} truths, {len(ids)} class ids, {len(places)} ranks"
-        raise ValueError(f"{got}; expected (L, h, w) and L of each")
+        axes = ", ".join(("d", "h", "w")[-source.rank :])
+        raise ValueError(f"{got}; expected (L, {axes}) and L of each")
     names = columns(groups)
     statistics: dict[str, Floats] = {}
     for name, group in registry.OF_A_MAP.items():
         if name in groups:
             statistics |= group.function(maps)
-    estimated = np.full((len(maps), 4), np.nan)
+    estimated = np.full((len(maps), 2 * source.rank), np.nan)
     evidence = []
     for number, (one, truth) in enumerate(zip(framed, found, strict=True)):
         if "boxes" in groups:
@@ -219,7 +222,7 @@ def boxes_at(
     """What one map's boxes are worth at some thresholds, such as the best ones of a run.
 
     Args:
-        raw: ``(h, w)``, raw and signed, over `source`'s view.
+        raw: ``(h, w)``, raw and signed, over `source`'s view; of one or three axes if the image is.
         source: of the image; its size and view are used.
         true_boxes: ``(N, 4)``, N >= 1, of the explained class, in pixels of the original image.
         protocol: the conventions.

@@ -12,6 +12,8 @@ resizing of clovaai/wsolevaluation.
 
 from __future__ import annotations
 
+import functools
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -32,26 +34,39 @@ def edges(step: float) -> Floats:
     return np.append(np.arange(0, 1, step), 1.0)
 
 
-def truth_masks(masks: Bools, ignore: Bools | None, height: int, width: int) -> tuple[Bools, Bools]:
+def truth_masks(masks: Bools, ignore: Bools | None, shape: tuple[int, ...]) -> tuple[Bools, Bools]:
     """The object and the pixels to score, nearest-neighbour resized (cv2.INTER_NEAREST) to the frame.
 
     Args:
-        masks: bool ``(M, H, W)``, M >= 1; their union is the object.
+        masks: bool ``(M, H, W)``, M >= 1, or with one or three axes behind the first; their union is the object.
         ignore: bool ``(H, W)``; pixels that must not be scored unless they are object, or None.
-        height, width: of the frame.
+        shape: of the frame.
 
     Returns:
-        object bool ``(height, width)`` and scored bool ``(height, width)``.
+        object and scored, bool of `shape`.
     """
-    inside = _nearest(np.logical_or.reduce(masks, axis=0), height, width)
+    inside = _nearest(np.logical_or.reduce(masks, axis=0), shape)
     if ignore is None:
         return inside, np.ones_like(inside)
-    return inside, inside | ~_nearest(ignore, height, width)
+    return inside, inside | ~_nearest(ignore, shape)
 
 
-def _nearest(mask: Bools, height: int, width: int) -> Bools:
-    resized: Bools = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST).astype(bool)
-    return resized
+def _nearest(mask: Bools, shape: tuple[int, ...]) -> Bools:
+    if mask.ndim == 2:
+        size = shape[::-1]
+        resized: Bools = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
+        return resized
+    axes = zip(mask.shape, shape, strict=True)
+    return mask[np.ix_(*(_nearest_samples(samples, cells) for samples, cells in axes))]
+
+
+@functools.lru_cache(maxsize=256)
+def _nearest_samples(samples: int, cells: int) -> npt.NDArray[np.int64]:
+    """The sample that each cell shows: floor(i * samples / cells), as OpenCV rounds it; read-only."""
+    step = 1 / (cells / samples)
+    found: npt.NDArray[np.int64] = np.minimum(np.floor(np.arange(cells) * step).astype(np.int64), samples - 1)
+    found.setflags(write=False)
+    return found
 
 
 def histogram(
@@ -60,14 +75,15 @@ def histogram(
     """Scores of object and other pixels, counted per bin.
 
     Args:
-        heatmap: ``(H, W)`` in [0, 1].
+        heatmap: ``(H, W)``, or of one or three axes, in [0, 1].
         inside, scored: of `truth_masks`.
         bin_edges: of `edges`.
 
     Returns:
         int64 ``(2, bins)``.
     """
-    counts: npt.NDArray[np.int64] = _histogram(heatmap, inside, scored, np.append(bin_edges, np.inf))
+    rows = (one.reshape(-1, heatmap.shape[-1]) for one in (heatmap, inside, scored))
+    counts: npt.NDArray[np.int64] = _histogram(*rows, np.append(bin_edges, np.inf))
     return counts
 
 

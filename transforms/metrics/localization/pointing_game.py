@@ -1,7 +1,9 @@
 """The pointing game: does the strongest point of the map hit the object?
 
 The map is resized bilinearly to the original image; the point is its first maximum, row by row. It hits if any pixel
-of the object is nearer than the tolerance (dx^2 + dy^2 < tolerance^2, so tolerance 1 asks for the exact pixel).
+of the object is nearer than the tolerance (dx^2 + dy^2 < tolerance^2, so tolerance 1 asks for the exact pixel). In
+series and volumes it is the same: linear along every axis, the first maximum in the order of the array, the distance
+Euclidean in samples of the original.
 
 Zhang et al., IJCV 2018, arXiv:1608.00507; disc, ties and the rule for difficult objects of facebookresearch/TorchRay.
 """
@@ -25,27 +27,55 @@ Bools = npt.NDArray[np.bool_]
 _ROUNDING = 1e-6
 
 
-def point(raw: npt.NDArray[np.floating], view: heatmaps.View, width: int, height: int) -> tuple[int, int]:
-    """The pixel ``(x, y)`` of the original image where the map is strongest.
+def point(raw: npt.NDArray[np.floating], view: heatmaps.View, size: tuple[int, ...]) -> tuple[int, ...]:
+    """The pixel ``(x, y)`` of the original image where the map is strongest; a sample ``(x,)`` or ``(x, y, z)``.
 
-    That is the first maximum, row by row, of `heatmaps.place` over the image, but only pixels that can hold it are
-    computed: a pixel is a mean of the cells around it, so it cannot exceed a known pixel unless one of its cells does.
+    That is the first maximum, in the order of the array, of `heatmaps.place` over the image, but only pixels that can
+    hold it are computed.
 
     Args:
-        raw: ``(h, w)``, finite.
+        raw: ``(h, w)``, or of one or three axes, finite.
         view: part of the original image that the map covers.
-        width, height: of the original image.
+        size: ``(width, height)`` of the original image, x first.
     """
-    down, across = _seen(raw.shape, view, width, height)
-    if not down.count or not across.count:
-        raise ValueError(f"view {view} shows nothing of the image of {width} x {height} pixels")
+    sides = _seen(raw.shape, view, size)
+    if not all(side.count for side in sides):
+        raise ValueError(f"view {view} shows nothing of the image of {' x '.join(map(str, size))} pixels")
+    first = tuple(side.first for side in sides[::-1])
     if raw.max() == raw.min():
-        return across.first, down.first
+        return first
     cells = np.ascontiguousarray(raw, np.float64)
+    if raw.ndim == 3 and 1 in raw.shape and sides[flat := raw.shape.index(1)].count == 1:
+        sides = (*sides[:flat], *sides[flat + 1 :])
+        within = [*_within(cells.squeeze(flat), sides)]
+        within.insert(2 - flat, 0)
+    else:
+        within = [*_within(cells, sides)]
+    return tuple(start + place for start, place in zip(first, within, strict=True))
+
+
+def _within(cells: Floats, sides: Sequence[_Side]) -> tuple[int, ...]:
+    """`point`, x first, counted from the first pixel that the map covers."""
+    if cells.ndim != 2:
+        return _corner(cells, sides)
+    down, across = sides
     x, y = _strongest(
         cells, down.weights, across.of_cells, down.strongest, across.strongest, down.reached, across.reached
     )
-    return across.first + int(x), down.first + int(y)
+    return int(x), int(y)
+
+
+def _corner(cells: Floats, sides: Sequence[_Side]) -> tuple[int, ...]:
+    """`point` where every axis is looked at only where it can be greatest.
+
+    Between the centres of neighbouring cells the map is linear along each axis, so over a block of samples it is
+    greatest in a corner: of the samples between two centres only the first and the last can be the point.
+    """
+    mixed: Floats = cells
+    for axis, side in enumerate(sides):
+        mixed = np.moveaxis(np.tensordot(side.weights[side.ends], mixed, (1, axis)), 0, axis)
+    greatest = np.unravel_index(int(mixed.astype(np.float32).argmax()), mixed.shape)
+    return tuple(int(side.ends[place]) for side, place in zip(sides, greatest, strict=True))[::-1]
 
 
 @compiled.function
@@ -59,6 +89,8 @@ def _strongest(
     columns_reached: Bools,
 ) -> tuple[np.int64, np.int64]:
     """The first maximum ``(x, y)`` of ``down @ cells @ across`` in float32: sums that differ only by rounding are ties.
+
+    A pixel is a mean of the cells around it, so it cannot exceed a known pixel unless one of its cells does.
 
     Args:
         cells: ``(h, w)``.
@@ -99,7 +131,7 @@ def _strongest(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Side:
-    """The rows, or the columns, of an image that a map covers.
+    """The rows, or the columns, of an image that a map covers; the samples along any axis.
 
     Attributes:
         first, count: which pixels those are; they follow one another.
@@ -107,6 +139,7 @@ class _Side:
         of_cells: the same, ``(cells, count)``.
         strongest: int ``(cells,)``, the first pixel in which a cell weighs most.
         reached: bool ``(cells, count)``, the pixels in which a cell weighs anything.
+        ends: int, the first and the last pixel of those that mix the same cells, rising.
     """
 
     first: int
@@ -115,49 +148,61 @@ class _Side:
     of_cells: Floats
     strongest: npt.NDArray[np.int64]
     reached: Bools
+    ends: npt.NDArray[np.int64]
 
 
 @functools.lru_cache(maxsize=64)
-def _seen(cells: tuple[int, ...], view: heatmaps.View, width: int, height: int) -> tuple[_Side, _Side]:
-    """What a map covers of the rows, and of the columns, of an image."""
-    down, across = heatmaps.bilinear_weights(cells, view, width, height)
-    return _side(down), _side(across)
+def _seen(cells: tuple[int, ...], view: heatmaps.View, size: tuple[int, ...]) -> tuple[_Side, ...]:
+    """What a map covers of an image along each axis of the array: of its rows, and of its columns."""
+    return tuple(map(_side, heatmaps.bilinear_weights(cells, view, size)))
 
 
 def _side(weights: heatmaps.Floats) -> _Side:
     covered = np.flatnonzero(~np.isnan(weights[:, 0]))
     if not len(covered):
         nothing = np.zeros((weights.shape[1], 0))
-        return _Side(0, 0, nothing.T, nothing, np.zeros(0, np.int64), nothing.astype(np.bool_))
+        none = np.zeros(0, np.int64)
+        return _Side(0, 0, nothing.T, nothing, none, nothing.astype(np.bool_), none)
     first, count = int(covered[0]), len(covered)
     mine = np.array(weights[first : first + count], np.float64)
     of_cells = np.ascontiguousarray(mine.T)
-    return _Side(first, count, mine, of_cells, mine.argmax(axis=0).astype(np.int64), of_cells != 0)
+    mixes = mine != 0
+    changes = np.flatnonzero((mixes[1:] != mixes[:-1]).any(axis=1))
+    ends = np.unique(np.concatenate([[0], changes, changes + 1, [count - 1]])).astype(np.int64)
+    strongest = mine.argmax(axis=0).astype(np.int64)
+    return _Side(first, count, mine, of_cells, strongest, of_cells != 0, ends)
 
 
-def hits_ranges(x: int, y: int, ranges: Sequence[Sequence[int]], tolerance_px: float) -> bool:
-    """Whether a pixel of any filled box is nearer than the tolerance to pixel ``(x, y)``.
+def hits_ranges(point: Sequence[int], ranges: Sequence[Sequence[int]], tolerance_px: float) -> bool:
+    """Whether a pixel of any filled box is nearer than the tolerance to a pixel.
 
     Args:
-        x, y: the pixel.
+        point: the pixel ``(x, y)``, or a sample of one or three coordinates.
         ranges: `boxes.pixel_ranges` of the boxes, as lists.
         tolerance_px: the radius of the disc, itself outside.
     """
-    for x0, y0, x1, y1 in ranges:
-        if x1 > x0 and y1 > y0:
-            dx, dy = x - min(max(x, x0), x1 - 1), y - min(max(y, y0), y1 - 1)
-            if dx * dx + dy * dy < tolerance_px**2:
+    rank = len(point)
+    for box in ranges:
+        square = 0
+        for place, start, end in zip(point, box[:rank], box[rank:], strict=True):
+            if end <= start:
+                break
+            square += (place - min(max(place, start), end - 1)) ** 2
+        else:
+            if square < tolerance_px**2:
                 return True
     return False
 
 
-def hits_masks(x: int, y: int, masks: Bools, tolerance_px: float) -> bool:
-    """Whether a pixel of any of the masks ``(M, H, W)`` is nearer than the tolerance to pixel ``(x, y)``."""
+def hits_masks(point: Sequence[int], masks: Bools, tolerance_px: float) -> bool:
+    """Whether a pixel of any of the masks ``(M, H, W)`` is nearer than the tolerance to pixel `point`, x first."""
     reach = int(np.ceil(tolerance_px))
-    top, left = max(y - reach, 0), max(x - reach, 0)
+    starts = [max(place - reach, 0) for place in point[::-1]]
+    near = tuple(slice(start, place + reach + 1) for start, place in zip(starts, point[::-1], strict=True))
+    shift = np.array(starts) - np.array(point[::-1])
     for mask in masks:
-        rows, columns = np.nonzero(mask[top : y + reach + 1, left : x + reach + 1])
-        if ((columns + left - x) ** 2 + (rows + top - y) ** 2 < tolerance_px**2).any():
+        square = ((np.argwhere(mask[near]) + shift) ** 2).sum(axis=1)
+        if (square < tolerance_px**2).any():
             return True
     return False
 
@@ -169,7 +214,7 @@ def columns(one: scored_map.ScoredMap) -> dict[str, float]:
         return {}
     if not one.framed.finite:
         return {"pointing_hit": 0.0}
-    x, y = one.point or point(one.framed.raw, source.view, *source.size)
+    place = one.point or point(one.framed.raw, source.view, source.size)
     if truth.masks is not None:
-        return {"pointing_hit": float(hits_masks(x, y, truth.masks, tolerance))}
-    return {"pointing_hit": float(hits_ranges(x, y, truth.pixel_ranges, tolerance))}
+        return {"pointing_hit": float(hits_masks(place, truth.masks, tolerance))}
+    return {"pointing_hit": float(hits_ranges(place, truth.pixel_ranges, tolerance))}

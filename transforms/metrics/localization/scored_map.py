@@ -23,15 +23,15 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Truth:
-    """The ground truth of one class of an image.
+    """The ground truth of one class of an image. *Frame* is the shape of the image's frame, as many axes as it has.
 
     Attributes:
         boxes: float64 ``(N, 4)`` in pixels of the original image, N >= 1; None if the class has none.
         frame_boxes: the same in the frame.
         difficult: whether all of the class's boxes are marked difficult.
-        masks: bool ``(H, W)`` masks of the class at the size of the original image; None if it has none.
-        inside, scored: bool ``(frame, frame)`` of the masks; None without masks.
-        region: bool ``(frame, frame)``, the object: masks where there are any, filled boxes otherwise; or None.
+        masks: bool ``(M, H, W)``, the masks of the class at the size of the original image; None if it has none.
+        inside, scored: bool *frame*, of the masks; None without masks.
+        region: bool *frame*, the object: masks where there are any, filled boxes otherwise; or None.
 
     What else is asked of the truth for every map is found once, when it is first asked.
     """
@@ -61,7 +61,7 @@ class Framed:
     """One map in the frame of a protocol, as far as it does not depend on the ground truth.
 
     Attributes:
-        raw: ``(h, w)``, signed, over `source`'s view.
+        raw: ``(h, w)``, or with as many axes as the image has, signed, over `source`'s view.
         source: of the image.
         protocol: of the frame.
     """
@@ -72,12 +72,12 @@ class Framed:
 
     @functools.cached_property
     def frame(self) -> frames.Frame:
-        """The map on its own scale, in [0, 1] and in 8 bits, ``(frame, frame)`` each."""
+        """The map on its own scale, in [0, 1] and in 8 bits, of the frame's shape each."""
         return frames.frame(self.raw, self.source, self.protocol)
 
     @property
     def heatmap(self) -> npt.NDArray[np.floating]:
-        """``(frame, frame)`` in [0, 1]."""
+        """Of the frame's shape, in [0, 1]."""
         return self.frame.heatmap
 
     @functools.cached_property
@@ -87,7 +87,7 @@ class Framed:
 
     @functools.cached_property
     def evidence(self) -> npt.NDArray[np.floating]:
-        """``(frame, frame)`` on its own scale.
+        """Of the frame's shape, on its own scale.
 
         Only what is above 0 counts: bicubic resizing overshoots below 0, and what the model did not see is NaN.
         """
@@ -112,14 +112,14 @@ class ScoredMap:
         source: of the image.
         truth: of the explained class.
         protocol: the conventions.
-        point: pixel ``(x, y)`` of the original image where the map is strongest, if it is known already.
+        point: pixel ``(x, y)`` of the original image where the map is strongest, x first, if it is known already.
     """
 
     framed: Framed
     source: records.Source
     truth: Truth
     protocol: protocols.Protocol
-    point: tuple[int, int] | None = None
+    point: tuple[int, ...] | None = None
 
     @functools.cached_property
     def box_scores(self) -> tuple[float, Bools] | None:

@@ -55,9 +55,9 @@ def test_boxes_without_a_class_belong_to_the_labels() -> None:
 
 
 def test_fill_takes_pixels_by_their_centre() -> None:
-    mask = boxes.fill(np.array([[0.6, 1, 2.5, 2.4], [3, 0, 4, 1]]), 3, 4)
+    mask = boxes.fill(np.array([[0.6, 1, 2.5, 2.4], [3, 0, 4, 1]]), (3, 4))
     assert mask.astype(int).tolist() == [[0, 0, 0, 1], [0, 1, 0, 0], [0, 0, 0, 0]]
-    assert boxes.fill(np.array([[-5.0, -5, 99, 99]]), 2, 2).all()
+    assert boxes.fill(np.array([[-5.0, -5, 99, 99]]), (2, 2)).all()
 
 
 @pytest.mark.parametrize("protocol", [protocols.DEFAULT, protocols.WSOLEVALUATION], ids=lambda p: p.name)
@@ -69,4 +69,4 @@ def test_the_boxes_of_a_class_are_those_that_belong_in_the_frame_and_filled(prot
         assert mine.tolist() == boxes.belongs(ids, 3, 3, (3,)).tolist()
         assert (own == found[mine].astype(np.float64)).all() and len(own) == mine.sum()
         assert (scaled == boxes.to_frame(own, (155, 272), protocol)).all()
-        assert (region == boxes.fill(own * np.array([224 / 155, 224 / 272] * 2), 224, 224)).all()
+        assert (region == boxes.fill(own * np.array([224 / 155, 224 / 272] * 2), (224, 224))).all()

@@ -20,7 +20,7 @@ def images() -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         for number, heatmap in enumerate(maps):
             masks = np.stack([golden[k] for k in golden.files if k.startswith(f"in/mask/{number:03d}/")]).astype(bool)
             ignore = golden[f"in/ignore/{number:03d}"].astype(bool)
-            inside, scored = pixels.truth_masks(masks, ignore, 224, 224)
+            inside, scored = pixels.truth_masks(masks, ignore, (224, 224))
             assert (inside == (truth[number] == 1)).all() and (scored == (truth[number] != 255)).all()
             found.append((heatmap, inside, scored))
     return found
@@ -64,7 +64,7 @@ def test_pixels_are_pooled_and_images_are_not_averaged() -> None:
 
 
 def test_foreground_wins_over_ignore() -> None:
-    inside, scored = pixels.truth_masks(COLUMN[None], EVERY, 2, 2)
+    inside, scored = pixels.truth_masks(COLUMN[None], EVERY, (2, 2))
     assert (inside == COLUMN).all() and (scored == COLUMN).all()
 
 

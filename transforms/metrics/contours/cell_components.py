@@ -1,0 +1,154 @@
+"""Connected components of a series or a volume at every threshold, in one pass over its cells.
+
+Contours are outlines in a plane: there are none along one axis, and in three they would be surfaces. So series and
+volumes have components: cells above a threshold that touch, be it in a corner (`scipy.ndimage.label` with a full
+structure; OpenCV's contours are 8-connected likewise). Cells join a union-find, greatest first, and a component is
+written down with the range of thresholds for which it exists whenever it is about to grow.
+
+The size of a component is the number of its cells. A contour's is the area of the polygon through the centres of its
+outermost pixels, in which holes are filled and a line has none, so the two may name another component the largest: that
+is why images keep contours, the definition of the papers that they are compared with.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from heatbeam.transforms.metrics.contours import compiled
+
+LEVELS = 256
+
+
+def components(
+    image: npt.NDArray[np.uint8],
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Every component of ``image > t``, over all t.
+
+    Args:
+        image: uint8, of one to three axes.
+
+    Returns:
+        spans int32 ``(N, 2)``: the component exists, unchanged, for ``spans[0] <= t < spans[1]``.
+        boxes int32 ``(N, 2 rank)``: first cells along each axis, x first, and then last ones (inclusive).
+        largest int64 ``(256,)``: position of the component of most cells at each t, of equals the one whose first cell,
+            in the order of the array, comes last; -1 where there is none.
+    """
+    rank = image.ndim
+    whole = np.ascontiguousarray(image).reshape((1,) * (3 - rank) + image.shape)
+    spans, extents, sizes = _grow(np.pad(whole, 1))
+    boxes = np.concatenate([extents[:, :rank], extents[:, 3 : 3 + rank]], axis=1)
+    return spans, boxes, _largest(spans, sizes)
+
+
+@compiled.function
+def _falling(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
+    """Numbers of the cells above 0, greatest first, of equals the last first."""
+    ends = np.zeros(LEVELS + 1, np.int64)
+    for value in values:
+        ends[LEVELS - value] += 1
+    ends[LEVELS] = 0  # of value 0
+    for level in range(LEVELS):
+        ends[level + 1] += ends[level]
+    order = np.empty(ends[LEVELS], np.int32)
+    for cell in range(len(values)):
+        value = values[cell]
+        if value:
+            place = LEVELS - value
+            ends[place] -= 1
+            order[ends[place]] = cell
+    return order
+
+
+@compiled.function
+def _root(parent: npt.NDArray[np.int32], cell: int) -> int:
+    while parent[cell] != cell:
+        parent[cell] = parent[parent[cell]]
+        cell = parent[cell]
+    return cell
+
+
+@compiled.function
+def _steps(depth: int, height: int, width: int) -> npt.NDArray[np.int64]:
+    """From a cell to its 26 neighbours; without those along an axis that has one cell, as there are none."""
+    steps = np.empty(26, np.int64)
+    count = 0
+    for z in range(-1, 2):
+        for y in range(-1, 2):
+            for x in range(-1, 2):
+                beside = (z != 0 and depth == 3) or (y != 0 and height == 3) or (x != 0 and width == 3)
+                if not beside and (z != 0 or y != 0 or x != 0):
+                    steps[count] = (z * height + y) * width + x
+                    count += 1
+    return steps[:count]
+
+
+@compiled.function
+def _grow(
+    framed: npt.NDArray[np.uint8],
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Join the cells, greatest first.
+
+    Args:
+        framed: ``(z, y, x)`` with a frame of zeros, one cell wide.
+
+    Returns:
+        spans as of `components`; extents int32 ``(N, 6)``, first and last x, y and z, without the frame; sizes int64
+        ``(N, 2)``, number of cells, and number of the first cell.
+    """
+    depth, height, width = framed.shape
+    values = framed.reshape(-1)
+    order, steps = _falling(values), _steps(depth, height, width)
+    parent = np.full(len(values), -1, np.int32)
+    level = np.zeros(len(values), np.int32)
+    size = np.zeros((len(values), 2), np.int64)
+    extent = np.empty((len(values), 6), np.int32)
+    spans, extents = np.empty((len(order), 2), np.int32), np.empty((len(order), 6), np.int32)
+    sizes = np.empty((len(order), 2), np.int64)
+    found = 0
+    for cell in order:
+        value = np.int32(values[cell])
+        root = np.int32(cell)
+        z, y, x = cell // (height * width) - 1, cell // width % height - 1, cell % width - 1
+        for i, place in enumerate((x, y, z)):
+            extent[cell, i] = extent[cell, 3 + i] = place
+        parent[cell], level[cell], size[cell, 0], size[cell, 1] = cell, value, 1, cell
+        for step in steps:
+            other = parent[cell + step]
+            if other < 0 or other == root:
+                continue
+            other = _root(parent, other)
+            if other == root:
+                continue
+            if level[other] != value:
+                spans[found, 0], spans[found, 1] = value, level[other]
+                extents[found], sizes[found] = extent[other], size[other]
+                found += 1
+                level[other] = value
+            if size[other, 0] > size[root, 0]:
+                root, other = other, root
+            parent[other] = root
+            size[root, 0] += size[other, 0]
+            size[root, 1] = min(size[root, 1], size[other, 1])
+            for i in range(3):
+                extent[root, i] = min(extent[root, i], extent[other, i])
+                extent[root, 3 + i] = max(extent[root, 3 + i], extent[other, 3 + i])
+    for cell in order:
+        if parent[cell] == cell:
+            spans[found, 0], spans[found, 1] = 0, level[cell]
+            extents[found], sizes[found] = extent[cell], size[cell]
+            found += 1
+    return spans[:found].copy(), extents[:found].copy(), sizes[:found].copy()
+
+
+@compiled.function
+def _largest(spans: npt.NDArray[np.int32], sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """`components`' largest."""
+    best = np.full(LEVELS, -1, np.int64)
+    for node in range(len(spans)):
+        for level in range(spans[node, 0], spans[node, 1]):
+            known = best[level]
+            more = known < 0 or sizes[node, 0] > sizes[known, 0]
+            if more or (sizes[node, 0] == sizes[known, 0] and sizes[node, 1] > sizes[known, 1]):
+                best[level] = node
+    return best
