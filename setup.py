@@ -36,6 +36,7 @@ TEST = [
     "flask>=3.0",  # moto's server; its extra "server" asks for 40 packages of other services
     "flask-cors>=4.0",
     "hypothesis>=6.100",  # any split and merge order
+    "jsonschema>=4.17",  # Beam YAML checks a pipeline with it; the rest of apache-beam[yaml] is for others
     "moto[s3]>=5.0",  # an S3 server on loopback
     "mypy>=1.10",
     "pandas>=2.1.1",  # a reader of the tables
@@ -76,6 +77,7 @@ setuptools.setup(
         "families": ['keras-hub>=0.32; python_version >= "3.11"'],
         "bench": ["tf-keras-vis>=0.8.7"],  # a library to compare speed with
         "gcp": ["apache-beam[gcp]>=2.77"],  # Google Cloud Storage and Dataflow; from Python 3.11 on
+        "yaml": ["apache-beam[yaml]>=2.77"],  # heatbeam.ExplainDataset in Beam YAML
         "aws": ["apache-beam[aws]>=2.77", "boto3>=1.28"],  # S3
     },
     entry_points={

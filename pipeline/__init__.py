@@ -22,8 +22,9 @@ Reading one::
     rows = run.open_table("explanations").to_table()
     heatbeam.heatmap(rows.slice(0, 1).to_pylist()[0])   # float32 (height, width) in [0, 1], over the image
 
-The steps of a run are `PTransform`s for pipelines of your own: `Read`, `Decode`, `Explain`, `Localize`, `Aggregate` and
-`WriteExplanations`; ``transforms/README.md`` shows one.
+In a pipeline of your own, `ExplainDataset` is the whole job as one transform; its steps are `PTransform`s too (`Read`,
+`Decode`, `Explain`, `Localize`, `Aggregate`, `WriteExplanations`), `ToRows` makes rows for any sink, and
+`CamModelHandler` stands under RunInference. ``transforms/README.md`` shows three pipelines.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from heatbeam.beam.explain_dataset import ExplainDataset
+    from heatbeam.beam.model_handler import CamModelHandler
+    from heatbeam.beam.to_rows import ToRows
     from heatbeam.config import ConfigError, RunConfig
     from heatbeam.config import load as load_config
     from heatbeam.config import parse as parse_config
@@ -56,11 +60,13 @@ if TYPE_CHECKING:
 
 _DEFINED_IN = {
     "Aggregate": "transforms.aggregate",
+    "CamModelHandler": "beam.model_handler",
     "ConfigError": "config",
     "DataError": "transforms.records",
     "Decode": "transforms.decode",
     "EngineSpec": "transforms.engine.specs",
     "Explain": "transforms.explain",
+    "ExplainDataset": "beam.explain_dataset",
     "FeatureMap": "transforms.sources.feature_map",
     "ImageOptions": "transforms.sources.decode_options",
     "Localize": "transforms.localize",
@@ -76,6 +82,7 @@ _DEFINED_IN = {
     "RunFailed": "job.run",
     "TFDSSource": "transforms.sources.tfds_source",
     "TFRecordSource": "transforms.sources.tfrecord_source",
+    "ToRows": "beam.to_rows",
     "UserError": "transforms.errors",
     "WriteExplanations": "transforms.write",
     "heatmap": "transforms.tables.stored_maps",
@@ -88,11 +95,13 @@ _CALLED_THERE = {"load_config": "load", "parse_config": "parse"}
 
 __all__ = [
     "Aggregate",
+    "CamModelHandler",
     "ConfigError",
     "DataError",
     "Decode",
     "EngineSpec",
     "Explain",
+    "ExplainDataset",
     "FeatureMap",
     "ImageOptions",
     "Localize",
@@ -108,6 +117,7 @@ __all__ = [
     "RunFailed",
     "TFDSSource",
     "TFRecordSource",
+    "ToRows",
     "UserError",
     "WriteExplanations",
     "heatmap",

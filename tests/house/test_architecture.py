@@ -34,7 +34,7 @@ FLOORS = (
     ("audit",),
     ("report", "compare", "export"),
     ("job",),
-    ("demo", "bench", "listing"),
+    ("demo", "bench", "beam", "listing"),
     ("listing_commands",),
     ("cli",),
     ("process",),
