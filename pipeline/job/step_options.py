@@ -176,7 +176,7 @@ def assessment(settings: config.RunConfig) -> assess.Assessment | None:
 
 def localize_step(settings: config.RunConfig) -> localize.Localize:
     """What is measured on a map."""
-    groups = tuple(registry.LOCALIZATION if settings.evaluate.localization else registry.OF_A_MAP)
+    groups = tuple(registry.LOCALIZATION if settings.evaluate.localization else registry.WITHOUT_TRUTH)
     protocol = protocols.get(settings.evaluate.protocol)
     return plan.filled(localize.Localize, settings.evaluate, protocol=protocol, groups=groups)
 

@@ -26,11 +26,17 @@ Place = metric.Place
 OF_A_MAP = {group.name: group for group in localization_rows.OF_A_MAP}
 """Groups measured on a raw map alone, by name."""
 
+OF_A_VIEW = {group.name: group for group in localization_rows.OF_A_VIEW}
+"""Groups measured on a raw map and the part of the image that it covers, by name."""
+
+WITHOUT_TRUTH = OF_A_MAP | OF_A_VIEW
+"""What needs no ground truth: measured in every run."""
+
 OF_AN_OBJECT = {group.name: group for group in localization_rows.OF_AN_OBJECT}
 """Groups measured on a map against the ground truth of its class, by name."""
 
-LOCALIZATION = OF_A_MAP | OF_AN_OBJECT
-"""Both, in the order of their columns."""
+LOCALIZATION = WITHOUT_TRUTH | OF_AN_OBJECT
+"""All, in the order of their columns."""
 
 FAITHFULNESS = {group.name: group for group in faithfulness_rows.GROUPS}
 """Groups measured where the model is, by their name in the configuration, in the order of their columns."""

@@ -38,6 +38,19 @@ STATISTICS = Group(
     ),
 )  # fmt: skip
 
+PADDING = Group(
+    "padding",
+    "localization.padding.columns",
+    own_columns=(
+        Column("padding_energy", "share of the energy max(map, 0) that lies on padding; null where the view has none"),
+    ),
+    metrics=(
+        Metric("padding_energy", "Mean share of the map's energy that lies on padding, of the images that have some.",
+               "mean(sum of max(map, 0) times the part of each cell outside the image / sum of max(map, 0))", "[0, 1]",
+               "lower", "none", "", "padding_energy", rank=505, shown=("methods",), title="Energy on padding"),
+    ),
+)  # fmt: skip
+
 BOXES = Group(
     "boxes",
     "localization.gt_known.columns",
@@ -177,5 +190,8 @@ VALUES = Group(
 OF_A_MAP = (STATISTICS,)
 """Groups whose function takes the raw maps of an image, ``(L, h, w)``, and gives a number for each, float64 (L,)."""
 
+OF_A_VIEW = (PADDING,)
+"""Groups whose function takes the `scored_map.Framed` maps of an image, and gives a number for each likewise."""
+
 OF_AN_OBJECT = (BOXES, POINTING, ENERGY, MASKS)
-"""Groups whose function takes a `scored_map.ScoredMap`. Both in the order of their columns."""
+"""Groups whose function takes a `scored_map.ScoredMap`. All in the order of their columns."""

@@ -163,6 +163,9 @@ def measure(
     for name, group in registry.OF_A_MAP.items():
         if name in groups:
             statistics |= group.function(maps)
+    for name, group in registry.OF_A_VIEW.items():
+        if name in groups:
+            statistics |= group.function(framed)
     estimated = np.full((len(maps), 2 * source.rank), np.nan)
     evidence = []
     for number, (one, truth) in enumerate(zip(framed, found, strict=True)):

@@ -72,7 +72,8 @@ def test_a_class_without_ground_truth_is_missing() -> None:
     scores = localization.localize(raw, _source(), _truth((0, 0, 9, 9)), [3, 7], [1, 2], DEFAULT, GROUPS)
     got = _values(scores, 1)
     assert {name for name, value in got.items() if np.isnan(value)} == {
-        "box_iou", "box_hit", "pointing_hit", "energy_share", "energy_area", "energy_gain", "mask_iou"
+        "box_iou", "box_hit", "pointing_hit", "energy_share", "energy_area", "energy_gain", "mask_iou",
+        "padding_energy",  # the whole image is shown, and nothing else
     }  # fmt: skip
     assert scores.evidence[1].box_hits is None and "box_hit" not in scores.evidence[1].values
     assert scores.boxes[1].tolist() == [0, 0, 100, 100]
