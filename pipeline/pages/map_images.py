@@ -25,6 +25,9 @@ COLOURS = "inferno"
 
 _SLOPE, _MOST = 1.25, 0.82
 
+LEVELS = 48
+"""Steps of heat in pictures inside HTML."""
+
 ALONE_PX = 512
 """Longer side of a map that stands for its image."""
 
@@ -95,6 +98,28 @@ def png(pixels: Pixels) -> bytes:
 def data_uri(pixels: Pixels) -> str:
     """`pixels` as a PNG inside HTML."""
     return picture_uri("png", png(pixels))
+
+
+def jpeg_uri(pixels: Pixels, quality: int) -> markupsafe.Markup:
+    """`pixels` as a JPEG inside HTML."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="JPEG", quality=quality, optimize=True)
+    return picture_uri("jpeg", buffer.getvalue())
+
+
+def heat_uri(heat: npt.NDArray[np.floating], *, transparent: bool) -> markupsafe.Markup:
+    """A heatmap in [0, 1] inside HTML, in `LEVELS` colours; where `transparent`, as opaque as `opacity` says."""
+    image = Image.fromarray(np.rint(heat * (LEVELS - 1)).astype(np.uint8), mode="P")
+    image.putpalette(colours(LEVELS).tobytes())
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True, **({"transparency": _alpha()} if transparent else {}))
+    return picture_uri("png", buffer.getvalue())
+
+
+@functools.cache
+def _alpha() -> bytes:
+    """The opacity of `LEVELS` steps of evidence."""
+    return np.rint(opacity(np.linspace(0, 1, LEVELS)) * 255).astype(np.uint8).tobytes()
 
 
 def picture_uri(kind: str, file: bytes) -> markupsafe.Markup:

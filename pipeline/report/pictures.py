@@ -7,8 +7,6 @@ reader may fade it; boxes are numbers that the page draws. Without the image the
 from __future__ import annotations
 
 import dataclasses
-import functools
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,7 +22,6 @@ from heatbeam.transforms.tables import stored_maps
 IMAGE_PX = 240
 HEAT_PX = 120
 JPEG_QUALITY = 80
-LEVELS = 48
 
 Box = source_truth.Box
 
@@ -40,6 +37,8 @@ class Picture:
         true_boxes: in pixels of the original image.
         box: the estimated box, or None.
         row: the row of ``explanations``, without its map.
+        drawn: markup of a signal that is no picture, in place of all of these; empty for a picture.
+        kind: of that signal, as of `shown.Signal`; empty for a picture.
     """
 
     width: int
@@ -49,6 +48,8 @@ class Picture:
     true_boxes: tuple[Box, ...]
     box: Box | None
     row: Mapping[str, Any]
+    drawn: str = ""
+    kind: str = ""
 
 
 class Album:
@@ -71,6 +72,7 @@ class Album:
                 self._sources[source.place] = source
                 self._images[source.place] = jpeg_uri(pixels)
         self.wanted, self.found = len(places), len(self._images)
+        self.kind = ""
 
     def picture(self, row: Mapping[str, Any]) -> Picture:
         """The picture of a row."""
@@ -99,32 +101,15 @@ def jpeg_uri(pixels: source_images.Pixels) -> str:
     """An image as a JPEG data URI, its longer side at most `IMAGE_PX`."""
     size = map_images.fitted((pixels.shape[1], pixels.shape[0]), IMAGE_PX)
     small = Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    small.save(buffer, format="JPEG", quality=JPEG_QUALITY, optimize=True)
-    return map_images.picture_uri("jpeg", buffer.getvalue())
+    return map_images.jpeg_uri(np.asarray(small), JPEG_QUALITY)
 
 
 def heat_uri(row: Mapping[str, Any]) -> str:
     """The heatmap of a row over its whole image, by `heatmaps.heatmap`."""
     size = map_images.fitted((row["image_width"], row["image_height"]), HEAT_PX)
-    return _palette_uri(stored_maps.heatmap(row, size), transparent=True)
+    return map_images.heat_uri(stored_maps.heatmap(row, size), transparent=True)
 
 
 def mean_uri(energy: npt.NDArray[np.float64], top: float) -> str:
     """A mean map in its own cells, black at 0 and brightest at `top`; the page enlarges it smoothly."""
-    return _palette_uri(np.clip(energy / top if top > 0 else energy, 0, 1), transparent=False)
-
-
-def _palette_uri(heat: npt.NDArray[np.floating], transparent: bool) -> str:
-    levels = np.rint(heat * (LEVELS - 1)).astype(np.uint8)
-    image = Image.fromarray(levels, mode="P")
-    image.putpalette(map_images.colours(LEVELS).tobytes())
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True, **({"transparency": _alpha()} if transparent else {}))
-    return map_images.picture_uri("png", buffer.getvalue())
-
-
-@functools.cache
-def _alpha() -> bytes:
-    """The opacity of `LEVELS` steps of evidence."""
-    return np.rint(map_images.opacity(np.linspace(0, 1, LEVELS)) * 255).astype(np.uint8).tobytes()
+    return map_images.heat_uri(np.clip(energy / top if top > 0 else energy, 0, 1), transparent=False)

@@ -133,6 +133,7 @@ def _context(
         "galleries": chosen,
         "measure": galleries.MEASURES.get(chosen.measure, ""),
         "pictures": shown,
+        "signals": shown["signals"],
         "dead": report_sections.dead_letters(run, manifest.counts),
         "provenance": report_sections.provenance(manifest),
         "gallery_size": GALLERY_SIZE,
@@ -241,6 +242,7 @@ def _pictures(  # noqa: PLR0913, PLR0917 - what each section chose of the images
         "problems": album.problems,
         "wanted": album.wanted,
         "found": album.found,
+        "signals": album.kind,
     }
 
 

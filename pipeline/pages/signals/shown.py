@@ -1,0 +1,200 @@
+"""What is drawn of a signal: its values, the heat over all of it, its truth, and how its axes are called.
+
+Shapes have the order of the array, ``(z, y, x)``; boxes are starts and then ends, x first, in samples of the original
+signal (`records`). Heat lies in [0, 1] on a grid of any size that spans the whole signal.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Values = npt.NDArray[Any]
+Floats = npt.NDArray[np.floating[Any]]
+Pixels = npt.NDArray[np.uint8]
+Box = tuple[float, ...]
+
+LETTERS = ("z", "y", "x")
+TIMES = frozenset({"time", "t", "frame", "frames"})
+"""Names of the first of three axes that make a signal a clip rather than a volume."""
+
+_UNBROKEN = "\u00a0"
+
+LOW, HIGH = 2, 98
+"""Percentiles that are drawn darkest and brightest where values are not those of a picture."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Axis:
+    """One position axis: what a sample of it is.
+
+    Attributes:
+        name: such as ``time``; empty for the letter alone.
+        unit: of `step`, such as ``s`` or ``mm``; empty where positions are counted in samples.
+        step: from one sample to the next, in `unit`.
+    """
+
+    name: str = ""
+    unit: str = ""
+    step: float = 1.0
+
+    def place(self, sample: float) -> str:
+        """Where a sample is, in the unit: ``1.24 s``; its number where there is no unit."""
+        return f"{sample * self.step:.4g} {self.unit}" if self.unit else f"{sample:.4g}"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Signal:
+    """A signal to draw.
+
+    Attributes:
+        shape: of the original's positions, in the order of the array.
+        axes: one per position axis, in the same order.
+        heat: in [0, 1], one axis per position axis; spans the whole signal.
+        values: ``(*shape, channels)``; None where the original could not be read.
+        true_boxes: intervals, boxes or cuboids of the truth.
+        box: the estimated one, or None.
+        channel_names: in order; empty without names.
+        display: channels to show, from 0; empty for the default of the kind.
+    """
+
+    shape: tuple[int, ...]
+    axes: tuple[Axis, ...]
+    heat: Floats
+    values: Values | None = None
+    true_boxes: tuple[Box, ...] = ()
+    box: Box | None = None
+    channel_names: tuple[str, ...] = ()
+    display: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse parts that do not belong together.
+
+        Raises:
+            ValueError: if the numbers of axes differ, or the values are of another shape.
+        """
+        rank = len(self.shape)
+        if not 1 <= rank <= len(LETTERS) or len(self.axes) != rank or self.heat.ndim != rank:
+            raise ValueError(
+                f"the signal has shape {self.shape}, {len(self.axes)} axes and heat of shape {self.heat.shape};"
+                " expected one, two or three axes, and as many of each"
+            )
+        if self.values is not None and self.values.shape[:-1] != self.shape:
+            raise ValueError(f"the values have shape {self.values.shape}; expected {self.shape} and the channels")
+
+    @property
+    def kind(self) -> str:
+        """``series``, ``bands``, ``clip`` or ``volume``: how it is drawn."""
+        if len(self.shape) < len(LETTERS):
+            return ("series", "bands")[len(self.shape) - 1]
+        return "clip" if self.axes[0].name.lower() in TIMES else "volume"
+
+    @property
+    def letters(self) -> tuple[str, ...]:
+        """The letter of each axis, in the order of the array."""
+        return LETTERS[-len(self.shape) :]
+
+    @property
+    def peak(self) -> tuple[int, ...]:
+        """The sample where the heat is greatest, in the order of the array; the middle of a map without evidence."""
+        if not self.heat.max(initial=0) > 0:
+            return tuple(size // 2 for size in self.shape)
+        cell = np.unravel_index(int(self.heat.argmax()), self.heat.shape)
+        return tuple(
+            min(int((i + 0.5) * size / cells), size - 1)
+            for i, size, cells in zip(cell, self.shape, self.heat.shape, strict=True)
+        )
+
+    def cell(self, axis: int, sample: int) -> int:
+        """The cell of the heat that lies over a sample of an axis."""
+        cells: int = self.heat.shape[axis]
+        return min(int((sample + 0.5) * cells / self.shape[axis]), cells - 1)
+
+    def name(self, axis: int) -> str:
+        """What an axis is called: its name, or its letter."""
+        return self.axes[axis].name or self.letters[axis]
+
+    def where(self, axis: int, sample: int) -> str:
+        """A sample of an axis in words: ``time 0.4 s (10 of 50)`` or ``z 12 of 32``, samples counted from 0."""
+        counted = f"{sample} of {self.shape[axis]}".replace(" ", _UNBROKEN)
+        if not self.axes[axis].unit:
+            return f"{self.name(axis)} {counted}"
+        return f"{self.name(axis)} {self.axes[axis].place(sample)} ({counted})"
+
+    def channel(self, number: int) -> str:
+        """The name of a channel, or its number."""
+        return self.channel_names[number] if number < len(self.channel_names) else f"channel {number}"
+
+    def interval(self, box: Box, axis: int) -> tuple[float, float]:
+        """Where a box starts and ends along an axis of the array, in samples."""
+        rank = len(self.shape)
+        return box[rank - 1 - axis], box[2 * rank - 1 - axis]
+
+
+def chosen_channels(signal: Signal, most: int) -> tuple[int, ...]:
+    """The channels to draw: those of `Signal.display` that are there, else the first; at most `most`."""
+    count = 0 if signal.values is None else signal.values.shape[-1]
+    wanted = [i for i in signal.display if 0 <= i < count] or list(range(count))
+    return tuple(wanted[:most])
+
+
+def limits(values: Values) -> tuple[float, float]:
+    """What is drawn darkest and brightest: 0 and 255 of bytes, else the percentiles `LOW` and `HIGH`."""
+    if values.dtype == np.uint8:
+        return 0.0, 255.0
+    return stretch_limits(values)
+
+
+def stretch_limits(values: Values) -> tuple[float, float]:
+    """The percentiles `LOW` and `HIGH` of the finite values; least and greatest where these two are equal."""
+    some = values.reshape(-1)[:: max(1, values.size // 1_000_000)]  # as exact as a picture needs
+    finite = some[np.isfinite(some)].astype(np.float64)
+    if not finite.size:
+        return 0.0, 1.0
+    low, high = (float(x) for x in np.percentile(finite, (LOW, HIGH)))
+    return (low, high) if low < high else (float(finite.min()), float(finite.max()))
+
+
+def bytes_of(values: Values, low: float, high: float) -> Pixels:
+    """Values as shades, `low` and below 0 and `high` and above 255; what is not finite is 0."""
+    span = high - low if high > low else 1.0
+    shades = (np.asarray(values, np.float64) - low) * (255 / span)
+    grey: Pixels = np.rint(np.clip(np.nan_to_num(shades, nan=0, posinf=255, neginf=0), 0, 255)).astype(np.uint8)
+    return grey
+
+
+def ticks(size: int, axis: Axis, most: int = 6) -> list[tuple[float, str]]:
+    """Round places along an axis: ``(share of its length, number in the unit)``, at most `most`.
+
+    Args:
+        size: samples of the axis.
+        axis: its unit and step.
+        most: 2 or more.
+    """
+    length = size * axis.step
+    if not (math.isfinite(length) and length > 0):
+        return [(0.0, "0")]
+    rough = length / (most - 1)
+    power = 10 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
+    count = int(length / step * (1 + 1e-9))
+    return [(i * step / length, f"{i * step:.6g}") for i in range(count + 1)]
+
+
+def spread(count: int, size: int, always: int) -> tuple[int, ...]:
+    """`count` samples in even steps over an axis, the nearest of them replaced by `always`, in order."""
+    if size <= count:
+        return tuple(range(size))
+    even = [int((i + 0.5) * size / count) for i in range(count)]
+    even[min(range(count), key=lambda i: abs(even[i] - always))] = always
+    return tuple(sorted(even))
+
+
+def same_unit(axes: Sequence[Axis]) -> bool:
+    """Whether lengths of these axes may be held against each other."""
+    return len({axis.unit for axis in axes}) == 1 and all(axis.step > 0 for axis in axes)
