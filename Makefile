@@ -43,7 +43,7 @@ test-families: $(STAMP)
 
 # Damage of manifests, configurations, shards and records at random, twenty times as much of it as in `make test`.
 fuzz: $(STAMP)
-	HEATBEAM_FUZZ=20 $(BIN)/python -m pytest --timeout 3600 tests/runs/test_damaged_manifests.py tests/test_config_damage.py \
+	HEATBEAM_FUZZ=20 $(BIN)/python -m pytest --timeout 3600 tests/runs/test_damaged_manifests.py tests/config/test_config_damage.py \
 		tests/transforms/sources/test_damaged_shards.py tests/transforms/test_damaged_records.py \
 		tests/job/test_fault_matrix.py::test_shards_and_records_damaged_at_random_are_accounted_for_in_one_run
 

@@ -12,19 +12,18 @@ import contextlib
 import io
 import logging
 import os
-import pathlib
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from typing import NoReturn, TextIO
 
 from heatbeam import command
-from heatbeam import listing_commands as listing
 from heatbeam.bench import commands as bench
 from heatbeam.compare import commands as compare
 from heatbeam.demo import commands as demo
 from heatbeam.export import commands as export
 from heatbeam.job import commands as job
+from heatbeam.listing import commands as listing
 from heatbeam.report import commands as report
 from heatbeam.runs import commands as runs
 from heatbeam.transforms import errors
@@ -33,9 +32,32 @@ from heatbeam.transforms.errors import harmless, redaction
 CLEAR_LINE = "\r\x1b[K"
 """With what progress begins its line in a terminal."""
 
+SHELLS = ("bash", "zsh", "fish")
+
+
+def _add_completion(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", choices=SHELLS, help="whose completion is printed")
+
+
+def _completion(options: argparse.Namespace, _: Sequence[str]) -> int:
+    import argcomplete.shell_integration
+
+    sys.stdout.write(argcomplete.shell_integration.shellcode(["heatbeam"], shell=options.shell))
+    return command.OK
+
+
+COMPLETION = command.Command(
+    "completion",
+    "print what makes Tab complete commands, options and settings in bash, zsh or fish",
+    'eval "$(heatbeam completion bash)"        # in ~/.bashrc; zsh: in ~/.zshrc\n'
+    "heatbeam completion fish > ~/.config/fish/completions/heatbeam.fish",
+    _add_completion,
+    _completion,
+)
+
 COMMANDS: tuple[command.Command, ...] = (
     job.RUN, job.CHECK, job.FINISH, report.REPORT, compare.COMPARE, runs.HISTORY, export.RENDER, export.EXPORT,
-    demo.DEMO, bench.BENCH, listing.METHODS, listing.METRICS, listing.SETTINGS,
+    demo.DEMO, bench.BENCH, listing.METHODS, listing.METRICS, listing.SETTINGS, COMPLETION,
 )  # fmt: skip
 """In the order of ``heatbeam --help``."""
 
@@ -51,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given, beam_options = given[:split], given[split + 1 :]
     try:
         with _shown_safely(), _output_told():
-            return _call(_parser().parse_args(given), beam_options)
+            return _call(_parsed(given), beam_options)
     except errors.UserError as error:  # any other is a bug or a broken machine: the traceback is wanted
         sys.stderr.write(f"{safe(str(error))}\n")
         return error.status
@@ -138,27 +160,7 @@ def _call(options: argparse.Namespace, beam_options: Sequence[str]) -> int:
     )
     # Beam warns that the Google Cloud packages are missing, which is no concern of a run that does not use them.
     logging.getLogger().addFilter(lambda record: "apitools not found" not in record.getMessage())
-    if chosen.uses_tensorflow and not options.verbose:
-        _import_tensorflow_quietly()
     return chosen.call(options, beam_options)
-
-
-def _import_tensorflow_quietly() -> None:
-    """Import TensorFlow without the lines that its C++ side writes to the terminal while it looks for a GPU.
-
-    They cannot be switched off by a setting; what Python raises is not held back.
-    """
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with pathlib.Path(os.devnull).open("wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        import tensorflow as tf
-
-        tf.config.list_physical_devices("GPU")
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -168,14 +170,51 @@ class _Parser(argparse.ArgumentParser):
         raise errors.UsageError(f"{self.prog}: {message}; see {self.prog} --help")
 
 
+class _Help(argparse.HelpFormatter):
+    """Leaves room for the longest command: argparse forgets by how much commands are indented."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog)
+        self._action_max_length = 4 + max(len(one.name) for one in COMMANDS)
+
+
+class _Version(argparse.Action):
+    """Prints the version, which is looked up only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        import importlib.metadata
+
+        sys.stdout.write(f"heatbeam {importlib.metadata.version('heatbeam')}\n")
+        parser.exit()
+
+
+def _parsed(given: Sequence[str]) -> argparse.Namespace:
+    parser = _parser()
+    if "_ARGCOMPLETE" in os.environ:  # set by what `heatbeam completion` prints, when a user presses Tab
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
+    return parser.parse_args(given)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="heatbeam", description="Explain every image of a dataset with class activation maps, on Apache Beam."
+        prog="heatbeam",
+        description="Explain every image of a dataset with class activation maps, on Apache Beam.",
+        epilog="heatbeam SUBCOMMAND --help shows its options and an example.",
+        formatter_class=_Help,
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     parser.add_argument("--verbose", action="store_true", help="log what Beam and TensorFlow do")
     commands = parser.add_subparsers(required=True, metavar="SUBCOMMAND")
     for one in COMMANDS:
-        own = commands.add_parser(one.name, help=one.help)
+        own = commands.add_parser(
+            one.name,
+            help=one.help,
+            description=f"{one.help[0].upper()}{one.help[1:]}.",
+            epilog="example:\n" + "".join(f"  {line}\n" for line in one.example.splitlines()),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         one.add_options(own)
         own.set_defaults(command=one)
     return parser

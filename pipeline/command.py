@@ -8,7 +8,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Sequence
+import json
+import math
+import os
+import pathlib
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 OK, FAILED = 0, 1
 
@@ -23,19 +29,71 @@ class Command:
     Attributes:
         name: what follows ``heatbeam``.
         help: one line for ``heatbeam --help``.
+        example: a call that can be copied, shown below the command's own help; several stand one on a line.
         add_options: adds the command's arguments to its parser.
         call: does the work; its exit status is `OK`, or `FAILED` where a run or a gate failed. Raises
             `heatbeam.transforms.errors.UserError` for what the user has to mend.
-        uses_tensorflow: whether it is to be imported, quietly, before the call.
         takes_beam_options: whether Beam's own options may stand after ``--``.
     """
 
     name: str
     help: str
+    example: str
     add_options: Callable[[argparse.ArgumentParser], None]
     call: Call
-    uses_tensorflow: bool = False
     takes_beam_options: bool = False
+
+
+def waiting(text: str) -> None:
+    """Say on standard error what is waited for now, so that no command is silent for long."""
+    sys.stderr.write(f"{text} ...\n")
+    sys.stderr.flush()
+
+
+def load_tensorflow(options: argparse.Namespace) -> None:
+    """Import TensorFlow, once what can be checked without it is right, and say so first: it takes seconds.
+
+    Without ``--verbose`` the lines are held back that its C++ side writes to the terminal while it looks for a GPU.
+    They cannot be switched off by a setting; what Python raises is not held back.
+    """
+    if "tensorflow" not in sys.modules:
+        waiting("loading TensorFlow and Apache Beam")
+    if options.verbose:
+        return
+    kept = os.dup(2)
+    with pathlib.Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        import tensorflow as tf
+
+        tf.config.list_physical_devices("GPU")
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def write_json(document: Any) -> None:
+    """The one JSON document that a command with ``--json`` prints: numbers that are none (NaN) as null."""
+    text = json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False)
+    sys.stdout.write(f"{text}\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Whether the answer is for a program, as ``json``."""
+    parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+
+
+def complete(action: argparse.Action, values: Callable[[], Iterable[str]]) -> None:
+    """Have the shell complete an argument by `values`, which are asked for only then."""
+    action.completer = lambda **_: list(values())  # type: ignore[attr-defined]  # where argcomplete looks for it
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -46,9 +104,18 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:
     """Settings that override those of the configuration file, as ``set``."""
-    parser.add_argument(
+    action = parser.add_argument(
         "--set", action="append", default=[], metavar="section.key=value", help="override a setting; may be repeated"
     )
+    complete(action, _settings)
+
+
+def _settings() -> Iterable[str]:
+    """``section.key=`` for every setting that a section has."""
+    from heatbeam import config
+
+    for section, field in config.RunConfig.model_fields.items():
+        yield from (f"{section}.{key}=" for key in getattr(field.annotation, "model_fields", ()))
 
 
 def add_images(parser: argparse.ArgumentParser) -> None:

@@ -19,6 +19,7 @@ def _bench(options: argparse.Namespace, _: Sequence[str]) -> int:
     from heatbeam import config
 
     settings = config.load(options.config, options.set)
+    command.load_tensorflow(options)
     from heatbeam.bench import user_job
 
     found = user_job.measure(settings, quick=options.quick)
@@ -29,5 +30,9 @@ def _bench(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 
 BENCH = command.Command(
-    "bench", "measure what each step of a job costs, beside the model alone", _add_options, _bench, uses_tensorflow=True
+    "bench",
+    "measure what each step of a job costs, beside the model alone",
+    "heatbeam bench audit.yaml --quick",
+    _add_options,
+    _bench,
 )

@@ -69,6 +69,8 @@ def _compared(options: argparse.Namespace) -> Sequence[str]:
 COMPARE = command.Command(
     "compare",
     "hold a run against a baseline, image by image; exit status 1 when the gate fails",
+    "heatbeam compare runs/old runs/new --gate gate.yaml --html comparison.html\n"
+    "heatbeam compare --newest /data/audits --gate gate.yaml",
     _add_options,
     _compare,
 )

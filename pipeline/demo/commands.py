@@ -14,6 +14,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _demo(options: argparse.Namespace, _: Sequence[str]) -> int:
+    command.load_tensorflow(options)
     from heatbeam.demo import demo
 
     demo.demo(options.directory, sys.stdout)
@@ -21,5 +22,9 @@ def _demo(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 
 DEMO = command.Command(
-    "demo", "build the bundled sample (dataset, model), run it and report", _add_options, _demo, uses_tensorflow=True
+    "demo",
+    "build the bundled sample (dataset, model), run it and report",
+    "heatbeam demo --directory runs/demo",
+    _add_options,
+    _demo,
 )

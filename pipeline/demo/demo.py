@@ -14,10 +14,12 @@ from typing import TextIO
 from heatbeam import config
 from heatbeam.demo import demo_data, demo_model
 from heatbeam.job import run
+from heatbeam.listing import config_schema
 from heatbeam.report import report
 from heatbeam.transforms import errors
 
 CONFIG = """\
+# yaml-language-server: $schema=audit.schema.json
 # The demo: 1,000 validation images of digits over photos, with boxes, masks and slices.
 # `heatbeam demo` makes the data and the model that this file names.
 input:
@@ -63,6 +65,7 @@ def demo(directory: str, stream: TextIO) -> None:
     settings_file = data / "demo.yaml"
     with errors.about(data, "write"):
         _build(data, stream)
+        (data / "audit.schema.json").write_text(config_schema.text(), encoding="utf-8")
         settings_file.write_text(config_text(str(data), directory), encoding="utf-8")
     stream.write(f"running {settings_file}\n")
     stream.flush()

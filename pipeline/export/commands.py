@@ -39,6 +39,7 @@ def _render(options: argparse.Namespace, _: Sequence[str]) -> int:
 def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="a finished run")
     parser.add_argument("--to", required=True, metavar="DIRECTORY", help="a new directory for the dataset")
+    parser.add_argument("--overwrite", action="store_true", help="replace the dataset that export has written there")
     parser.add_argument("--format", required=True, choices=("fiftyone", "huggingface"))
     command.add_where(parser)
     command.add_images(parser)
@@ -59,6 +60,7 @@ def _export(options: argparse.Namespace, _: Sequence[str]) -> int:
         limit=options.limit,
         longest_px=options.longest_px,
         images=options.images,
+        overwrite=options.overwrite,
     )
     sys.stdout.write(
         f"{done.rows:,} of {done.matched:,} explanations of {done.images:,} images in {done.directory}, "
@@ -68,7 +70,17 @@ def _export(options: argparse.Namespace, _: Sequence[str]) -> int:
     return command.OK
 
 
-RENDER = command.Command("render", "draw chosen heatmaps over their images, as PNG", _add_render, _render)
+RENDER = command.Command(
+    "render",
+    "draw chosen heatmaps over their images, as PNG",
+    """heatbeam render runs/flowers --where "method = 'grad_cam' and probability > .9" --to pictures""",
+    _add_render,
+    _render,
+)
 EXPORT = command.Command(
-    "export", "write chosen rows as a dataset that FiftyOne or Hugging Face opens", _add_export, _export
+    "export",
+    "write chosen rows as a dataset that FiftyOne or Hugging Face opens",
+    """heatbeam export runs/flowers --to missed --format huggingface --where "method = 'grad_cam' and box_hit = 0\"""",
+    _add_export,
+    _export,
 )

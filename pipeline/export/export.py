@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import shutil
 
 from heatbeam.export import export_fiftyone, export_huggingface, export_samples
 from heatbeam.runs import chosen_rows, moved_images, remote_files, run_directory
 from heatbeam.transforms import errors
 
 FORMATS = ("fiftyone", "huggingface")
+_ENTRIES = {export_samples.IMAGES, *export_fiftyone.ENTRIES, *export_huggingface.ENTRIES}
+"""Whatever stands directly in a dataset that was written here."""
 
 
 class ExportError(errors.UserError, ValueError):
@@ -50,6 +53,7 @@ def export(
     limit: int,
     longest_px: int,
     images: str | None = None,
+    overwrite: bool = False,
 ) -> Exported:
     """Write chosen rows of a run as a dataset.
 
@@ -61,6 +65,7 @@ def export(
         limit: at most so many rows, in order of image, method and class.
         longest_px: longer side of heatmaps and overlays; images keep their size.
         images: where the images are now, if they were moved; see `moved_images.located`.
+        overwrite: replace the dataset that an export has written there; a folder with anything else in it is refused.
 
     Raises:
         ExportError: if the format is unknown, a number is below 1, nothing fulfils the condition, or the directory
@@ -70,13 +75,15 @@ def export(
         errors.PathError: if `directory` is not on this machine or cannot be written.
     """
     target = remote_files.local_folder(directory, "--to")
-    _check(target, file_format, {"--limit": limit, "--longest-px": longest_px})
+    _check(target, file_format, {"--limit": limit, "--longest-px": longest_px}, overwrite=overwrite)
     run = run_directory.RunDirectory(run_path)
     manifest = moved_images.located(run.read_manifest(), images)
     table, matched = chosen_rows.choose(run, where, limit, run.open_table("explanations").schema.names)
     if not table.num_rows:
         raise ExportError(f"no row of {run_path} fulfils --where {where!r}; there is nothing to export")
     with errors.about(directory, "write"):
+        if overwrite and target.exists():
+            shutil.rmtree(target)
         (target / export_samples.IMAGES).mkdir(parents=True)
     problems: list[str] = []
     samples = export_samples.samples(table, manifest, target, problems)
@@ -89,11 +96,16 @@ def export(
     return Exported(directory, table.num_rows, matched, image_count, found, tuple(problems))
 
 
-def _check(target: pathlib.Path, file_format: str, sizes: dict[str, int]) -> None:
+def _check(target: pathlib.Path, file_format: str, sizes: dict[str, int], *, overwrite: bool) -> None:
     if file_format not in FORMATS:
         raise ExportError(f"unknown format {file_format!r}; expected one of {', '.join(FORMATS)}")
     for name, value in sizes.items():
         if value < 1:
             raise ExportError(f"{name} is {value}; expected 1 or more")
-    if target.is_file() or (target.is_dir() and any(target.iterdir())):
-        raise ExportError(f"{target} is there and not empty; give a new directory, so that no old file gets in between")
+    if overwrite and target.is_dir():
+        if others := sorted({path.name for path in target.iterdir()} - _ENTRIES):
+            raise ExportError(f"{target} holds {others[0]}, which no export writes; it is not removed")
+    elif target.is_file() or (target.is_dir() and any(target.iterdir())):
+        raise ExportError(
+            f"{target} is there and not empty; give a new directory, or --overwrite to replace an exported dataset"
+        )

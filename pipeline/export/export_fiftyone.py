@@ -25,7 +25,8 @@ from heatbeam.export import export_samples
 from heatbeam.pages import map_images
 from heatbeam.transforms.tables import schemas
 
-METADATA, SAMPLES = "metadata.json", "samples.json"
+METADATA, SAMPLES, FIELDS = "metadata.json", "samples.json", "fields"
+ENTRIES = (METADATA, SAMPLES, FIELDS)
 
 _WORD = re.compile(r"\W+")
 
@@ -127,7 +128,7 @@ def _explained(
     content: dict[str, Any] = {}
     for reason in row["targets"]:
         field = fields[row["method"], reason]
-        folder = target / "fields" / field
+        folder = target / FIELDS / field
         folder.mkdir(parents=True, exist_ok=True)
         name = export_samples.file_name(number, row, ".png")
         (folder / name).write_bytes(map_images.png(heat))

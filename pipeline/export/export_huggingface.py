@@ -20,6 +20,7 @@ from heatbeam.pages import map_images
 METADATA = "metadata.parquet"
 
 _FOLDERS = ("heatmaps", "overlays")
+ENTRIES = (METADATA, *_FOLDERS)
 
 
 def write(target: pathlib.Path, table: pa.Table, samples: Iterable[export_samples.Sample], longest_px: int) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import io
 import itertools
 import time
 from collections.abc import Collection, Iterator, Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -33,10 +34,11 @@ _FEATURES_S = 5.0
 
 @dataclasses.dataclass
 class _Findings:
-    """What is wrong, and what merely looks wrong."""
+    """What is wrong, what merely looks wrong, and what was found as plain values by the keys of `document`."""
 
     problems: list[str] = dataclasses.field(default_factory=list)
     warnings: list[str] = dataclasses.field(default_factory=list)
+    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
@@ -55,12 +57,25 @@ def check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
         errors.UsageError: `count` is below 1.
         loading.ModelError: the model or a layer is not what the configuration says.
     """
+    return not _findings(settings, count, stream).problems
+
+
+def document(settings: config.RunConfig, count: int) -> dict[str, Any]:
+    """What `check` finds as plain values, for ``heatbeam check --json``; the keys are documented and stay.
+
+    What a check does not come to is left out: there are no maps where no record can be explained.
+    """
+    found = _findings(settings, count, io.StringIO())
+    return {"works": not found.problems, "problems": found.problems, "warnings": found.warnings, **found.facts}
+
+
+def _findings(settings: config.RunConfig, count: int, stream: TextIO) -> _Findings:
     errors.check_at_least_one("--records", count)
     with runner_options.connected(runner_options.beam_arguments(settings.runner, ())):
         return _check(settings, count, stream)
 
 
-def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
+def _check(settings: config.RunConfig, count: int, stream: TextIO) -> _Findings:
     findings = _Findings()
     planned, _fitting = fitting.fitted(plan.make(settings), findings.warnings.append, _with_rivals)
     try:
@@ -76,6 +91,7 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
     if spec.model.has_random_weights:
         findings.warnings.append("the model's weights are random, as model.arguments say: its maps have no meaning")
     _write_model(engine.description, stream)
+    findings.facts |= _facts(planned, engine)
     stream.write(f"classes  {planned.classes_in_words}\n")
     findings.warnings += classes.model_warnings(planned, engine.description)
     if engine.trials:
@@ -87,6 +103,10 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
             f"record {letter.image_id} is lost in {letter.stage}: {letter.error_type}: {letter.message}"
         )
     boxes = sum(len(one.boxes) for one in encoded if one.boxes is not None)
+    findings.facts["lost"] = [
+        {"image_id": one.image_id, "stage": one.stage, "error_type": one.error_type, "message": one.message}
+        for one in letters
+    ]
     if dropped := sum(example.ground_truth.dropped_boxes for example in examples):
         findings.warnings.append(verdict.boxes_in_words(boxes, dropped))
     convention = box_fit.convention_of(planned.features)
@@ -106,11 +126,46 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
         stream.writelines(f"pixels   {line}\n" for line in pixel_choices.in_words(engine, encoded, image))
         findings.warnings += pixel_choices.ranges_in_words(encoded, image)
         _judge_maps(spec, {str(target) for target in planned.engine_spec.targets}, results, findings, stream)
-        _write_estimate(planned, engine, seconds / len(good), results[0], stream)
+        findings.facts["records"] = [
+            {
+                "image_id": example.source.image_id,
+                "label_ids": list(example.source.label_ids),
+                "predicted_class_id": int(one.predicted_class_id),
+            }
+            for example, one in zip(good, results, strict=True)
+        ]
+        findings.facts["estimate"] = _write_estimate(planned, engine, seconds / len(good), results[0], stream)
     stream.writelines(f"warning  {warning}\n" for warning in findings.warnings)
     stream.writelines(f"PROBLEM  {problem}\n" for problem in findings.problems)
     stream.write("the run would work as far as these records can tell\n" if not findings.problems else "")
-    return not findings.problems
+    return findings
+
+
+def _facts(planned: plan.Plan, engine: engines.Engine) -> dict[str, Any]:
+    """What is known before the first record."""
+    about, costs = engine.description, [(m.label, _cost(m, engine)) for m in planned.engine_spec.methods]
+    return {
+        "input": {
+            "source": planned.settings.input.as_source().title,
+            "shards": len({shard.path for shard in planned.dataset.shards}),
+        },
+        "model": {
+            "digest": about.digest,
+            "input_size": list(about.input_size),
+            "classes": about.classes,
+            "scores": about.scores,
+            "probability": about.probability,
+        },
+        "target_layer": {
+            "name": about.layer.name,
+            "choice": about.layer_choice,
+            "shape": list(about.layer.shape),
+            "evidence": about.evidence,
+        },
+        "batch_size": engine.batch_size,
+        "methods": [{"name": name, "forward_passes": cost.forward, "head_passes": cost.head} for name, cost in costs],
+        "maps": [],
+    }
 
 
 def _judge_features(planned: plan.Plan, findings: _Findings, stream: TextIO) -> None:
@@ -343,6 +398,15 @@ def _judge_maps(
         stream.write(
             f"maps     {method.label}: {health.maps} maps, {said}{'; ' if compared else ''}{compared}{by_design}\n"
         )
+        findings.facts["maps"].append(
+            {
+                "method": method.label,
+                "maps": health.maps,
+                "flags": dict(health.flags),
+                "pairs": health.pairs,
+                "same_for_two_classes": health.same,
+            }
+        )
         if health.maps and health.useless == health.maps:
             kinds = " or ".join(flag for flag in map_health.USELESS if health.flags[flag])
             findings.problems.append(
@@ -357,7 +421,7 @@ def _write_estimate(
     seconds_per_image: float,
     one: explained.ImageExplanation,
     stream: TextIO,
-) -> None:
+) -> dict[str, Any]:
     """Passes, time and bytes of the full run, as far as a few records, of which `one` is the first, can tell."""
     records_total = _record_count(planned.dataset)
     spec = planned.engine_spec
@@ -377,6 +441,12 @@ def _write_estimate(
         f"{minutes:,.1f} minutes at the speed of these records, "
         f"at most {records_total * image_bytes / 1e6:,.0f} MB of heatmaps and metrics\n"
     )
+    return {
+        "records": records_total,
+        "forward_passes": round(records_total * passes),
+        "minutes": round(minutes, 2),
+        "bytes": round(records_total * image_bytes),
+    }
 
 
 def _record_count(dataset: source.Dataset) -> int:

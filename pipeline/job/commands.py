@@ -20,6 +20,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="go on with the unfinished run in output.directory, if there is one"
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace the run that is in output.directory")
+    command.add_json(parser)
 
 
 def _run(options: argparse.Namespace, beam_options: Sequence[str]) -> int:
@@ -30,29 +32,45 @@ def _run(options: argparse.Namespace, beam_options: Sequence[str]) -> int:
         overrides.append(f"output.reuse={json.dumps(options.reuse)}")
     if options.resume:
         overrides.append("output.resume=true")
+    if options.overwrite:
+        overrides.append("output.overwrite=true")
     settings = config.load(options.config, overrides)
+    command.load_tensorflow(options)
     from heatbeam.job import run
     from heatbeam.runs import history
 
     result = run.run(settings, beam_options, sys.stderr)
-    run.print_result(result, sys.stdout)
+    removed: list[str] = []
     if settings.output.root is not None and settings.output.keep is not None:
-        for removed in history.prune(settings.output.root, settings.output.keep):
-            sys.stdout.write(f"  removed {removed}\n")
+        removed = history.prune(settings.output.root, settings.output.keep)
+    if options.json:
+        command.write_json({**run.result_document(result), "removed": removed})
+        return command.OK
+    run.print_result(result, sys.stdout)
+    sys.stdout.writelines(f"  removed {path}\n" for path in removed)
     return command.OK
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
     command.add_config(parser)
     parser.add_argument("--records", type=int, default=8, help="how many records to explain (default: 8)")
+    command.add_json(parser)
 
 
 def _check(options: argparse.Namespace, _: Sequence[str]) -> int:
     from heatbeam import config
+    from heatbeam.transforms import errors
 
+    errors.check_at_least_one("--records", options.records)
     settings = config.load(options.config, options.set)
+    command.load_tensorflow(options)
     from heatbeam.job import check
 
+    command.waiting("opening the data and the model")
+    if options.json:
+        found = check.document(settings, options.records)
+        command.write_json(found)
+        return command.OK if found["works"] else command.FAILED
     return command.OK if check.check(settings, options.records, sys.stdout) else command.FAILED
 
 
@@ -70,18 +88,22 @@ def _finish(options: argparse.Namespace, _: Sequence[str]) -> int:
 RUN = command.Command(
     "run",
     "run the job of a configuration file; Beam's own options go after --",
+    "heatbeam run audit.yaml --set output.directory=runs/flowers",
     _add_run,
     _run,
-    uses_tensorflow=True,
     takes_beam_options=True,
 )
 CHECK = command.Command(
     "check",
     "dry run: resolve everything, explain a few records, say what looks wrong",
+    "heatbeam check audit.yaml --records 32",
     _add_check,
     _check,
-    uses_tensorflow=True,
 )
 FINISH = command.Command(
-    "finish", "check and close a run that a Flex Template launched, when its job is done", _add_finish, _finish
+    "finish",
+    "check and close a run that a Flex Template launched, when its job is done",
+    "heatbeam finish gs://bucket/runs/flowers",
+    _add_finish,
+    _finish,
 )

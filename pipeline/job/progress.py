@@ -1,4 +1,4 @@
-"""Show how a run is doing: one line that rewrites itself in a terminal, plain log lines elsewhere."""
+"""Show how a run is doing: one line that rewrites itself in a terminal, a line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TextIO
 from heatbeam.transforms import tally
 
 _TERMINAL_INTERVAL_S = 0.5
-_LOG_INTERVAL_S = 30.0
+_LOG_INTERVAL_S = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,9 @@ class Snapshot:
     elapsed_s: float
 
     def line(self) -> str:
-        """One line: images done, rate, dead letters, time left."""
+        """One line: images done, rate, dead letters, time left; before the first image what is waited for."""
+        if not self.explained and not self.dead_letters and not self.skipped:
+            return f"waiting for the first image since {_duration(self.elapsed_s)}"
         rate = self.explained / self.elapsed_s if self.elapsed_s > 0 else 0.0
         parts = [f"{self.explained:,} images explained", f"{rate:.1f} images/s"]
         if self.dead_letters:
@@ -70,8 +72,7 @@ def shown(stream: TextIO, total_bytes: int) -> Iterator[None]:
 
     def report() -> None:
         while not done.wait(_TERMINAL_INTERVAL_S if terminal else _LOG_INTERVAL_S):
-            if look().explained or terminal:
-                _write(stream, look().line(), terminal)
+            _write(stream, look().line(), terminal)
 
     reporter = threading.Thread(target=report, name="heatbeam-progress", daemon=True)
     reporter.start()

@@ -71,6 +71,7 @@ def run(settings: config.RunConfig, beam_options: Sequence[str] = (), stream: Te
     stream = sys.stderr if stream is None else stream
     arguments = runner_options.beam_arguments(settings.runner, beam_options)
     with runner_options.connected(arguments):
+        _waiting(stream, "opening the data and the model")
         planned, _held = fitting.fitted(plan.make(settings), lambda text: stream.write(f"warning: {text}\n"))
         open_run = _start(planned.settings, arguments)
         with failures.told_how_to_go_on(open_run.directory, settings.output, stream), open_run.failure_recorded():
@@ -259,6 +260,11 @@ def _run(planned: plan.Plan, arguments: Sequence[str], open_run: _OpenRun, strea
     return open_run.finish()
 
 
+def _waiting(stream: TextIO, text: str) -> None:
+    stream.write(f"{text} ...\n")
+    stream.flush()
+
+
 def describe(description: exposure.ModelDescription, names: Sequence[str]) -> manifests.Model:
     """The model as exposed, for the manifest."""
     return manifests.Model(
@@ -324,6 +330,32 @@ def _metrics(result: Any) -> dict[str, Any]:
             "max": value.max,
         }
     return dict(sorted(report.items()))
+
+
+def result_document(result: Result) -> dict[str, Any]:
+    """A finished run as plain values, for ``heatbeam run --json``; the keys are documented and stay."""
+    manifest = result.manifest
+    counts = manifest.counts
+    return {
+        "directory": result.directory.path,
+        "run_id": manifest.run_id,
+        "status": manifest.status,
+        "started": manifest.started,
+        "finished": manifest.finished,
+        "model": {"digest": manifest.model.digest, "target_layer": manifest.model.target_layer},
+        "counts": {
+            "records_read": counts.records_read,
+            "images_explained": counts.images_explained,
+            "images_reused": counts.images_reused or 0,
+            "images_skipped": counts.images_skipped,
+            "dead_letters": counts.dead_letters,
+            "lost": counts.lost,
+            "lost_is_estimate": counts.lost_is_estimate,
+        },
+        "tables": {name: {"rows": table.rows, "bytes": table.bytes} for name, table in manifest.tables.items()},
+        "seconds": manifest.timings.pipeline_s if manifest.timings is not None else None,
+        "warnings": manifest.warnings,
+    }
 
 
 def print_result(result: Result, stream: TextIO = sys.stdout) -> None:

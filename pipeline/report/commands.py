@@ -28,4 +28,10 @@ def _report(options: argparse.Namespace, _: Sequence[str]) -> int:
     return command.OK
 
 
-REPORT = command.Command("report", "write a self-contained HTML report with pictures and plots", _add_options, _report)
+REPORT = command.Command(
+    "report",
+    "write a self-contained HTML report with pictures and plots",
+    "heatbeam report runs/flowers",
+    _add_options,
+    _report,
+)

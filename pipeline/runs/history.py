@@ -10,7 +10,7 @@ import pathlib
 import posixpath
 import re
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 from pyarrow import fs as pafs
 
@@ -189,6 +189,36 @@ def print_history(found: History, stream: TextIO) -> None:
     if found.unfinished:
         stream.write("\nnot finished, and left out\n")
         stream.writelines(f"  {name:<28} {why}\n" for name, why in found.unfinished)
+
+
+def document(found: History) -> dict[str, Any]:
+    """A history as plain values, for ``heatbeam history --json``; the keys are documented and stay."""
+    return {
+        "root": found.root,
+        "runs": [
+            {
+                "name": point.name,
+                "path": point.path,
+                "started": point.started,
+                "images_explained": point.images,
+                "dead_letters_and_lost": point.dead_letters,
+                "model_digest": point.model,
+                "numbers": [
+                    {
+                        "method": method,
+                        "metric": metric,
+                        "value": mean.value,
+                        "n": mean.n,
+                        "lower": mean.lower,
+                        "upper": mean.upper,
+                    }
+                    for (method, metric), mean in point.numbers.items()
+                ],
+            }
+            for point in found.runs
+        ],
+        "unfinished": [{"name": name, "why": why} for name, why in found.unfinished],
+    }
 
 
 def sparkline(values: Sequence[float]) -> str:

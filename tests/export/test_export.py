@@ -144,6 +144,18 @@ def test_a_directory_with_something_in_it_is_left_alone(run, tmp_path):
     assert files_of(tmp_path) == {"mine.txt"}
 
 
+def test_overwriting_replaces_a_dataset_that_was_exported_and_nothing_else(run, tmp_path):
+    exported(run, tmp_path / "out", "fiftyone")
+    exported(run, tmp_path / "out", "huggingface", limit=1, overwrite=True)
+    written = files_of(tmp_path / "out")
+    assert "metadata.parquet" in written and "samples.json" not in written
+    assert pq.read_metadata(tmp_path / "out" / "metadata.parquet").num_rows == 1
+    (tmp_path / "out" / "mine.txt").write_text("keep")
+    with pytest.raises(export.ExportError, match=r"holds mine\.txt, which no export writes"):
+        exported(run, tmp_path / "out", "huggingface", overwrite=True)
+    assert files_of(tmp_path / "out") == written | {"mine.txt"}
+
+
 def test_the_condition_is_only_a_condition(run, tmp_path):
     with pytest.raises(chosen_rows.ConditionError, match="no_such_column"):
         exported(run, tmp_path / "out", "fiftyone", where="no_such_column = 1")

@@ -10,7 +10,8 @@ import yaml
 from apache_beam.yaml import yaml_transform
 
 import heatbeam
-from heatbeam import config, listing
+from heatbeam import config
+from heatbeam.listing import lists
 from tests.support import keras_models, paths, small_runs
 
 MOST_LINES = 200
@@ -29,7 +30,7 @@ def text_of(name: str) -> str:
     ],
 )
 def test_tables_are_what_the_program_prints(name, command):
-    table = getattr(listing, f"{command}_markdown")()
+    table = getattr(lists, f"{command}_markdown")()
     assert table in text_of(name), f"{name} is out of date: put in what `heatbeam {command} --markdown` prints"
 
 
@@ -53,7 +54,7 @@ def test_links_lead_somewhere(name):
 
 
 def test_every_setting_says_what_it_is():
-    silent = [path for path, _, _, text in listing.every_setting() if not text]
+    silent = [path for path, _, _, text in lists.every_setting() if not text]
     assert not silent
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import time
+from collections.abc import Callable
 
 import pytest
 
@@ -11,7 +13,8 @@ from heatbeam.transforms import tally
 @pytest.mark.parametrize(
     ("snapshot", "line"),
     [
-        (progress.Snapshot(0, 0, 0, 0, 1000, 1.0), "0 images explained, 0.0 images/s"),
+        (progress.Snapshot(0, 0, 0, 0, 1000, 12.4), "waiting for the first image since 12 s"),
+        (progress.Snapshot(0, 2, 0, 0, 1000, 1.0), "0 images explained, 0.0 images/s"),
         # half of the bytes in 60 s: another 60 s to go
         (
             progress.Snapshot(1200, 0, 0, 500, 1000, 60.0),
@@ -31,6 +34,25 @@ def test_nothing_is_written_of_a_short_run_into_a_log():
     with progress.shown(stream, 100):
         tally.TALLY.add("images_explained", 5)
     assert stream.getvalue() == ""
+
+
+def test_a_log_gets_a_line_every_few_seconds_from_the_first_on(monkeypatch):
+    monkeypatch.setattr(progress, "_LOG_INTERVAL_S", 0.01)
+    tally.TALLY.clear()
+    stream = io.StringIO()
+    with progress.shown(stream, 0):
+        _until(lambda: "waiting for the first image since 0 s\n" in stream.getvalue())
+        tally.TALLY.add("images_explained", 5)
+        _until(lambda: "\n5 images explained, " in stream.getvalue())
+    tally.TALLY.clear()
+    assert "\r" not in stream.getvalue()
+
+
+def _until(reached: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not reached():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_a_tally_adds_and_forgets():

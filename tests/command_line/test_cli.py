@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import importlib.metadata
+import json
+import re
+import shlex
 import subprocess
 import sys
 import time
@@ -7,8 +11,9 @@ import time
 import pytest
 import yaml
 
-from heatbeam import cli, listing
+from heatbeam import cli
 from heatbeam.demo import demo
+from heatbeam.listing import lists
 from heatbeam.transforms.methods import registry
 from tests.support import paths, small_runs
 
@@ -30,6 +35,34 @@ def test_run_prints_what_was_written_and_where(config_file, tmp_path, capsys):
     assert str(tmp_path / "run" / "explanations") in out
     assert cli.main(["run", config_file]) == 2  # the directory is taken
     assert "already holds a heatbeam run" in capsys.readouterr().err
+
+
+def test_check_and_run_answer_in_json_alone(config_file, tmp_path, capsys):
+    assert cli.main(["check", config_file, "--records", "2", "--set", "explain.methods=[grad_cam]", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["works"], found["problems"], found["lost"]) == (True, [], [])
+    assert found["input"]["shards"] == 1
+    assert found["methods"] == [{"name": "grad_cam", "forward_passes": 0, "head_passes": 0}]
+    assert [(one["image_id"], one["label_ids"]) for one in found["records"]] == [("image0000", [0]), ("image0001", [1])]
+    assert [one["method"] for one in found["maps"]] == ["grad_cam"] and found["maps"][0]["maps"] >= 2
+    assert found["estimate"]["records"] == 3
+
+    arguments = ["run", config_file, "--set", "explain.methods=[grad_cam]", "--json"]
+    assert cli.main(arguments) == 0
+    shown = capsys.readouterr()
+    done = json.loads(shown.out)
+    assert done["directory"] == str(tmp_path / "run") and done["status"] == "succeeded" and done["removed"] == []
+    assert done["counts"] == {
+        "records_read": 3, "images_explained": 3, "images_reused": 0, "images_skipped": 0, "dead_letters": 0, "lost": 0,
+        "lost_is_estimate": False,
+    }  # fmt: skip
+    assert done["tables"]["explanations"]["rows"] >= 3
+    assert done["model"]["digest"] == found["model"]["digest"]
+    assert "opening the data and the model ..." in shown.err
+
+    assert cli.main(arguments) == 2 and capsys.readouterr().out == ""
+    assert cli.main([*arguments, "--overwrite"]) == 0
+    assert json.loads(capsys.readouterr().out)["run_id"] != done["run_id"]
 
 
 def test_wrong_use_says_what_is_wrong_without_a_traceback(config_file, capsys):
@@ -126,6 +159,35 @@ def test_help_names_every_command_once(capsys):
         assert f"usage: heatbeam {one.name}" in capsys.readouterr().out
 
 
+def test_the_version_is_the_distributions(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == f"heatbeam {importlib.metadata.version('heatbeam')}\n"
+
+
+@pytest.mark.parametrize("one", cli.COMMANDS, ids=lambda one: one.name)
+def test_help_shows_an_example_that_is_right(one, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([one.name, "--help"])
+    assert f"\nexample:\n  {one.example.splitlines()[0]}\n" in capsys.readouterr().out
+    for line in one.example.splitlines():
+        plain = re.sub(r" > [\w./~-]+$", "", re.sub(r'^eval "\$\((.*)\)"', r"\1", line))
+        words = shlex.split(plain, comments=True)
+        assert words[0] == "heatbeam"
+        assert cli._parser().parse_args(words[1:]).command is one
+
+
+def test_a_run_says_what_it_waits_for_before_it_waits(config_file, tmp_path):
+    program = "import sys\nfrom heatbeam import cli\nsys.path.insert(0, sys.argv[1])\ncli.main(sys.argv[2:])"
+    (tmp_path / "tensorflow.py").write_text("raise SystemExit(99)")
+    command = [sys.executable, "-c", program, str(tmp_path), "run", config_file]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (99, "loading TensorFlow and Apache Beam ...\n")
+    command += ["--set", "explain.batch_size=none"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0 and "explain.batch_size" in done.stderr and "loading" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -147,6 +209,6 @@ def test_wrong_arguments_end_in_one_line(arguments, said, capsys):
 
 
 def test_a_bug_shows_its_traceback(monkeypatch):
-    monkeypatch.setattr(listing, "methods_text", lambda: 1 // 0)
+    monkeypatch.setattr(lists, "methods_text", lambda _: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         cli.main(["methods"])

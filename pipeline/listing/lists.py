@@ -1,6 +1,6 @@
 """Lists of methods, metrics and settings, as text for a terminal and as Markdown for the README files.
 
-Made from the registries and from the settings' own schema; `heatbeam.listing_commands` prints them.
+Made from the registries and from the settings' own schema; `heatbeam.listing.commands` prints them.
 """
 
 from __future__ import annotations
@@ -28,31 +28,36 @@ _BOXES = (
 )
 
 
-def methods_text() -> str:
-    """Every method and wrapper: passes, what it does, formula, paper, options."""
+def methods_text(chosen: Sequence[methods.Method] | None = None) -> str:
+    """Every method and wrapper, or those chosen: passes, what it does, formula, paper, options."""
     return "\n".join(
-        _entry(m.name, f"passes: {m.passes}", [m.summary, m.formula, m.paper, *_options(m)]) for m in _all()
+        _entry(m.name, f"passes: {m.passes}", [m.summary, m.formula, m.paper, *_options(m)])
+        for m in (every_method() if chosen is None else chosen)
     )
 
 
-def methods_markdown() -> str:
-    """The README's table of methods."""
-    rows = ((f"`{m.name}`", m.summary, f"`{m.formula}`", m.passes, m.paper) for m in _all())
+def methods_markdown(chosen: Sequence[methods.Method] | None = None) -> str:
+    """The README's table of methods, or of those chosen."""
+    rows = (
+        (f"`{m.name}`", m.summary, f"`{m.formula}`", m.passes, m.paper)
+        for m in (every_method() if chosen is None else chosen)
+    )
     return _table(("method", "what it does", "formula", "passes beyond the shared one", "source"), rows)
 
 
-def metrics_text() -> str:
-    """Every metric: definition, formula, range, what it needs, paper."""
+def metrics_text(chosen: Iterable[metrics.Metric] | None = None) -> str:
+    """Every metric, or those chosen: definition, formula, range, what it needs, paper."""
     return "\n".join(
         _entry(m.name, f"range {m.range}, better: {m.better}, needs: {m.needs}", [m.definition, m.formula, m.paper])
-        for m in metrics.METRICS.values()
+        for m in (metrics.METRICS.values() if chosen is None else chosen)
     )
 
 
-def metrics_markdown() -> str:
-    """The README's table of metrics."""
+def metrics_markdown(chosen: Iterable[metrics.Metric] | None = None) -> str:
+    """The README's table of metrics, or of those chosen."""
     rows = (
-        (f"`{m.name}`", m.definition, f"`{m.formula}`", m.better, m.needs, m.paper) for m in metrics.METRICS.values()
+        (f"`{m.name}`", m.definition, f"`{m.formula}`", m.better, m.needs, m.paper)
+        for m in (metrics.METRICS.values() if chosen is None else chosen)
     )
     return _table(("metric", "definition", "formula", "better", "needs", "source"), rows)
 
@@ -68,7 +73,7 @@ def settings_markdown() -> str:
     """The tables of settings of ``configs/README.md``, one for each section of a configuration."""
     parts = []
     for name, field in config.RunConfig.model_fields.items():
-        (section,) = _sections(field.annotation)
+        (section,) = sections_of(field.annotation)
         rows = (
             (f"`{path}`", f"`{takes}`", f"`{default}`", text) for path, takes, default, text in every_setting(section)
         )
@@ -90,20 +95,20 @@ def every_setting(
     """Path, what it takes, default and description of every setting below a section."""
     for name, field in section.model_fields.items():
         path = prefix + name
-        inner = _sections(field.annotation)
+        inner = sections_of(field.annotation)
         yield path, _takes(field), _default(field), field.description or _about(inner)
         for each in inner:
             mark = "[]." if typing.get_origin(field.annotation) is tuple else "."
             yield from every_setting(each, path + mark)
 
 
-def _sections(annotation: Any) -> list[type[pydantic.BaseModel]]:
+def sections_of(annotation: Any) -> list[type[pydantic.BaseModel]]:
     """The models that an annotation speaks of."""
     inside = typing.get_args(annotation)
     # On Python 3.10 tuple[int, ...] is a type also, which issubclass refuses.
     if not inside and isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
         return [annotation]
-    return [section for inner in inside for section in _sections(inner)]
+    return [section for inner in inside for section in sections_of(inner)]
 
 
 def _about(sections: Sequence[type[pydantic.BaseModel]]) -> str:
@@ -148,7 +153,7 @@ def _type_in_words(annotation: Any) -> str:
         return f"list of {parts[0]}" if Ellipsis in inner else f"[{', '.join(parts)}]"
     if origin is dict or annotation is dict:
         return "mapping"
-    if _sections(annotation):
+    if sections_of(annotation):
         return "mapping"
     named = {str: "text", int: "whole number", float: "number", bool: "true, false"}
     return named.get(annotation, "anything")
@@ -165,7 +170,8 @@ def _default(field: fields.FieldInfo) -> str:
     return "not given" if value is None else json.dumps(value)
 
 
-def _all() -> tuple[methods.Method, ...]:
+def every_method() -> tuple[methods.Method, ...]:
+    """Every method, then every wrapper."""
     return (*methods.METHODS.values(), *methods.WRAPPERS.values())
 
 
