@@ -24,6 +24,7 @@ from heatbeam.demo import commands as demo
 from heatbeam.export import commands as export
 from heatbeam.job import commands as job
 from heatbeam.listing import commands as listing
+from heatbeam.prepare import commands as prepare
 from heatbeam.report import commands as report
 from heatbeam.runs import commands as runs
 from heatbeam.transforms import errors
@@ -56,8 +57,8 @@ COMPLETION = command.Command(
 )
 
 COMMANDS: tuple[command.Command, ...] = (
-    job.RUN, job.CHECK, job.FINISH, report.REPORT, compare.COMPARE, runs.HISTORY, export.RENDER, export.EXPORT,
-    demo.DEMO, bench.BENCH, listing.METHODS, listing.METRICS, listing.SETTINGS, COMPLETION,
+    prepare.SHARDS, job.RUN, job.CHECK, job.FINISH, report.REPORT, compare.COMPARE, runs.HISTORY, export.RENDER,
+    export.EXPORT, demo.DEMO, bench.BENCH, listing.METHODS, listing.METRICS, listing.SETTINGS, COMPLETION,
 )  # fmt: skip
 """In the order of ``heatbeam --help``."""
 

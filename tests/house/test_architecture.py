@@ -35,7 +35,7 @@ FLOORS = (
     ("audit",),
     ("report", "compare", "export"),
     ("job",),
-    ("bench", "beam", "listing"),
+    ("bench", "beam", "listing", "prepare"),
     ("demo",),
     ("cli",),
     ("process",),

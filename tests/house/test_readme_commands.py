@@ -9,6 +9,7 @@ import shlex
 import pytest
 
 from heatbeam import cli
+from tests.prepare import drawn_images
 from tests.support import keras_models, paths, small_runs
 
 _CLUSTERS = ("configs/flink.yaml", "configs/dataflow.yaml", "runner.name=portable", "heatbeam finish gs://")
@@ -47,6 +48,8 @@ def project(tmp_path_factory) -> pathlib.Path:
     """A folder as the first page describes it: ``audit.yaml`` as shown there with data and model of ours, and a run."""
     folder = tmp_path_factory.mktemp("project")
     small_runs.write(folder / "data", [small_runs.record(i) for i in range(12)], 1)
+    for number in range(4):
+        drawn_images.draw(folder / "photos" / f"flower {number % 2}" / f"{number}.jpg", seed=number)
     (folder / "configs").mkdir()
     (folder / "configs" / "gate.yaml").write_text((paths.ROOT / "configs" / "gate.yaml").read_text())
     (folder / "class_names.txt").write_text("".join(f"flower {i}\n" for i in range(10)))
@@ -76,6 +79,8 @@ def _arguments(line: str, number: int) -> list[str]:
     words = [_PLACEHOLDERS.get(word, word) for word in words]
     if words[0] == "run":  # each into a directory of its own
         words += ["--set", f"output.directory=runs/again{number}"]
+    if words[0] == "shards":
+        words[words.index("--out") + 1] = f"shards{number}"
     if words[0] == "export":
         words[words.index("--to") + 1] = f"dataset{number}"
     return words

@@ -54,6 +54,12 @@ def masked_crc(data: bytes) -> int:
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 
+def framed(data: bytes) -> bytes:
+    """One record as it stands in a plain file."""
+    length = struct.pack("<Q", len(data))
+    return b"".join((length, _CRC.pack(masked_crc(length)), data, _CRC.pack(masked_crc(data))))
+
+
 class Records:
     """The records of one TFRecord file, in order; to be gone through once.
 

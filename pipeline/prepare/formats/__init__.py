@@ -1,0 +1,43 @@
+"""Formats that others write, one file each: from a source to an `items.Listing`.
+
+`FORMATS` is the table of them. A format more is a file with a function of an `asked.Asked`, a row here, and a line in
+`_looks_like`. Annotation files are read on the launcher, images on the workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from heatbeam.prepare import items, places
+from heatbeam.prepare.formats import asked, class_folders, lists
+from heatbeam.transforms import errors
+
+FORMATS: Mapping[str, tuple[str, Callable[[asked.Asked], items.Listing]]] = {
+    "folders": ("a folder for each class, or such folders in one for each split", class_folders.listing),
+    "list": ("CSV, TSV or JSON lines with a path, classes, boxes and further columns", lists.listing),
+}
+"""By the value of ``--format``: what it is, and what reads it."""
+
+
+def listing(given: asked.Asked) -> items.Listing:
+    """What a source has, by the format that is asked for or that it looks like.
+
+    Raises:
+        errors.UserError: it cannot be told or read.
+    """
+    name = given.format
+    if name is None:
+        found = list(_looks_like(given.source))
+        if len(found) != 1:
+            what = f"may be {' or '.join(found)}" if found else "is of no known format"
+            raise errors.UsageError(f"{given.source} {what}; say it with --format: {', '.join(FORMATS)}")
+        name = found[0]
+    return FORMATS[name][1](given)
+
+
+def _looks_like(source: str) -> Iterator[str]:
+    """The formats that a source may be of, by its names alone."""
+    if source.lower().endswith((".csv", ".tsv", ".jsonl", ".ndjson")):
+        yield "list"
+    elif places.is_folder(source):
+        yield "folders"
