@@ -22,16 +22,21 @@ def decoded(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
     """A segmentation as bool ``(height, width)``.
 
     Args:
-        segmentation: a list of polygons ``[x, y, x, y, ...]`` in pixels, or a mapping of ``size`` ``[height, width]``
-            and ``counts``, run lengths as a list or packed into text.
+        segmentation: a list of polygons ``[x, y, x, y, ...]`` in pixels; a mapping with such a list as ``fractions`` of
+            the image; or one of ``size`` ``[height, width]`` and ``counts``, run lengths as a list or packed into text.
         size: ``(width, height)`` of the image.
 
     Raises:
-        DataError: ``invalid_mask`` if it is neither, or not of that size.
+        DataError: ``invalid_mask`` if it is neither, or one of another size.
     """
     width, height = size
     try:
         if isinstance(segmentation, dict):
+            if "fractions" in segmentation:
+                pixels = [
+                    [number * size[place % 2] for place, number in enumerate(one)] for one in segmentation["fractions"]
+                ]
+                return decoded(pixels, size)
             if [int(side) for side in segmentation["size"]] != [height, width]:
                 raise _invalid(f"is of {segmentation['size']} (height, width); its image has {[height, width]}")
             counts = segmentation["counts"]
@@ -88,9 +93,9 @@ def _of_polygon(numbers: Sequence[float], width: int, height: int) -> np.ndarray
     points = np.array(numbers, np.float64).reshape(-1, 2)
     if len(points) < 3 or not np.isfinite(points).all():
         raise _invalid(f"has a polygon of {len(points)} points; expected three or more, finite")
-    grid = np.trunc(_FINER * points + 0.5).astype(np.int64)
-    if np.abs(np.diff(grid, axis=0, append=grid[:1])).max(axis=1).sum() > _MAX_POINTS:
+    if len(points) * np.abs(points).max() > _MAX_POINTS:
         raise _invalid("has a polygon of impossible length")
+    grid = np.trunc(_FINER * points + 0.5).astype(np.int64)
     outline = [_line(start, end) for start, end in zip(grid, np.roll(grid, -1, axis=0), strict=True)]
     u, v = np.concatenate(outline).T
     turns = np.flatnonzero(u[1:] != u[:-1]) + 1

@@ -6,15 +6,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from heatbeam.prepare import items, places
-from heatbeam.prepare.formats import asked, class_folders, lists
+from heatbeam.prepare.formats import asked, class_folders, coco, lists, voc, yolo
 from heatbeam.transforms import errors
 
 FORMATS: Mapping[str, tuple[str, Callable[[asked.Asked], items.Listing]]] = {
     "folders": ("a folder for each class, or such folders in one for each split", class_folders.listing),
     "list": ("CSV, TSV or JSON lines with a path, classes, boxes and further columns", lists.listing),
+    "coco": ("COCO's JSON of instances", coco.listing),
+    "voc": ("a folder with Pascal VOC's XML files", voc.listing),
+    "yolo": ("YOLO's data file, or the folder that holds it", yolo.listing),
 }
 """By the value of ``--format``: what it is, and what reads it."""
 
@@ -37,7 +40,21 @@ def listing(given: asked.Asked) -> items.Listing:
 
 def _looks_like(source: str) -> Iterator[str]:
     """The formats that a source may be of, by its names alone."""
-    if source.lower().endswith((".csv", ".tsv", ".jsonl", ".ndjson")):
+    name = source.lower()
+    if name.endswith((".csv", ".tsv", ".jsonl", ".ndjson")):
         yield "list"
+    elif name.endswith(".json"):
+        yield "coco"
+    elif name.endswith((".yaml", ".yml")):
+        yield "yolo"
     elif places.is_folder(source):
+        yield from _folder_looks_like(list(places.below(places.absolute(source))))
+
+
+def _folder_looks_like(paths: Sequence[str]) -> Iterator[str]:
+    if any(name in paths for name in yolo.DATA_FILES):
+        yield "yolo"
+    elif any(path.lower().endswith(".xml") for path in paths):
+        yield "voc"
+    else:
         yield "folders"
