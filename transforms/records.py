@@ -148,18 +148,20 @@ class EncodedExample:
         image: JPEG, PNG, GIF, BMP, WebP, TIFF or AVIF bytes; raw uint8 pixels where `raw_shape` is given.
         raw_shape: ``(height, width, channels)`` of a raw image, or None.
         label_ids: class ids of the image; empty if it has no label.
-        boxes: float64 ``(N, 4)`` as ``x0 y0 x1 y1`` in *fractions* of the image's width and height, or in its pixels
-            where `boxes_are_pixels`; None if the dataset has no boxes. An image without objects has no rows.
+        boxes: float64 ``(N, 4)`` as ``x0 y0 x1 y1``, in general ``(N, 2 * rank)``, in *fractions* of the image's width
+            and height, or in its pixels where `boxes_are_pixels`; None if the dataset has no boxes. An image without
+            objects has no rows.
         boxes_are_pixels: whether they are.
         box_shift_px: what is to be added to starts and to ends, in pixels, so that they count from 0 and ends are
             exclusive (`sources.box_conventions`).
         box_class_ids: class id of each box, or None if boxes carry no class (then every box belongs to the label).
         box_difficult: for each box, whether it is marked difficult (Pascal VOC), or None.
-        masks: PNG-encoded masks: one per instance, nonzero where the object is (`masks_are_instances`), or a single
-            semantic mask whose grey value is the class id. None if the dataset has no masks.
+        masks: encoded masks, PNG or what `sources.mask_arrays` reads: one per instance, nonzero where the object is
+            (`masks_are_instances`), or all of them in one array; or a single semantic mask whose value is the class id.
+            None if the dataset has no masks.
         masks_are_instances: whether `masks` are instance masks.
         mask_class_ids: class id of each instance mask, or None if they carry no class.
-        ignore_mask: PNG bytes, nonzero where pixels must not be scored, or None.
+        ignore_mask: encoded likewise, nonzero where pixels must not be scored, or None.
         slices: ``(feature, value)`` pairs by which results are broken down.
         values: what a regression is to give, one number for each output; empty where it is not known, None where the
             model gives no values.
@@ -191,12 +193,14 @@ class GroundTruth:
     """Where the objects of an image are, in the frame of the original image.
 
     Attributes:
-        boxes: float64 ``(N, 4)`` ``x0 y0 x1 y1`` in pixels, end exclusive, inside the image; None without annotation.
+        boxes: float64 ``(N, 4)`` ``x0 y0 x1 y1`` in pixels, in general ``(N, 2 * rank)``, end exclusive, inside the
+            image; None without annotation.
         box_class_ids: int64 ``(N,)``; `NO_CLASS` for a box that carries no class (it belongs to the image's label).
         box_difficult: bool ``(N,)``.
-        masks: bool ``(M, height, width)``, one per object or per class present; None without annotation.
+        masks: bool ``(M, height, width)``, in general ``(M, *shape)``, one per object or per class present; None
+            without annotation.
         mask_class_ids: int64 ``(M,)``; `NO_CLASS` for a mask that carries no class.
-        ignore: bool ``(height, width)``, pixels that must not be scored, or None.
+        ignore: bool ``(height, width)``, of that shape, pixels that must not be scored, or None.
         dropped_boxes: how many of the record's boxes could not be used; where none is left, `boxes` is None.
     """
 

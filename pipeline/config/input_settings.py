@@ -47,17 +47,25 @@ class FeaturesConfig(section.Section):
     image_id: str | None = pydantic.Field(None, description="text or integer; without it shard and index")
     label: str | None = pydantic.Field(None, description="one class, as id, name or vector; see label_form")
     labels: str | None = pydantic.Field(None, description="any number of classes; see label_form")
-    boxes: str | None = pydantic.Field(None, description="one feature of four numbers a box (TFDS), see box_order")
+    boxes: str | None = pydantic.Field(
+        None, description="one feature of four numbers a box (TFDS; two and six in series and volumes), see box_order"
+    )
     box_xmin: str | None = pydantic.Field(None, description="left edges")
     box_ymin: str | None = pydantic.Field(None, description="upper edges")
     box_xmax: str | None = pydantic.Field(None, description="right edges; widths where box_order has them")
     box_ymax: str | None = pydantic.Field(None, description="lower edges; heights where box_order has them")
+    box_zmin: str | None = pydantic.Field(None, description="first planes of boxes in volumes")
+    box_zmax: str | None = pydantic.Field(None, description="last planes; depths where box_order has them")
     box_class: str | None = pydantic.Field(None, description="class of each box")
     box_difficult: str | None = pydantic.Field(None, description="nonzero for a difficult box (Pascal VOC)")
-    instance_masks: str | None = pydantic.Field(None, description="one PNG per object")
+    instance_masks: str | None = pydantic.Field(
+        None, description="one per object: PNG, or an array (.npy, tensor, integers)"
+    )
     mask_class: str | None = pydantic.Field(None, description="class of each instance mask")
-    semantic_mask: str | None = pydantic.Field(None, description="one PNG whose grey value is the class")
-    ignore_mask: str | None = pydantic.Field(None, description="one PNG, nonzero where pixels must not be scored")
+    semantic_mask: str | None = pydantic.Field(None, description="one, PNG or array, whose value is the class")
+    ignore_mask: str | None = pydantic.Field(
+        None, description="one, PNG or array, nonzero where pixels must not be scored"
+    )
     value: str | None = pydantic.Field(
         None, description="numbers that a regression is to give, one for each output (default: the feature of label)"
     )
@@ -89,7 +97,8 @@ class InputConfig(section.Section):
         description="height, width, channels, where every image is raw uint8 pixels",
     )
     box_units: box_conventions.Units = pydantic.Field(
-        box_conventions.BoxConvention.units, description="of boxes: fractions of the image's sides, or its pixels"
+        box_conventions.BoxConvention.units,
+        description="of boxes: fractions of the image's sides, its pixels (samples), or the units of its axes",
     )
     box_order: box_conventions.Order = pydantic.Field(
         box_conventions.BoxConvention.order,

@@ -26,8 +26,8 @@ class StoredBoxes:
     """The boxes of an image.
 
     Attributes:
-        rows: float64 ``(N, 4)``, as they are stored.
-        size: ``(width, height)`` of the image.
+        rows: float64 ``(N, 4)``, in general ``(N, 2 rank)``, as they are stored.
+        size: ``(width, height)`` of the image, x first.
     """
 
     rows: np.ndarray
@@ -76,10 +76,11 @@ def warnings(
     fitting = _fitting(given, boxes)
     better = {}
     if fitting < count:
+        units_known: tuple[box_conventions.Units, ...] = (*box_conventions.UNITS, *(("axis",) if given.scales else ()))
         others = (
-            box_conventions.BoxConvention(units, order)
-            for units, order in itertools.product(box_conventions.UNITS, box_conventions.ORDERS)
-            if (units, order) != (given.units, given.order) and not (by_sides and order == "yxyx")
+            box_conventions.BoxConvention(units, order, rank=given.rank, scales=given.scales)
+            for units, order in itertools.product(units_known, box_conventions.ORDERS)
+            if (units, order) != (given.units, given.order) and not ((by_sides or given.rank == 1) and order == "yxyx")
         )
         better = {other: _fitting(other, boxes) for other in others}
     most = max(better.values(), default=0)
@@ -100,9 +101,10 @@ def _fitting(convention: box_conventions.BoxConvention, boxes: Sequence[StoredBo
     fitting = 0
     for one in boxes:
         pixels = convention.pixels(convention.corners(one.rows), one.size)
-        inside = (pixels[:, :2] >= -_OUTSIDE_PX) & (pixels[:, 2:] <= np.array(one.size) + _OUTSIDE_PX)
+        starts, ends = np.split(pixels, 2, axis=1)
+        inside = (starts >= -_OUTSIDE_PX) & (ends <= np.array(one.size) + _OUTSIDE_PX)
         with np.errstate(invalid="ignore"):
-            sides = pixels[:, 2:] - pixels[:, :2] >= _LEAST_SIDE_PX
+            sides = ends - starts >= _LEAST_SIDE_PX
         fitting += int((inside & sides).all(axis=1).sum())
     return fitting
 
@@ -111,8 +113,9 @@ def _numbering(given: box_conventions.BoxConvention, boxes: Sequence[StoredBoxes
     """Evidence of the first and the last pixel: boxes at the edges of their images, in whole pixels."""
     plain = dataclasses.replace(given, origin=0, end=None)
     corners = [plain.pixels(plain.corners(one.rows), one.size) for one in boxes]
-    starts = np.concatenate([one[:, :2].ravel() for one in corners])
-    behind = np.concatenate([(one[:, 2:] - np.array(of.size)).ravel() for one, of in zip(corners, boxes, strict=True)])
+    starts = np.concatenate([np.split(one, 2, axis=1)[0].ravel() for one in corners])
+    ends = zip((np.split(one, 2, axis=1)[1] for one in corners), boxes, strict=True)
+    behind = np.concatenate([(one - np.array(of.size)).ravel() for one, of in ends])
     if not np.isfinite(starts).all() or np.abs(starts - np.rint(starts)).max() > _WHOLE_PX:
         return
     at_zero, at_one = (int((np.abs(starts - number) < _WHOLE_PX).sum()) for number in (0, 1))

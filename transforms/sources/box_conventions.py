@@ -3,28 +3,43 @@
 Inside heatbeam there is one convention: ``x0 y0 x1 y1``, in pixels of the original image, counted from 0, ends
 exclusive, so that a box over a whole image is ``0 0 width height``. A convention brings a data set's boxes there in two
 steps, for the size of an image is known only when it is decoded: `corners` when a record is read, `pixels` then.
+
+Series have intervals of two numbers and volumes boxes of six (`records`): the same words mean the same there, with as
+many starts, ends or sizes as there are axes.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from heatbeam.transforms import errors
 
-Units = Literal["fractions", "pixels"]
+Units = Literal["fractions", "pixels", "axis"]
 Order = Literal["yxyx", "xyxy", "xywh", "cxcywh"]
 Origin = Literal[0, 1]
 End = Literal["exclusive", "inclusive"]
-UNITS: tuple[Units, ...] = get_args(Units)
+UNITS: tuple[Units, ...] = ("fractions", "pixels")
+"""Those that need no scale of the axes."""
+
 ORDERS: tuple[Order, ...] = get_args(Order)
 ENDS: tuple[End, ...] = get_args(End)
 
 Boxes = npt.NDArray[np.float64]
+
+
+class Scale(NamedTuple):
+    """Where the first sample of an axis begins, and how long each is, in the axis' unit: seconds, millimetres.
+
+    Sample i lies from ``start + i step`` to ``start + (i + 1) step``.
+    """
+
+    start: float
+    step: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,14 +52,24 @@ class BoxConvention:
         >>> voc.pixels(voc.corners(np.array([[1.0, 1.0, 640.0, 480.0]])), (640, 480)).tolist()
         [[0.0, 0.0, 640.0, 480.0]]
 
+    Intervals in seconds, of a signal of 250 samples a second::
+
+        >>> beats = BoxConvention("axis", rank=1, scales=(Scale(0.0, 0.004),))
+        >>> beats.corners(np.array([[0.5, 1.0]])).tolist()
+        [[125.0, 250.0]]
+
     Attributes:
-        units: ``fractions`` of the image's width and height, or ``pixels`` of the original image.
+        units: ``fractions`` of the image's width and height, ``pixels`` (samples) of the original image, or those of
+            its ``axis``: seconds, millimetres.
         order: ``yxyx`` and ``xyxy`` are two corners, ``xywh`` the upper left corner, width and height, ``cxcywh`` the
-            middle, width and height.
+            middle, width and height. On one and three axes they are the same with ``x`` alone and with ``z``:
+            ``zyxzyx`` in the order of the array, ``xyzxyz``, and so on.
         origin: number of the first column and row; fractions may be those of a number that starts at 1.
         end: whether the right and lower corner is the first pixel behind the box (``exclusive``) or its last one
             (``inclusive``); None for ``inclusive`` where pixels are numbered from 1, else ``exclusive``. Not for orders
             that give width and height.
+        rank: position axes, 1 to 3.
+        scales: of the axes, in the order of the array, for units of the ``axis``.
 
     Raises:
         errors.UsageError: a value is none of these, or an end is given where there is a width.
@@ -54,15 +79,26 @@ class BoxConvention:
     order: Order = "yxyx"
     origin: Origin = 0
     end: End | None = None
+    rank: int = 2
+    scales: tuple[Scale, ...] = ()
 
     def __post_init__(self) -> None:
         problems = [
             f"box_{name} must be one of {', '.join(map(str, known))}; got {getattr(self, name)!r}"
-            for name, known in (("units", UNITS), ("order", ORDERS), ("origin", (0, 1)), ("end", (*ENDS, None)))
+            for name, known in (
+                ("units", get_args(Units)),
+                ("order", ORDERS),
+                ("origin", (0, 1)),
+                ("end", (*ENDS, None)),
+            )
             if getattr(self, name) not in known
-        ]
+        ]  # fmt: skip
         if self.end is not None and self.has_sizes:
             problems.append(f"box_end says where corners end; box_order {self.order} gives width and height")
+        if self.units == "axis" and len(self.scales) != self.rank:
+            problems.append(f"box_units: axis needs the step of each of {self.rank} axes; got {len(self.scales)}")
+        if any(not scale.step > 0 for scale in self.scales):
+            problems.append(f"the step of an axis must be above 0; got {[scale.step for scale in self.scales]}")
         if problems:
             raise errors.UsageError("; ".join(problems))
 
@@ -77,17 +113,42 @@ class BoxConvention:
         inclusive = self.end == "inclusive" or (self.end is None and self.origin == 1 and not self.has_sizes)
         return -self.origin, int(inclusive) - self.origin
 
+    @property
+    def array_order(self) -> tuple[int, ...]:
+        """Which numbers make corners in the order of the array, ``y0 x0 y1 x1``, those ``x0 y0 x1 y1``; and back."""
+        starts = tuple(range(self.rank))[::-1]
+        return (*starts, *(self.rank + axis for axis in starts))
+
+    @property
+    def _scale(self) -> tuple[Boxes, Boxes]:
+        """For each number of a box, where its axis starts, and its step; 0 and 1 where it counts something else."""
+        scales = self.scales[::-1] if self.units == "axis" else (Scale(0.0, 1.0),) * self.rank
+        start, step = np.array(scales * 2, np.float64).T
+        return start, step
+
     def corners(self, rows: Boxes) -> Boxes:
-        """Boxes ``(N, 4)`` as stored, as ``x0 y0 x1 y1`` in the same units, pixels numbered as they were."""
+        """Boxes as stored, as ``x0 y0 x1 y1``, pixels numbered as they were.
+
+        Args:
+            rows: ``(N, 4)``, in general ``(N, 2 rank)``.
+
+        Returns:
+            The same shape, in fractions or in pixels: those of an axis become pixels.
+        """
+        found = rows
         if self.order == "yxyx":
-            return rows[:, (1, 0, 3, 2)]
-        if self.order == "xyxy":
-            return rows
-        start, size = rows[:, :2], rows[:, 2:]
-        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite stays so
-            if self.order == "cxcywh":
-                start = start - size / 2
-            return np.concatenate([start, start + size], axis=1)
+            found = rows[:, self.array_order]
+        elif self.has_sizes:
+            start, size = rows[:, : self.rank], rows[:, self.rank :]
+            with np.errstate(invalid="ignore", over="ignore"):  # what is not finite stays so
+                if self.order == "cxcywh":
+                    start = start - size / 2
+                found = np.concatenate([start, start + size], axis=1)
+        if self.units == "axis":
+            first, step = self._scale
+            with np.errstate(invalid="ignore", over="ignore"):
+                found = (found - first) / step
+        return found
 
     def pixels(self, corners: Boxes, size: tuple[int, ...]) -> Boxes:
         """What `corners` gives, in pixels from 0, ends exclusive; neither rounded nor clipped.
@@ -96,7 +157,7 @@ class BoxConvention:
             corners: float64 ``(N, 4)``.
             size: ``(width, height)`` of the image.
         """
-        return pixels(corners, size, self.units == "pixels", self.shift_px)
+        return pixels(corners, size, self.units != "fractions", self.shift_px)
 
     def as_stored(self, pixels: Boxes, size: tuple[int, ...]) -> Boxes:
         """The reverse: boxes in pixels from 0, ends exclusive, as a data set of this convention writes them.
@@ -107,17 +168,23 @@ class BoxConvention:
         """
         start, end = self.shift_px
         sides = np.array([*size, *size], np.float64) if self.units == "fractions" else 1.0
-        return self.rows((pixels - np.array([start, start, end, end], np.float64)) / sides)
+        shift = np.array([start] * self.rank + [end] * self.rank, np.float64)
+        return self.rows((pixels - shift) / sides)
 
     def rows(self, corners: Boxes) -> Boxes:
         """The reverse of `corners`."""
+        if self.units == "axis":
+            first, step = self._scale
+            with np.errstate(invalid="ignore", over="ignore"):
+                corners = corners * step + first
         if self.order == "yxyx":
-            return corners[:, (1, 0, 3, 2)]
+            return corners[:, self.array_order]
         if self.order == "xyxy":
             return corners
         with np.errstate(invalid="ignore", over="ignore"):
-            sizes = corners[:, 2:] - corners[:, :2]
-            first = corners[:, :2] + sizes / 2 if self.order == "cxcywh" else corners[:, :2]
+            sizes = corners[:, self.rank :] - corners[:, : self.rank]
+            starts = corners[:, : self.rank]
+            first = starts + sizes / 2 if self.order == "cxcywh" else starts
             return np.concatenate([first, sizes], axis=1)
 
     def in_words(self) -> str:
@@ -136,8 +203,9 @@ def pixels(corners: Boxes, size: tuple[int, ...], are_pixels: bool, shift_px: tu
     """As `BoxConvention.pixels`, by what an `EncodedExample` has of the convention."""
     sides = np.array([*size, *size], np.float64)
     start, end = shift_px
+    shift = np.array([start] * len(size) + [end] * len(size), np.float64)
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite stays so
-        found: Boxes = (corners if are_pixels else corners * sides) + np.array([start, start, end, end], np.float64)
+        found: Boxes = (corners if are_pixels else corners * sides) + shift
     return found
 
 

@@ -26,16 +26,18 @@ class FeatureMap:
         image_id: text or integer. Absent or empty, the id is ``shard__index``, which equals TFDS's ``tfds_id``.
         label: one class, as id or as name.
         labels: any number of classes; repetitions are dropped. With `label`, that one comes first.
-        boxes: four numbers per box, flat (TFDS), as `box_convention` says.
+        boxes: four numbers per box, flat (TFDS), as `box_convention` says; two per interval of a series, six per box of
+            a volume.
         box_xmin, box_ymin, box_xmax, box_ymax: instead of `boxes`, one number of each per box. All four or none. Where
             the order of the convention gives width and height, they are `box_xmax` and `box_ymax`, and `box_xmin` and
-            `box_ymin` what comes before them.
+            `box_ymin` what comes before them. Of a series `box_xmin` and `box_xmax` alone are read.
+        box_zmin, box_zmax: with them, of a volume.
         box_class: class of each box, as id or as name.
         box_difficult: integer per box, nonzero for a difficult one (Pascal VOC).
-        instance_masks: PNG per object, nonzero where it is.
+        instance_masks: one per object, nonzero where it is: PNG, or an array of the image's shape (`mask_arrays`).
         mask_class: class of each instance mask.
-        semantic_mask: one PNG whose grey value is the class. Not together with `instance_masks`.
-        ignore_mask: one PNG, nonzero where pixels must not be scored.
+        semantic_mask: one, PNG or array, whose value is the class. Not together with `instance_masks`.
+        ignore_mask: one, PNG or array, nonzero where pixels must not be scored.
         value: numbers that a regression is to give for the image, one for each output of the model; an empty name for
             a model whose values are not in the records.
         format: text; ``raw`` (any case) means that `image` holds pixels of `height` x `width` x `channels`.
@@ -67,6 +69,8 @@ class FeatureMap:
     box_ymin: str | None = "image/object/bbox/ymin"
     box_xmax: str | None = "image/object/bbox/xmax"
     box_ymax: str | None = "image/object/bbox/ymax"
+    box_zmin: str | None = "image/object/bbox/zmin"
+    box_zmax: str | None = "image/object/bbox/zmax"
     box_class: str | None = "image/object/class/label"
     box_difficult: str | None = "image/object/difficult"
     instance_masks: str | None = "image/object/mask"
@@ -94,11 +98,10 @@ class FeatureMap:
             raise ValueError("image is null; every record needs an image")
         sides = [name is not None for name in self.box_sides()]
         if any(sides) and not all(sides):
-            raise ValueError(
-                f"box features: give all of box_ymin, box_xmin, box_ymax, box_xmax; got {self.box_sides()}"
-            )
+            raise ValueError(f"box features: give all of {', '.join(self._sides())}; got {self.box_sides()}")
         if any(sides) and self.boxes is not None:
-            raise ValueError(f"box features: give either boxes ({self.boxes!r}) or the four sides, not both")
+            count = {2: "two", 4: "four", 6: "six"}[len(sides)]
+            raise ValueError(f"box features: give either boxes ({self.boxes!r}) or the {count} sides, not both")
         if self.instance_masks is not None and self.semantic_mask is not None:
             raise ValueError("mask features: give either instance_masks or semantic_mask, not both")
         if self.label_form not in (*stored_classes.FORMS, stored_classes.LIST):
@@ -131,13 +134,18 @@ class FeatureMap:
         """The map for a model that gives scores of classes."""
         return dataclasses.replace(self, value=None)
 
-    def box_sides(self) -> tuple[str | None, str | None, str | None, str | None]:
-        """The names of the four box features, in TFDS's order: ymin, xmin, ymax, xmax."""
-        return (self.box_ymin, self.box_xmin, self.box_ymax, self.box_xmax)
+    def box_sides(self) -> tuple[str | None, ...]:
+        """The names of the features of a box's sides, in TFDS's order: ymin, xmin, ymax, xmax; as the rank has axes."""
+        return tuple(getattr(self, field) for field in self._sides())
+
+    def _sides(self) -> tuple[str, ...]:
+        axes = ("z", "y", "x")[-self.box_convention.rank :]
+        return tuple(f"box_{axis}{end}" for end in ("min", "max") for axis in axes)
 
     def names(self) -> tuple[str, ...]:
-        """Every feature named here, each once."""
-        named = (getattr(self, field) for field in NAMES)
+        """Every feature named here that is read, each once."""
+        unread = {*_ALL_SIDES} - {*self._sides()}
+        named = (getattr(self, field) for field in NAMES if field not in unread)
         return tuple(dict.fromkeys(name for name in (*named, *self.slices) if name))
 
     @classmethod
@@ -166,5 +174,7 @@ NAMES = tuple(field.name for field in dataclasses.fields(FeatureMap) if field.na
 OF_THE_IMAGE = ("format", "height", "width", "channels")
 """What must be read of a record beside `FeatureMap.image` for the image alone."""
 
-OF_THE_BOXES = ("boxes", "box_xmin", "box_ymin", "box_xmax", "box_ymax", "box_class")
+_ALL_SIDES = ("box_xmin", "box_ymin", "box_zmin", "box_xmax", "box_ymax", "box_zmax")
+
+OF_THE_BOXES = ("boxes", *_ALL_SIDES, "box_class")
 """What must be read for the boxes and their classes."""

@@ -7,13 +7,14 @@ here is data: names and texts are never used as paths or markup, and whatever is
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from heatbeam.transforms import records
-from heatbeam.transforms.sources import box_conventions, feature_map, tfexample
+from heatbeam.transforms.sources import box_conventions, feature_map, mask_arrays, tfexample
 from heatbeam.transforms.sources.classes import stored_classes
 
 _NAMES_SHOWN = 12
@@ -61,14 +62,14 @@ def example_of(
         raw_shape=raw_shape,
         label_ids=_label_ids(reader, features),
         boxes=boxes,
-        boxes_are_pixels=features.box_convention.units == "pixels",
+        boxes_are_pixels=features.box_convention.units != "fractions",
         box_shift_px=features.box_convention.shift_px,
         box_class_ids=_box_class_ids(reader, features, boxes),
         box_difficult=_box_difficult(reader, features, boxes),
         masks=masks,
         masks_are_instances=features.semantic_mask is None,
         mask_class_ids=mask_class_ids,
-        ignore_mask=reader.one(features.ignore_mask, "bytes"),
+        ignore_mask=_whole_mask(reader, features.ignore_mask),
         slices=_slices(reader, features),
         values=_values(reader, features),
     )
@@ -203,21 +204,22 @@ def _values(reader: _Reader, features: feature_map.FeatureMap) -> tuple[float, .
 
 
 def _boxes(reader: _Reader, features: feature_map.FeatureMap) -> np.ndarray | None:
-    """Corners ``x0 y0 x1 y1`` in the units that are stored."""
+    """Corners ``x0 y0 x1 y1`` in the units that are stored; those of an axis become pixels."""
     convention = features.box_convention
     if features.boxes is not None:
-        flat = _box_numbers(reader, features.boxes, convention)
-        if flat is not None and len(flat) % 4:
+        flat, width = _box_numbers(reader, features.boxes, convention), 2 * convention.rank
+        if flat is not None and len(flat) % width:
             raise records.DataError(
-                "box_length_mismatch", f"feature {features.boxes} holds {len(flat)} values; not 4 per box"
+                "box_length_mismatch", f"feature {features.boxes} holds {len(flat)} values; not {width} per box"
             )
-        rows = None if flat is None else np.array(flat, np.float64).reshape(-1, 4)
-    else:
-        rows = _box_rows(reader, features.box_sides(), convention)
-        rows = None if rows is None else rows[:, (1, 0, 3, 2)]  # each side has a name, whatever the order
-        if not convention.has_sizes:
-            return rows
-    return None if rows is None else convention.corners(rows)
+        rows = None if flat is None else np.array(flat, np.float64).reshape(-1, width)
+        return None if rows is None else convention.corners(rows)
+    rows = _box_rows(reader, features.box_sides(), convention)
+    if rows is None:
+        return None
+    # Each side has a name, whatever the order of two corners.
+    by_name = convention if convention.has_sizes else dataclasses.replace(convention, order="xyxy")
+    return by_name.corners(rows[:, convention.array_order])
 
 
 def _box_numbers(reader: _Reader, name: str | None, convention: box_conventions.BoxConvention) -> Sequence[Any] | None:
@@ -234,7 +236,7 @@ def _box_numbers(reader: _Reader, name: str | None, convention: box_conventions.
 def _box_rows(
     reader: _Reader, names: Sequence[str | None], convention: box_conventions.BoxConvention
 ) -> np.ndarray | None:
-    """``ymin xmin ymax xmax`` of each box."""
+    """``ymin xmin ymax xmax`` of each box, or as many numbers as it has sides."""
     sides = [_box_numbers(reader, name, convention) for name in names]
     if all(side is None for side in sides):
         return None
@@ -242,7 +244,7 @@ def _box_rows(
     if len(set(counts)) > 1:
         listing = ", ".join(f"{name}: {count}" for name, count in zip(names, counts, strict=True))
         raise records.DataError("box_length_mismatch", f"box features of different length ({listing})")
-    return np.array([side or () for side in sides], np.float64).reshape(4, counts[0]).T
+    return np.array([side or () for side in sides], np.float64).reshape(len(names), counts[0]).T
 
 
 def _box_class_ids(
@@ -254,12 +256,12 @@ def _box_class_ids(
 
 
 def _classes_of(
-    reader: _Reader, name: str | None, features: feature_map.FeatureMap, count: int, objects: str
+    reader: _Reader, name: str | None, features: feature_map.FeatureMap, count: int | None, objects: str
 ) -> tuple[int, ...] | None:
     classes = reader.many(name, "int64", "float", "bytes")
     if classes is None:
         return None
-    if len(classes) != count:
+    if count is not None and len(classes) != count:
         raise records.DataError(
             "class_length_mismatch", f"feature {name} holds {len(classes)} classes for {count} {objects}"
         )
@@ -286,12 +288,25 @@ def _masks(
     reader: _Reader, features: feature_map.FeatureMap
 ) -> tuple[tuple[bytes, ...] | None, tuple[int, ...] | None]:
     if features.semantic_mask is not None:
-        semantic = reader.one(features.semantic_mask, "bytes")
+        semantic = _whole_mask(reader, features.semantic_mask)
         return (None if semantic is None else (semantic,)), None
-    masks = reader.many(features.instance_masks, "bytes")
+    masks = reader.many(features.instance_masks, "bytes", "int64")
     if masks is None:
         return None, None
-    return tuple(masks), _classes_of(reader, features.mask_class, features, len(masks), "masks")
+    if len(masks) and not isinstance(masks[0], bytes):
+        masks = (mask_arrays.packed(masks),)
+    # One array may hold the masks of all objects: how many is known when the shape of the image is.
+    count = None if mask_arrays.may_be_several(masks) else len(masks)
+    return tuple(masks), _classes_of(reader, features.mask_class, features, count, "masks")
+
+
+def _whole_mask(reader: _Reader, name: str | None) -> bytes | None:
+    """The only mask of a feature: encoded, or an integer for each pixel."""
+    values = reader.many(name, "bytes", "int64")
+    if values and not isinstance(values[0], bytes):
+        return mask_arrays.packed(values)
+    found: bytes | None = reader.one(name, "bytes")
+    return found
 
 
 def _slices(reader: _Reader, features: feature_map.FeatureMap) -> tuple[tuple[str, str], ...]:

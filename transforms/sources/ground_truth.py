@@ -1,14 +1,15 @@
-"""Ground truth in the frame of the original image: boxes in pixels, masks as booleans."""
+"""Ground truth in the frame of the original image: boxes in pixels, masks as booleans; on one to three axes."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from heatbeam.transforms import records
-from heatbeam.transforms.sources import box_conventions, decode_options, images
+from heatbeam.transforms.sources import box_conventions, decode_options, mask_arrays
 from heatbeam.transforms.sources.classes import class_maps
 
 SNAP_PX = 1e-3
@@ -30,21 +31,24 @@ def decode(
 
     Args:
         encoded: the record.
-        size: ``(width, height)`` of its image.
+        size: ``(width, height)`` of its image, x first.
         options: how a semantic mask is read.
         box_tolerance: as of `boxes_in_pixels`.
 
     Raises:
-        DataError: ``corrupt_mask``, ``mask_size_mismatch``, ``invalid_mask`` or ``too_many_masks``.
+        DataError: ``corrupt_mask``, ``mask_size_mismatch``, ``invalid_mask``, ``too_many_masks``,
+            ``class_length_mismatch`` or ``box_rank_mismatch``.
     """
     ignore = None
     if encoded.ignore_mask is not None:
-        ignore = images.decode_grey(encoded.ignore_mask, size, "the ignore mask") != 0
+        ignore = mask_arrays.decode_one(encoded.ignore_mask, size, "the ignore mask") != 0
     masks = mask_class_ids = None
     if encoded.masks is not None and encoded.masks_are_instances:
         masks, mask_class_ids = _instances(encoded.masks, encoded.mask_class_ids, size)
     elif encoded.masks is not None:
-        values = images.decode_grey(encoded.masks[0], size, "the semantic mask")
+        values = mask_arrays.whole_numbers(
+            mask_arrays.decode_one(encoded.masks[0], size, "the semantic mask"), "the semantic mask"
+        )
         masks, mask_class_ids = semantic_masks(values, options)
         if options.ignore is not None and np.any(values == options.ignore):
             unscored = values == options.ignore
@@ -58,6 +62,12 @@ def _boxes(encoded: records.EncodedExample, size: tuple[int, ...], tolerance: fl
     if encoded.boxes is None:
         return records.GroundTruth()
     count = len(encoded.boxes)
+    if encoded.boxes.shape[1] != 2 * len(size):
+        raise records.DataError(
+            "box_rank_mismatch",
+            f"boxes of {encoded.boxes.shape[1]} numbers for an input of {len(size)} position axes; expected "
+            f"{2 * len(size)}: starts and ends along each axis",
+        )
     pixels, kept = boxes_in_pixels(box_fractions(encoded.boxes, encoded, size), size, tolerance)
     dropped = count - len(pixels)
     if dropped == count > 0:
@@ -93,7 +103,7 @@ def boxes_in_pixels(
     that is not finite, has no area inside the image, or sticks out of it by more than `tolerance`.
 
     Args:
-        fractions: float64 ``(N, 4)``, ``x0 y0 x1 y1``.
+        fractions: float64 ``(N, 4)``, ``x0 y0 x1 y1``; of one and three axes ``(N, 2)`` and ``(N, 6)``.
         size: ``(width, height)`` of the image in pixels.
         tolerance: pixels by which a box may stick out.
 
@@ -108,7 +118,8 @@ def boxes_in_pixels(
         pixels = np.where(np.abs(pixels - whole) < SNAP_PX, whole, pixels)
     inside = (pixels >= -tolerance) & (pixels <= sides + tolerance)  # NaN is not inside
     clipped = np.clip(pixels, 0.0, sides)
-    kept: np.ndarray = np.logical_and(inside.all(axis=1), (clipped[:, :2] < clipped[:, 2:]).all(axis=1))
+    starts, ends = np.split(clipped, 2, axis=1)
+    kept: np.ndarray = np.logical_and(inside.all(axis=1), (starts < ends).all(axis=1))
     return clipped[kept], kept
 
 
@@ -116,11 +127,11 @@ def semantic_masks(values: np.ndarray, options: decode_options.MaskOptions) -> t
     """One boolean mask per class present in a semantic mask, by rising class id.
 
     Args:
-        values: integer ``(height, width)``.
+        values: integer ``(height, width)``, or of one or three axes.
         options: which values are no classes, and the offset of the others.
 
     Returns:
-        bool ``(M, height, width)`` and int64 ``(M,)``, class ids of the model; what it does not have is left out.
+        bool ``(M, *shape of values)`` and int64 ``(M,)``, class ids of the model; what it does not have is left out.
     """
     present = [int(v) for v in np.unique(values) if int(v) not in (options.background, options.ignore)]
     class_ids = np.array(present, np.int64) - options.offset
@@ -165,16 +176,23 @@ def largest_class(truth: records.GroundTruth) -> int | None:
 def _instances(
     encoded: tuple[bytes, ...], class_ids: tuple[int, ...] | None, size: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
+    if mask_arrays.may_be_several(encoded):
+        masks = mask_arrays.decode(encoded[0], size, "the instance masks") != 0
+        _check_mask_bytes(len(masks), size)
+        if class_ids is not None and len(class_ids) != len(masks):
+            message = f"{len(class_ids)} classes for {len(masks)} masks in one array"
+            raise records.DataError("class_length_mismatch", message)
+        return masks, _class_ids(class_ids, len(masks))
     _check_mask_bytes(len(encoded), size)
-    masks = np.zeros((len(encoded), size[1], size[0]), bool)
+    masks = np.zeros((len(encoded), *size[::-1]), bool)
     for number, (mask, data) in enumerate(zip(masks, encoded, strict=True)):
-        np.not_equal(images.decode_grey(data, size, f"instance mask {number}"), 0, out=mask)
+        np.not_equal(mask_arrays.decode_one(data, size, f"instance mask {number}"), 0, out=mask)
     return masks, _class_ids(class_ids, len(encoded))
 
 
 def _check_mask_bytes(count: int, size: tuple[int, ...]) -> None:
-    if count * size[0] * size[1] > MAX_MASK_BYTES:
-        message = f"{count} masks of {size[0]} x {size[1]} pixels do not fit into {MAX_MASK_BYTES} bytes"
+    if count * math.prod(size) > MAX_MASK_BYTES:
+        message = f"{count} masks of {' x '.join(map(str, size))} pixels do not fit into {MAX_MASK_BYTES} bytes"
         raise records.DataError("too_many_masks", message)
 
 

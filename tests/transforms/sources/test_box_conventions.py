@@ -100,7 +100,7 @@ def test_an_image_without_objects_has_no_boxes_in_any_convention():
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"units": "percent"}, "box_units must be one of fractions, pixels; got 'percent'"),
+        ({"units": "percent"}, "box_units must be one of fractions, pixels, axis; got 'percent'"),
         ({"order": "xyhw"}, "box_order must be one of yxyx, xyxy, xywh, cxcywh; got 'xyhw'"),
         ({"origin": 2}, "box_origin must be one of 0, 1; got 2"),
         (
