@@ -69,18 +69,32 @@ def _root(parent: npt.NDArray[np.int32], cell: int) -> int:
 
 
 @compiled.function
-def _steps(depth: int, height: int, width: int) -> npt.NDArray[np.int64]:
-    """From a cell to its 26 neighbours; without those along an axis that has one cell, as there are none."""
-    steps = np.empty(26, np.int64)
+def _steps(
+    depth: int, height: int, width: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """From a cell to its 26 neighbours, those first that share a face; none along an axis that has one cell.
+
+    Returns:
+        int64 ``(N,)`` each: the steps; the face that a step goes through, as a bit, or 0; and the faces, as bits, whose
+        neighbours touch the neighbour of the step. Where one of those has joined, the two are in one component already.
+    """
+    steps, own, touching = np.empty(26, np.int64), np.zeros(26, np.int64), np.zeros(26, np.int64)
     count = 0
-    for z in range(-1, 2):
-        for y in range(-1, 2):
-            for x in range(-1, 2):
-                beside = (z != 0 and depth == 3) or (y != 0 and height == 3) or (x != 0 and width == 3)
-                if not beside and (z != 0 or y != 0 or x != 0):
+    for sides in range(1, 4):
+        for z in range(-1, 2):
+            for y in range(-1, 2):
+                for x in range(-1, 2):
+                    beside = (z != 0 and depth == 3) or (y != 0 and height == 3) or (x != 0 and width == 3)
+                    if beside or abs(z) + abs(y) + abs(x) != sides:
+                        continue
                     steps[count] = (z * height + y) * width + x
+                    for axis, place in enumerate((z, y, x)):
+                        before, behind = 1 << (2 * axis), 2 << (2 * axis)
+                        touching[count] |= (before if place <= 0 else 0) | (behind if place >= 0 else 0)
+                        if sides == 1 and place != 0:
+                            own[count] = before if place < 0 else behind
                     count += 1
-    return steps[:count]
+    return steps[:count], own[:count], touching[:count]
 
 
 @compiled.function
@@ -98,7 +112,7 @@ def _grow(
     """
     depth, height, width = framed.shape
     values = framed.reshape(-1)
-    order, steps = _falling(values), _steps(depth, height, width)
+    order, (steps, own, touching) = _falling(values), _steps(depth, height, width)
     parent = np.full(len(values), -1, np.int32)
     level = np.zeros(len(values), np.int32)
     size = np.zeros((len(values), 2), np.int64)
@@ -110,12 +124,17 @@ def _grow(
         value = np.int32(values[cell])
         root = np.int32(cell)
         z, y, x = cell // (height * width) - 1, cell // width % height - 1, cell % width - 1
-        for i, place in enumerate((x, y, z)):
-            extent[cell, i] = extent[cell, 3 + i] = place
+        for axis, place in enumerate((x, y, z)):
+            extent[cell, axis] = extent[cell, 3 + axis] = place
         parent[cell], level[cell], size[cell, 0], size[cell, 1] = cell, value, 1, cell
-        for step in steps:
-            other = parent[cell + step]
-            if other < 0 or other == root:
+        joined = 0
+        for i in range(len(steps)):
+            other = parent[cell + steps[i]]
+            if other < 0:
+                continue
+            known = touching[i] & joined
+            joined |= own[i]
+            if known or other == root:
                 continue
             other = _root(parent, other)
             if other == root:
@@ -130,9 +149,9 @@ def _grow(
             parent[other] = root
             size[root, 0] += size[other, 0]
             size[root, 1] = min(size[root, 1], size[other, 1])
-            for i in range(3):
-                extent[root, i] = min(extent[root, i], extent[other, i])
-                extent[root, 3 + i] = max(extent[root, 3 + i], extent[other, 3 + i])
+            for axis in range(3):
+                extent[root, axis] = min(extent[root, axis], extent[other, axis])
+                extent[root, 3 + axis] = max(extent[root, 3 + axis], extent[other, 3 + axis])
     for cell in order:
         if parent[cell] == cell:
             spans[found, 0], spans[found, 1] = 0, level[cell]
