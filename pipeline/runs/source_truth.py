@@ -13,28 +13,29 @@ from heatbeam.transforms.metrics.localization import boxes
 from heatbeam.transforms.sources import feature_map, features, ground_truth
 from heatbeam.transforms.sources.classes import class_maps
 
-Box = tuple[float, float, float, float]
+Box = tuple[float, ...]
+"""Starts and ends, x first, as of `records`: ``x0 y0 x1 y1`` of a picture."""
 
 
 def true_boxes(
     source: source_images.SourceRecord,
-    image_size: tuple[int, int],
+    image_size: tuple[int, ...],
     class_id: int,
     label_ids: Sequence[int],
     classes: class_maps.Maps,
 ) -> list[Box]:
-    """Boxes of a class, ``x0 y0 x1 y1`` in pixels of the original image; none if there are none or they are damaged.
+    """Boxes of a class, in pixels of the original image; none if there are none or they are damaged.
 
     Args:
         source: the record.
-        image_size: ``(width, height)`` of the original image.
+        image_size: ``(width, height)`` of the original image, x first.
         class_id: the explained class.
         label_ids: of the image; a box without a class belongs to them.
         classes: what the classes of the data are in the model, as `manifests.Manifest.maps_of_classes` has it.
     """
     try:
         encoded = features.parse_example(source.record, _box_features(source, classes), *source.place[:2])
-        if encoded.boxes is None:
+        if encoded.boxes is None or encoded.boxes.shape[1] != 2 * len(image_size):
             return []
         fractions = ground_truth.box_fractions(encoded.boxes, encoded, image_size)
         pixels, kept = ground_truth.boxes_in_pixels(fractions, image_size, source.settings.box_tolerance)
@@ -42,7 +43,7 @@ def true_boxes(
         return []  # a picture without its boxes is better than none
     truth_ids = None if encoded.box_class_ids is None else np.array(encoded.box_class_ids, np.int64)[kept]
     chosen = boxes.belongs(truth_ids, len(pixels), class_id, tuple(label_ids))
-    return [(x0, y0, x1, y1) for x0, y0, x1, y1 in pixels[chosen].tolist()]
+    return [tuple(box) for box in pixels[chosen].tolist()]
 
 
 def _box_features(source: source_images.SourceRecord, classes: class_maps.Maps) -> feature_map.FeatureMap:
