@@ -45,7 +45,7 @@ def assess(
 
     Args:
         engine: that made the explanations.
-        images: uint8 or float32 ``(N, H, W, C)`` at the model's input size.
+        images: uint8 or float32 ``(N, *positions, C)`` at the model's input size.
         explanations: one per image.
         wanted: what to measure.
     """
@@ -100,7 +100,7 @@ def _pairs(
 
 def _measure(engine: engines.Engine, label: str, inputs: np.ndarray, pairs: _Pairs, wanted: Assessment) -> _Measured:
     def explained(by: engines.Engine) -> batch.Explain:
-        return lambda x, ids: _heatmaps(by.explain_inputs(label, x, ids), x.shape[1:3], wanted.protocol)
+        return lambda x, ids: _heatmaps(by.explain_inputs(label, x, ids), x.shape[1:-1], wanted.protocol)
 
     twin = None
     if any(group.twin for group in registry.faithfulness(wanted.metrics)):
@@ -110,7 +110,7 @@ def _measure(engine: engines.Engine, label: str, inputs: np.ndarray, pairs: _Pai
         explain=explained(engine),
         explain_twin=twin,
         inputs=inputs,
-        heatmaps=_heatmaps(pairs.maps, inputs.shape[1:3], wanted.protocol),
+        heatmaps=_heatmaps(pairs.maps, inputs.shape[1:-1], wanted.protocol),
         class_ids=pairs.class_ids,
         image_ids=pairs.image_ids,
         classes=engine.description.classes,
@@ -120,8 +120,8 @@ def _measure(engine: engines.Engine, label: str, inputs: np.ndarray, pairs: _Pai
     return _Measured(np.array(pairs.numbers), scores, curves)
 
 
-def _heatmaps(maps: np.ndarray, size: tuple[int, int], protocol: protocols.Protocol) -> np.ndarray:
-    """Raw maps ``(N, h, w)`` as heatmaps ``(N, H, W)`` in [0, 1] over the model's input."""
+def _heatmaps(maps: np.ndarray, size: tuple[int, ...], protocol: protocols.Protocol) -> np.ndarray:
+    """Raw maps ``(N, *grid)`` as heatmaps ``(N, *positions)`` in [0, 1] over the model's input."""
     return np.stack(
         [
             heatmaps.heatmap(raw, size, rectify=protocol.rectify, interpolation=protocol.interpolation)

@@ -60,7 +60,7 @@ def adcc(
     shown = functools.partial(batch.masked_rows, inputs, heatmaps, baseline)
     again = batch.maps_of(explain, shown, class_ids, heatmaps.shape, batch_size)
     coherency = (_pearson(heatmaps, again) + 1) / 2
-    complexity = np.abs(heatmaps).mean(axis=(1, 2), dtype=np.float64)
+    complexity = np.abs(heatmaps).mean(axis=tuple(range(1, heatmaps.ndim)), dtype=np.float64)
     drop = average_drop.confidence_drop(before, after)
     parts = np.stack([coherency, 1 - complexity, 1 - drop])
     inverses = np.divide(1, parts, out=np.full_like(parts, np.inf), where=~(parts <= 0))

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from heatbeam.transforms import heatmaps as heatmaps_of
 from heatbeam.transforms import sampling
 
 Floats = npt.NDArray[np.float64]
@@ -17,10 +18,10 @@ Inputs = npt.NDArray[np.float32]
 Maps = npt.NDArray[np.floating[Any]]
 ClassIds = npt.NDArray[np.int64]
 Predict = Callable[[Inputs], npt.ArrayLike]
-"""float32 inputs (N, H, W, C), preprocessed, to scores (N, classes). Give it probabilities: the papers' definitions are
-about those; logits work where it says so."""
+"""float32 inputs (N, *positions, C), preprocessed, to scores (N, classes). Give it probabilities: the papers'
+definitions are about those; logits work where it says so."""
 Explain = Callable[[Inputs, ClassIds], npt.ArrayLike]
-"""The same inputs and class ids (N,) to heatmaps (N, H, W) in [0, 1] at the input's size, float32."""
+"""The same inputs and class ids (N,) to heatmaps (N, *positions) in [0, 1] at the input's size, float32."""
 Baseline = float | Literal["mean", "blur"]
 """What replaces pixels: one value for all, the mean colour of each image, or the image blurred as in RISE."""
 
@@ -62,12 +63,12 @@ class Batch:
     """B maps to measure. An image that is explained for several classes comes several times.
 
     Attributes:
-        predict: inputs (N, H, W, C) to probabilities (N, classes).
-        explain: inputs and class ids (N,) to heatmaps (N, H, W) in [0, 1], as `heatmaps` were made.
+        predict: inputs (N, *positions, C) to probabilities (N, classes).
+        explain: inputs and class ids (N,) to heatmaps (N, *positions) in [0, 1], as `heatmaps` were made.
         explain_twin: the same with the twin of shuffled weights (`stability.randomized_weights`), or None without
             ``randomization``.
-        inputs: float32 (B, H, W, C), preprocessed.
-        heatmaps: (B, H, W) in [0, 1].
+        inputs: float32 (B, *positions, C), preprocessed.
+        heatmaps: (B, *positions) in [0, 1].
         class_ids: (B,).
         image_ids: (B,); noise and the random other class depend on them, not on the batch.
         classes: number of classes of the model.
@@ -103,10 +104,10 @@ def checked(inputs: Inputs, heatmaps: Maps, class_ids: npt.ArrayLike, batch_size
         ValueError: they do not, or a heatmap leaves [0, 1].
     """
     ids = np.asarray(class_ids)
-    if inputs.ndim != 4 or heatmaps.shape != inputs.shape[:3] or ids.shape != inputs.shape[:1]:
+    if inputs.ndim - 2 not in heatmaps_of.RANKS or heatmaps.shape != inputs.shape[:-1] or ids.shape != inputs.shape[:1]:
         raise ValueError(
-            f"inputs {inputs.shape}, heatmaps {heatmaps.shape} and class ids {ids.shape}; expected (B, H, W, C),"
-            " (B, H, W) and (B,): resize the maps to the input"
+            f"inputs {inputs.shape}, heatmaps {heatmaps.shape} and class ids {ids.shape}; expected (B, *positions,"
+            " C) of 1 to 3 axes of positions, (B, *positions) and (B,): resize the maps to the input"
         )
     if ids.dtype.kind not in "iu" or (ids < 0).any() or batch_size < 1:
         raise ValueError(f"class ids {ids.tolist()}, batch_size {batch_size}; expected integers >= 0 and at least 1")
@@ -122,7 +123,7 @@ def scores_of(
 
     Args:
         predict: the model.
-        make: row numbers (n,) to inputs (n, H, W, C), n at most `batch_size`.
+        make: row numbers (n,) to inputs (n, *positions, C), n at most `batch_size`.
         class_ids: (N,).
         batch_size: size of a chunk.
 
@@ -149,7 +150,7 @@ def maps_of(
     shape: tuple[int, ...],
     batch_size: int,
 ) -> npt.NDArray[np.float32]:
-    """Heatmaps float32 `shape` = (N, H, W) of the inputs that `make` gives, made and explained in chunks."""
+    """Heatmaps float32 `shape` = (N, *positions) of the inputs that `make` gives, made and explained in chunks."""
     maps = np.empty(shape, np.float32)
     for start in range(0, len(maps), batch_size):
         rows = np.arange(start, min(start + batch_size, len(maps)))
@@ -194,4 +195,4 @@ def masked_rows(inputs: Inputs, heatmaps: Maps, baseline: float, rows: npt.NDArr
 
 def undefined(heatmaps: Maps) -> Floats:
     """0 for a finite map, NaN for one with a NaN, (B,)."""
-    return np.where(np.isfinite(heatmaps).all(axis=(1, 2)), 0.0, np.nan)
+    return np.where(np.isfinite(heatmaps).all(axis=tuple(range(1, heatmaps.ndim))), 0.0, np.nan)

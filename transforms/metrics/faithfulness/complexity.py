@@ -14,7 +14,7 @@ def complexity_entropy(heatmaps: Maps, *, epsilon: float) -> Floats:
     """-sum p ln(p + epsilon), p = |M| / sum |M|, in nats: ln(pixels) for a uniform map. NaN for a map of zeros.
 
     Args:
-        heatmaps: (B, H, W), of any sign.
+        heatmaps: (B, *positions), of any sign.
         epsilon: 0 for the entropy; Xplique has 1e-8, which lowers it by up to 1e-8 times the pixels.
 
     Bhatt et al., IJCAI 2020, arXiv:2005.00631.

@@ -5,15 +5,15 @@ Petsiuk et al., RISE, BMVC 2018, arXiv:1806.07421.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from heatbeam.transforms.metrics.faithfulness import batch
+from heatbeam.transforms.metrics.faithfulness import batch, filtering
 
 Floats = batch.Floats
 Inputs = batch.Inputs
@@ -47,8 +47,8 @@ def deletion(
 ) -> Curve:
     """Score while pixels are replaced by the baseline, strongest first. A low area is good. steps + 1 passes.
 
-    Pixels go in the order of a stable descending sort, so equal pixels go from the top left. After step k,
-    round(k * H * W / steps) of them are gone.
+    Pixels go in the order of a stable descending sort, so equal pixels go in reading order: from the top left, or the
+    start of a series, or the first slice of a volume. After step k, round(k * pixels / steps) of them are gone.
 
     Args:
         predict, inputs, heatmaps, class_ids, batch_size: as in the contract of the package.
@@ -83,17 +83,18 @@ def reference(inputs: Inputs, baseline: batch.Baseline) -> Inputs:
     """The input with all pixels replaced: float32 like `inputs`.
 
     ``mean`` is the mean of each channel over the image. ``blur`` is RISE's: an 11 x 11 kernel, the Gaussian of sigma 5
-    folded back at the kernel's ends, with zeros around the image.
+    folded back at the kernel's ends, with zeros around the image. A series is blurred by it along its one axis, a
+    volume along all three; an axis of one position has nothing to blur.
     """
     if baseline == "mean":
-        means = inputs.mean(axis=(1, 2), keepdims=True, dtype=np.float64)
+        means = inputs.mean(axis=tuple(range(1, inputs.ndim - 1)), keepdims=True, dtype=np.float64)
         return np.broadcast_to(means, inputs.shape).astype(np.float32)
     if baseline == "blur":
         kernel = ndimage.gaussian_filter1d(np.eye(BLUR_SIZE)[BLUR_SIZE // 2], BLUR_SIGMA, mode="reflect")
+        kernels = [kernel if length > 1 else np.ones(1) for length in inputs.shape[1:-1]]
         blurred = np.empty(inputs.shape, np.float32)
         for one, result in zip(inputs, blurred, strict=True):
-            filtered = cv2.sepFilter2D(one, -1, kernel, kernel, borderType=cv2.BORDER_CONSTANT)
-            result[...] = filtered.reshape(one.shape)
+            result[...] = filtering.separable(one, kernels)
         return blurred
     if isinstance(baseline, str):
         raise ValueError(f"baseline {baseline!r}; expected a number, 'mean' or 'blur'")
@@ -103,8 +104,8 @@ def reference(inputs: Inputs, baseline: batch.Baseline) -> Inputs:
 def _curve(
     predict: batch.Predict, start: Inputs, end: Inputs, heatmaps: Maps, class_ids: ClassIds, steps: int, batch_size: int
 ) -> Curve:
-    count, height, width, channels = start.shape
-    pixels = height * width
+    shape, count, channels = start.shape[1:], len(start), start.shape[-1]
+    pixels = math.prod(shape[:-1])
     if not 1 <= steps <= pixels:
         raise ValueError(f"{steps} steps over {pixels} pixels; expected 1 to as many as there are pixels")
     changed = np.rint(np.linspace(0, pixels, steps + 1)).astype(np.int32)
@@ -117,7 +118,7 @@ def _curve(
         mixed = np.empty((len(rows), pixels * channels), np.float32)
         for place, (b, k) in enumerate(zip(image, step, strict=True)):
             mixed[place] = np.where(order[b] < changed[k], end[b], start[b])
-        return mixed.reshape(-1, height, width, channels)
+        return mixed.reshape(-1, *shape)
 
     scores = batch.scores_of(predict, make, np.repeat(class_ids, steps + 1), batch_size).reshape(count, steps + 1)
     scores += batch.undefined(heatmaps)[:, None]
@@ -126,7 +127,7 @@ def _curve(
 
 
 def ranks(heatmaps: Maps) -> npt.NDArray[np.int32]:
-    """Place of each pixel in the descending order, (B, H * W); equal pixels in reading order."""
+    """Place of each pixel in the descending order, (B, pixels); equal pixels in reading order."""
     flat = heatmaps.reshape(len(heatmaps), -1)
     order = np.argsort(-flat, axis=1, kind="stable")
     places = np.empty(flat.shape, np.int32)

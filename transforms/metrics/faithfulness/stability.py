@@ -1,6 +1,6 @@
 """Does the map stay when nothing changed, and change when everything did? Stability and sanity of explanations.
 
-Shared contract as in the package: inputs float32 (B, H, W, C), maps (B, h, w), results float64 (B,), NaN where a
+Shared contract as in the package: inputs float32 (B, *positions, C), maps (B, *grid), results float64 (B,), NaN where a
 number does not exist; nothing depends on which images share a batch.
 
 * *Sensitivity*: noise too small to see should not change a map.
@@ -15,13 +15,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from heatbeam.transforms import sampling
+from heatbeam.transforms import heatmaps, sampling
 from heatbeam.transforms.metrics import map_similarity
-from heatbeam.transforms.metrics.faithfulness import batch
+from heatbeam.transforms.metrics.faithfulness import batch, filtering
 
 Floats = npt.NDArray[np.float64]
 Inputs = npt.NDArray[np.float32]
@@ -69,9 +68,9 @@ def sensitivity(
     preprocessing; Captum's radius is absolute. |M(x)| = 0 counts as 1, as in Captum. `samples` explanations per image.
 
     Args:
-        explain: inputs (N, H, W, C) and class ids (N,) to maps (N, h, w), the way `maps` were made.
-        inputs: float32 (B, H, W, C), preprocessed.
-        maps: (B, h, w), of the clean inputs.
+        explain: inputs (N, *positions, C) and class ids (N,) to maps (N, *grid), the way `maps` were made.
+        inputs: float32 (B, *positions, C), preprocessed.
+        maps: (B, *grid), of the clean inputs.
         class_ids: (B,).
         radius: share of the image's range; Captum's default is 0.02.
         samples: number of noisy copies of each image, at least 1; Captum's default is 10.
@@ -136,12 +135,12 @@ def agreement(first: Maps, second: Maps) -> Agreement:
     """How alike two heatmaps of each image are.
 
     Args:
-        first, second: (B, h, w) in [0, 1], at least 11 x 11.
+        first, second: (B, *positions) in [0, 1]; of images, at least 11 x 11.
     """
-    if first.shape != second.shape or first.ndim != 3:
-        raise ValueError(f"maps have shapes {first.shape} and {second.shape}; expected the same (B, h, w)")
+    if first.shape != second.shape or first.ndim - 1 not in heatmaps.RANKS:
+        raise ValueError(f"maps have shapes {first.shape} and {second.shape}; expected the same (B, *positions)")
     missing = batch.undefined(first) + batch.undefined(second)
-    broken = np.isnan(missing)[:, None, None]
+    broken = np.isnan(missing).reshape(-1, *[1] * (first.ndim - 1))
     first, second = np.where(broken, 0, first), np.where(broken, 0, second)
     return Agreement(
         map_similarity.spearman(first, second) + missing,
@@ -151,17 +150,22 @@ def agreement(first: Maps, second: Maps) -> Agreement:
 
 
 def ssim(first: Maps, second: Maps) -> Floats:
-    """Mean structural similarity of maps in [0, 1], over all whole 11 x 11 Gaussian windows (sigma 1.5).
+    """Mean structural similarity of maps in [0, 1], over all whole Gaussian windows of 11 x 11 pixels (sigma 1.5).
 
     (2 m1 m2 + C1)(2 s12 + C2) / ((m1^2 + m2^2 + C1)(s1^2 + s2^2 + C2)), C1 = 0.01^2, C2 = 0.03^2.
 
-    Args:
-        first, second: (B, h, w), at least 11 x 11.
+    The window of a series has 11 samples and that of a volume 11 x 11 x 11 voxels. An axis of a series or a volume with
+    fewer than 11 positions takes the greatest odd number that it has, which clips of few frames need, and an axis of
+    one position none: so a volume of one slice has the number of the image.
 
-    Wang et al., IEEE TIP 2004, eq. 13.
+    Args:
+        first, second: (B, *positions); of images, at least 11 x 11, or one pixel high or wide.
+
+    Wang et al., IEEE TIP 2004, eq. 13, there of images.
     """
-    if min(first.shape[1:]) < SSIM_WINDOW:
-        raise ValueError(f"maps of {first.shape[1:]} pixels; SSIM needs {SSIM_WINDOW} x {SSIM_WINDOW}: resize them")
+    sizes = first.shape[1:]
+    if len(sizes) == 2 and any(1 < size < SSIM_WINDOW for size in sizes):
+        raise ValueError(f"maps of {sizes} pixels; SSIM needs {SSIM_WINDOW} x {SSIM_WINDOW}: resize them")
     return np.array([_ssim(a.astype(np.float64), b.astype(np.float64)) for a, b in zip(first, second, strict=True)])
 
 
@@ -175,11 +179,13 @@ def _ssim(first: Floats, second: Floats) -> float:
 
 def _windows(values: Floats) -> Floats:
     """Weighted mean of each whole window."""
-    half = SSIM_WINDOW // 2
-    kernel = np.exp(-(np.arange(-half, half + 1.0) ** 2) / (2 * SSIM_SIGMA**2))
-    kernel /= kernel.sum()
-    filtered = cv2.sepFilter2D(values, -1, kernel, kernel)
-    return np.asarray(filtered[half:-half, half:-half], np.float64)
+    halves = [(min(SSIM_WINDOW, size) - 1) // 2 for size in values.shape]
+    kernels = []
+    for half in halves:
+        kernel = np.exp(-(np.arange(-half, half + 1.0) ** 2) / (2 * SSIM_SIGMA**2))
+        kernels.append(kernel / kernel.sum())
+    inside = tuple(slice(half, size - half) for half, size in zip(halves, values.shape, strict=True))
+    return filtering.separable(values[..., None], kernels)[..., 0][inside]
 
 
 def measure_sensitivity(one: batch.Batch) -> tuple[batch.Columns, batch.Columns]:
