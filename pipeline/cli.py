@@ -57,8 +57,9 @@ COMPLETION = command.Command(
 )
 
 COMMANDS: tuple[command.Command, ...] = (
-    prepare.SHARDS, job.RUN, job.CHECK, job.FINISH, report.REPORT, compare.COMPARE, runs.HISTORY, export.RENDER,
-    export.EXPORT, demo.DEMO, bench.BENCH, listing.METHODS, listing.METRICS, listing.SETTINGS, COMPLETION,
+    prepare.SHARDS, prepare.INIT, job.RUN, job.CHECK, job.FINISH, report.REPORT, compare.COMPARE, runs.HISTORY,
+    export.RENDER, export.EXPORT, demo.DEMO, bench.BENCH, listing.METHODS, listing.METRICS, listing.SETTINGS,
+    COMPLETION,
 )  # fmt: skip
 """In the order of ``heatbeam --help``."""
 

@@ -17,12 +17,13 @@ from heatbeam.config.input_settings import SOURCES, FeaturesConfig, InputConfig,
 from heatbeam.config.model_settings import ModelConfig, PreprocessingConfig
 from heatbeam.config.output_settings import NEWEST, OutputConfig
 from heatbeam.config.problems import ConfigError, describe_problems
-from heatbeam.config.reading import load, parse
+from heatbeam.config.reading import OPEN_QUESTION, load, parse
 from heatbeam.config.run_settings import RunConfig
 from heatbeam.config.runner_settings import RunnerConfig
 
 __all__ = [
     "NEWEST",
+    "OPEN_QUESTION",
     "SOURCES",
     "ConfigError",
     "EvaluateConfig",

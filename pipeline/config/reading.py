@@ -10,6 +10,9 @@ from typing import Any
 from heatbeam.config import mistakes, problems, run_settings, yaml_text
 from heatbeam.transforms import errors
 
+OPEN_QUESTION = "?"
+"""The value of a setting that ``heatbeam init`` asks for; it has to be answered first."""
+
 
 def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> run_settings.RunConfig:
     """The configuration in a YAML file.
@@ -46,6 +49,9 @@ def parse(text: str, overrides: Sequence[str] = (), source: str = "configuration
             [f"is a {type(settings).__name__}, expected sections input, model, explain, ..."], source
         )
     found += [problem for override in overrides for problem in _override(settings, override)]
+    asked = [f"{where}: is a question; the comment before it says what to put there" for where in _open(settings)]
+    if asked:  # what else is wrong may follow from it
+        raise problems.ConfigError([*found, *asked], source)
     config, wrong = mistakes.of(settings)
     if found or config is None:
         raise problems.ConfigError([*found, *wrong], source)
@@ -69,3 +75,11 @@ def _override(settings: dict[str, Any], override: str) -> Iterator[str]:
         yield from (f"--set {override!r}: {problem}" for problem in wrong)
     except ValueError:
         yield f"--set {override!r}: the value is not YAML"
+
+
+def _open(value: Any, path: str = "") -> Iterator[str]:
+    """The paths of settings that are `OPEN_QUESTION`."""
+    if value == OPEN_QUESTION:
+        yield path
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        yield from _open(inner, f"{path}.{key}" if path else str(key))

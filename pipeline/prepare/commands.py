@@ -1,4 +1,4 @@
-"""The command ``shards``."""
+"""The commands ``shards`` and ``init``."""
 
 from __future__ import annotations
 
@@ -106,4 +106,37 @@ SHARDS = command.Command(
     _add_shards,
     _shards,
     takes_beam_options=True,
+)
+
+
+def _add_init(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", required=True, metavar="DATA", help="shards, TFRecord pattern or TFDS directory")
+    parser.add_argument("--model", required=True, metavar="FILE", help=".keras or .h5 file, or SavedModel folder")
+    parser.add_argument("--split", metavar="NAME", help="of the data")
+    parser.add_argument("--class-names", metavar="FILE", help="names of the model's classes")
+    parser.add_argument("--preprocessing", metavar="MODE", help="what the model was trained with, if you know it")
+    parser.add_argument("--run", default="runs/audit", metavar="RUN", help="directory of the run (default: runs/audit)")
+    parser.add_argument("-o", "--output", default="audit.yaml", metavar="CONFIG.yaml", help="default: audit.yaml")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file that is there")
+
+
+def _init(options: argparse.Namespace, _: Sequence[str]) -> int:
+    command.load_tensorflow(options)
+    from heatbeam.prepare import first_config
+
+    wanted = first_config.Wanted(
+        options.data, options.model, options.split, options.class_names, options.preprocessing, options.run
+    )
+    asked = first_config.write(wanted, options.output, overwrite=options.overwrite)
+    sys.stdout.write(f"{options.output}: read it, then heatbeam check {options.output}\n")
+    sys.stdout.writelines(f"  question: {setting}\n" for setting in asked)
+    return command.OK
+
+
+INIT = command.Command(
+    "init",
+    "write a first configuration of what data and model say of themselves; what they don't is a question in it",
+    "heatbeam init --data flowers --model model.keras -o audit.yaml",
+    _add_init,
+    _init,
 )

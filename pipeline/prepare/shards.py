@@ -218,7 +218,7 @@ def _finish(
         },
         "counts": {name: counts.get(name, 0) for name in (steps.READ, steps.WRITTEN, steps.LOST)},
         "classes": None if names is None else len(names),
-        "input": dict(_settings(how, listing, names)),
+        "input": dict(_settings(how, listing, names, ignored=counts.get(steps.IGNORED, 0) > 0)),
         "slices": [encoding.slice_name(name) for name in listing.slices],
         "left_out": dict(sorted(listing.left_out.items())),
     }
@@ -226,12 +226,14 @@ def _finish(
     return manifest
 
 
-def _settings(how: encoding.Encoding, listing: items.Listing, names: Sequence[str] | None) -> Iterator[tuple[str, Any]]:
+def _settings(
+    how: encoding.Encoding, listing: items.Listing, names: Sequence[str] | None, *, ignored: bool
+) -> Iterator[tuple[str, Any]]:
     """The settings of a run's ``input`` that say what the records hold, where they are not the usual ones."""
     features: dict[str, str | None] = {}
     if how.several:
         features |= {"label": None, "labels": encoding.LABELS}
-    if listing.boxes is not None and how.masks:
+    if ignored:
         features["ignore_mask"] = encoding.IGNORED
     if features:
         yield "features", features

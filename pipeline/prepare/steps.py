@@ -23,8 +23,8 @@ from heatbeam.transforms.sources import tfrecord, tfrecord_source
 
 STAGE = "read"
 AMOUNTS_TAG = "amounts"
-"""Name of the output with ``{name: number}``, one per piece: `READ`, `WRITTEN`, `LOST`, and those of each class."""
-READ, WRITTEN, LOST = "read", "written", "lost"
+"""Name of the output with ``{name: number}``, one per piece: `READ` and what follows, and those of each class."""
+READ, WRITTEN, LOST, IGNORED = "read", "written", "lost", "with pixels not to be scored"
 BYTES, FILES = "bytes ", "files "
 """How the amounts of a split begin."""
 CLASS = "class "
@@ -117,6 +117,7 @@ class _WriteShardFn(beam.DoFn):
                     framed = tfrecord.framed(record)
                     stream.write(framed)
                     amounts[WRITTEN] += 1
+                    amounts[IGNORED] += self._how.masks and bool(item.crowds)
                     amounts[f"{BYTES}{plan.piece.split}"] += len(framed)
                     if self._how.class_ids is None:
                         amounts.update(f"{CLASS}{key}" for key in item.keys if isinstance(key, str))

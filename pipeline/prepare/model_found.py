@@ -1,0 +1,140 @@
+"""What a model file tells of itself: its input, its outputs, and what it was trained to see of pixels."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+
+import keras
+
+from heatbeam.prepare import answers
+from heatbeam.transforms.models import model_source
+from heatbeam.transforms.models.files import loading
+
+_FAMILIES = {
+    "mobilenet_": "tf", "mobilenetv2_": "tf", "inception_v3": "tf", "inception_resnet_v2": "tf", "xception": "tf",
+    "nasnet_": "tf", "resnet50v2": "tf", "resnet101v2": "tf", "resnet152v2": "tf",
+    "vgg16": "caffe", "vgg19": "caffe", "resnet50": "caffe", "resnet101": "caffe", "resnet152": "caffe",
+    "densenet": "torch",
+    "efficientnet": "none", "mobilenetv3": "none", "convnext": "none", "regnet": "none",
+}  # fmt: skip
+"""How `keras.applications` call their networks, and what these were trained on."""
+
+_MEANING = {"tf": "-1..1", "caffe": "BGR less ImageNet's means", "torch": "0..1 less ImageNet's means, over its "
+            "deviations", "none": "0..255, which its own first layers bring to scale"}  # fmt: skip
+_QUESTION = (
+    "from pixels 0..255 to what the model was trained with, which nothing in the model says; a wrong one makes wrong "
+    "maps without an error:"
+)
+_CHOICES = (
+    _QUESTION,
+    "; ".join(f"{mode}: {meaning.split(',')[0]}" for mode, meaning in _MEANING.items()) + ";",
+    "{scale: 0.00392156862745098, offset: 0}: 0..1; an application's name; module:function",
+)
+_SCALES = ("Rescaling", "Normalization", "TrueDivide", "Divide", "Multiply", "Subtract", "Add")
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """A model.
+
+    Attributes:
+        outputs: how many numbers its last axis has; None where that is open.
+        settings: what is to be said of it.
+    """
+
+    outputs: int | None
+    settings: tuple[answers.Answer, ...]
+
+
+def look(path: str, preprocessing: str | None) -> Found:
+    """Load a model and look at it.
+
+    Args:
+        path: of its file or folder.
+        preprocessing: the value of the setting, where the user gives it.
+
+    Raises:
+        loading.ModelError: it cannot be loaded.
+    """
+    model = loading.load_keras_model(model_source.ModelSource(path=path))
+    shape = getattr(model, "output_shape", None)
+    outputs = shape[-1] if isinstance(shape, tuple) and shape and isinstance(shape[-1], int) else None
+    found = [answers.Answer("path", path, (_in_words(model, outputs),))]
+    found += _input_size(model)
+    if preprocessing is not None:
+        found.append(answers.Answer("preprocessing", preprocessing, ("as it was given to heatbeam init",)))
+    else:
+        found.append(_preprocessing(model))
+    return Found(outputs, tuple(found))
+
+
+def _in_words(model: keras.Model, outputs: int | None) -> str:
+    numbers = "outputs of a number that it leaves open" if outputs is None else f"{outputs:,} outputs"
+    return f"{type(model).__name__} {model.name}, {len(model.layers)} layers, {numbers}"
+
+
+def _input_size(model: keras.Model) -> Iterator[answers.Answer]:
+    try:
+        loading.input_size(model, None)
+    except loading.ModelError as error:
+        yield answers.asked("input_size", f"{error}")
+
+
+def _preprocessing(model: keras.Model) -> answers.Answer:
+    before = list(_before_weights(model))
+    scaling = [operation for operation in before if type(operation).__name__ in _SCALES]
+    if scaling:
+        names = ", ".join(f"{operation.name} ({type(operation).__name__})" for operation in scaling)
+        return answers.Answer(
+            "preprocessing", "none", (f"the model scales pixels itself, in front of its weights: {names}",)
+        )
+    known = {family: name for name in _names(model) if (family := _family(name)) is not None}
+    if len({_FAMILIES[family] for family in known}) == 1:
+        family, name = next(iter(known.items()))
+        mode = _FAMILIES[family]
+        why = (
+            f"{name} is called as a network of keras.applications whose weights were trained on {_MEANING[mode]}; if "
+            "it was trained anew on other pixels, say on which"
+        )
+        return answers.Answer("preprocessing", mode, (why,))
+    return answers.asked("preprocessing", *_CHOICES)
+
+
+def _before_weights(model: keras.Model) -> Iterator[keras.Operation]:
+    """Operations that a functional or sequential model applies before the first that has trained weights."""
+    for operation in _in_order(model):
+        has_weights = isinstance(operation, keras.layers.Layer) and bool(operation.weights)
+        if has_weights and not isinstance(operation, keras.layers.Normalization):
+            return
+        yield operation
+
+
+def _in_order(model: keras.Model) -> Iterator[keras.Operation]:
+    operations = model.layers if isinstance(model, keras.Sequential) else getattr(model, "operations", ())
+    for operation in operations:
+        if isinstance(operation, keras.Model):
+            yield from _in_order(operation)
+        else:
+            yield operation
+
+
+def _names(model: keras.Model) -> Iterator[str]:
+    """The name of a model and those of the models inside it."""
+    yield model.name
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _names(layer)
+
+
+def _family(name: str) -> str | None:
+    """The longest known beginning of the name of a network, which no letter or digit of another name follows."""
+    lower = name.lower()
+    fitting = [one for one in _FAMILIES if lower.startswith(one)]
+    longest = max(fitting, key=len, default=None)
+    if longest in ("resnet50", "resnet101", "resnet152", "vgg16", "vgg19", "xception") and re.match(
+        r"[a-z0-9]", lower[len(longest) :]
+    ):
+        return None
+    return longest
