@@ -18,7 +18,7 @@ _CLUSTERS = ("configs/flink.yaml", "configs/dataflow.yaml", "runner.name=portabl
 _PLACEHOLDERS = {
     "RUN": "runs/flowers", "DIR": "datasets", "BASELINE": "runs/old", "CANDIDATE": "runs/flowers", "ROOT": "runs",
     "GATE.yaml": "configs/gate.yaml", "FILE": "out.html", "FILE.parquet": "pairs.parquet",
-    "/data/audits": "runs", "runs/2026-11-15": "runs/old",
+    "/data/audits": "runs", "runs/2026-11-15": "runs/old", "runs/audit": "runs/flowers",
 }  # fmt: skip
 
 
@@ -81,6 +81,9 @@ def _arguments(line: str, number: int) -> list[str]:
         words += ["--set", f"output.directory=runs/again{number}"]
     if words[0] == "shards":
         words[words.index("--out") + 1] = f"shards{number}"
+    if words[0] == "init":  # over what the project has, beside the configuration that is shown
+        data = ["--data", "data/*.tfrecord", "--model", keras_models.GAP, "--class-names", "class_names.txt"]
+        words = ["init", *data, "-o", f"first{number}.yaml"]
     if words[0] == "export":
         words[words.index("--to") + 1] = f"dataset{number}"
     return words

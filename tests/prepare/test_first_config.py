@@ -65,8 +65,8 @@ def test_every_application_that_is_recognised_has_its_own_preprocessing():
         "mobilenet_1.00_224": "MobileNet", "mobilenetv2_1.00_224": "MobileNetV2", "inception_v3": "InceptionV3",
         "inception_resnet_v2": "InceptionResNetV2", "xception": "Xception", "nasnet_mobile": "NASNetMobile",
         "resnet50v2": "ResNet50V2", "vgg16": "VGG16", "resnet152": "ResNet152", "densenet121": "DenseNet121",
-        "efficientnetb0": "EfficientNetB0", "efficientnetv2-s": "EfficientNetV2S", "MobileNetV3Small": "MobileNetV3Small",
-        "convnext_tiny": "ConvNeXtTiny",
+        "efficientnetb0": "EfficientNetB0", "efficientnetv2-s": "EfficientNetV2S",
+        "MobileNetV3Small": "MobileNetV3Small", "convnext_tiny": "ConvNeXtTiny",
     }  # fmt: skip
     for name, application in applications.items():
         mode = model_found._FAMILIES[model_found._family(name)]
