@@ -22,15 +22,12 @@ from apache_beam.transforms import combiners
 from heatbeam.transforms import records
 from heatbeam.transforms.metrics import protocols
 from heatbeam.transforms.metrics.localization import box_accuracy, localization
-from heatbeam.transforms.tables import schemas, stored_maps
+from heatbeam.transforms.tables import axis_columns, schemas, stored_maps
 
 STATED = "single_50"
 """The best threshold at which a row's box is given: MaxBoxAcc's."""
 
-_COLUMNS = (
-    "image_id", "image_width", "image_height", "view_x0", "view_y0", "view_x1", "view_y1", "class_id", "method",
-    "true_boxes", *stored_maps.COLUMNS,
-)  # fmt: skip
+_COLUMNS = ("image_id", "class_id", "method", "true_boxes")
 
 Thresholds = Mapping[str, Mapping[str, float]]
 """Method -> name of a best threshold (`box_accuracy.threshold_names`) -> its value."""
@@ -69,9 +66,9 @@ def names(protocol: protocols.Protocol) -> list[str]:
     return [name for _, _, name in box_accuracy.threshold_names(protocol.iou_limits)]
 
 
-def schema(protocol: protocols.Protocol) -> pa.Schema:
-    """Schema of ``localizations`` under a protocol."""
-    return schemas.localizations(names(protocol))
+def schema(protocol: protocols.Protocol, rank: int = 2) -> pa.Schema:
+    """Schema of ``localizations`` under a protocol, of inputs of `rank` position axes."""
+    return schemas.localizations(names(protocol), rank)
 
 
 def _files(_: int, directory: str) -> list[str]:
@@ -101,7 +98,8 @@ class _ScoreFn(beam.DoFn):
         if not thresholds:
             return
         with _opened(place[0]) as file:
-            found = file.read_row_group(place[1], columns=list(_COLUMNS), use_threads=False)
+            columns = [*_COLUMNS, *stored_maps.placed_columns(file.schema_arrow.names)]
+            found = file.read_row_group(place[1], columns=columns, use_threads=False)
         scored = table(found, thresholds, self._protocol)
         if scored.num_rows:
             yield scored
@@ -122,25 +120,26 @@ def table(explanations: pa.Table, thresholds: Thresholds, protocol: protocols.Pr
     modes, places = [mode for mode, _, _ in sought], list(range(len(sought)))
     given = names(protocol).index(STATED)
     wanted = {method: [values[name] for _, _, name in sought] for method, values in thresholds.items()}
-    ious, stated = np.zeros((chosen.num_rows, len(sought))), np.full((chosen.num_rows, 4), np.nan)
+    rank = axis_columns.rank_of(chosen.column_names)
+    ious, stated = np.zeros((chosen.num_rows, len(sought))), np.full((chosen.num_rows, 2 * rank), np.nan)
     methods = chosen["method"].to_pylist()
     maps = stored_maps.StoredMaps(chosen).each()
-    for number, (raw, row) in enumerate(zip(maps, _sources(chosen), strict=True)):
+    for number, (raw, row) in enumerate(zip(maps, _sources(chosen, rank), strict=True)):
         best, boxes = localization.boxes_at(raw, *row, protocol, wanted[methods[number]])
         ious[number] = best[modes, places]
         stated[number] = boxes[given]
     columns = {name: chosen[name].combine_chunks() for name in ("image_id", "method", "class_id")}
     columns["best_box_threshold"] = np.array([thresholds[method][STATED] for method in methods], np.float64)
-    columns |= {f"best_box_{edge}": stated[:, i] for i, edge in enumerate(("x0", "y0", "x1", "y1"))}
+    columns |= zip(axis_columns.boxes(rank, "best_box"), stated.T, strict=True)
     columns |= {f"iou_{name}": ious[:, i] for i, (_, _, name) in enumerate(sought)}
-    return schemas.table_from_columns(schema(protocol), columns)
+    return schemas.table_from_columns(schema(protocol, rank), columns)
 
 
-def _sources(chosen: pa.Table) -> Iterator[tuple[records.Source, np.ndarray]]:
-    """What is needed of each row's image, and its true boxes ``(N, 4)``."""
-    sizes = zip(chosen["image_width"].to_pylist(), chosen["image_height"].to_pylist(), strict=True)
-    views = zip(*(chosen[f"view_{edge}"].to_pylist() for edge in ("x0", "y0", "x1", "y1")), strict=True)
+def _sources(chosen: pa.Table, rank: int) -> Iterator[tuple[records.Source, np.ndarray]]:
+    """What is needed of each row's image, and its true boxes ``(N, 2 * rank)``."""
+    sizes = zip(*(chosen[name].to_pylist() for name in axis_columns.sizes(rank)), strict=True)
+    views = zip(*(chosen[name].to_pylist() for name in axis_columns.views(rank)), strict=True)
     boxes = chosen["true_boxes"].to_pylist()
     for size, view, corners in zip(sizes, views, boxes, strict=True):
         source = records.Source("", "", 0, "", size, view)
-        yield source, np.array(corners, np.float64).reshape(-1, 4)
+        yield source, np.array(corners, np.float64).reshape(-1, 2 * rank)

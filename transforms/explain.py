@@ -378,5 +378,5 @@ def _stored(maps: np.ndarray, exact: bool) -> np.ndarray:
     Raises:
         records.DataError: a map is not finite.
     """
-    steps, scale = heatmaps.quantize(maps)
-    return maps if exact else heatmaps.dequantize(steps, scale)
+    steps, scale = heatmaps.quantize(maps, maps.ndim - 1)
+    return maps if exact else heatmaps.dequantize(steps, scale, maps.ndim - 1)

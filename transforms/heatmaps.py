@@ -7,7 +7,7 @@ size of a picture. In between::
 
 A row of ``explanations`` becomes a heatmap over its original image by::
 
-    raw = dequantize(row.heatmap.reshape(row.heatmap_height, row.heatmap_width), row.heatmap_scale)
+    raw = dequantize(row.heatmap.reshape(row.heatmap_shape), row.heatmap_scale)
     view = (row.view_x0, row.view_y0, row.view_x1, row.view_y1)
     shown = heatmap(raw, (row.image_height, row.image_width), view=view, image_size=(row.image_width, row.image_height))
 
@@ -43,13 +43,14 @@ _OPENCV = {"nearest": cv2.INTER_NEAREST_EXACT, "bilinear": cv2.INTER_LINEAR, "bi
 _CUBIC_A = -0.75  # OpenCV's cubic kernel
 
 
-def quantize(maps: Floats) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.float32]]:
+def quantize(maps: Floats, rank: int = 2) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.float32]]:
     """Maps as 16-bit steps: scale = max|map| / 32767 and step = round(map / scale), ties to even.
 
     A map of zeros, or of values too small for a float32 scale (below about 4e-34), has scale 1 and steps 0.
 
     Args:
-        maps: ``(..., h, w)``, signed.
+        maps: ``(..., h, w)``, signed; in general the last `rank` axes are a map's.
+        rank: position axes of a map.
 
     Returns:
         int16 like `maps` and float32 ``(...)``; ``steps * scale`` is within half a scale of the map.
@@ -63,8 +64,13 @@ def quantize(maps: Floats) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.float3
         raise records.DataError(
             "non_finite_map", f"{bad} of {maps.size} map values are NaN or infinite; expected finite numbers: check the"
             " image's preprocessing and the model's weights")  # fmt: skip
-    scale = step_size(np.abs(maps).max(axis=(-2, -1), initial=0))
-    return steps(maps, scale[..., None, None]), scale
+    scale = step_size(np.abs(maps).max(axis=tuple(range(-rank, 0)), initial=0))
+    return steps(maps, _per_map(scale, rank)), scale
+
+
+def _per_map(scale: npt.NDArray[np.float32], rank: int) -> npt.NDArray[np.float32]:
+    """The scales of maps, one for all cells of each."""
+    return scale.reshape(*scale.shape, *(1,) * rank)
 
 
 def step_size(peak: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -79,14 +85,15 @@ def steps(values: npt.NDArray[np.float32], scale: npt.NDArray[np.float32]) -> np
     return rounded.astype(np.int16)
 
 
-def dequantize(cells: npt.NDArray[Any], scale: npt.ArrayLike) -> npt.NDArray[np.float32]:
+def dequantize(cells: npt.NDArray[Any], scale: npt.ArrayLike, rank: int = 2) -> npt.NDArray[np.float32]:
     """The maps that `quantize` encoded: steps * scale, in float32.
 
     Args:
         cells: int16 ``(..., h, w)``, the steps; or the float32 cells of exact maps, whose scale is 1.
         scale: float32 ``(...)``.
+        rank: position axes of a map: its axes are the last ones.
     """
-    return np.asarray(cells, np.float32) * np.asarray(scale, np.float32)[..., None, None]
+    return np.asarray(cells, np.float32) * _per_map(np.asarray(scale, np.float32), rank)
 
 
 def positive(maps: Floats) -> Floats:

@@ -102,7 +102,8 @@ class MethodMaps:
     Attributes:
         method: the configured name of the method.
         layer: name of the layer the maps belong to; ``input`` for input-gradient methods.
-        maps: float32 ``(L, h, w)``, raw and signed, one per explained class, as the stored table decodes them.
+        maps: float32 ``(L, *shape)``, raw and signed, one per explained class, as the stored table decodes them: of a
+            picture ``(L, h, w)``.
         scores: ``(name, float64 (L,))`` pairs measured where the model is (faithfulness, stability); NaN where a
             score does not exist for that class.
         curves: ``(name, float64 (L, points))`` pairs: insertion, deletion.
@@ -213,6 +214,29 @@ class GroundTruth:
     dropped_boxes: int = 0
 
 
+@dataclasses.dataclass(frozen=True)
+class Axis:
+    """What a position axis of the inputs is outside the computer: a place c along it, in samples, is start + c * step.
+
+    Attributes:
+        name: such as ``time``; the letter of the axis where nothing else is known.
+        unit: of `step` and `start`, such as ``s`` or ``mm``.
+        step: extent of one sample.
+        start: where the first sample begins.
+    """
+
+    name: str
+    unit: str
+    step: float = 1.0
+    start: float = 0.0
+
+
+def plain_axes(rank: int) -> tuple[Axis, ...]:
+    """The axes of inputs of which nothing is known but the number of axes, in the order of the array."""
+    unit = "px" if rank == 2 else "samples"
+    return tuple(Axis(letter, unit) for letter in "zyx"[-rank:])
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Source:
     """Where an image came from and what is known of it; travels unchanged from decoding to the row.
@@ -308,8 +332,8 @@ class MethodScores:
 
     Attributes:
         method: the configured name of the method.
-        boxes: float64 ``(L, 4)``, the estimated box of each map at the stated threshold, in pixels of the original
-            image; NaN where the map gives none.
+        boxes: float64 ``(L, 2 * rank)``, the estimated box of each map at the stated threshold, in pixels of the
+            original image; NaN where the map gives none.
         values: ``(column, float64 (L,))`` pairs: map statistics and per-image metrics; NaN where a metric does not
             exist for that class (no ground truth, blank map).
         health: for each class the names of the map's health flags (``blank``, ``constant``, ...); empty is healthy.

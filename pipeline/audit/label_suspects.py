@@ -32,8 +32,8 @@ MAX_OVERLAP = 0.25
 """The strongest 20 % of both maps overlap (IoU) by at most this; 1/9 by chance."""
 
 _COLUMNS = (
-    "image_id", "image_sha256", "shard", "record_index", "image_width", "image_height", "label_ids", "class_id",
-    "class_name", "predicted_class_id", "probability",
+    "image_id", "image_sha256", "shard", "record_index", "label_ids", "class_id", "class_name", "predicted_class_id",
+    "probability",
 )  # fmt: skip
 
 
@@ -66,7 +66,7 @@ class Collector:
         method: whose maps are held against each other.
     """
 
-    columns = (*_COLUMNS, "method", *stored_maps.COLUMNS)
+    columns = (*_COLUMNS, "method")
 
     def __init__(self, method: str):
         self._method = method
@@ -78,8 +78,9 @@ class Collector:
         """Of those, how many have the same map for both classes: `map_health.same_maps`."""
 
     def add(self, batch: pa.Table) -> None:
-        """Count a batch that has `columns`."""
-        table = batch.select(list(self.columns)).filter(pc.equal(batch["method"], self._method))
+        """Count a batch that has `columns` and those of its maps (`stored_maps.columns`)."""
+        columns = [*self.columns, *stored_maps.columns(batch.column_names)]
+        table = batch.select(columns).filter(pc.equal(batch["method"], self._method))
         kinds = _kinds(table)
         table = table.append_column("kind", pa.array(kinds)).filter(pa.array(kinds != ""))
         if self._waiting is not None:

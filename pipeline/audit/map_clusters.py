@@ -42,7 +42,7 @@ class Cluster:
     Attributes:
         n: how many.
         share: of the clustered maps.
-        mean_map: their mean energy, ``(h, w)``.
+        mean_map: their mean energy, ``(h, w)``, or of one or three axes.
         image_ids: nearest to it first.
     """
 
@@ -70,7 +70,7 @@ def cluster_class(table: ds.Dataset, method: str, target: str, class_id: int, ex
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
         mean = maps[rows].mean(axis=0)
-        distance = ((maps[rows] - mean) ** 2).sum(axis=(1, 2))
+        distance = ((maps[rows] - mean) ** 2).sum(axis=tuple(range(1, maps.ndim)))
         order = sorted(range(len(rows)), key=lambda i: (distance[i], names[rows[i]]))
         nearest = tuple(names[rows[i]] for i in order[:examples])
         found.append(Cluster(len(rows), len(rows) / len(maps), mean, nearest))
@@ -78,8 +78,8 @@ def cluster_class(table: ds.Dataset, method: str, target: str, class_id: int, ex
 
 
 def _maps(table: ds.Dataset, method: str, target: str, class_id: int) -> tuple[list[str], Floats]:
-    """Image ids and energy ``(N, h, w)``, ordered by id; of several sizes of map the most frequent."""
-    columns = ["image_id", "targets", *stored_maps.COLUMNS]
+    """Image ids and energy ``(N, *grid)``, ordered by id; of several shapes of map the most frequent."""
+    columns = ["image_id", "targets", *stored_maps.columns(table.schema.names)]
     condition = (pc.field("method") == method) & (pc.field("class_id") == class_id)
     found: dict[tuple[int, ...], list[tuple[str, Floats]]] = {}
     for batch in map_scan.batches(table, columns, condition):
@@ -97,7 +97,7 @@ def ward_clusters(maps: Floats) -> Ints:
     """Cluster number of each map, from 0.
 
     Args:
-        maps: ``(N, h, w)``, energy: each sums to 1.
+        maps: ``(N, h, w)``, or of one or three axes, energy: each sums to 1.
     """
     # Square roots of shares: the Euclidean distance then is Hellinger's, which does not let one strong cell decide.
     points = np.sqrt(maps.reshape(len(maps), -1))

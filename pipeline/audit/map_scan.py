@@ -33,7 +33,12 @@ BATCH_ROWS = 16_384
 GRID_CELLS = 28
 """Sides of mean maps have at most so many cells; larger maps are averaged down."""
 
-FEATURES = ("energy_share", "border_share", "corner_share", "centroid_x", "centroid_y")
+VOLUME_CELLS = 12
+"""Of each side of a volume, or memory would grow with the cube."""
+
+CENTROIDS = ("centroid_x", "centroid_y", "centroid_z")
+
+FEATURES = ("energy_share", "border_share", "corner_share", *CENTROIDS)
 """Per-image columns whose mean and spread are kept for every class of every slice."""
 
 BINS = 100
@@ -52,7 +57,8 @@ class Group:
         n: maps with energy.
         means: mean of each of `FEATURES`; NaN where no image has it.
         deviations: their standard deviations over images.
-        halves: float64 ``(2, h, w)``, mean energy of the images of either half (by hash of the image id); sums to 1.
+        halves: float64 ``(2, h, w)``, or of one or three axes: mean energy of the images of either half (by hash of the
+            image id); sums to 1.
         half_n: images in each half.
     """
 
@@ -76,7 +82,7 @@ class Group:
 class _Sums:
     """Growing sums per slot: how often, features and their squares, energy of two halves."""
 
-    def __init__(self, shape: tuple[int, int]):
+    def __init__(self, shape: tuple[int, ...]):
         self.shape = shape
         self.slots: dict[tuple[str, int], int] = {}
         self.counts = np.zeros((0, len(FEATURES)))
@@ -86,7 +92,7 @@ class _Sums:
         self.maps = np.zeros((0, 2, *shape), np.float64)
 
     def add(self, keys: list[tuple[str, int]], features: Floats, energy: Floats, half: Ints) -> None:
-        """Count N maps: `keys` N, `features` (N, F), `energy` (N, h, w), `half` (N,) of 0 and 1."""
+        """Count N maps: `keys` N, `features` (N, F), `energy` (N, *shape), `half` (N,) of 0 and 1."""
         for key in keys:
             self.slots.setdefault(key, len(self.slots))
         self._grow(len(self.slots))
@@ -123,7 +129,7 @@ class _Sums:
                 n=int(half_n.sum()),
                 means=dict(zip(FEATURES, means.tolist(), strict=True)),
                 deviations=dict(zip(FEATURES, np.sqrt(variances).tolist(), strict=True)),
-                halves=self.maps[slot] / np.maximum(half_n, 1)[:, None, None],
+                halves=self.maps[slot] / np.maximum(half_n, 1).reshape(2, *(1,) * len(self.shape)),
                 half_n=(int(half_n[0]), int(half_n[1])),
             )
 
@@ -181,6 +187,7 @@ class Scanner:
         self._histogram_columns = [name for name in histogram_columns if name in schema.names]
         self._features = [name for name in FEATURES if name in schema.names]
         self._slices = schemas.column_names(schema, "slice")
+        self._map_columns = stored_maps.columns(schema.names)
         self._health: dict[str, map_health.MethodHealth] = {}
         self._records: list[npt.NDArray[np.uint64]] = []
         self._histograms: dict[tuple[str, str], Ints] = {}
@@ -191,7 +198,7 @@ class Scanner:
     def columns(self) -> list[str]:
         """The columns that `add` reads."""
         values = [*self._features, *self._score_columns, *self._histogram_columns]
-        return list(dict.fromkeys([*_KEYS, *stored_maps.COLUMNS, *values, *self._slices]))
+        return list(dict.fromkeys([*_KEYS, *self._map_columns, *values, *self._slices]))
 
     def add(self, batch: pa.Table) -> None:
         """Count the rows of a batch that has `columns`."""
@@ -302,28 +309,44 @@ def half_of(image_id: str) -> int:
 
 
 def energies(table: pa.Table) -> Iterator[tuple[Ints, Floats]]:
-    """Positions and energy ``(N, h, w)`` of the maps of a table, by size of map; maps without energy are left out.
+    """Positions and energy ``(N, *grid)`` of the maps of a table, by shape of map; maps without energy are left out.
 
-    energy = max(map, 0) / sum max(map, 0), averaged down to at most `GRID_CELLS` cells a side
+    energy = max(map, 0) / sum max(map, 0), averaged down to at most `GRID_CELLS` cells a side (`VOLUME_CELLS` where
+    there are three)
     """
     stored = stored_maps.StoredMaps(table)
-    for rows in stored.by_size():
-        size = stored.sizes[rows[0]]
+    for rows in stored.by_shape():
         # A positive scale cancels in the division.
         evidence = np.maximum(stored.cells(rows), 0).astype(np.float64)
-        total = evidence.sum(axis=(1, 2))
+        shape = evidence.shape[1:]
+        axes = tuple(range(1, evidence.ndim))
+        total = evidence.sum(axis=axes)
         usable = total > 0
-        grid = (min(int(size[0]), GRID_CELLS), min(int(size[1]), GRID_CELLS))
-        energy = evidence[usable] / total[usable][:, None, None]
-        yield rows[usable], energy if grid == tuple(size) else _resized(energy, grid)
+        most = VOLUME_CELLS if sum(side > 1 for side in shape) > 2 else GRID_CELLS
+        grid = tuple(min(side, most) for side in shape)
+        energy = evidence[usable] / np.expand_dims(total[usable], axes)
+        yield rows[usable], energy if grid == shape else _resized(energy, grid)
 
 
-def _resized(energy: Floats, shape: tuple[int, int]) -> Floats:
-    """Energy on another grid, area by area; the sum stays 1."""
-    out = [cv2.resize(one, (shape[1], shape[0]), interpolation=cv2.INTER_AREA) for one in energy]
+def _resized(energy: Floats, shape: tuple[int, ...]) -> Floats:
+    """Energy ``(N, *grid)`` on another grid, area by area; the sum stays 1."""
+    out = [_of_shape(one, shape) for one in energy]
     stacked: Floats = np.stack(out) if out else np.zeros((0, *shape))
-    totals: Floats = stacked.sum(axis=(1, 2), keepdims=True)
+    totals: Floats = stacked.sum(axis=tuple(range(1, stacked.ndim)), keepdims=True)
     return stacked / np.where(totals > 0, totals, 1)
+
+
+def _of_shape(one: Floats, shape: tuple[int, ...]) -> Floats:
+    """One map on another grid: planes as pictures, and where there are several, then from plane to plane."""
+    planes = one.reshape(-1, *one.shape[-2:]) if one.ndim > 1 else one[None, None]
+    height, width = shape[-2:] if len(shape) > 1 else (1, *shape)
+    flat = np.stack([cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA) for plane in planes])
+    if len(shape) == 3 and shape[0] != len(flat):
+        rows = flat.reshape(len(flat), -1)
+        flat = np.stack([cv2.resize(column[:, None], (1, shape[0]), interpolation=cv2.INTER_AREA)[:, 0]
+                         for column in rows.T], axis=1)  # fmt: skip
+    result: Floats = flat.reshape(shape)
+    return result
 
 
 def value(row: Mapping[str, Any], name: str) -> float:

@@ -11,8 +11,8 @@ Each is measured per class and held against the other classes of the same method
 ``outside_share``        mean share of the energy off the object (1 - ``energy_share``), where there is ground truth
 ``border_share``         mean share of the energy in the outermost ring of cells
 ``corner_share``         mean share of the energy in the four corner blocks
-``centroid_dispersion``  sqrt(var x + var y) of the centroids over the class's images: small where all point at one
-                         place
+``centroid_dispersion``  sqrt(var x + var y) of the centroids over the class's images, of the axes that there are:
+                         small where all point at one place
 ======================= ==============================================================================================
 
     z = direction * (x - median of the others) / sqrt((1.4826 MAD of the others)^2 + floor^2 + (standard error of x)^2)
@@ -94,7 +94,7 @@ class Finding:
         score: 0 to `Z_LIMIT`.
         suspect: whether it crosses the thresholds.
         place: in words, where the energy of its own lies, such as ``upper left``.
-        excess: ``(h, w)``, that energy: min(max(A - Q, 0), max(B - Q, 0)).
+        excess: ``(h, w)``, or of one or three axes, that energy: min(max(A - Q, 0), max(B - Q, 0)).
         mean_map: ``(h, w)``, mean energy of the class.
         others_map: ``(h, w)``, median of the other classes' mean energy.
     """
@@ -182,14 +182,19 @@ def medians_of_others(values: Floats) -> Floats:
 
 def _values(groups: Sequence[map_scan.Group], excesses: Floats) -> dict[str, list[float]]:
     return {
-        "fixed_place": excesses.sum(axis=(1, 2)).tolist(),
+        "fixed_place": excesses.sum(axis=tuple(range(1, excesses.ndim))).tolist(),
         "outside_share": [1 - group.means["energy_share"] for group in groups],
         "border_share": [group.means["border_share"] for group in groups],
         "corner_share": [group.means["corner_share"] for group in groups],
-        "centroid_dispersion": [
-            math.hypot(group.deviations["centroid_x"], group.deviations["centroid_y"]) for group in groups
-        ],
+        "centroid_dispersion": [_dispersion(group) for group in groups],
     }
+
+
+def _dispersion(group: map_scan.Group) -> float:
+    """Square root of the summed variances along the axes that the maps have."""
+    spreads = [group.deviations.get(name, math.nan) for name in map_scan.CENTROIDS]
+    known = [spread for spread in spreads if math.isfinite(spread)]
+    return math.hypot(*known) if known else math.nan
 
 
 def _errors(groups: Sequence[map_scan.Group], columns: Mapping[str, Floats]) -> dict[str, list[float]]:
@@ -273,12 +278,25 @@ def _material(indicator: Indicator, finding: Finding) -> bool:
     return difference >= indicator.material
 
 
+_THIRDS = {
+    "x": ("left", "middle", "right"),
+    "y": ("upper", "middle", "lower"),
+    "z": ("in the first planes", "in the middle planes", "in the last planes"),
+    "series": ("at the start", "in the middle", "at the end"),
+}
+
+
 def place_of(energy: Floats) -> str:
-    """Where the centre of most of the energy lies, in thirds: ``upper left``, ``centre``, ``lower middle``, ..."""
+    """Where the strongest cell lies, in thirds: ``upper left``, ``centre``, ``lower middle``, ...
+
+    Of a series ``at the start``, ``in the middle`` or ``at the end``; of a volume ``upper left, in the first planes``.
+    """
     if energy.sum() <= 0:
         return "nowhere"
-    height, width = energy.shape
-    y, x = np.unravel_index(int(np.argmax(energy)), energy.shape)
-    row = ("upper", "middle", "lower")[min(2, int(3 * (y + 0.5) / height))]
-    column = ("left", "middle", "right")[min(2, int(3 * (x + 0.5) / width))]
-    return {"middle middle": "centre"}.get(f"{row} {column}", f"{row} {column}")
+    cell = np.unravel_index(int(np.argmax(energy)), energy.shape)
+    third = [min(2, int(3 * (i + 0.5) / side)) for i, side in zip(cell, energy.shape, strict=True)]
+    if energy.ndim == 1:
+        return _THIRDS["series"][third[0]]
+    words = f"{_THIRDS['y'][third[-2]]} {_THIRDS['x'][third[-1]]}"
+    plane = "centre" if words == "middle middle" else words
+    return plane if energy.ndim == 2 or energy.shape[0] == 1 else f"{plane}, {_THIRDS['z'][third[0]]}"

@@ -33,6 +33,7 @@ from heatbeam.compare import compare_rows, map_pairs, paired_sums, pairs
 from heatbeam.runs import remote_files, run_directory, run_methods, settings_diff, summaries
 from heatbeam.transforms import errors
 from heatbeam.transforms.metrics import paired, registry, slicing
+from heatbeam.transforms.tables import axis_columns
 
 MEASURES = {**map_pairs.MEASURES, "decision_flip": "share of images whose first choice differs"}
 """Name and meaning of every measure of `Agreement`."""
@@ -153,12 +154,13 @@ def compare(
 
     Raises:
         run_directory.RunDirectoryError: if one of them is not a finished run.
-        ComparisonError: if the classes of the runs cannot be told apart by name.
+        ComparisonError: if the classes of the runs cannot be told apart by name, or their inputs have other axes.
     """
     options = options or Options()
     runs = [run_directory.RunDirectory(path) for path in (baseline_path, candidate_path)]
     both = [run.read_manifest() for run in runs]
     tables = [run.open_table("explanations") for run in runs]
+    _check_ranks((baseline_path, candidate_path), tables)
     settings = settings_diff.differences(*both)
     incomparable = settings_diff.incomparable(settings)
     work = compare_rows.Work(
@@ -191,6 +193,13 @@ def compare(
         examples=tuple(work.examples),
         options=options,
     )
+
+
+def _check_ranks(paths: Sequence[str], tables: Sequence[ds.Dataset]) -> None:
+    ranks = [axis_columns.rank_of(table.schema.names) for table in tables]
+    if ranks[0] != ranks[1]:
+        axes = ", ".join(f"those of {path} have {rank}" for path, rank in zip(paths, ranks, strict=True))
+        raise ComparisonError(f"the inputs of the runs have other position axes: {axes}; compare runs on the same data")
 
 
 def _add_all(

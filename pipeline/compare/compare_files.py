@@ -220,7 +220,9 @@ def write_html(
         slices=rows,
         slices_count=count,
         tested=sum(row.slice_name != slicing.ALL for row in _wanted(comparison)),
-        warnings=[text for text in (changed_images(comparison), repeated_images(comparison)) if text],
+        warnings=[
+            text for text in (changed_images(comparison), repeated_images(comparison), _not_drawn(comparison)) if text
+        ],
         worse=worse,
         histograms=_histograms(comparison),
         examples=_examples(comparison, images),
@@ -228,6 +230,12 @@ def write_html(
         verdict=verdict,
     )
     remote_files.write(path, harmless.lines(page).encode())
+
+
+def _not_drawn(comparison: compare.Comparison) -> str:
+    if all(len(one.image_size) == 2 for one in comparison.examples):
+        return ""
+    return "The maps that changed most are of series or volumes and are not drawn here; --json FILE lists their pairs."
 
 
 def _agreements(comparison: compare.Comparison) -> dict[str, dict[str, compare.Agreement]]:
@@ -282,9 +290,10 @@ def _number(value: float, signed: bool = False) -> str:
 
 
 def _examples(comparison: compare.Comparison, images_path: str | None) -> list[dict[str, Any]]:
-    """The most changed pairs, each map over the baseline's image where its shard can be reached."""
+    """The most changed pairs, each map over the baseline's image where its shard can be reached; of pictures."""
+    drawn = [(one, (one.image_size[0], one.image_size[1])) for one in comparison.examples if len(one.image_size) == 2]
     manifest = moved_images.located(run_directory.RunDirectory(comparison.baseline).read_manifest(), images_path)
-    sizes = {one.place: map_images.fitted(one.image_size, _EXAMPLE_PX) for one in comparison.examples}
+    sizes = {one.place: map_images.fitted(size, _EXAMPLE_PX) for one, size in drawn}
     images = {
         place: map_images.scaled(pixels, sizes[place]) for place, pixels in source_images.source_images(manifest, sizes)
     }
@@ -292,13 +301,11 @@ def _examples(comparison: compare.Comparison, images_path: str | None) -> list[d
         {
             "pair": one,
             "pictures": [
-                map_images.data_uri(
-                    map_images.overlay(raw, view, one.image_size, sizes[one.place], images.get(one.place))
-                )
+                map_images.data_uri(map_images.overlay(raw, view, size, sizes[one.place], images.get(one.place)))
                 for raw, view in zip(one.maps, one.views, strict=True)
             ],
         }
-        for one in comparison.examples
+        for one, size in drawn
     ]
 
 

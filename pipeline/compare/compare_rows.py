@@ -65,15 +65,16 @@ class Work:
     ):
         self._values = _common(schemas_, "value", _NOT_METRICS)
         self._slices = _common(schemas_, "slice", ())
-        self.columns = [*dict.fromkeys([*map_pairs.COLUMNS, *self._values, *self._slices])]
+        names = set(schemas_[0].names).intersection(*(one.names for one in schemas_))
+        self.columns = [*dict.fromkeys([*map_pairs.columns(names), *self._values, *self._slices])]
         self._class_names = class_names
         self._primary = primary_target
         self._replicates = replicates
         self._flip_below = map_flip_overlap
         self._limit = examples
         derived = top_k.TOP_COLUMNS if "box_hit" in self._values else ()
-        names = [registry.dataset_name(name) for name in (*self._values, *derived)]
-        self._maps = paired_sums.PairedSums(names, tuple(map_pairs.MEASURES), replicates)
+        metrics = [registry.dataset_name(name) for name in (*self._values, *derived)]
+        self._maps = paired_sums.PairedSums(metrics, tuple(map_pairs.MEASURES), replicates)
         labels = [registry.dataset_name(name) for name in top_k.LABEL_COLUMNS]
         self._labels = paired_sums.PairedSums(labels, (), replicates)
         self._decisions = paired_sums.PairedSums((), ("decision_flip",), replicates)

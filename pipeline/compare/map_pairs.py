@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from heatbeam.transforms.metrics import map_similarity
-from heatbeam.transforms.tables import stored_maps
+from heatbeam.transforms.tables import axis_columns, stored_maps
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -24,12 +25,20 @@ BINS = {"map_spearman": (-1.0, 1.0), "map_top20_overlap": (0.0, 1.0), "map_centr
 
 BIN_COUNT = 20
 
-COLUMNS = (
-    "image_id", "image_sha256", "shard", "record_index", "image_width", "image_height", "view_x0", "view_y0", "view_x1",
-    "view_y1", "label_ids", "targets", "class_id", "class_name", "predicted_class_id", "method", "probability", "rank",
-    *stored_maps.COLUMNS,
+_PLAIN = (
+    "image_id", "image_sha256", "shard", "record_index", "label_ids", "targets", "class_id", "class_name",
+    "predicted_class_id", "method", "probability", "rank",
 )  # fmt: skip
-"""What is read of both tables of explanations, beside metrics and slices."""
+
+
+def columns(names: Collection[str]) -> tuple[str, ...]:
+    """What is read of both tables of explanations, beside metrics and slices.
+
+    Args:
+        names: of the columns that both have.
+    """
+    return (*_PLAIN, *stored_maps.placed_columns(names))
+
 
 PAIRS = pa.schema([
     pa.field("image_id", pa.string(), nullable=False),
@@ -56,7 +65,7 @@ class Example:
         decision_flip: whether the first choice differs too.
         probabilities: of the class, baseline and candidate; None of values.
         maps: raw maps, baseline and candidate.
-        image_size: ``(width, height)`` of the baseline's image.
+        image_size: of the baseline's image, x first.
         views: of both maps, in pixels.
     """
 
@@ -68,8 +77,8 @@ class Example:
     decision_flip: bool
     probabilities: tuple[float | None, float | None]
     maps: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
-    image_size: tuple[int, int]
-    views: tuple[tuple[float, float, float, float], tuple[float, float, float, float]]
+    image_size: tuple[int, ...]
+    views: tuple[tuple[float, ...], tuple[float, ...]]
 
 
 def similarity(baseline: pa.Table, candidate: pa.Table) -> dict[str, Floats]:
@@ -78,11 +87,11 @@ def similarity(baseline: pa.Table, candidate: pa.Table) -> dict[str, Floats]:
     found = {name: np.full(count, np.nan) for name in map_similarity.MEASURES}
     sides = [_Side(baseline), _Side(candidate)]
     moved = np.abs(sides[0].views - sides[1].views).max(axis=1, initial=0) > 1e-4
-    kinds = np.column_stack([sides[0].sizes, sides[1].sizes, moved])
+    kinds = np.column_stack([sides[0].shapes, sides[1].shapes, moved])
     for kind in np.unique(kinds, axis=0):
         rows = np.flatnonzero((kinds == kind).all(axis=1))
         first, second = (side.maps(rows) for side in sides)
-        if kind[4] or first.shape != second.shape:
+        if kind[-1] or first.shape != second.shape:
             kept, first, second = _aligned(first, second, sides[0].views[rows], sides[1].views[rows])
             rows = rows[kept]
         if len(rows):
@@ -92,13 +101,14 @@ def similarity(baseline: pa.Table, candidate: pa.Table) -> dict[str, Floats]:
 
 
 class _Side:
-    """The maps of one run: sizes ``(R, 2)``, views ``(R, 4)`` in fractions of the image, and the maps by row."""
+    """The maps of one run: shapes ``(R, rank)``, views ``(R, 2 rank)`` in fractions of the image, the maps by row."""
 
     def __init__(self, table: pa.Table):
         stored = stored_maps.StoredMaps(table)
-        self.sizes, self.maps = stored.sizes, stored.maps
-        corners = np.column_stack([table[f"view_{edge}"].to_numpy() for edge in ("x0", "y0", "x1", "y1")])
-        image = np.column_stack([table[f"image_{side}"].to_numpy() for side in ("width", "height")]).astype(np.float64)
+        self.shapes, self.maps = stored.shapes, stored.maps
+        rank = axis_columns.rank_of(table.column_names)
+        corners = np.column_stack([table[name].to_numpy() for name in axis_columns.views(rank)])
+        image = np.column_stack([table[name].to_numpy() for name in axis_columns.sizes(rank)]).astype(np.float64)
         self.views = corners / np.tile(image, 2)
 
 
@@ -132,22 +142,23 @@ def most_changed(
         for row in _smallest(np.where(methods == method, overlap, np.nan), names, limit)
     ]
     sides = [_Side(baseline), _Side(candidate)]
-    plain = baseline.select([name for name in COLUMNS if not name.startswith(("heatmap", "targets", "label"))])
+    sizes = axis_columns.sizes(axis_columns.rank_of(baseline.column_names))
+    plain = baseline.select([name for name in (*_PLAIN, *sizes) if not name.startswith(("targets", "label"))])
     examples = []
     for row, of_baseline, of_candidate in (
         zip(rows, plain.take(rows).to_pylist(), candidate["probability"].take(rows).to_pylist(), strict=True)
         if rows
         else ()
     ):
-        width, height = of_baseline["image_width"], of_baseline["image_height"]
-        views = [tuple((side.views[row] * (width, height, width, height)).tolist()) for side in sides]
+        size = tuple(of_baseline[name] for name in sizes)
+        views = [tuple((side.views[row] * (size * 2)).tolist()) for side in sides]
         first, second = (side.maps(np.array([row]))[0] for side in sides)
         examples.append(Example(
             image_id=of_baseline["image_id"], class_name=of_baseline["class_name"], method=of_baseline["method"],
             place=(of_baseline["shard"], of_baseline["record_index"], of_baseline["image_sha256"]),
             similarity={name: float(values[row]) for name, values in measures.items()},
             decision_flip=bool(decision_flip[row]), probabilities=(of_baseline["probability"], of_candidate),
-            maps=(first, second), image_size=(width, height), views=(views[0], views[1]),
+            maps=(first, second), image_size=size, views=(views[0], views[1]),
         ))  # fmt: skip
     return examples
 

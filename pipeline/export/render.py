@@ -15,8 +15,7 @@ from heatbeam.transforms.tables import stored_maps
 INDEX = "index.json"
 
 _COLUMNS = (
-    "image_id", "image_sha256", "shard", "record_index", "image_width", "image_height", "view_x0", "view_y0", "view_x1",
-    "view_y1", "class_id", "class_name", "method", "target", "probability", *stored_maps.COLUMNS,
+    "image_id", "image_sha256", "shard", "record_index", "class_id", "class_name", "method", "target", "probability",
 )  # fmt: skip
 _TOLD = ("image_id", "class_id", "class_name", "method", "target", "probability")
 
@@ -62,7 +61,8 @@ def render(
     errors.check_at_least_one("--longest-px", longest_px)
     run = run_directory.RunDirectory(run_path)
     manifest = moved_images.located(run.read_manifest(), images)
-    table, matched = chosen_rows.choose(run, where, limit, _COLUMNS)
+    places = stored_maps.placed_columns(run.open_table("explanations").schema.names)
+    table, matched = chosen_rows.choose(run, where, limit, (*_COLUMNS, *places))
     rows = chosen_rows.without_maps(table)
     target = remote_files.local_folder(directory, "--to")
     with errors.about(directory, "write"):

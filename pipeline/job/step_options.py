@@ -17,7 +17,7 @@ import pyarrow as pa
 from heatbeam import config
 from heatbeam.job import plan
 from heatbeam.runs import manifests, run_directory
-from heatbeam.transforms import account, aggregate, best_boxes, decode, explain, localize, read, reuse, write
+from heatbeam.transforms import account, aggregate, best_boxes, decode, explain, localize, read, records, reuse, write
 from heatbeam.transforms.engine import assess, specs
 from heatbeam.transforms.metrics import protocols, registry, slicing
 from heatbeam.transforms.metrics.faithfulness import batch
@@ -80,6 +80,7 @@ def make(
     settings = planned.settings
     localizing = localize_step(settings)
     protocol = localizing.protocol
+    rank = len(description.input_size) - 1
     facts = {"model_digest": description.digest, "protocol": settings.evaluate.protocol}
 
     def table(name: str, schema: pa.Schema) -> write.WriteTable:
@@ -96,7 +97,9 @@ def make(
         account=account.Account(directory.path_of(run_directory.COUNTS)),
         write_explanations=write.WriteExplanations(
             directory.path_of("explanations"),
-            schemas.with_run_metadata(explanations_schema(settings), {**facts, **(metadata or {})}),
+            schemas.with_run_metadata(
+                explanations_schema(settings, rank), {**facts, **(metadata or {})}, records.plain_axes(rank)
+            ),
             tuple(class_names),
             LIMITS,
             directory.path_of(run_directory.UNFINISHED) if settings.output.journal else None,
@@ -104,7 +107,7 @@ def make(
         ),
         write_summary=table("summary", schemas.SUMMARY),
         write_curves=table("curves", schemas.CURVES),
-        write_localizations=table("localizations", best_boxes.schema(protocol)),
+        write_localizations=table("localizations", best_boxes.schema(protocol, rank)),
         write_dead_letters=write.WriteDeadLetters(
             directory.path_of("dead_letters"), schemas.with_run_metadata(schemas.DEAD_LETTERS, facts), LIMITS, run_id
         ),
@@ -210,17 +213,18 @@ def _primary_target(settings: config.RunConfig) -> str:
     return primary_target(settings.explain.targets, of_values=settings.model.scores in specs.VALUES)
 
 
-def explanations_schema(settings: config.RunConfig) -> pa.Schema:
-    """Schema of the ``explanations`` table of a run."""
+def explanations_schema(settings: config.RunConfig, rank: int = 2) -> pa.Schema:
+    """Schema of the ``explanations`` table of a run, of inputs of `rank` position axes."""
     scores = registry.faithfulness(settings.evaluate.faithfulness.metrics)
     measured = (*scores, *(registry.LOCALIZATION[name] for name in localize_step(settings).groups))
-    columns = [column for group in measured for column in group.columns]
+    columns = [column for group in measured for column in group.columns if column.least_rank <= rank]
     return schemas.explanations(
         [schemas.ValueColumn(c.name, c.description, c.unit, c.range) for c in columns],
         settings.evaluate.slices,
         heatmap_dtype=settings.output.heatmap_dtype,
         curves=registry.curves(scores),
         of_values=settings.model.scores in specs.VALUES,
+        rank=rank,
     )
 
 
@@ -233,6 +237,7 @@ def conventions(planned: plan.Plan, description: exposure.ModelDescription) -> m
         protocol=localize_step(settings).protocol.as_dict(),
         primary_target=_primary_target(settings),
         heatmap=schemas.QUANTIZATION,
+        axes=records.plain_axes(len(description.input_size) - 1),
         classes=classes_of(planned),
         label_form=None if planned.features.label_form == "auto" else planned.features.label_form,
     )

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from heatbeam.audit import map_scan
-from heatbeam.transforms.tables import stored_maps
+from heatbeam.transforms.tables import axis_columns, stored_maps
 
 MEASURES = {
     "energy_share": "share of the energy on the object",
@@ -29,10 +29,9 @@ MEASURES = {
 SCORE_COLUMNS = (*MEASURES, "rank", "pointing_hit", "box_hit", "border_share", "corner_share")
 
 ROW_COLUMNS = (
-    "image_id", "image_sha256", "shard", "record_index", "image_width", "image_height", "view_x0", "view_y0", "view_x1",
-    "view_y1", "label_ids", "targets", "class_id", "class_name", "predicted_class_id", "method", "probability", "rank",
-    *stored_maps.COLUMNS, "box_x0", "box_y0", "box_x1", "box_y1", "box_iou",
-    "energy_share", "pointing_hit",
+    "image_id", "image_sha256", "shard", "record_index", *axis_columns.sizes(3), *axis_columns.views(3), "label_ids",
+    "targets", "class_id", "class_name", "predicted_class_id", "method", "probability", "rank", *stored_maps.COLUMNS,
+    *axis_columns.boxes(3), "box_iou", "energy_share", "pointing_hit",
 )  # fmt: skip
 
 Chosen = list[tuple[str, int]]
@@ -134,7 +133,7 @@ def strongest_at(
     if not places:
         return {}
     condition = (pc.field("method") == method) & pc.field("class_id").isin(sorted(places))
-    columns = ["image_id", "class_id", "targets", *stored_maps.COLUMNS]
+    columns = ["image_id", "class_id", "targets", *stored_maps.columns(table.schema.names)]
     best: dict[int, list[tuple[float, str]]] = {class_id: [] for class_id in places}
     for batch in map_scan.batches(table, columns, condition):
         chosen = batch.filter(pa.array(map_scan.has_target(batch["targets"], target)))

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from heatbeam import config
+from heatbeam.transforms import records
 from heatbeam.transforms.errors import redaction
 from heatbeam.transforms.sources.classes import class_maps
 
@@ -127,6 +128,7 @@ class Conventions(_Part):
         protocol: of the localization metrics; its ``name`` and options.
         primary_target: whose maps the summary is about.
         heatmap: what decodes the column ``heatmap``.
+        axes: the position axes of the inputs, in the order of the array; None in runs of older versions: pictures.
         classes: which class of the model each class of the data is; None if ids are the model's.
         label_form: how label features were read, where settings, format or records say it; None if each record did.
     """
@@ -135,6 +137,7 @@ class Conventions(_Part):
     protocol: Json
     primary_target: str
     heatmap: str
+    axes: tuple[records.Axis, ...] | None = None
     classes: Classes | None = None
     label_form: str | None = None
 

@@ -17,19 +17,33 @@ import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
 from heatbeam.runs import formats
-from heatbeam.transforms.tables import schemas
+from heatbeam.transforms.tables import axis_columns, schemas
 
-FIXED: Mapping[str, pa.Schema] = {
-    "explanations": schemas.of_run(schemas.explanations([], [], heatmap_dtype="int16")),
-    "localizations": schemas.of_run(schemas.localizations([])),
-    "summary": schemas.of_run(schemas.SUMMARY),
-    "curves": schemas.of_run(schemas.CURVES),
-    "dead_letters": schemas.of_run(schemas.DEAD_LETTERS),
+_WITHOUT_PLACES: Mapping[str, pa.Schema] = {
+    "summary": schemas.SUMMARY,
+    "curves": schemas.CURVES,
+    "dead_letters": schemas.DEAD_LETTERS,
 }
-"""The columns that every run of today has, whatever its settings."""
+
+_SAID_OTHERWISE = ("heatmap_shape",)
+"""Not read as nulls where a run lacks them: what they say follows from other columns (`stored_maps.columns`)."""
 
 _COPIES: dict[tuple[str, ...], tempfile.TemporaryDirectory[str]] = {}
 _COPYING = threading.Lock()
+
+
+def fixed(name: str, rank: int) -> pa.Schema:
+    """The columns that every run of today has, whatever its settings.
+
+    Args:
+        name: of the table.
+        rank: how many position axes the inputs of the run have.
+    """
+    if name == "explanations":
+        return schemas.of_run(schemas.explanations([], [], heatmap_dtype="int16", rank=rank))
+    if name == "localizations":
+        return schemas.of_run(schemas.localizations([], rank))
+    return schemas.of_run(_WITHOUT_PLACES[name])
 
 
 def opened(name: str, paths: Sequence[str], filesystem: pafs.FileSystem, version: int) -> ds.Dataset:
@@ -46,7 +60,9 @@ def opened(name: str, paths: Sequence[str], filesystem: pafs.FileSystem, version
     if old_names:
         new_names = {old: new for new, old in old_names.items()}
         found = ds.dataset(_copied(found, (filesystem.type_name, *paths), new_names), format="parquet")
-    missing = [field.with_nullable(True) for field in FIXED[name] if field.name not in found.schema.names]
+    names = found.schema.names
+    wanted = [field for field in fixed(name, axis_columns.rank_of(names)) if field.name not in _SAID_OTHERWISE]
+    missing = [field.with_nullable(True) for field in wanted if field.name not in names]
     return found.replace_schema(pa.schema([*found.schema, *missing], found.schema.metadata)) if missing else found
 
 

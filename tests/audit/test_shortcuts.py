@@ -163,3 +163,18 @@ def test_place_in_words(cell, name):
 
 def test_no_energy_is_nowhere():
     assert shortcuts.place_of(np.zeros((3, 3))) == "nowhere"
+
+
+@pytest.mark.parametrize(
+    ("shape", "cell", "name"),
+    [
+        ((9,), (0,), "at the start"),
+        ((9,), (4,), "in the middle"),
+        ((6, 9, 9), (5, 0, 8), "upper right, in the last planes"),
+        ((1, 9, 9), (0, 4, 4), "centre"),
+    ],
+)
+def test_places_of_series_and_volumes_have_words(shape, cell, name):
+    energy = np.zeros(shape)
+    energy[cell] = 1
+    assert shortcuts.place_of(energy) == name

@@ -1,12 +1,14 @@
 """How alike two heatmaps of the same image and class are: of two models, two dates or two methods.
 
-Maps are raw and signed, ``(N, h, w)``, and both cover the same part of the image with the same cells; `on_common_grid`
-makes it so where they do not. A number that does not exist is NaN.
+Maps are raw and signed, ``(N, h, w)``, or of one or three axes behind the first, and both cover the same part of the
+image with the same cells; `on_common_grid` makes it so where they do not. A number that does not exist is NaN.
 """
 
 from __future__ import annotations
 
+import functools
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,12 +34,12 @@ def similarity(first: Maps, second: Maps) -> dict[str, Floats]:
     """Every measure of `MEASURES` for N pairs of maps.
 
     Args:
-        first, second: ``(N, h, w)``.
+        first, second: ``(N, h, w)``, or of one or three axes.
 
     Returns:
         float64 ``(N,)`` each.
     """
-    if first.shape != second.shape or first.ndim != 3:
+    if first.shape != second.shape or first.ndim - 1 not in heatmaps.RANKS:
         raise ValueError(f"maps have shapes {first.shape}, {second.shape}; expected one (N, h, w): use on_common_grid")
     return {
         "map_spearman": spearman(first, second),
@@ -69,9 +71,9 @@ def top_area_overlap(first: Maps, second: Maps, share: float) -> Floats:
 
 
 def centroid_shift(first: Maps, second: Maps) -> Floats:
-    """Euclidean distance between the centroids of max(map, 0), x and y from 0 to 1; NaN where a map has no evidence."""
-    (x1, y1), (x2, y2) = _centroid(first), _centroid(second)
-    shift: Floats = np.hypot(x2 - x1, y2 - y1)
+    """Euclidean distance between the centroids of max(map, 0), axes from 0 to 1; NaN where there is no evidence."""
+    apart = [b - a for a, b in zip(_centroid(first), _centroid(second), strict=True)]
+    shift: Floats = functools.reduce(np.hypot, apart[1:], np.abs(apart[0]))
     return shift
 
 
@@ -97,12 +99,17 @@ def _top(cells: Floats, share: float) -> Floats:
     return members
 
 
-def _centroid(maps: Maps) -> tuple[Floats, Floats]:
+def _centroid(maps: Maps) -> list[Floats]:
+    """The mean place of the evidence along each axis, x first."""
     evidence = np.maximum(maps, 0).astype(np.float64)
-    total = evidence.sum(axis=(1, 2))
-    _, height, width = maps.shape
-    x, y = (np.arange(width) + 0.5) / width, (np.arange(height) + 0.5) / height
-    return _divided(evidence.sum(axis=1) @ x, total), _divided(evidence.sum(axis=2) @ y, total)
+    axes = tuple(range(1, maps.ndim))
+    total = evidence.sum(axis=axes)
+    centres = []
+    for axis in axes[::-1]:
+        side = maps.shape[axis]
+        along = evidence.sum(axis=tuple(other for other in axes if other != axis))
+        centres.append(_divided(along @ ((np.arange(side) + 0.5) / side), total))
+    return centres
 
 
 def on_common_grid(
@@ -111,20 +118,23 @@ def on_common_grid(
     """Two maps of other sizes, or of other parts of the image, over the part that both show.
 
     Args:
-        first, second: ``(h, w)`` each.
-        first_view, second_view: the part each covers, in fractions of the image's width and height, ``x0 y0 x1 y1``.
+        first, second: ``(h, w)`` each, or of one or three axes.
+        first_view, second_view: the part each covers, in fractions of the image's width and height, ``x0 y0 x1 y1``:
+            all starts and then all ends, x first.
 
     Returns:
-        Both maps, bilinearly resized to the greater number of rows and of columns, over the intersection of the views;
+        Both maps, linearly resized to the greater number of cells along each axis, over the intersection of the views;
         None if it is empty.
     """
-    x0, y0 = (max(first_view[i], second_view[i]) for i in (0, 1))
-    x1, y1 = (min(first_view[i], second_view[i]) for i in (2, 3))
-    if not (x0 < x1 and y0 < y1):
+    rank = first.ndim
+    starts = [max(first_view[i], second_view[i]) for i in range(rank)]
+    ends = [min(first_view[i], second_view[i]) for i in range(rank, 2 * rank)]
+    if not all(start < end for start, end in zip(starts, ends, strict=True)):
         return None
-    size = (max(first.shape[0], second.shape[0]), max(first.shape[1], second.shape[1]))
+    shape = tuple(max(sides) for sides in zip(first.shape, second.shape, strict=True))
+    size: tuple[Any, ...] = tuple(end - start for start, end in zip(starts, ends, strict=True))
     placed = []
     for one, view in ((first, first_view), (second, second_view)):
-        moved = (view[0] - x0, view[1] - y0, view[2] - x0, view[3] - y0)
-        placed.append(heatmaps.place(one, size, moved, (x1 - x0, y1 - y0)))  # type: ignore[arg-type]
+        moved = tuple(edge - start for edge, start in zip(view, starts * 2, strict=True))
+        placed.append(heatmaps.place(one, shape, moved, size))
     return placed[0], placed[1]

@@ -18,10 +18,20 @@ SATURATED_SHARE = 0.5
 SINGLE_CELL_SHARE = 0.95
 LOCKED_DENSITY = 0.1
 
-NAMES = (
-    "entropy", "area", "centroid_x", "centroid_y", "peak_x", "peak_y", "peak", "positive_share", "border_share",
-    "corner_share",
+_ALL = (
+    "entropy", "area", "centroid_x", "centroid_y", "centroid_z", "peak_x", "peak_y", "peak_z", "peak", "positive_share",
+    "border_share", "corner_share",
 )  # fmt: skip
+
+
+def names(rank: int) -> tuple[str, ...]:
+    """Names of the statistics of maps of `rank` axes, in the order of their columns."""
+    least = {"_y": 2, "_z": 3}
+    return tuple(name for name in _ALL if least.get(name[-2:], 1) <= rank)
+
+
+NAMES = names(2)
+"""Of pictures."""
 
 HEALTH_FLAGS = {
     "nan": "a value is NaN or infinite",
@@ -40,84 +50,111 @@ def statistics(maps: Maps) -> dict[str, Floats]:
     ========================= ==================================================================================
     ``entropy``               -sum p ln p, p = M / sum M, in nats; ln(cells) for a uniform map
     ``area``                  share of cells where M >= max(M) / 2
-    ``centroid_x, centroid_y`` mean cell centre weighted by M, from 0 (left, top) to 1
-    ``peak_x, peak_y``        centre of the first strongest cell, from 0 to 1
+    ``centroid_x, _y, _z``    mean cell centre weighted by M, from 0 (left, top, first) to 1
+    ``peak_x, _y, _z``        centre of the first strongest cell, from 0 to 1
     ``peak``                  max(map), in the units of the map
     ``positive_share``        sum M / sum |map|
-    ``border_share``          share of the energy in the outermost ring of cells
-    ``corner_share``          share of the energy in the four corner blocks, a quarter of each side (1 cell or more)
+    ``border_share``          share of the energy in the outermost ring (shell) of cells; an axis of one cell has no
+                              border beside axes of more
+    ``corner_share``          share of the energy in the corner blocks, a quarter of each side (1 cell or more)
     ========================= ==================================================================================
 
     Args:
-        maps: ``(L, h, w)``, raw and signed.
+        maps: ``(L, h, w)``, raw and signed; or of one or three axes behind the first.
 
     Returns:
-        float64 ``(L,)`` each; NaN where the energy is 0 or the map is not finite (``peak`` and ``positive_share``
-        only need a finite map, not all zeros for the latter).
+        float64 ``(L,)`` each, of the axes that there are; NaN where the energy is 0 or the map is not finite (``peak``
+        and ``positive_share`` only need a finite map, not all zeros for the latter).
     """
-    found = _statistics(maps.astype(np.float64))
-    return dict(zip(NAMES, found.T, strict=True))
+    found = dict(zip(_ALL, _statistics(_volumes(maps)).T, strict=True))
+    return {name: found[name] for name in names(maps.ndim - 1)}
+
+
+def _volumes(maps: Maps) -> Floats:
+    """Maps of one to three axes as float64 ``(L, d, h, w)``, axes that they lack of one cell."""
+    return maps.astype(np.float64).reshape(len(maps), *(1,) * (4 - maps.ndim), *maps.shape[1:])
+
+
+@compiled.function
+def _with_border(depth: int, height: int, width: int) -> tuple[bool, bool, bool]:
+    """Which axes have a border: those of several cells; all where each has one. A slice of a volume is a picture."""
+    single = depth == 1 and height == 1 and width == 1
+    return depth > 1 or single, height > 1 or single, width > 1 or single
+
+
+@compiled.function
+def _of_energy(one: Floats, total: float, peak: float) -> tuple[Floats, Floats]:
+    """Entropy, area and centroid, and the shares of border and corners, of a map with energy `total`."""
+    depth, height, width = one.shape
+    block_planes, block_rows, block_columns = max(1, depth // 4), max(1, height // 4), max(1, width // 4)
+    ring_z, ring_y, ring_x = _with_border(depth, height, width)
+    entropy, area, mean_x, mean_y, mean_z, border, corner = 0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for z in range(depth):
+        for y in range(height):
+            for x in range(width):
+                share = max(one[z, y, x], 0.0) / total
+                if share > 0:
+                    entropy -= share * np.log(share)
+                area += max(one[z, y, x], 0.0) >= peak / 2
+                mean_x += share * (x + 0.5) / width
+                mean_y += share * (y + 0.5) / height
+                mean_z += share * (z + 0.5) / depth
+                to_z, to_y, to_x = min(z, depth - 1 - z), min(y, height - 1 - y), min(x, width - 1 - x)
+                if (ring_z and to_z == 0) or (ring_y and to_y == 0) or (ring_x and to_x == 0):
+                    border += share
+                if to_z < block_planes and to_y < block_rows and to_x < block_columns:
+                    corner += share
+    spread = np.array([entropy, area / (depth * height * width), mean_x, mean_y, mean_z])
+    return spread, np.array([border, corner])
 
 
 @compiled.function
 def _statistics(maps: Floats) -> Floats:
-    """`NAMES` of each map, float64 ``(L, 10)``."""
-    count, height, width = maps.shape
-    found = np.full((count, 10), np.nan)
-    block_rows, block_columns = max(1, height // 4), max(1, width // 4)
+    """`_ALL` of each map of ``(L, d, h, w)``, float64 ``(L, 12)``."""
+    count, depth, height, width = maps.shape
+    found = np.full((count, 12), np.nan)
     for number in range(count):
         one = maps[number]
         if not np.isfinite(one).all():
             continue
         total, magnitude, place = 0.0, 0.0, 0
-        peak = one[0, 0]
-        for y in range(height):
-            for x in range(width):
-                value = one[y, x]
-                total += max(value, 0.0)
-                magnitude += abs(value)
-                if value > peak:
-                    peak, place = value, y * width + x
-        found[number, 6] = peak
+        peak = one[0, 0, 0]
+        for z in range(depth):
+            for y in range(height):
+                for x in range(width):
+                    value = one[z, y, x]
+                    total += max(value, 0.0)
+                    magnitude += abs(value)
+                    if value > peak:
+                        peak, place = value, (z * height + y) * width + x
+        found[number, 8] = peak
         if magnitude > 0:
-            found[number, 7] = total / magnitude
+            found[number, 9] = total / magnitude
         if total <= 0:
             continue
-        entropy, area, mean_x, mean_y, border, corner = 0.0, 0, 0.0, 0.0, 0.0, 0.0
-        for y in range(height):
-            for x in range(width):
-                share = max(one[y, x], 0.0) / total
-                if share > 0:
-                    entropy -= share * np.log(share)
-                area += max(one[y, x], 0.0) >= peak / 2
-                mean_x += share * (x + 0.5) / width
-                mean_y += share * (y + 0.5) / height
-                if min(y, height - 1 - y) == 0 or min(x, width - 1 - x) == 0:
-                    border += share
-                if min(y, height - 1 - y) < block_rows and min(x, width - 1 - x) < block_columns:
-                    corner += share
-        found[number, 0], found[number, 1] = entropy, area / (height * width)
-        found[number, 2], found[number, 3] = mean_x, mean_y
-        found[number, 4], found[number, 5] = (place % width + 0.5) / width, (place // width + 0.5) / height
-        found[number, 8], found[number, 9] = border, corner
+        found[number, :5], found[number, 10:] = _of_energy(one, total, peak)
+        plane = place // width
+        found[number, 5], found[number, 6] = (place % width + 0.5) / width, (plane % height + 0.5) / height
+        found[number, 7] = (plane // height + 0.5) / depth
     return found
 
 
 def health(maps: Maps) -> tuple[tuple[str, ...], ...]:
     """Health flags of each of L raw maps ``(L, h, w)``; an empty tuple is a healthy map. See `HEALTH_FLAGS`.
 
-    A map with the flag ``nan`` has no other.
+    Maps may have one or three axes behind the first. A map with the flag ``nan`` has no other.
     """
     names = tuple(HEALTH_FLAGS)
-    sick = _sick(maps.astype(np.float64))
+    sick = _sick(_volumes(maps))
     return tuple(tuple(names[i] for i in np.flatnonzero(flags)) if flags.any() else () for flags in sick)
 
 
 @compiled.function
 def _sick(maps: Floats) -> npt.NDArray[np.bool_]:
-    """Which of `HEALTH_FLAGS` each map has, bool ``(L, flags)``."""
-    count, height, width = maps.shape
+    """Which of `HEALTH_FLAGS` each map of ``(L, d, h, w)`` has, bool ``(L, flags)``."""
+    count, depth, height, width = maps.shape
     found = np.zeros((count, 6), np.bool_)
+    ring_z, ring_y, ring_x = _with_border(depth, height, width)
     for number in range(count):
         one = maps[number]
         if not np.isfinite(one).all():
@@ -129,15 +166,17 @@ def _sick(maps: Floats) -> npt.NDArray[np.bool_]:
         if peak == 0:
             continue
         near_peak, inner, inner_cells = 0, 0.0, 0
-        for y in range(height):
-            for x in range(width):
-                value = max(one[y, x], 0.0)
-                total += value
-                near_peak += value >= SATURATED_LEVEL * peak
-                if 0 < y < height - 1 and 0 < x < width - 1:
-                    inner += value
-                    inner_cells += 1
-        cells = height * width
+        for z in range(depth):
+            for y in range(height):
+                for x in range(width):
+                    value = max(one[z, y, x], 0.0)
+                    total += value
+                    near_peak += value >= SATURATED_LEVEL * peak
+                    in_z, in_y, in_x = 0 < z < depth - 1, 0 < y < height - 1, 0 < x < width - 1
+                    if (in_z or not ring_z) and (in_y or not ring_y) and (in_x or not ring_x):
+                        inner += value
+                        inner_cells += 1
+        cells = depth * height * width
         found[number, 3] = not found[number, 1] and near_peak >= SATURATED_SHARE * cells
         found[number, 4] = cells > 1 and peak / total >= SINGLE_CELL_SHARE
         found[number, 5] = inner_cells > 0 and inner / total < LOCKED_DENSITY * (inner_cells / cells)

@@ -136,9 +136,9 @@ def passes(groups: Iterable[Group], settings: PassSettings) -> Passes:
     return Passes(masking + sum(cost.predictions for cost in costs), sum(cost.explanations for cost in costs))
 
 
-def columns(groups: Iterable[Group]) -> tuple[str, ...]:
-    """Names of the per-image columns of some groups."""
-    return tuple(column.name for group in groups for column in group.columns)
+def columns(groups: Iterable[Group], rank: int = 2) -> tuple[str, ...]:
+    """Names of the per-image columns that some groups have for inputs of `rank` position axes."""
+    return tuple(column.name for group in groups for column in group.columns if column.least_rank <= rank)
 
 
 def curves(groups: Iterable[Group]) -> tuple[str, ...]:

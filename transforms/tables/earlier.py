@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 from apache_beam.io import filesystem, filesystems
 
 from heatbeam.transforms import records, sampling
-from heatbeam.transforms.tables import schemas, stored_maps, table_files
+from heatbeam.transforms.tables import axis_columns, schemas, stored_maps, table_files
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -43,9 +43,8 @@ _SCAN_THREADS = 16
 _RECORD_COLUMNS = ("image_sha256", "image_id", "shard", "record_index")
 
 _COLUMNS = (
-    *("image_id", "image_sha256", "image_width", "image_height", "label_ids"),
+    *("image_id", "image_sha256", "label_ids"),
     *("targets", "class_id", "predicted_class_id", "method", "layer", "logit", "probability", "rank"),
-    *stored_maps.COLUMNS,
 )
 
 NOTHING = records.Earlier(
@@ -250,7 +249,8 @@ class EarlierRows:
         key = number, first, last
         block = self._blocks.get(key)
         if block is None:
-            columns = [*_COLUMNS, *self._wanted.scores, *(c + schemas.CURVE_SUFFIX for c in self._wanted.curves)]
+            columns = [*_COLUMNS, *_of_the_rank(file.schema), *self._wanted.scores]
+            columns += [name + schemas.CURVE_SUFFIX for name in self._wanted.curves]
             block = _Block(file.read(first, last, columns), self._wanted.scores, self._wanted.curves)
             _keep(self._blocks, key, block, _KEPT_BLOCKS, lambda _: None)
         self._blocks.move_to_end(key)
@@ -262,6 +262,11 @@ class EarlierRows:
             file.close()
         self._files.clear()
         self._blocks.clear()
+
+
+def _of_the_rank(schema: pa.Schema) -> tuple[str, ...]:
+    """Columns of the size of the image and of the map."""
+    return (*axis_columns.sizes(axis_columns.rank_of(schema.names)), *stored_maps.columns(schema.names))
 
 
 def _keep(
@@ -280,7 +285,8 @@ class _Block:
         table = table.combine_chunks()
         self._columns = {name: schemas.whole(table[name]) for name in table.column_names}
         numbers = (*("class_id", "predicted_class_id", "logit", "probability", "rank"), *scores)
-        numbers += ("image_width", "image_height")
+        self._sizes = axis_columns.sizes(axis_columns.rank_of(table.column_names))
+        numbers += self._sizes
         self._numbers = {name: self._columns[name].to_numpy(zero_copy_only=False) for name in numbers}
         self._names = {name: self._columns[name].to_pylist() for name in ("method", "layer")}
         self._stored = stored_maps.StoredMaps(table)
@@ -288,20 +294,24 @@ class _Block:
 
     def is_of(self, row: int, encoded: records.EncodedExample, image_sha256: str, same_id: bool) -> bool:
         """Whether the rows are of the same image, explained for the same labels."""
-        size = (self._numbers["image_height"][row], self._numbers["image_width"][row])
+        shape = self._size(row)[::-1]
         return (
             self._columns["image_sha256"][row].as_py() == image_sha256
             and tuple(self._columns["label_ids"][row].as_py()) == tuple(encoded.label_ids)
-            and (encoded.raw_shape is None or tuple(encoded.raw_shape[:2]) == size)
+            and (encoded.raw_shape is None or tuple(encoded.raw_shape[: len(shape)]) == shape)
             and (not same_id or self._columns["image_id"][row].as_py() == encoded.image_id)
         )
+
+    def _size(self, row: int) -> tuple[int, ...]:
+        """Of the original image, x first."""
+        return tuple(int(self._numbers[name][row]) for name in self._sizes)
 
     def facts(self, row: int, count: int) -> records.Earlier:
         """What holds for all methods of an image, without the methods."""
         length = self._length(row, row + count)
         rows = slice(row, row + length)
         return records.Earlier(
-            size=(int(self._numbers["image_width"][row]), int(self._numbers["image_height"][row])),
+            size=self._size(row),
             class_ids=self._numbers["class_id"][rows].astype(np.int64),
             targets=tuple(tuple(reasons) for reasons in self._columns["targets"][rows].to_pylist()),
             logits=self._numbers["logit"][rows],

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from heatbeam.transforms import records
-from heatbeam.transforms.tables import schemas, stored_maps
+from heatbeam.transforms.tables import axis_columns, schemas, stored_maps
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,14 +48,15 @@ def explanation_table(
     """
     explanations = [localization.explanation for localization in localizations]
     index = _index(explanations)
+    rank = axis_columns.rank_of(schema.names)
     columns: dict[str, Any] = {}
-    columns.update(_image_columns(explanations, index, schemas.column_names(schema, "slice")))
+    columns.update(_image_columns(explanations, index, schemas.column_names(schema, "slice"), rank))
     columns.update(_class_columns(explanations, index, class_names))
     columns.update(_value_columns(explanations, index, schema))
     columns["true_boxes"] = _true_boxes(localizations, index)
     columns.update(_method_columns(explanations, index))
-    columns.update(_heatmap_columns(explanations, index, schema.field("heatmap").type.value_type))
-    columns.update(_score_columns(localizations, index, schema))
+    columns.update(_heatmap_columns(explanations, index, schema.field("heatmap").type.value_type, rank))
+    columns.update(_score_columns(localizations, index, schema, rank))
     columns.update(_curve_columns(explanations, index, schema))
     return schemas.table_from_columns(schema, columns)
 
@@ -72,22 +73,24 @@ def _index(explanations: Sequence[records.Explanation]) -> _Index:
 
 
 def _image_columns(
-    explanations: Sequence[records.Explanation], index: _Index, slice_columns: Sequence[str]
+    explanations: Sequence[records.Explanation], index: _Index, slice_columns: Sequence[str], rank: int
 ) -> dict[str, Any]:
     sources = [one.source for one in explanations]
+    for source in sources:
+        if source.rank != rank:
+            raise ValueError(f"image {source.image_id!r} has {source.rank} position axes; the table is of {rank}")
     take = pa.array(index.image)
-    sizes = np.array([source.size for source in sources], dtype=np.int32).reshape(-1, 2)
-    views = np.array([source.view for source in sources], dtype=np.float32).reshape(-1, 4)[index.image]
+    sizes = np.array([source.size for source in sources], dtype=np.int32).reshape(-1, rank)[index.image]
+    views = np.array([source.view for source in sources], dtype=np.float32).reshape(-1, 2 * rank)[index.image]
     columns: dict[str, Any] = {
         "image_id": pa.array([source.image_id for source in sources], pa.string()).take(take),
         "image_sha256": pa.array([source.image_sha256 for source in sources], pa.string()).take(take),
         "shard": pa.array([source.shard for source in sources], pa.string()).take(take),
         "record_index": np.array([source.index for source in sources], dtype=np.int64)[index.image],
-        "image_width": sizes[:, 0][index.image],
-        "image_height": sizes[:, 1][index.image],
         "label_ids": _take_lists([source.label_ids for source in sources], pa.int32(), take),
     }
-    columns.update({f"view_{edge}": views[:, i] for i, edge in enumerate(("x0", "y0", "x1", "y1"))})
+    columns |= zip(axis_columns.sizes(rank), sizes.T, strict=True)
+    columns |= zip(axis_columns.views(rank), views.T, strict=True)
     return columns | _slice_columns(sources, take, slice_columns)
 
 
@@ -156,16 +159,19 @@ def _method_columns(explanations: Sequence[records.Explanation], index: _Index) 
 
 
 def _heatmap_columns(
-    explanations: Sequence[records.Explanation], index: _Index, value_type: pa.DataType
+    explanations: Sequence[records.Explanation], index: _Index, value_type: pa.DataType, rank: int
 ) -> dict[str, Any]:
     blocks = [(maps.method, maps.maps) for one in explanations for maps in one.methods]
     for (method, maps), length in zip(blocks, index.lengths, strict=True):
-        if maps.ndim != 3 or len(maps) != length:
-            raise ValueError(f"{method} has maps of shape {maps.shape}; expected ({length}, height, width)")
-    return stored_maps.encoded([maps for _, maps in blocks], value_type)
+        if maps.ndim != 1 + rank or len(maps) != length:
+            axes = ", ".join(axis_columns.SIDES[:rank][::-1])
+            raise ValueError(f"{method} has maps of shape {maps.shape}; expected ({length}, {axes})")
+    return stored_maps.encoded([maps for _, maps in blocks], value_type, rank)
 
 
-def _score_columns(localizations: Sequence[records.Localization], index: _Index, schema: pa.Schema) -> dict[str, Any]:
+def _score_columns(
+    localizations: Sequence[records.Localization], index: _Index, schema: pa.Schema, rank: int
+) -> dict[str, Any]:
     blocks = [
         (one.explanation.source.image_id, maps, scores)
         for one in localizations
@@ -184,10 +190,10 @@ def _score_columns(localizations: Sequence[records.Localization], index: _Index,
             if len(column) != length:
                 raise ValueError(f"image {image_id!r}: {name} has {len(column)} values for {length} explained classes")
             values[name].append(column)
-    boxes = _concatenate([scores.boxes for _, _, scores in blocks], np.float32, (0, 4))
+    boxes = _concatenate([scores.boxes for _, _, scores in blocks], np.float32, (0, 2 * rank))
     health = [flags for _, _, scores in blocks for flags in scores.health]
     columns: dict[str, Any] = {name: _concatenate(column, np.float32) for name, column in values.items()}
-    columns.update({f"box_{edge}": boxes[:, i] for i, edge in enumerate(("x0", "y0", "x1", "y1"))})
+    columns |= zip(axis_columns.boxes(rank), boxes.T, strict=True)
     columns["health"] = _take_lists(health, pa.string(), None)
     return columns
 

@@ -16,6 +16,7 @@ Conventions of every table:
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 
 from heatbeam.transforms import heatmaps, records
+from heatbeam.transforms.tables import axis_columns
 
 SCHEMA_VERSION = "2"
 
@@ -30,6 +32,9 @@ HEATMAP_DTYPES = ("int16", "float32")
 """How `explanations` may store a map: quantized to 16 bits, or exactly."""
 
 QUANTIZATION = "value = heatmap * heatmap_scale in float32"
+
+AXES = "heatbeam_axes"
+"""Key of the metadata that says what the position axes are: a JSON list of `records.Axis`, in array order."""
 
 SLICE_PREFIX = "slice_"
 
@@ -76,14 +81,34 @@ _IMAGE_FIELDS = [
     _field("image_sha256", pa.string(), "SHA-256 of the encoded image bytes, hexadecimal"),
     _field("shard", pa.string(), "base name of the file the record came from"),
     _field("record_index", pa.int64(), "position of the record in its shard", range="[0, inf)"),
-    _field("image_width", pa.int32(), "width of the original image", range="[1, inf)", unit="px"),
-    _field("image_height", pa.int32(), "height of the original image", range="[1, inf)", unit="px"),
-    _field("view_x0", pa.float32(), "left edge of the part of the image that the model's input shows", unit="px"),
-    _field("view_y0", pa.float32(), "top edge of that part", unit="px"),
-    _field("view_x1", pa.float32(), "right edge of that part, exclusive", unit="px"),
-    _field("view_y1", pa.float32(), "bottom edge of that part, exclusive", unit="px"),
-    _field("label_ids", _list_of(pa.int32()), "class ids of the image; empty without a label"),
 ]
+
+_EDGES = {"x0": "left", "y0": "top", "z0": "first", "x1": "right", "y1": "bottom", "z1": "last"}
+"""What the edges of a view and of a box are called: of a series left and right are its start and its end."""
+
+
+def _end(edge: str) -> str:
+    return ", exclusive" if edge.endswith("1") else ""
+
+
+def _unit(rank: int) -> str:
+    """Of places along the axes: what `heatbeam_axes` gives in the axes' own units."""
+    return "px" if rank == 2 else "samples"
+
+
+def _place_fields(rank: int) -> list[pa.Field]:
+    """The size of the image, the view and the labels."""
+    fields = [
+        _field(name, pa.int32(), f"{side} of the original image", range="[1, inf)", unit=_unit(rank))
+        for name, side in zip(axis_columns.sizes(rank), axis_columns.SIDES, strict=False)
+    ]
+    part = "the part of the image that the model's input shows"
+    for name, edge in zip(axis_columns.views(rank), axis_columns.edges(rank), strict=True):
+        fields.append(_field(name, pa.float32(), f"{_EDGES[edge]} edge of {part}{_end(edge)}", unit=_unit(rank)))
+        part = "that part"
+    labels = _field("label_ids", _list_of(pa.int32()), "class ids of the image; empty without a label")
+    return [*fields, labels]
+
 
 _CLASS_FIELDS = [
     _field("target", pa.string(), "the first reason why this class was explained: label, predicted, runner_up, ..."),
@@ -107,29 +132,41 @@ _VALUE_FIELDS = [
 OF_THE_MODEL = ("logit", "probability", "rank", *(field.name for field in _VALUE_FIELDS))
 """Columns of numbers that are the model's own: they concern no map."""
 
-_TRUE_BOXES = _field(
-    "true_boxes", _list_of(pa.float64()), "boxes of the explained class, x0 y0 x1 y1 of one behind the other; null"
-    " where boxes are not annotated, empty if none is of this class", unit="px", nullable=True)  # fmt: skip
 
-_BOX_FIELDS = [
-    _field("box_x0", pa.float32(), "left edge of the estimated box; null if the map gives none", unit="px"),
-    _field("box_y0", pa.float32(), "top edge of the estimated box", unit="px"),
-    _field("box_x1", pa.float32(), "right edge of the estimated box, exclusive", unit="px"),
-    _field("box_y1", pa.float32(), "bottom edge of the estimated box, exclusive", unit="px"),
-]
+def _true_boxes(rank: int) -> pa.Field:
+    about = (f"boxes of the explained class, {' '.join(axis_columns.edges(rank))} of one behind the other; null where"
+             " boxes are not annotated, empty if none is of this class")  # fmt: skip
+    return _field("true_boxes", _list_of(pa.float64()), about, unit=_unit(rank), nullable=True)
 
 
-def _heatmap_fields(heatmap_dtype: str) -> list[pa.Field]:
+def _box_fields(rank: int) -> list[pa.Field]:
+    fields = []
+    what = "the estimated box; null if the map gives none"
+    for name, edge in zip(axis_columns.boxes(rank), axis_columns.edges(rank), strict=True):
+        fields.append(_field(name, pa.float32(), f"{_EDGES[edge]} edge of {what}{_end(edge)}", unit=_unit(rank)))
+        what = "the estimated box"
+    return [field.with_nullable(True) for field in fields]
+
+
+def _heatmap_fields(heatmap_dtype: str, rank: int) -> list[pa.Field]:
     element = {"int16": pa.int16(), "float32": pa.float32()}[heatmap_dtype]
     steps = f"[-{heatmaps.INT16_STEPS}, {heatmaps.INT16_STEPS}]" if heatmap_dtype == "int16" else ""
-    size = "[1, 32767]"
-    about = f"raw signed map at the layer's resolution, row by row from the top left; {QUANTIZATION}"
-    return [
+    order = {1: "from the left", 2: "row by row from the top left", 3: "plane by plane, each row by row"}[rank]
+    about = f"raw signed map at the layer's resolution, {order}; {QUANTIZATION}"
+    sides = " ".join(axis_columns.LETTERS[:rank][::-1])
+    fields = [
         _field("heatmap", _list_of(element), about, range=steps, role="map"),
         _field("heatmap_scale", pa.float32(), "value of one step of heatmap; 1 for exact maps", role="map"),
-        _field("heatmap_height", pa.int16(), "rows of the map", unit="cells", range=size, role="map"),
-        _field("heatmap_width", pa.int16(), "columns of the map", unit="cells", range=size, role="map"),
-    ]
+        _field("heatmap_shape", _list_of(pa.int32()), f"shape of the map, in the order of the array: {sides}",
+               unit="cells", range="[1, inf)", role="map"),
+    ]  # fmt: skip
+    if rank == 2:
+        size = "[1, 32767]"
+        fields += [
+            _field("heatmap_height", pa.int16(), "rows of the map", unit="cells", range=size, role="map"),
+            _field("heatmap_width", pa.int16(), "columns of the map", unit="cells", range=size, role="map"),
+        ]
+    return fields
 
 
 def explanations(
@@ -139,6 +176,7 @@ def explanations(
     heatmap_dtype: str,
     curves: Sequence[str] = (),
     of_values: bool = False,
+    rank: int = 2,
 ) -> pa.Schema:
     """Schema of ``explanations``: one row per image, explained class and method.
 
@@ -148,16 +186,19 @@ def explanations(
         heatmap_dtype: ``int16`` (about two bytes a cell) or ``float32`` (exact).
         curves: names of the curves measured image by image; their columns are called ``<name>_curve``.
         of_values: whether the model gives values: then they have columns, and ``probability`` is null.
+        rank: how many position axes the inputs have: 1, 2 or 3.
 
     Raises:
-        ValueError: for an unknown `heatmap_dtype` or a column name that occurs twice.
+        ValueError: for an unknown `heatmap_dtype` or `rank`, or a column name that occurs twice.
     """
     if heatmap_dtype not in HEATMAP_DTYPES:
         raise ValueError(f"heatmap_dtype is {heatmap_dtype!r}; expected one of {', '.join(HEATMAP_DTYPES)}")
-    boxes = [field.with_nullable(True) for field in _BOX_FIELDS]
+    if rank not in axis_columns.RANKS:
+        raise ValueError(f"the inputs have {rank} position axes; expected one of {axis_columns.RANKS}")
     health = _field("health", _list_of(pa.string()), "flags of a suspicious map (blank, ...); empty = healthy")
     of_class = [*map(_nullable_probability, _CLASS_FIELDS), *_VALUE_FIELDS] if of_values else _CLASS_FIELDS
-    fields = [*_IMAGE_FIELDS, *of_class, _TRUE_BOXES, *_heatmap_fields(heatmap_dtype), *boxes, health]
+    fields = [*_IMAGE_FIELDS, *_place_fields(rank), *of_class, _true_boxes(rank)]
+    fields += [*_heatmap_fields(heatmap_dtype, rank), *_box_fields(rank), health]
     for value in values:
         field = _field(value.name, pa.float32(), value.description, unit=value.unit, range=value.range, role="value")
         fields.append(field.with_nullable(True))
@@ -211,22 +252,28 @@ _LOCALIZATION_FIELDS = [
     _field("class_id", pa.int32(), "the explained class; with image and method, the key of the row", range="[0, inf)"),
     _field("best_box_threshold", pa.float64(), "the threshold of the method's MaxBoxAcc over the whole run, relative to"
            " the map's greatest value: best_box_threshold_single_50 of the summary", range="[0, 1)", role="value"),
-    *(_field(f"best_box_{edge}", pa.float32(), f"{name} edge of the estimated box at that threshold; null if the map"
-             " gives none", unit="px", nullable=True)
-      for edge, name in (("x0", "left"), ("y0", "top"), ("x1", "right, exclusive,"), ("y1", "bottom, exclusive,"))),
 ]  # fmt: skip
 
 _MODES = {"single": "the box of the largest contour (MaxBoxAcc)", "multi": "the boxes of all contours (MaxBoxAccV2)"}
 
 
-def localizations(thresholds: Sequence[str]) -> pa.Schema:
+def _best_box_fields(rank: int) -> list[pa.Field]:
+    edges = axis_columns.edges(rank)
+    names = {edge: _EDGES[edge] + (", exclusive," if edge.endswith("1") else "") for edge in edges}
+    about = "edge of the estimated box at that threshold; null if the map gives none"
+    return [_field(name, pa.float32(), f"{names[edge]} {about}", unit=_unit(rank), nullable=True)
+            for name, edge in zip(axis_columns.boxes(rank, "best_box"), edges, strict=True)]  # fmt: skip
+
+
+def localizations(thresholds: Sequence[str], rank: int = 2) -> pa.Schema:
     """Schema of ``localizations``: one row per row of ``explanations`` whose class has boxes.
 
     Args:
         thresholds: names of the run's best thresholds, mode and IoU limit in percent, such as ``single_50``; the
             columns are called ``iou_<name>``. Their type is double: comparing them with the limit gives the counts.
+        rank: how many position axes the inputs have.
     """
-    fields = list(_LOCALIZATION_FIELDS)
+    fields = [*_LOCALIZATION_FIELDS, *_best_box_fields(rank)]
     for name in thresholds:
         mode, percent = name.split("_")
         about = f"best IoU of {_MODES[mode]} with a true box of the class, at the threshold that is best for IoU >="
@@ -263,16 +310,31 @@ def stamped(table: pa.Table, run_id: str | None) -> pa.Table:
     return table.append_column(field, pa.repeat(pa.scalar(run_id, pa.string()), table.num_rows))
 
 
-def with_run_metadata(schema: pa.Schema, metadata: Mapping[str, str]) -> pa.Schema:
+def with_run_metadata(schema: pa.Schema, metadata: Mapping[str, str], axes: Sequence[records.Axis] = ()) -> pa.Schema:
     """`schema` carrying what concerns the whole run: protocol, model digest, box threshold, ...
 
-    ``heatbeam_schema_version`` and ``heatbeam_quantisation`` are added.
+    ``heatbeam_schema_version`` and ``heatbeam_quantisation`` are added, and of a table with places `AXES`.
+
+    Args:
+        schema: of a table.
+        metadata: facts of the run.
+        axes: the position axes of its inputs, in the order of the array; none for a table without places.
     """
     own = {"heatbeam_schema_version": SCHEMA_VERSION, "heatbeam_quantisation": QUANTIZATION}
+    if axes:
+        own[AXES] = json.dumps([dataclasses.asdict(axis) for axis in axes])
     clash = sorted(own.keys() & metadata.keys())
     if clash:
         raise ValueError(f"metadata may not set {', '.join(clash)}: the schema does")
     return schema.with_metadata({**metadata, **own})
+
+
+def axes_of(schema: pa.Schema) -> tuple[records.Axis, ...]:
+    """The position axes of the inputs of a table of ``explanations``, in the order of the array."""
+    stored = (schema.metadata or {}).get(AXES.encode())
+    if stored is None:  # runs of pictures, before there was anything else
+        return records.plain_axes(axis_columns.rank_of(schema.names))
+    return tuple(records.Axis(**axis) for axis in json.loads(stored))
 
 
 def column_names(schema: pa.Schema, role: str) -> list[str]:

@@ -99,3 +99,33 @@ def test_inputs_stay_as_they_are():
 def test_other_shapes_are_refused():
     with pytest.raises(ValueError, match="on_common_grid"):
         map_similarity.similarity(np.zeros((1, 2, 2)), np.zeros((1, 2, 3)))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_an_axis_of_one_cell_changes_no_likeness(axis: int) -> None:
+    rng = np.random.default_rng(8)
+    first, second = rng.normal(size=(2, 9, 6, 5)).astype(np.float32)
+    flat = map_similarity.similarity(first, second)
+    volumes = map_similarity.similarity(*(np.expand_dims(one, axis + 1) for one in (first, second)))
+    series = map_similarity.similarity(first[:, :, 2], second[:, :, 2])
+    narrow = map_similarity.similarity(first[:, :, 2:3], second[:, :, 2:3])
+    for name, values in flat.items():
+        np.testing.assert_allclose(volumes[name], values, rtol=1e-12)
+        np.testing.assert_allclose(series[name], narrow[name], rtol=1e-12)
+
+
+def test_centroids_of_volumes_are_apart_along_every_axis() -> None:
+    first, second = np.zeros((2, 1, 4, 5, 10), np.float32)
+    first[0, 0, 1, 2] = second[0, 3, 4, 9] = 2
+    shift = np.sqrt((3 / 4) ** 2 + (3 / 5) ** 2 + (7 / 10) ** 2)
+    np.testing.assert_allclose(map_similarity.centroid_shift(first, second), [shift], rtol=1e-12)
+
+
+def test_volumes_and_series_meet_on_a_common_grid() -> None:
+    volume = np.random.default_rng(9).normal(size=(4, 3, 6)).astype(np.float32)
+    whole, part = (0.0, 0.0, 0.0, 1.0, 1.0, 1.0), (0.5, 0.0, 0.0, 1.0, 1.0, 1.0)
+    both = map_similarity.on_common_grid(volume, volume[:, :, 3:], whole, part)
+    assert both is not None and both[0].shape == both[1].shape == (4, 3, 6)
+    np.testing.assert_allclose(both[0][:, :, 1:5], both[1][:, :, 1:5], atol=0.6)
+    np.testing.assert_allclose(both[1][:, :, 5], volume[:, :, 5], atol=1e-6)
+    assert map_similarity.on_common_grid(volume[0, 0], volume[0, 0], (0.0, 0.4), (0.5, 1.0)) is None

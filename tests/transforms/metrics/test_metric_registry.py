@@ -15,7 +15,7 @@ from heatbeam.transforms.metrics.localization import localization, top_k
 
 
 def test_a_column_is_described_once() -> None:
-    names = registry.columns((registry.FAITHFULNESS | registry.LOCALIZATION).values())
+    names = registry.columns((registry.FAITHFULNESS | registry.LOCALIZATION).values(), rank=3)
     assert len(set(names)) == len(names) == len(registry.COLUMNS)
     assert localization.columns(registry.LOCALIZATION) == registry.columns(registry.LOCALIZATION.values())
     assert registry.columns([registry.OF_A_MAP["statistics"]]) == map_statistics.NAMES

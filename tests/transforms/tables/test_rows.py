@@ -99,7 +99,8 @@ def test_every_column_of_a_row():
         "image_width": 500, "image_height": 375, "view_x0": 62.5, "view_y0": 0.0, "view_x1": 437.5, "view_y1": 375.0,
         "label_ids": [1], "target": "runner_up", "targets": ["runner_up"], "class_id": 2, "class_name": "owl",
         "predicted_class_id": 1, "method": "layer_cam", "layer": "last_act",
-        "logit": 1.25, "probability": 0.125, "rank": 2, "true_boxes": [], "heatmap_height": 1, "heatmap_width": 3,
+        "logit": 1.25, "probability": 0.125, "rank": 2, "true_boxes": [], "heatmap_shape": [1, 3],
+        "heatmap_height": 1, "heatmap_width": 3,
         "box_x0": 1.0, "box_y0": 2.0, "box_x1": 3.0, "box_y1": 4.0, "health": [],
         "drop": 1.0, "entropy": 2.5, "slice_size": "large",
     }  # fmt: skip
@@ -201,3 +202,38 @@ def explanation_with(**changes) -> records.Localization:
 def test_broken_records_are_refused(localization, message):
     with pytest.raises(ValueError, match=message):
         table_of(localization)
+
+
+def one_of(rank: int, raw: np.ndarray) -> records.Localization:
+    """One class by one method, of an input of `rank` axes whose sides are 10, 20 and 30."""
+    size, box = (10, 20, 30)[:rank], tuple(range(1, 2 * rank + 1))
+    explanation = dataclasses.replace(
+        one_class().explanation,
+        source=source("first", size=size, view=(*(-1.0,) * rank, *(side + 1.0 for side in size))),
+        methods=(records.MethodMaps("cam", "last_act", raw[None], (("drop", np.array([0.5])),)),),
+    )
+    return records.Localization(explanation, (scores("cam", [box], [0.5], ((),)),), (np.array([box], float),))
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 5), (2, 3, 5)], ids=["series", "picture", "volume"])
+def test_a_table_has_the_axes_of_its_inputs(shape: tuple[int, ...]) -> None:
+    rank = len(shape)
+    raw = np.random.default_rng(rank).normal(size=shape).astype(np.float32)
+    schema = schemas.explanations(VALUES, ["size"], heatmap_dtype="float32", rank=rank)
+    row = rows.explanation_table([one_of(rank, raw)], schema, CLASS_NAMES).to_pylist()[0]
+    letters, sides = "xyz"[:rank], ("image_width", "image_height", "image_depth")[:rank]
+    edges = [letter + end for end in "01" for letter in letters]
+    assert [row[name] for name in sides] == [10, 20, 30][:rank]
+    assert [row[f"view_{edge}"] for edge in edges] == [-1.0] * rank + [11.0, 21.0, 31.0][:rank]
+    assert [row[f"box_{edge}"] for edge in edges] == row["true_boxes"] == list(range(1, 2 * rank + 1))
+    assert row["heatmap_shape"] == list(shape) and row["heatmap"] == raw.ravel().tolist()
+    assert (row.get("heatmap_height"), row.get("heatmap_width")) == ((3, 5) if rank == 2 else (None, None))
+    assert not {"image_depth", "view_z0", "box_y0"} & row.keys() or rank > 1
+    np.testing.assert_array_equal(stored_maps.raw_map(row), raw)
+    table = rows.explanation_table([one_of(rank, raw)] * 2, schema, CLASS_NAMES)
+    np.testing.assert_array_equal(stored_maps.StoredMaps(table).each(), [raw, raw])
+
+
+def test_an_input_of_other_axes_than_the_table_is_refused() -> None:
+    with pytest.raises(ValueError, match="'first' has 3 position axes; the table is of 2"):
+        table_of(one_of(3, np.zeros((2, 2, 2), np.float32)))

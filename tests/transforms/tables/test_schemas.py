@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from heatbeam.transforms import records
-from heatbeam.transforms.tables import schemas
+from heatbeam.transforms.tables import axis_columns, schemas
 
 VALUES = [schemas.ValueColumn("entropy", "Shannon entropy", "nats", "[0, inf)"), schemas.ValueColumn("max_iou")]
 
@@ -23,7 +23,7 @@ def test_explanations_have_the_contract_columns_in_order():
         "image_id", "image_sha256", "shard", "record_index", "image_width", "image_height",
         "view_x0", "view_y0", "view_x1", "view_y1", "label_ids", "target", "targets", "class_id", "class_name",
         "predicted_class_id", "method", "layer", "logit", "probability", "rank", "true_boxes",
-        "heatmap", "heatmap_scale", "heatmap_height", "heatmap_width",
+        "heatmap", "heatmap_scale", "heatmap_shape", "heatmap_height", "heatmap_width",
         "box_x0", "box_y0", "box_x1", "box_y1", "health", "entropy", "max_iou", "slice_size",
     ]  # fmt: skip
 
@@ -170,3 +170,21 @@ def test_no_dead_letters_give_a_typed_empty_table():
     table = schemas.dead_letter_table([])
     assert table.num_rows == 0
     assert table.schema.equals(schemas.DEAD_LETTERS, check_metadata=True)
+
+
+def test_axes_are_in_the_metadata_and_come_back() -> None:
+    axes = (records.Axis("slice", "mm", 2.5, -10.0), records.Axis("row", "mm", 0.5), records.Axis("column", "mm", 0.5))
+    schema = schemas.explanations([], [], heatmap_dtype="int16", rank=3)
+    assert schemas.axes_of(schemas.with_run_metadata(schema, {"model_digest": "ab"}, axes)) == axes
+    assert schemas.axes_of(explanations()) == (records.Axis("y", "px"), records.Axis("x", "px"))
+    assert schemas.axes_of(schema) == tuple(records.Axis(letter, "samples") for letter in "zyx")
+    with pytest.raises(ValueError, match="4 position axes"):
+        schemas.explanations([], [], heatmap_dtype="int16", rank=4)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_the_rank_of_a_table_is_known_from_its_columns(rank: int) -> None:
+    for schema in (schemas.explanations([], [], heatmap_dtype="int16", rank=rank), schemas.localizations([], rank)):
+        assert axis_columns.rank_of(schema.names) == rank
+        assert ("px" if rank == 2 else "samples") in {field.metadata[b"unit"].decode() for field in schema}
+    assert axis_columns.rank_of(schemas.SUMMARY.names) == 2

@@ -22,8 +22,8 @@ def table_of(value_type: pa.DataType) -> pa.Table:
 def test_every_way_of_reading_gives_the_same_maps(dtype: str) -> None:
     table = table_of({"int16": pa.int16(), "float32": pa.float32()}[dtype])
     stored = stored_maps.StoredMaps(table)
-    assert stored.sizes.tolist() == [[2, 2], [1, 3], [2, 2]]
-    assert [rows.tolist() for rows in stored.by_size()] == [[1], [0, 2]]
+    assert stored.shapes.tolist() == [[2, 2], [1, 3], [2, 2]]
+    assert [rows.tolist() for rows in stored.by_shape()] == [[1], [0, 2]]
     each = stored.each()
     for got, want, row in zip(each, MAPS, table.to_pylist(), strict=True):
         assert got.dtype == np.float32
@@ -39,6 +39,28 @@ def test_a_part_of_a_table_has_its_own_rows() -> None:
     np.testing.assert_array_equal(stored.maps(slice(1, 2))[0], MAPS[2])
     np.testing.assert_array_equal(stored.each()[0], MAPS[1])
     assert stored_maps.StoredMaps(table_of(pa.int16()).slice(0, 0)).each() == []
+
+
+def test_a_table_without_shapes_is_read_by_height_and_width() -> None:
+    table = table_of(pa.int16())
+    old = table.drop_columns(["heatmap_shape"])
+    assert stored_maps.columns(old.column_names) == ("heatmap", "heatmap_scale", "heatmap_height", "heatmap_width")
+    assert stored_maps.columns(table.column_names) == ("heatmap", "heatmap_scale", "heatmap_shape")
+    for got, want in zip(stored_maps.StoredMaps(old).each(), stored_maps.StoredMaps(table).each(), strict=True):
+        np.testing.assert_array_equal(got, want)
+    np.testing.assert_array_equal(stored_maps.raw_map(old.to_pylist()[1]), stored_maps.raw_map(table.to_pylist()[1]))
+
+
+@pytest.mark.parametrize("shape", [(7,), (2, 3, 4)], ids=["series", "volume"])
+def test_a_heatmap_of_any_rank_covers_its_image(shape: tuple[int, ...]) -> None:
+    rank = len(shape)
+    raw = np.random.default_rng(3).normal(size=shape).astype(np.float32)
+    row = pa.table(stored_maps.encoded([raw[None]], pa.float32(), rank)).to_pylist()[0]
+    for letter, side, name in zip("xyz", shape[::-1], ("width", "height", "depth"), strict=False):
+        row |= {f"image_{name}": side, f"view_{letter}0": 0.0, f"view_{letter}1": float(side)}
+    positive = np.maximum(raw, 0)
+    want = (positive - positive.min()) / np.ptp(positive)
+    np.testing.assert_allclose(stored_maps.heatmap(row), want, atol=1e-6)
 
 
 def test_what_is_not_finite_is_refused() -> None:

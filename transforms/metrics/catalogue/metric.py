@@ -17,12 +17,16 @@ _ROOM = "heatbeam.transforms.metrics"
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """One per-image column of ``explanations``: its name, description, unit and range."""
+    """One per-image column of ``explanations``: its name, description, unit and range.
+
+    `least_rank` is how many position axes an input has at least to have the column: what is said of y needs two.
+    """
 
     name: str
     description: str
     unit: str = ""
     range: str = "[0, 1]"
+    least_rank: int = 1
 
 
 @dataclasses.dataclass(frozen=True)

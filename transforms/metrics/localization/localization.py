@@ -67,21 +67,21 @@ class Scores:
     evidence: tuple[Evidence, ...]
 
 
-def columns(groups: Collection[str]) -> tuple[str, ...]:
-    """Names of the columns of `groups`, in the order in which `localize` gives them.
+def columns(groups: Collection[str], rank: int = 2) -> tuple[str, ...]:
+    """Names of the columns of `groups` for images of `rank` axes, in the order in which `localize` gives them.
 
     Raises:
         ValueError: for an unknown group.
     """
-    return _columns(frozenset(groups))
+    return _columns(frozenset(groups), rank)
 
 
 @functools.cache
-def _columns(groups: frozenset[str]) -> tuple[str, ...]:
+def _columns(groups: frozenset[str], rank: int) -> tuple[str, ...]:
     unknown = sorted(groups - set(GROUPS))
     if unknown:
         raise ValueError(f"unknown metric groups {', '.join(unknown)}; expected some of {', '.join(GROUPS)}")
-    return registry.columns(group for name, group in registry.LOCALIZATION.items() if name in groups)
+    return registry.columns((group for name, group in registry.LOCALIZATION.items() if name in groups), rank)
 
 
 def truth_of(
@@ -158,7 +158,7 @@ def measure(
         got = f"maps {maps.shape}, {len(framed)} frames, {len(found)} truths, {len(ids)} class ids, {len(places)} ranks"
         axes = ", ".join(("d", "h", "w")[-source.rank :])
         raise ValueError(f"{got}; expected (L, {axes}) and L of each")
-    names = columns(groups)
+    names = columns(groups, source.rank)
     statistics: dict[str, Floats] = {}
     for name, group in registry.OF_A_MAP.items():
         if name in groups:
