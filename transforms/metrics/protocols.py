@@ -74,6 +74,13 @@ class Protocol:
         side = self.frame_px if 1 in shape else self.frame_volume_px
         return tuple(1 if length == 1 else side for length in shape)
 
+    def is_coarse(self, shape: tuple[int, ...]) -> bool:
+        """Whether the frame has `frame_volume_px` a side: small objects may then lie between the centres of its cells.
+
+        They keep the cells that they lie in, or a tumour of a few samples would have no cell that a map could hit.
+        """
+        return len(shape) == 3 and 1 not in shape
+
     def as_dict(self, rank: int = 2) -> dict[str, Any]:
         """Plain values for the manifest of a run over inputs of so many position axes."""
         values = dataclasses.asdict(self)

@@ -169,14 +169,12 @@ def _arrays(found: LevelBoxes) -> _Arrays:
     return found.spans, found.all, found.largest
 
 
-_Conventions = tuple[float, Floats, bool]
+_Conventions = tuple[float, tuple[float, ...], bool]
 
 
-@functools.lru_cache(maxsize=64)
 def _box_conventions(protocol: protocols.Protocol, size: tuple[int, ...]) -> _Conventions:
     """What an inclusive end adds to a side, a box's greatest ends, and whether no foreground is a box at the origin."""
-    ends = np.array(size, np.float64) - 1 if protocol.clip_box_end else np.full(len(size), np.inf)
-    ends.setflags(write=False)
+    ends = tuple(cells - 1.0 for cells in size) if protocol.clip_box_end else (np.inf,) * len(size)
     return (1.0 if protocol.inclusive_iou else 0.0), ends, protocol.origin_box
 
 
@@ -195,20 +193,20 @@ def _protocol_scores(
 
 
 @compiled.function
-def _highest_iou(box: Floats, truths: Floats, extra: float, ends: Floats) -> float:
-    """The best IoU of one box, clipped at `ends`, with any true box, by the arithmetic of `boxes.iou`."""
+def _highest_iou(found: Floats, node: int, truths: Floats, extra: float, ends: tuple[float, ...]) -> float:
+    """The best IoU of box `node`, clipped at `ends`, with any true box, by the arithmetic of `boxes.iou`."""
     rank = len(ends)
-    area = 1.0
+    size = 1.0
     for axis in range(rank):
-        area *= max(min(box[rank + axis], ends[axis]) - box[axis] + extra, 0.0)
+        size *= max(min(found[node, rank + axis], ends[axis]) - found[node, axis] + extra, 0.0)
     highest = 0.0
-    for truth in truths:
+    for truth in range(len(truths)):
         common, other = 1.0, 1.0
         for axis in range(rank):
-            end = min(box[rank + axis], ends[axis], truth[rank + axis])
-            common *= max(end - max(box[axis], truth[axis]) + extra, 0.0)
-            other *= max(truth[rank + axis] - truth[axis] + extra, 0.0)
-        union = area + other - common
+            end = min(found[node, rank + axis], ends[axis], truths[truth, rank + axis])
+            common *= max(end - max(found[node, axis], truths[truth, axis]) + extra, 0.0)
+            other *= max(truths[truth, rank + axis] - truths[truth, axis] + extra, 0.0)
+        union = size + other - common
         if union > 0:
             highest = max(highest, common / union)
     return highest
@@ -225,9 +223,9 @@ def _best_per_level(arrays: _Arrays, truths: Floats, conventions: _Conventions) 
     """
     (spans, found, largest), (extra, ends, origin_box) = arrays, conventions
     best = np.zeros((2, component_trees.LEVELS))
-    origin = _highest_iou(np.zeros(2 * len(ends)), truths, extra, ends) if origin_box else 0.0
+    origin = _highest_iou(np.zeros((1, 2 * len(ends))), 0, truths, extra, ends) if origin_box else 0.0
     for node in range(len(found)):
-        highest = _highest_iou(found[node], truths, extra, ends)
+        highest = _highest_iou(found, node, truths, extra, ends)
         for level in range(spans[node, 0], spans[node, 1]):
             best[MULTI, level] = max(best[MULTI, level], highest)
             if largest[level] == node:

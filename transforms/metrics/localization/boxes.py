@@ -109,27 +109,34 @@ def pixel_ranges(boxes: Floats) -> npt.NDArray[np.int64]:
     return np.ceil(boxes - 0.5).astype(np.int64)
 
 
-def fill(boxes: Floats, shape: tuple[int, ...]) -> Bools:
+def fill(boxes: Floats, shape: tuple[int, ...], *, thin: bool = False) -> Bools:
     """Mask of the pixels whose centre lies in any of `boxes`.
 
     Args:
         boxes: ``(N, 4)``, or 2 or 6 numbers each.
         shape: ``(height, width)``; as many numbers as boxes have axes.
+        thin: whether a box between two centres takes, along that axis, the pixel that its middle lies in.
     """
-    mask: Bools = _fill(np.asarray(boxes, np.float64), np.array(shape[::-1], np.int64))
+    mask: Bools = _fill(np.asarray(boxes, np.float64), np.array(shape[::-1], np.int64), thin)
     return mask.reshape(shape)
 
 
 @compiled.function
-def _fill(boxes: Floats, size: npt.NDArray[np.int64]) -> Bools:
+def _fill(boxes: Floats, size: npt.NDArray[np.int64], thin: bool) -> Bools:
     """`fill` in an array of three axes ``(z, y, x)``; `size` is x first and has those that there are."""
     rank = len(size)
     cells, first, end = np.ones(3, np.int64), np.zeros(3, np.int64), np.ones(3, np.int64)
     cells[:rank] = size
     mask = np.zeros((cells[2], cells[1], cells[0]), np.bool_)
-    for box in pixel_ranges(boxes):
+    ranges = pixel_ranges(boxes)
+    for number in range(len(boxes)):
+        box = ranges[number]
         for axis in range(rank):
             first[axis], end[axis] = max(box[axis], 0), min(box[rank + axis], cells[axis])
+            if thin and box[axis] >= box[rank + axis]:
+                middle = np.int64(np.floor((boxes[number, axis] + boxes[number, rank + axis]) / 2))
+                first[axis] = min(max(middle, 0), cells[axis] - 1)
+                end[axis] = first[axis] + 1
         for z in range(first[2], end[2]):
             for y in range(first[1], end[1]):
                 mask[z, y, first[0] : end[0]] = True
@@ -154,7 +161,8 @@ def of_class(
 
     Returns:
         bool ``(N,)``, which boxes those are; float64 ``(M, 4)``, they themselves, and in the frame; bool ``(frame,
-        frame)``, the pixels of the frame whose centre lies in any of them before they are truncated.
+        frame)``, the pixels of the frame whose centre lies in any of them before they are truncated. The cells of a
+        volume's frame are large (`protocols.Protocol.is_coarse`): there a thin box has the cells of its middle.
     """
     ids = np.full(len(boxes), records.NO_CLASS) if class_ids is None else class_ids
     mine, own, scaled, region = _of_class(
@@ -164,6 +172,7 @@ def of_class(
         class_id in source.label_ids,
         *_scale(source.size, protocol),
         protocol.truncate_truth,
+        protocol.is_coarse(source.shape),
     )
     return mine, own, scaled, region.reshape(protocol.frame_shape(source.shape))
 
@@ -177,9 +186,10 @@ def _of_class(
     cells: Floats,
     sides: Floats,
     truncate: bool,
+    thin: bool,
 ) -> tuple[Bools, Floats, Floats, Bools]:
     """`of_class`; `is_label` says whether the class is a label of the image, the region has three axes."""
     mine = _belongs(ids, class_id, is_label)
     own = boxes[mine]
-    region = _fill(own * (cells / sides), cells[: len(cells) // 2].astype(np.int64))
+    region = _fill(own * (cells / sides), cells[: len(cells) // 2].astype(np.int64), thin)
     return mine, own, _to_frame(own, cells, sides, truncate), region

@@ -102,7 +102,8 @@ def truth_of(
         if mine.any():
             masks = ground_truth.masks[mine]
             frame = protocol.frame_shape(source.shape)
-            inside, scored = pixel_precision_recall.truth_masks(masks, ground_truth.ignore, frame)
+            coarse = protocol.is_coarse(source.shape)
+            inside, scored = pixel_precision_recall.truth_masks(masks, ground_truth.ignore, frame, coarse=coarse)
             found = dataclasses.replace(found, masks=masks, inside=inside, scored=scored, region=inside)
     return found
 

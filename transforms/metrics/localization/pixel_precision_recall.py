@@ -34,21 +34,36 @@ def edges(step: float) -> Floats:
     return np.append(np.arange(0, 1, step), 1.0)
 
 
-def truth_masks(masks: Bools, ignore: Bools | None, shape: tuple[int, ...]) -> tuple[Bools, Bools]:
+def truth_masks(
+    masks: Bools, ignore: Bools | None, shape: tuple[int, ...], *, coarse: bool = False
+) -> tuple[Bools, Bools]:
     """The object and the pixels to score, nearest-neighbour resized (cv2.INTER_NEAREST) to the frame.
 
     Args:
         masks: bool ``(M, H, W)``, M >= 1, or with one or three axes behind the first; their union is the object.
         ignore: bool ``(H, W)``; pixels that must not be scored unless they are object, or None.
         shape: of the frame.
+        coarse: whether a mask of which no pixel is the nearest of a cell has the cells that it lies in.
 
     Returns:
         object and scored, bool of `shape`.
     """
-    inside = _nearest(np.logical_or.reduce(masks, axis=0), shape)
+    if coarse:
+        inside = np.logical_or.reduce([_nearest_or_any(mask, shape) for mask in masks], axis=0)
+    else:
+        inside = _nearest(np.logical_or.reduce(masks, axis=0), shape)
     if ignore is None:
         return inside, np.ones_like(inside)
     return inside, inside | ~_nearest(ignore, shape)
+
+
+def _nearest_or_any(mask: Bools, shape: tuple[int, ...]) -> Bools:
+    found = _nearest(mask, shape)
+    if found.any():
+        return found
+    cells = np.argwhere(mask) * np.array(shape) // np.array(mask.shape)
+    found[tuple(cells.T)] = True
+    return found
 
 
 def _nearest(mask: Bools, shape: tuple[int, ...]) -> Bools:

@@ -212,6 +212,23 @@ def test_masks_are_resized_to_the_nearest_sample_as_opencv_does() -> None:
         assert (image[0] == line).all() and (image == volume[0]).all() and (scored == volume).all()
 
 
+def test_a_small_object_of_a_volume_has_the_cells_that_it_lies_in() -> None:
+    """A cell of the frame is 8 x 4 x 2 samples here; in images, and along series, nothing is added."""
+    source, box = _source((512, 256, 128)), (9.0, 40.0, 5.0, 11.0, 48.0, 6.0)
+    assert boxes.fill(np.array([[1.1, 0, 1.4, 3]]), (4, 4)).sum() == 0
+    truth = localization.truths(_boxed(box), source, [3], DEFAULT)[0]
+    assert np.argwhere(truth.region).tolist() == [[2, 10, 1], [2, 11, 1]] and truth.area == 2 / 64**3
+    masks = np.zeros((2, 128, 256, 512), bool)
+    masks[0, 5, 41:47, 9:11] = True
+    masks[1, 64, 64, 64] = True  # the nearest of a cell, as it is
+    objects = records.GroundTruth(masks=masks, mask_class_ids=np.array([3, 3]))
+    truth = localization.truths(objects, source, [3], DEFAULT)[0]
+    assert np.argwhere(truth.inside).tolist() == [[2, 10, 1], [2, 11, 1], [32, 16, 8]]
+    flat = localization.truths(_boxed((9.0, 40.0, 0.0, 9.4, 48.0, 1.0)), _source((512, 256, 1)), [3], DEFAULT)[0]
+    same = localization.truths(_boxed((9.0, 40.0, 9.4, 48.0)), _source((512, 256)), [3], DEFAULT)[0]
+    assert (flat.region[0] == same.region).all()
+
+
 def _evidence(raw: np.ndarray, source: records.Source, truth: records.GroundTruth, protocol: protocols.Protocol):
     found = localization.localize(raw[None], source, truth, [3], [1], protocol, EVERY).evidence[0]
     return found, pixel_precision_recall.average_precision(found.pixels)
