@@ -76,9 +76,9 @@ def warnings(
     fitting = _fitting(given, boxes)
     better = {}
     if fitting < count:
-        units_known: tuple[box_conventions.Units, ...] = (*box_conventions.UNITS, *(("axis",) if given.scales else ()))
+        units_known: tuple[box_conventions.Units, ...] = (*box_conventions.UNITS, *(("axis",) if given.axes else ()))
         others = (
-            box_conventions.BoxConvention(units, order, rank=given.rank, scales=given.scales)
+            box_conventions.BoxConvention(units, order, rank=given.rank, axes=given.axes)
             for units, order in itertools.product(units_known, box_conventions.ORDERS)
             if (units, order) != (given.units, given.order) and not ((by_sides or given.rank == 1) and order == "yxyx")
         )

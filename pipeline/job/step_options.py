@@ -232,12 +232,13 @@ def conventions(planned: plan.Plan, description: exposure.ModelDescription) -> m
     """Everything about the steps that can change a number, for the manifest."""
     settings = planned.settings
     decoding = decode_step(settings, description)
+    rank = len(description.input_size) - 1
     return manifests.Conventions(
         decode=decode.decode_recipe(decoding.image, decoding.masks),
-        protocol=localize_step(settings).protocol.as_dict(),
+        protocol=localize_step(settings).protocol.as_dict(rank),
         primary_target=_primary_target(settings),
         heatmap=schemas.QUANTIZATION,
-        axes=records.plain_axes(len(description.input_size) - 1),
+        axes=records.plain_axes(rank),
         classes=classes_of(planned),
         label_form=None if planned.features.label_form == "auto" else planned.features.label_form,
     )

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from heatbeam.transforms import errors
+from heatbeam.transforms import errors, records
 
 Units = Literal["fractions", "pixels", "axis"]
 Order = Literal["yxyx", "xyxy", "xywh", "cxcywh"]
@@ -32,16 +32,6 @@ ENDS: tuple[End, ...] = get_args(End)
 Boxes = npt.NDArray[np.float64]
 
 
-class Scale(NamedTuple):
-    """Where the first sample of an axis begins, and how long each is, in the axis' unit: seconds, millimetres.
-
-    Sample i lies from ``start + i step`` to ``start + (i + 1) step``.
-    """
-
-    start: float
-    step: float
-
-
 @dataclasses.dataclass(frozen=True)
 class BoxConvention:
     """What the numbers of a box mean.
@@ -54,7 +44,7 @@ class BoxConvention:
 
     Intervals in seconds, of a signal of 250 samples a second::
 
-        >>> beats = BoxConvention("axis", rank=1, scales=(Scale(0.0, 0.004),))
+        >>> beats = BoxConvention("axis", rank=1, axes=(records.Axis("time", "s", step=0.004),))
         >>> beats.corners(np.array([[0.5, 1.0]])).tolist()
         [[125.0, 250.0]]
 
@@ -69,7 +59,7 @@ class BoxConvention:
             (``inclusive``); None for ``inclusive`` where pixels are numbered from 1, else ``exclusive``. Not for orders
             that give width and height.
         rank: position axes, 1 to 3.
-        scales: of the axes, in the order of the array, for units of the ``axis``.
+        axes: in the order of the array, for units of the ``axis``.
 
     Raises:
         errors.UsageError: a value is none of these, or an end is given where there is a width.
@@ -80,7 +70,7 @@ class BoxConvention:
     origin: Origin = 0
     end: End | None = None
     rank: int = 2
-    scales: tuple[Scale, ...] = ()
+    axes: tuple[records.Axis, ...] = ()
 
     def __post_init__(self) -> None:
         problems = [
@@ -95,10 +85,10 @@ class BoxConvention:
         ]  # fmt: skip
         if self.end is not None and self.has_sizes:
             problems.append(f"box_end says where corners end; box_order {self.order} gives width and height")
-        if self.units == "axis" and len(self.scales) != self.rank:
-            problems.append(f"box_units: axis needs the step of each of {self.rank} axes; got {len(self.scales)}")
-        if any(not scale.step > 0 for scale in self.scales):
-            problems.append(f"the step of an axis must be above 0; got {[scale.step for scale in self.scales]}")
+        if self.units == "axis" and len(self.axes) != self.rank:
+            problems.append(f"box_units: axis needs the step of each of {self.rank} axes; got {len(self.axes)}")
+        if any(not axis.step > 0 for axis in self.axes):
+            problems.append(f"the step of an axis must be above 0; got {[axis.step for axis in self.axes]}")
         if problems:
             raise errors.UsageError("; ".join(problems))
 
@@ -122,8 +112,9 @@ class BoxConvention:
     @property
     def _scale(self) -> tuple[Boxes, Boxes]:
         """For each number of a box, where its axis starts, and its step; 0 and 1 where it counts something else."""
-        scales = self.scales[::-1] if self.units == "axis" else (Scale(0.0, 1.0),) * self.rank
-        start, step = np.array(scales * 2, np.float64).T
+        if self.units != "axis":
+            return np.zeros(2 * self.rank), np.ones(2 * self.rank)
+        start, step = np.array([(axis.start, axis.step) for axis in self.axes[::-1]] * 2, np.float64).T
         return start, step
 
     def corners(self, rows: Boxes) -> Boxes:

@@ -15,8 +15,12 @@ from heatbeam.transforms.sources.pixels import tensor_protos
 
 SEMANTIC = decode_options.MaskOptions(background=0, ignore=255, offset=0)
 Convention = box_conventions.BoxConvention
-SECONDS = (box_conventions.Scale(1.0, 0.5),)
-MILLIMETRES = (box_conventions.Scale(-10.0, 5.0), box_conventions.Scale(0.0, 2.0), box_conventions.Scale(3.0, 1.0))
+SECONDS = (records.Axis("time", "s", step=0.5, start=1.0),)
+MILLIMETRES = (
+    records.Axis("z", "mm", step=5.0, start=-10.0),
+    records.Axis("y", "mm", step=2.0),
+    records.Axis("x", "mm", start=3.0),
+)
 MASKS = np.arange(48).reshape(2, 2, 3, 4) % 5 == 0
 """Of two objects in a volume of 2 x 3 x 4 samples."""
 
@@ -35,8 +39,8 @@ def _truth(size: tuple[int, ...], convention: Convention, names: dict, stored: d
         (Convention("pixels", "xywh", rank=1), [10, 10, 0, 40]),
         (Convention("pixels", "cxcywh", rank=1), [15, 10, 20, 40]),
         (Convention("pixels", "yxyx", 1, rank=1), [11, 20, 1, 40]),
-        (Convention("axis", rank=1, scales=SECONDS), [6.0, 11.0, 1.0, 21.0]),
-        (Convention("axis", "xywh", rank=1, scales=SECONDS), [6.0, 5.0, 1.0, 20.0]),
+        (Convention("axis", rank=1, axes=SECONDS), [6.0, 11.0, 1.0, 21.0]),
+        (Convention("axis", "xywh", rank=1, axes=SECONDS), [6.0, 5.0, 1.0, 20.0]),
     ],
     ids=lambda one: one.in_words() if isinstance(one, Convention) else "",
 )
@@ -58,8 +62,8 @@ def test_intervals_of_a_series(convention: Convention, stored: list[float]) -> N
         (Convention("pixels", "xywh", rank=3), [0, 4, 1, 2, 4, 2]),
         (Convention("pixels", "cxcywh", rank=3), [1, 6, 2, 2, 4, 2]),
         (Convention("pixels", "xyxy", end="inclusive", rank=3), [0, 4, 1, 1, 7, 2]),
-        (Convention("axis", "yxyx", rank=3, scales=MILLIMETRES), [-5.0, 8.0, 3.0, 5.0, 16.0, 5.0]),
-        (Convention("axis", "cxcywh", rank=3, scales=MILLIMETRES), [4.0, 12.0, 0.0, 2.0, 8.0, 10.0]),
+        (Convention("axis", "yxyx", rank=3, axes=MILLIMETRES), [-5.0, 8.0, 3.0, 5.0, 16.0, 5.0]),
+        (Convention("axis", "cxcywh", rank=3, axes=MILLIMETRES), [4.0, 12.0, 0.0, 2.0, 8.0, 10.0]),
     ],
     ids=lambda one: one.in_words() if isinstance(one, Convention) else "",
 )
@@ -107,7 +111,7 @@ def test_what_does_not_fit_the_axes_is_refused() -> None:
     with pytest.raises(errors.UsageError, match="box_units: axis needs the step of each of 1 axes; got 0"):
         Convention("axis", rank=1)
     with pytest.raises(errors.UsageError, match="above 0"):
-        Convention("axis", rank=1, scales=(box_conventions.Scale(0.0, 0.0),))
+        Convention("axis", rank=1, axes=(records.Axis("time", "s", 0.0),))
 
 
 def _npy(array: np.ndarray) -> bytes:
