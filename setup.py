@@ -40,6 +40,7 @@ TEST = [
     "jsonschema>=4.17",  # Beam YAML checks a pipeline with it; the rest of apache-beam[yaml] is for others
     "moto[s3]>=5.0",  # an S3 server on loopback
     "mypy>=1.10",
+    "nibabel>=5.3",  # heatbeam[nifti] is tested by reading back what it wrote
     "pandas>=2.1.1",  # a reader of the tables
     "polars>=1.5",  # a reader of the tables; 1.5 is the first to read int16 maps
     "pytest>=8.0",
@@ -76,6 +77,7 @@ setuptools.setup(
         "test": TEST,
         # Its image classifiers are mapped as by hand: make test-families. Needs 260 MB, of TensorFlow Text above all.
         "families": ['keras-hub>=0.32; python_version >= "3.11"'],
+        "nifti": ["nibabel>=5.3"],  # volumes for the viewers of medical images; 5.3 is the oldest that is tried
         "bench": ["tf-keras-vis>=0.8.7"],  # a library to compare speed with
         "gcp": ["apache-beam[gcp]>=2.77"],  # Google Cloud Storage and Dataflow; from Python 3.11 on
         "yaml": ["apache-beam[yaml]>=2.77"],  # heatbeam.ExplainDataset in Beam YAML

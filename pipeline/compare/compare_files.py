@@ -10,16 +10,18 @@ from collections.abc import Sequence
 from typing import Any, TextIO
 
 import jinja2
+import numpy.typing as npt
 
 from heatbeam.compare import compare, compare_rows, gate, map_pairs, verdict_files
 from heatbeam.pages import map_images, report_text
+from heatbeam.pages.signals import of_rows
 from heatbeam.runs import moved_images, remote_files, run_directory, run_methods, settings_diff, source_images
 from heatbeam.transforms.errors import harmless
 from heatbeam.transforms.metrics import registry, slicing
 
 _TABLE_LIMIT = 40
 _ALWAYS_TOLD = ("images_in_both", "decision_flips", "map_flips")
-_EXAMPLE_PX = 168
+_EXAMPLE_PX = {1: 320, 2: 168, 3: 320}  # by the number of axes: lanes and slices need more room
 
 
 def as_dict(comparison: compare.Comparison) -> dict[str, Any]:
@@ -220,9 +222,7 @@ def write_html(
         slices=rows,
         slices_count=count,
         tested=sum(row.slice_name != slicing.ALL for row in _wanted(comparison)),
-        warnings=[
-            text for text in (changed_images(comparison), repeated_images(comparison), _not_drawn(comparison)) if text
-        ],
+        warnings=[text for text in (changed_images(comparison), repeated_images(comparison)) if text],
         worse=worse,
         histograms=_histograms(comparison),
         examples=_examples(comparison, images),
@@ -230,12 +230,6 @@ def write_html(
         verdict=verdict,
     )
     remote_files.write(path, harmless.lines(page).encode())
-
-
-def _not_drawn(comparison: compare.Comparison) -> str:
-    if all(len(one.image_size) == 2 for one in comparison.examples):
-        return ""
-    return "The maps that changed most are of series or volumes and are not drawn here; --json FILE lists their pairs."
 
 
 def _agreements(comparison: compare.Comparison) -> dict[str, dict[str, compare.Agreement]]:
@@ -290,23 +284,28 @@ def _number(value: float, signed: bool = False) -> str:
 
 
 def _examples(comparison: compare.Comparison, images_path: str | None) -> list[dict[str, Any]]:
-    """The most changed pairs, each map over the baseline's image where its shard can be reached; of pictures."""
-    drawn = [(one, (one.image_size[0], one.image_size[1])) for one in comparison.examples if len(one.image_size) == 2]
+    """The most changed pairs, each map over the baseline's image where its shard can be reached."""
     manifest = moved_images.located(run_directory.RunDirectory(comparison.baseline).read_manifest(), images_path)
-    sizes = {one.place: map_images.fitted(size, _EXAMPLE_PX) for one, size in drawn}
-    images = {
-        place: map_images.scaled(pixels, sizes[place]) for place, pixels in source_images.source_images(manifest, sizes)
-    }
-    return [
-        {
-            "pair": one,
-            "pictures": [
-                map_images.data_uri(map_images.overlay(raw, view, size, sizes[one.place], images.get(one.place)))
-                for raw, view in zip(one.maps, one.views, strict=True)
-            ],
-        }
-        for one, size in drawn
-    ]
+    of_place: dict[source_images.Place, list[int]] = {}
+    for number, one in enumerate(comparison.examples):
+        of_place.setdefault(one.place, []).append(number)
+    rank = len(comparison.examples[0].image_size) if comparison.examples else 2
+    axes = of_rows.axes_of(manifest)
+    pictures: dict[int, list[str]] = {}
+
+    def draw(number: int, original: npt.NDArray[Any] | None) -> None:
+        one = comparison.examples[number]
+        pictures[number] = [
+            map_images.data_uri(of_rows.picture_of_map(raw, view, one.image_size, axes, original, _EXAMPLE_PX[rank]))
+            for raw, view in zip(one.maps, one.views, strict=True)
+        ]
+
+    for place, original in source_images.originals(manifest, of_place, rank):
+        for number in of_place[place]:
+            draw(number, original)
+    for number in set(range(len(comparison.examples))) - set(pictures):
+        draw(number, None)
+    return [{"pair": one, "pictures": pictures[number]} for number, one in enumerate(comparison.examples)]
 
 
 def _histograms(comparison: compare.Comparison) -> list[dict[str, Any]]:

@@ -40,7 +40,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="a finished run")
     parser.add_argument("--to", required=True, metavar="DIRECTORY", help="a new directory for the dataset")
     parser.add_argument("--overwrite", action="store_true", help="replace the dataset that export has written there")
-    parser.add_argument("--format", required=True, choices=("fiftyone", "huggingface"))
+    parser.add_argument("--format", required=True, choices=("fiftyone", "huggingface", "nifti"))
     command.add_where(parser)
     command.add_images(parser)
     parser.add_argument("--limit", type=int, default=1000, help="at most so many rows (default: 1000)")
@@ -79,7 +79,7 @@ RENDER = command.Command(
 )
 EXPORT = command.Command(
     "export",
-    "write chosen rows as a dataset that FiftyOne or Hugging Face opens",
+    "write chosen rows as a dataset that FiftyOne or Hugging Face opens, volumes as NIfTI",
     """heatbeam export runs/flowers --to missed --format huggingface --where "method = 'grad_cam' and box_hit = 0\"""",
     _add_export,
     _export,

@@ -1,7 +1,7 @@
 """``heatbeam export RUN``: chosen rows as a dataset on disk that other tools open as it is.
 
 ``huggingface`` (`export_huggingface`) has a row per explanation, ``fiftyone`` (`export_fiftyone`) a sample per image.
-Neither library is needed to write its format.
+Neither library is needed to write its format. ``nifti`` (`export_nifti`) is for volumes and needs nibabel.
 """
 
 from __future__ import annotations
@@ -10,13 +10,19 @@ import dataclasses
 import pathlib
 import shutil
 
-from heatbeam.export import export_fiftyone, export_huggingface, export_samples
-from heatbeam.runs import chosen_rows, moved_images, remote_files, run_directory
-from heatbeam.transforms import errors
+from heatbeam.export import export_fiftyone, export_huggingface, export_nifti, export_samples, nifti_files
+from heatbeam.pages.signals import of_rows, shown
+from heatbeam.runs import chosen_rows, manifests, moved_images, remote_files, run_directory
+from heatbeam.transforms import errors, records
+from heatbeam.transforms.tables import axis_columns
 
-FORMATS = ("fiftyone", "huggingface")
-_ENTRIES = {export_samples.IMAGES, *export_fiftyone.ENTRIES, *export_huggingface.ENTRIES}
+FORMATS = ("fiftyone", "huggingface", "nifti")
+_ENTRIES = {
+    export_samples.IMAGES, *export_fiftyone.ENTRIES, *export_huggingface.ENTRIES, *export_nifti.ENTRIES
+}  # fmt: skip
 """Whatever stands directly in a dataset that was written here."""
+
+_DRAWN = "heatbeam render draws them, and the tables hold every number"
 
 
 class ExportError(errors.UserError, ValueError):
@@ -81,19 +87,36 @@ def export(
     table, matched = chosen_rows.choose(run, where, limit, run.open_table("explanations").schema.names)
     if not table.num_rows:
         raise ExportError(f"no row of {run_path} fulfils --where {where!r}; there is nothing to export")
+    _check_kind(file_format, axis_columns.rank_of(table.column_names), manifest)
+    problems: list[str] = []
+    about = {"run": run_path, "where": where, "heatbeam": manifest.heatbeam}
     with errors.about(directory, "write"):
         if overwrite and target.exists():
             shutil.rmtree(target)
+        if file_format == "nifti":
+            image_count, found = export_nifti.write(target, table, manifest, about, problems)
+            return Exported(directory, table.num_rows, matched, image_count, found, tuple(problems))
         (target / export_samples.IMAGES).mkdir(parents=True)
-    problems: list[str] = []
     samples = export_samples.samples(table, manifest, target, problems)
     if file_format == "huggingface":
         found = export_huggingface.write(target, table, samples, longest_px)
     else:
-        about = {"run": run_path, "where": where, "heatbeam": manifest.heatbeam}
         found = export_fiftyone.write(target, table, samples, manifest.class_names, about, longest_px)
     image_count = len(list((target / export_samples.IMAGES).iterdir()))
     return Exported(directory, table.num_rows, matched, image_count, found, tuple(problems))
+
+
+def _check_kind(file_format: str, rank: int, manifest: manifests.Manifest) -> None:
+    """Refuse a format that has no place for the inputs of the run."""
+    axes = of_rows.axes_of(manifest) or records.plain_axes(rank)
+    kind = {1: "series", 2: "pictures"}.get(rank, "clips" if axes[0].name.lower() in shown.TIMES else "volumes")
+    if file_format == "nifti":
+        if kind != "volumes":
+            raise ExportError(f"--format nifti is for volumes; the inputs of this run are {kind}: {_DRAWN}")
+        nifti_files.check_installed()
+    elif kind != "pictures":
+        other = "give --format nifti; " if kind == "volumes" else ""
+        raise ExportError(f"--format {file_format} is for pictures; the inputs of this run are {kind}: {other}{_DRAWN}")
 
 
 def _check(target: pathlib.Path, file_format: str, sizes: dict[str, int], *, overwrite: bool) -> None:

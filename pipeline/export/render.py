@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import pathlib
 from typing import Any
 
+import numpy.typing as npt
+
 from heatbeam.pages import map_images
+from heatbeam.pages.signals import of_rows
 from heatbeam.runs import chosen_rows, moved_images, remote_files, run_directory, source_images
 from heatbeam.transforms import errors
-from heatbeam.transforms.tables import stored_maps
+from heatbeam.transforms.tables import axis_columns
 
 INDEX = "index.json"
 
@@ -61,8 +63,9 @@ def render(
     errors.check_at_least_one("--longest-px", longest_px)
     run = run_directory.RunDirectory(run_path)
     manifest = moved_images.located(run.read_manifest(), images)
-    places = stored_maps.placed_columns(run.open_table("explanations").schema.names)
-    table, matched = chosen_rows.choose(run, where, limit, (*_COLUMNS, *places))
+    names = run.open_table("explanations").schema.names
+    rank, axes = axis_columns.rank_of(names), of_rows.axes_of(manifest)
+    table, matched = chosen_rows.choose(run, where, limit, (*_COLUMNS, *of_rows.columns(names)))
     rows = chosen_rows.without_maps(table)
     target = remote_files.local_folder(directory, "--to")
     with errors.about(directory, "write"):
@@ -71,14 +74,20 @@ def render(
     for number, row in enumerate(rows):
         of_place.setdefault((row["shard"], row["record_index"], row["image_sha256"]), []).append(number)
     shown = [False] * len(rows)
-    for place, pixels in source_images.source_images(manifest, of_place):
+
+    def draw(number: int, original: npt.NDArray[Any] | None) -> None:
+        row = chosen_rows.with_map(table, number, rows[number])
+        path = target / _name(number, row)
+        with errors.about(path, "write"):
+            path.write_bytes(map_images.png(of_rows.picture(row, axes, original, longest_px)))
+
+    for place, original in source_images.originals(manifest, of_place, rank):
         for number in of_place[place]:
-            row = chosen_rows.with_map(table, number, rows[number])
-            _draw(row, pixels, target / _name(number, row), longest_px)
+            draw(number, original)
             shown[number] = True
-    for number, row in enumerate(rows):
+    for number in range(len(rows)):
         if not shown[number]:
-            _draw(chosen_rows.with_map(table, number, row), None, target / _name(number, row), longest_px)
+            draw(number, None)
     files = tuple(_name(number, row) for number, row in enumerate(rows))
     index = [
         {"file": file, **{name: row[name] for name in _TOLD}, "with_image": with_image}
@@ -88,13 +97,6 @@ def render(
     with errors.about(directory, "write"):
         (target / INDEX).write_text(text, encoding="utf-8")
     return Rendered(directory, files, matched, sum(shown))
-
-
-def _draw(row: dict[str, Any], pixels: source_images.Pixels | None, path: pathlib.Path, longest_px: int) -> None:
-    size = map_images.fitted((row["image_width"], row["image_height"]), longest_px)
-    picture = None if pixels is None else map_images.scaled(pixels, size)
-    with errors.about(path, "write"):
-        path.write_bytes(map_images.png(map_images.coloured(stored_maps.heatmap(row, size), picture)))
 
 
 def _name(number: int, row: dict[str, Any]) -> str:

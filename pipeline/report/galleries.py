@@ -31,7 +31,7 @@ SCORE_COLUMNS = (*MEASURES, "rank", "pointing_hit", "box_hit", "border_share", "
 ROW_COLUMNS = (
     "image_id", "image_sha256", "shard", "record_index", *axis_columns.sizes(3), *axis_columns.views(3), "label_ids",
     "targets", "class_id", "class_name", "predicted_class_id", "method", "probability", "rank", *stored_maps.COLUMNS,
-    *axis_columns.boxes(3), "box_iou", "energy_share", "pointing_hit",
+    *axis_columns.boxes(3), "true_boxes", "box_iou", "energy_share", "pointing_hit",
 )  # fmt: skip
 
 Chosen = list[tuple[str, int]]

@@ -16,8 +16,9 @@ from PIL import Image
 
 from heatbeam.audit import map_scan
 from heatbeam.pages import map_images
+from heatbeam.pages.signals import drawing, flat, of_rows, shown
 from heatbeam.runs import manifests, source_images, source_truth
-from heatbeam.transforms.tables import stored_maps
+from heatbeam.transforms.tables import axis_columns, stored_maps
 
 IMAGE_PX = 240
 HEAT_PX = 120
@@ -60,22 +61,49 @@ class Album:
         rows: of ``explanations``; those that `picture` will be asked for.
     """
 
-    def __init__(self, manifest: manifests.Manifest, rows: Sequence[Mapping[str, Any]]):
+    def __init__(
+        self,
+        manifest: manifests.Manifest,
+        rows: Sequence[Mapping[str, Any]],
+    ):
         self._classes = manifest.maps_of_classes()
+        self._axes = of_rows.axes_of(manifest)
         self._sources: dict[source_images.Place, source_images.SourceRecord] = {}
         self._images: dict[source_images.Place, str] = {}
+        self._drawn: dict[tuple[Any, ...], tuple[str, str]] = {}
+        signals: dict[source_images.Place, list[Mapping[str, Any]]] = {}
+        for row in rows:
+            if axis_columns.rank_of(row) != _PICTURE_RANK:
+                signals.setdefault(_place(row), []).append(row)
         places = {_place(row) for row in rows}
         self.problems: list[str] = []
+        found = 0
         for source in source_images.source_records(manifest, places, self.problems):
-            pixels = source.pixels()
-            if pixels is not None:
+            if source.place in signals:  # drawn at once: volumes are too large to be held
+                found += self._draw(signals[source.place], source.values())
+            elif (pixels := source.pixels()) is not None:
                 self._sources[source.place] = source
                 self._images[source.place] = jpeg_uri(pixels)
-        self.wanted, self.found = len(places), len(self._images)
-        self.kind = ""
+                found += 1
+        for shown_rows in signals.values():
+            self._draw([row for row in shown_rows if _key(row) not in self._drawn], None)
+        self.wanted, self.found = len(places), found
+        self.kind = next((kind for _, kind in self._drawn.values()), "")
+
+    def _draw(self, rows: Sequence[Mapping[str, Any]], values: shown.Values | None) -> bool:
+        for row in rows:
+            signal = of_rows.signal(row, self._axes, values)
+            self._drawn[_key(row)] = (drawing.markup(signal), signal.kind)
+        return values is not None
 
     def picture(self, row: Mapping[str, Any]) -> Picture:
         """The picture of a row."""
+        kept = {name: value for name, value in row.items() if name != "heatmap"}
+        if axis_columns.rank_of(row) != _PICTURE_RANK:
+            if _key(row) not in self._drawn:
+                self._draw([row], None)
+            drawn, kind = self._drawn[_key(row)]
+            return Picture(0, 0, "", "", (), None, kept, drawn, kind)
         place, image_size = _place(row), (row["image_width"], row["image_height"])
         source = self._sources.get(place)
         truth: list[Box] = []
@@ -89,8 +117,15 @@ class Album:
             heat=heat_uri(row),
             true_boxes=tuple(truth),
             box=None if np.isnan(corners).any() else (corners[0], corners[1], corners[2], corners[3]),
-            row={name: value for name, value in row.items() if name != "heatmap"},
+            row=kept,
         )
+
+
+_PICTURE_RANK = 2
+
+
+def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (*_place(row), row["image_id"], row["method"], row["class_id"])
 
 
 def _place(row: Mapping[str, Any]) -> source_images.Place:
@@ -111,5 +146,9 @@ def heat_uri(row: Mapping[str, Any]) -> str:
 
 
 def mean_uri(energy: npt.NDArray[np.float64], top: float) -> str:
-    """A mean map in its own cells, black at 0 and brightest at `top`; the page enlarges it smoothly."""
-    return map_images.heat_uri(np.clip(energy / top if top > 0 else energy, 0, 1), transparent=False)
+    """A mean map in its own cells, black at 0 and brightest at `top`; the page enlarges it smoothly.
+
+    One of a series or a volume is laid flat, as `flat.picture` does.
+    """
+    laid = flat.picture(energy)
+    return map_images.heat_uri(np.clip(laid / top if top > 0 else laid, 0, 1), transparent=False)

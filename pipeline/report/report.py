@@ -19,6 +19,7 @@ import pyarrow.dataset as ds
 
 from heatbeam.audit import answers, label_suspects, map_clusters, map_health, map_scan, shortcuts
 from heatbeam.pages import map_images, report_text
+from heatbeam.pages.signals import flat
 from heatbeam.report import galleries, pictures, report_curves, report_findings, report_sections, report_tables
 from heatbeam.runs import manifests, moved_images, run_directory, run_methods
 from heatbeam.transforms import errors
@@ -134,6 +135,7 @@ def _context(
         "measure": galleries.MEASURES.get(chosen.measure, ""),
         "pictures": shown,
         "signals": shown["signals"],
+        "flat_words": flat.WORDS.get(shown["signals"], ""),
         "dead": report_sections.dead_letters(run, manifest.counts),
         "provenance": report_sections.provenance(manifest),
         "gallery_size": GALLERY_SIZE,

@@ -11,6 +11,7 @@ import collections
 import dataclasses
 import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +46,16 @@ def source_images(
             yield one.place, pixels
 
 
+def originals(
+    manifest: manifests.Manifest, places: Collection[Place], rank: int, problems: list[str] | None = None
+) -> Iterator[tuple[Place, npt.NDArray[Any]]]:
+    """What `source_images` gives of pictures, and of inputs of another rank `SourceRecord.values`, by one name."""
+    for one in source_records(manifest, places, problems):
+        found = one.pixels() if rank == 2 else one.values()
+        if found is not None:
+            yield one.place, found
+
+
 @dataclasses.dataclass(frozen=True)
 class SourceRecord:
     """One record as its shard holds it.
@@ -66,6 +77,10 @@ class SourceRecord:
     def pixels(self) -> Pixels | None:
         """The image as the run decoded it, uint8 ``(H, W, 3)`` in original size; None if it cannot be decoded."""
         return _pixels(self.image, self.raw_shape, self.settings)
+
+    def values(self) -> npt.NDArray[Any] | None:
+        """The original as an array, ``(*positions, channels)``: of an encoded image its pixels; None without one."""
+        return self.pixels()
 
 
 def source_records(

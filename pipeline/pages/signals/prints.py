@@ -129,7 +129,7 @@ def _axis(page: _Canvas, signal: shown.Signal, y: float, ends: tuple[float, floa
         at = left + share * (right - left)
         page.line([(at, y - 2), (at, y + 1)], _QUIET)
         page.text(min(max(at - 8, left), right - 30), y + 1, text, _QUIET, width=room)
-    name = f"{signal.name(0)} in {axis.unit}" if axis.unit else f"{signal.name(0)}, sample"
+    name = f"{signal.name(0)} in {axis.unit}" if shown.measured(axis) else f"{signal.name(0)}, sample"
     notes = [name, *filter(None, [series.left_out(signal)]), *_legend(signal)]
     page.text(left, y + _FONT_PX + 4, "   ".join(notes), _INK, width=right - left)
 

@@ -150,7 +150,7 @@ def _ticks(signal: shown.Signal) -> markupsafe.Markup:
         markupsafe.Markup('<span style="left: {:.2f}%">{}</span>').format(100 * share, text)
         for share, text in shown.ticks(signal.shape[0], axis, 5)
     ]
-    title = f"{signal.name(0)} in {axis.unit}" if axis.unit else f"{signal.name(0)}, sample"
+    title = f"{signal.name(0)} in {axis.unit}" if shown.measured(axis) else f"{signal.name(0)}, sample"
     head = markupsafe.Markup('<span class="ticks" aria-hidden="true">')
     closing = markupsafe.Markup('</span><span class="axis-name">{}</span>').format(title)
     return head + markupsafe.Markup("").join(parts) + closing

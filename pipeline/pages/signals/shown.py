@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from heatbeam.transforms import records
+
 Values = npt.NDArray[Any]
 Floats = npt.NDArray[np.floating[Any]]
 Pixels = npt.NDArray[np.uint8]
@@ -23,29 +25,11 @@ LETTERS = ("z", "y", "x")
 TIMES = frozenset({"time", "t", "frame", "frames"})
 """Names of the first of three axes that make a signal a clip rather than a volume."""
 
+_COUNTED = frozenset({"", "px", "samples"})
 _UNBROKEN = "\u00a0"
 
 LOW, HIGH = 2, 98
 """Percentiles that are drawn darkest and brightest where values are not those of a picture."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Axis:
-    """One position axis: what a sample of it is.
-
-    Attributes:
-        name: such as ``time``; empty for the letter alone.
-        unit: of `step`, such as ``s`` or ``mm``; empty where positions are counted in samples.
-        step: from one sample to the next, in `unit`.
-    """
-
-    name: str = ""
-    unit: str = ""
-    step: float = 1.0
-
-    def place(self, sample: float) -> str:
-        """Where a sample is, in the unit: ``1.24 s``; its number where there is no unit."""
-        return f"{sample * self.step:.4g} {self.unit}" if self.unit else f"{sample:.4g}"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,7 +38,7 @@ class Signal:
 
     Attributes:
         shape: of the original's positions, in the order of the array.
-        axes: one per position axis, in the same order.
+        axes: one per position axis, in the same order; see `records.plain_axes`.
         heat: in [0, 1], one axis per position axis; spans the whole signal.
         values: ``(*shape, channels)``; None where the original could not be read.
         true_boxes: intervals, boxes or cuboids of the truth.
@@ -64,7 +48,7 @@ class Signal:
     """
 
     shape: tuple[int, ...]
-    axes: tuple[Axis, ...]
+    axes: tuple[records.Axis, ...]
     heat: Floats
     values: Values | None = None
     true_boxes: tuple[Box, ...] = ()
@@ -122,9 +106,10 @@ class Signal:
     def where(self, axis: int, sample: int) -> str:
         """A sample of an axis in words: ``time 0.4 s (10 of 50)`` or ``z 12 of 32``, samples counted from 0."""
         counted = f"{sample} of {self.shape[axis]}".replace(" ", _UNBROKEN)
-        if not self.axes[axis].unit:
+        if not measured(self.axes[axis]):
             return f"{self.name(axis)} {counted}"
-        return f"{self.name(axis)} {self.axes[axis].place(sample)} ({counted})"
+        place = self.axes[axis].start + sample * self.axes[axis].step
+        return f"{self.name(axis)} {place:.4g} {self.axes[axis].unit} ({counted})"
 
     def channel(self, number: int) -> str:
         """The name of a channel, or its number."""
@@ -134,6 +119,11 @@ class Signal:
         """Where a box starts and ends along an axis of the array, in samples."""
         rank = len(self.shape)
         return box[rank - 1 - axis], box[2 * rank - 1 - axis]
+
+
+def measured(axis: records.Axis) -> bool:
+    """Whether places along an axis are told in a unit, not as numbers of samples."""
+    return axis.unit not in _COUNTED
 
 
 def chosen_channels(signal: Signal, most: int) -> tuple[int, ...]:
@@ -168,22 +158,22 @@ def bytes_of(values: Values, low: float, high: float) -> Pixels:
     return grey
 
 
-def ticks(size: int, axis: Axis, most: int = 6) -> list[tuple[float, str]]:
+def ticks(size: int, axis: records.Axis, most: int = 6) -> list[tuple[float, str]]:
     """Round places along an axis: ``(share of its length, number in the unit)``, at most `most`.
 
     Args:
         size: samples of the axis.
-        axis: its unit and step.
+        axis: its unit, step and start.
         most: 2 or more.
     """
     length = size * axis.step
-    if not (math.isfinite(length) and length > 0):
+    if not (math.isfinite(length) and length > 0 and math.isfinite(axis.start)):
         return [(0.0, "0")]
     rough = length / (most - 1)
     power = 10 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
-    count = int(length / step * (1 + 1e-9))
-    return [(i * step / length, f"{i * step:.6g}") for i in range(count + 1)]
+    first, last = math.ceil(axis.start / step - 1e-9), math.floor((axis.start + length) / step + 1e-9)
+    return [((i * step - axis.start) / length, f"{i * step:.6g}") for i in range(first, last + 1)]
 
 
 def spread(count: int, size: int, always: int) -> tuple[int, ...]:
@@ -195,6 +185,6 @@ def spread(count: int, size: int, always: int) -> tuple[int, ...]:
     return tuple(sorted(even))
 
 
-def same_unit(axes: Sequence[Axis]) -> bool:
+def same_unit(axes: Sequence[records.Axis]) -> bool:
     """Whether lengths of these axes may be held against each other."""
     return len({axis.unit for axis in axes}) == 1 and all(axis.step > 0 for axis in axes)

@@ -13,7 +13,9 @@ from PIL import Image
 
 from heatbeam.pages import map_images
 from heatbeam.pages.signals import drawing, series, shown, slices, stacks
+from heatbeam.transforms import records
 
+PLAIN = records.Axis("", "")
 HOSTILE = '<script>alert(1)</script>"&'
 
 
@@ -22,7 +24,7 @@ def series_of(n=40, channels=2, cells=8, hot=5, **more):
     heat[hot] = 1
     t = np.arange(n, dtype=np.float32)
     values = np.stack([t * (i + 1) for i in range(channels)], axis=-1)
-    axes = (shown.Axis(more.pop("name", "time"), "s", 0.5),)
+    axes = (records.Axis(more.pop("name", "time"), "s", 0.5),)
     return shown.Signal((n,), axes, heat, values, ((10.0, 20.0),), (24.0, 32.0), **more)
 
 
@@ -32,7 +34,7 @@ def volume_of(*, time=False, hot=(3, 1, 2), **more):
     heat[hot] = 1
     values = np.zeros((*shape, 1), np.uint8)
     values[..., 0] = (np.arange(8) * 30)[:, None, None]
-    axes = (shown.Axis("time" if time else "", "s" if time else "mm", 2.0),) + (shown.Axis("", "mm", 1.0),) * 2
+    axes = (records.Axis("time" if time else "", "s" if time else "mm", 2.0),) + (records.Axis("", "mm", 1.0),) * 2
     return shown.Signal(shape, axes, heat, values, ((16.0, 4.0, 6.0, 24.0, 8.0, 8.0),), **more)
 
 
@@ -61,7 +63,7 @@ def test_the_band_below_a_series_is_hot_where_the_map_is():
 def test_a_long_band_keeps_its_narrowest_peak():
     heat = np.zeros(10_000, np.float32)
     heat[7001] = 1
-    band = series.band(shown.Signal((10_000,), (shown.Axis(),), heat))
+    band = series.band(shown.Signal((10_000,), (PLAIN,), heat))
     assert band.shape == (1, 512) and band.max() == 1 and band[0].argmax() == int(7001 * 512 / 10_000)
 
 
@@ -97,7 +99,7 @@ def test_a_constant_channel_is_a_line_in_the_middle_and_one_without_numbers_none
 def test_no_spike_of_a_long_series_is_lost():
     values = np.zeros((50_000, 1), np.float32)
     values[12_345], values[40_001] = 1, -1
-    [lane] = series.lanes(shown.Signal((50_000,), (shown.Axis(),), np.ones(4, np.float32), values))
+    [lane] = series.lanes(shown.Signal((50_000,), (PLAIN,), np.ones(4, np.float32), values))
     assert len(lane.x) <= 2 * series.COLUMNS + 2
     assert lane.x[lane.y == 1].tolist() == [12_345.5 / 50_000]
     assert lane.x[lane.y == 0].tolist() == [40_001.5 / 50_000]
@@ -112,7 +114,7 @@ def test_more_channels_than_fit_are_counted():
 
 
 def test_a_series_without_values_shows_its_map_and_truth():
-    bare = shown.Signal((40,), (shown.Axis(),), np.ones(4, np.float32), None, ((1.0, 2.0),))
+    bare = shown.Signal((40,), (PLAIN,), np.ones(4, np.float32), None, ((1.0, 2.0),))
     markup = drawing.markup(bare)
     assert '<rect class="true"' in markup and "<polyline" not in markup and len(sources(markup)) == 1
 
@@ -121,7 +123,7 @@ def test_a_series_without_values_shows_its_map_and_truth():
 def test_hostile_names_stay_words(name):
     one = series_of(name=HOSTILE, channel_names=(HOSTILE, "b")) if name == "series" else volume_of()
     if name == "volume":
-        axis = shown.Axis(HOSTILE, HOSTILE, 1.0)
+        axis = records.Axis(HOSTILE, HOSTILE, 1.0)
         one = shown.Signal(one.shape, (axis,) * 3, one.heat, one.values)
     markup = drawing.markup(one)
     assert "<script" not in markup and "&lt;script&gt;" in markup
@@ -184,7 +186,7 @@ def test_boxes_of_the_strip_say_in_which_slices_they_are():
 def test_strips_keep_to_their_share_of_the_page():
     noise = np.random.default_rng(0).integers(0, 256, (200, 64, 64, 3), dtype=np.uint8)
     heat = np.random.default_rng(1).random((50, 64, 64)).astype(np.float32)
-    found = stacks.strip(shown.Signal((200, 64, 64), (shown.Axis("time"), shown.Axis(), shown.Axis()), heat, noise))
+    found = stacks.strip(shown.Signal((200, 64, 64), (records.Axis("time", "samples"), PLAIN, PLAIN), heat, noise))
     assert len(found.samples) == stacks.STRIP_SLICES and len(found.image) > 0
     assert len(found.image) + len(found.heat) <= stacks.STRIP_BYTES
 
@@ -212,5 +214,5 @@ def test_pictures_of_volumes_and_clips_fit_and_show_the_peak():
 def test_pictures_of_bands_are_those_of_images():
     pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     heat = np.random.default_rng(1).random((8, 8)).astype(np.float32)
-    one = shown.Signal((8, 8), (shown.Axis(), shown.Axis()), heat, pixels)
+    one = shown.Signal((8, 8), (PLAIN, PLAIN), heat, pixels)
     assert (drawing.picture(one, 100) == map_images.coloured(heat, pixels)).all()

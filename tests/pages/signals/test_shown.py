@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from heatbeam.pages.signals import bands, shown
+from heatbeam.transforms import records
 
-SECONDS = shown.Axis("time", "s", 0.25)
-PLAIN = shown.Axis()
+SECONDS = records.Axis("time", "s", 0.25)
+PLAIN = records.Axis("", "")
 
 
 def signal(heat, shape=None, axes=None, **more):
@@ -51,7 +52,7 @@ def test_places_are_told_in_the_unit_and_in_samples():
 def test_ticks_are_round_and_inside():
     assert shown.ticks(10, SECONDS, 6) == [(0, "0"), (0.2, "0.5"), (0.4, "1"), (0.6, "1.5"), (0.8, "2"), (1, "2.5")]
     assert [text for _, text in shown.ticks(1000, PLAIN, 6)] == ["0", "200", "400", "600", "800", "1000"]
-    assert shown.ticks(10, shown.Axis("t", "s", 0.0), 6) == [(0, "0")]
+    assert shown.ticks(10, records.Axis("t", "s", 0.0), 6) == [(0, "0")]
 
 
 def test_frames_are_spread_evenly_around_the_one_that_must_be_there():

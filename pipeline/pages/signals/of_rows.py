@@ -1,0 +1,109 @@
+"""A row of ``explanations`` as what is drawn of it: its map over all of the signal, its truth and its box.
+
+`picture` is the one way from a row to pixels, whatever the number of its axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from heatbeam.pages import map_images
+from heatbeam.pages.signals import drawing, shown
+from heatbeam.runs import manifests
+from heatbeam.transforms import heatmaps, records
+from heatbeam.transforms.tables import axis_columns, stored_maps
+
+_PICTURE = 2
+_GRID = {1: 2048, 2: 512, 3: 96}
+"""Cells a side of the heat that is drawn, at most."""
+
+
+def axes_of(manifest: manifests.Manifest) -> tuple[records.Axis, ...]:
+    """The axes of a run's inputs, in the order of the array; none in runs of versions that knew pictures alone."""
+    return (manifest.conventions.axes if manifest.conventions else None) or ()
+
+
+def columns(names: Collection[str]) -> tuple[str, ...]:
+    """What `signal` reads of a table of `names`."""
+    boxes = ("true_boxes", *axis_columns.boxes(axis_columns.rank_of(names)))
+    return (*stored_maps.placed_columns(names), *(name for name in boxes if name in names))
+
+
+def picture(
+    row: Mapping[str, Any], axes: Sequence[records.Axis], original: shown.Values | None, longest_px: int
+) -> shown.Pixels:
+    """A row drawn over its original: uint8 ``(height, width, 3)``, at most `longest_px` wide and high.
+
+    Args:
+        row: as of `signal`.
+        axes: as of `signal`.
+        original: of a picture uint8 ``(height, width, 3)``, else ``(*shape, channels)``; None for the map alone.
+        longest_px: pictures are scaled down to it, never up; signals are drawn as large.
+    """
+    size = axis_columns.size_of(row)
+    if len(size) != _PICTURE:
+        return drawing.picture(signal(row, axes, original), longest_px)
+    fit = map_images.fitted((size[0], size[1]), longest_px)
+    below = None if original is None else map_images.scaled(original, fit)
+    return map_images.coloured(stored_maps.heatmap(row, fit), below)
+
+
+def picture_of_map(
+    raw: shown.Floats,
+    view: heatmaps.View,
+    size: tuple[int, ...],
+    axes: Sequence[records.Axis],
+    original: shown.Values | None,
+    longest_px: int,
+) -> shown.Pixels:
+    """As `picture`, of a raw map that covers `view` of an input of `size`, without boxes."""
+    if len(size) != _PICTURE:
+        return drawing.picture(of_map(raw, view, size, axes, original), longest_px)
+    fit = map_images.fitted((size[0], size[1]), longest_px)
+    below = None if original is None else map_images.scaled(original, fit)
+    return map_images.overlay(raw, view, (size[0], size[1]), fit, below)
+
+
+def signal(row: Mapping[str, Any], axes: Sequence[records.Axis], values: shown.Values | None = None) -> shown.Signal:
+    """What is drawn of a row.
+
+    Args:
+        row: plain Python values of ``explanations``: map, size, view; boxes where it has them.
+        axes: of the signal, in the order of the array.
+        values: the original, ``(*shape, channels)``; None for the map alone. Another shape than the row's is left out.
+    """
+    size, rank = axis_columns.size_of(row), axis_columns.rank_of(row)
+    raw, view = stored_maps.raw_map(row), axis_columns.view_of(row)
+    edges = [row.get(name) for name in axis_columns.boxes(rank)]
+    box = tuple(float(edge) for edge in edges if edge is not None)
+    whole = box if len(box) == len(edges) else None
+    return of_map(raw, view, size, axes, values, true_boxes=true_boxes(row), box=whole)
+
+
+def of_map(
+    raw: shown.Floats,
+    view: heatmaps.View,
+    size: tuple[int, ...],
+    axes: Sequence[records.Axis],
+    values: shown.Values | None = None,
+    *,
+    true_boxes: tuple[shown.Box, ...] = (),
+    box: shown.Box | None = None,
+) -> shown.Signal:
+    """As `signal`, of a raw map that covers `view` of a signal of `size`, both x first."""
+    shape = tuple(size[::-1])
+    grid = tuple(min(side, _GRID[len(shape)]) for side in shape)
+    heat = heatmaps.heatmap(raw, grid, view=tuple(view), image_size=tuple(size))
+    kept = values if values is not None and values.shape[:-1] == shape else None
+    named = tuple(axes) if len(axes) == len(shape) else records.plain_axes(len(shape))
+    return shown.Signal(shape, named, heat, kept, true_boxes, box)
+
+
+def true_boxes(row: Mapping[str, Any]) -> tuple[shown.Box, ...]:
+    """The true boxes of the class of a row, starts and then ends; none where there are none."""
+    edges = 2 * axis_columns.rank_of(row)
+    found = np.asarray(row.get("true_boxes") or (), np.float64).reshape(-1, edges)
+    return tuple(tuple(one) for one in found.tolist())
