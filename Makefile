@@ -11,7 +11,7 @@ OLDEST_PYTHON ?= python3.10
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test fuzz test-oldest test-families test-flink lint bench constraints clean
+.PHONY: demo test fuzz test-oldest test-families test-flink test-integrations lint bench constraints clean
 
 $(STAMP): setup.py pyproject.toml $(CONSTRAINTS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -51,6 +51,18 @@ fuzz: $(STAMP)
 test-flink: $(STAMP)
 	$(BIN)/python -m tests.support.flink_cluster job-server
 	$(BIN)/python -m pytest -m flink tests/job/test_flink.py
+
+# What must not share an environment with TensorFlow and Beam, in one of its own: a real MLflow server, a real Iceberg
+# catalogue, DuckDB over it, a validator of the JSON schema. Takes 3 minutes and 800 MB in build/integrations.
+INTEGRATIONS := build/integrations
+PUBLISH := $(INTEGRATIONS)/publish/bin/python
+test-integrations: $(STAMP) $(UV)
+	$(BIN)/python -m tests.export.publish.finished_runs
+	test -x $(PUBLISH) || $(PYTHON) -m venv $(INTEGRATIONS)/publish
+	$(UV) pip install --quiet --python $(PUBLISH) mlflow 'pyiceberg[pyarrow,sql-sqlite]' argcomplete duckdb google-crc32c \
+		huggingface_hub jsonschema opencv-python-headless pydantic pytest pytest-timeout pyyaml scipy sqlglot
+	$(UV) pip install --quiet --python $(PUBLISH) --no-deps --editable .
+	$(PUBLISH) -m pytest -W default -m integration tests/export/publish tests/command_line/test_schema.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

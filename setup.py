@@ -81,6 +81,9 @@ setuptools.setup(
         "bench": ["tf-keras-vis>=0.8.7"],  # a library to compare speed with
         "gcp": ["apache-beam[gcp]>=2.77"],  # Google Cloud Storage and Dataflow; from Python 3.11 on
         "yaml": ["apache-beam[yaml]>=2.77"],  # heatbeam.ExplainDataset in Beam YAML
+        # heatbeam publish: the client alone, 60 MB; MLflow itself wants another protobuf than TensorFlow.
+        "mlflow": ["mlflow-skinny>=3.1"],
+        "iceberg": ["pyiceberg[pyarrow,sql-sqlite]>=0.12"],
         "aws": ["apache-beam[aws]>=2.77", "boto3>=1.28"],  # S3
     },
     entry_points={

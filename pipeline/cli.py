@@ -22,6 +22,7 @@ from heatbeam.bench import commands as bench
 from heatbeam.compare import commands as compare
 from heatbeam.demo import commands as demo
 from heatbeam.export import commands as export
+from heatbeam.export.publish import commands as publish
 from heatbeam.job import commands as job
 from heatbeam.listing import commands as listing
 from heatbeam.prepare import commands as prepare
@@ -58,8 +59,8 @@ COMPLETION = command.Command(
 
 COMMANDS: tuple[command.Command, ...] = (
     prepare.SHARDS, prepare.INIT, job.RUN, job.CHECK, job.FINISH, report.REPORT, compare.COMPARE, runs.HISTORY,
-    export.RENDER, export.EXPORT, demo.DEMO, bench.BENCH, listing.METHODS, listing.METRICS, listing.SETTINGS,
-    COMPLETION,
+    export.RENDER, export.EXPORT, publish.PUBLISH, demo.DEMO, bench.BENCH, listing.METHODS, listing.METRICS,
+    listing.SETTINGS, COMPLETION,
 )  # fmt: skip
 """In the order of ``heatbeam --help``."""
 

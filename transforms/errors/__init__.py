@@ -12,6 +12,7 @@ exception: `heatbeam.transforms.records.DataError` says that one record is bad, 
       ModelFileError (ValueError)        transforms.models: there is no such model file
       OtherFormatError (ValueError)      runs: its format is one that this heatbeam does not know
       PathError (ValueError)             here: a path cannot be read, written or reached
+      PublishError (ValueError)          publish: a destination refuses the run, or what it needs is not installed
       RunDirectoryError (ValueError)     runs: the directory is no run, not finished, taken or damaged
       RunFailed                          job: the run ended and its result must not be used; exit status 1
       UsageError (ValueError)            here: an argument cannot be what it is
