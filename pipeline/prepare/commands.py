@@ -9,7 +9,7 @@ from typing import Any
 
 from heatbeam import command
 
-_FORMATS = ("folders", "list", "coco", "voc", "yolo")
+_FORMATS = ("folders", "list", "coco", "voc", "yolo", "imagefolder", "parquet", "webdataset")
 _BOXES = ("tf", "voc", "coco", "yolo", "xyxy", "inclusive")
 
 

@@ -58,13 +58,15 @@ def encode(item: items.Item, image: bytes, how: Encoding) -> bytes:
         how: to encode.
 
     Raises:
-        DataError: ``corrupt_image``, ``image_size_mismatch``, ``unknown_class``, ``invalid_mask``, or what the item
-            itself has as its problem.
+        DataError: ``corrupt_image``, ``image_size_mismatch``, ``unknown_class``, ``several_classes``,
+            ``invalid_mask``, or what the item itself has as its problem.
     """
     if item.problem is not None:
         raise records.DataError(*item.problem)
     with image_files.reported_as("corrupt_image", f"the image of {len(image)} bytes", image):
         opened = image_files.opened_file(image)
+    if len(item.keys) > 1 and not how.several:
+        raise records.DataError("several_classes", f"{len(item.keys)} classes for the image; its format has one")
     width, height = opened.size
     features: dict[str, Sequence[Any]] = {
         "image/encoded": [image],

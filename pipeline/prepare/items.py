@@ -48,6 +48,7 @@ class Item:
         slices: ``(name, value)`` pairs.
         problem: type and message of what is wrong with it already, or None.
         data: the encoded image, of sources that hold their images.
+        unused: what of it has no place in the shards, where workers alone see it.
     """
 
     image_id: str
@@ -59,6 +60,7 @@ class Item:
     slices: tuple[tuple[str, str], ...] = ()
     problem: tuple[str, str] | None = None
     data: bytes | None = None
+    unused: tuple[str, ...] = ()
 
     def to_json(self) -> bytes:
         """All but `data`; equal items give equal bytes."""
@@ -75,6 +77,7 @@ class Item:
             "things": None if things is None else tuple(Thing(**{**one, "box": tuple(one["box"])}) for one in things),
             "crowds": tuple(fields["crowds"]),
             "size": fields["size"] and tuple(fields["size"]),
+            "unused": tuple(fields["unused"]),
             "slices": tuple(tuple(pair) for pair in fields["slices"]),
             "problem": fields["problem"] and tuple(fields["problem"]),
         })  # fmt: skip

@@ -219,11 +219,18 @@ def _finish(
         "counts": {name: counts.get(name, 0) for name in (steps.READ, steps.WRITTEN, steps.LOST)},
         "classes": None if names is None else len(names),
         "input": dict(_settings(how, listing, names, ignored=counts.get(steps.IGNORED, 0) > 0)),
-        "slices": [encoding.slice_name(name) for name in listing.slices],
-        "left_out": dict(sorted(listing.left_out.items())),
+        "slices": [
+            encoding.slice_name(name) for name in dict.fromkeys((*listing.slices, *_named(counts, steps.SLICE)))
+        ],
+        "left_out": dict(sorted({**listing.left_out, **_named(counts, steps.UNUSED)}.items())),
     }
     places.write(join(out, MANIFEST), json.dumps(manifest, indent=2).encode() + b"\n")
     return manifest
+
+
+def _named(counts: Mapping[str, int], start: str) -> dict[str, int]:
+    """The amounts whose names begin with `start`, by the rest of the name."""
+    return {name[len(start) :]: number for name, number in sorted(counts.items()) if name.startswith(start)}
 
 
 def _settings(

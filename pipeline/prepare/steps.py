@@ -30,6 +30,9 @@ BYTES, FILES = "bytes ", "files "
 CLASS = "class "
 """How the amounts of a class begin that the source does not list."""
 
+SLICE, UNUSED = "slice ", "unused "
+"""How the amounts of further columns begin, and of what has no place, of sources that only workers read."""
+
 _READERS = 8  # images of one piece that are fetched at once: a store far away answers slowly
 
 
@@ -119,6 +122,9 @@ class _WriteShardFn(beam.DoFn):
                     amounts[WRITTEN] += 1
                     amounts[IGNORED] += self._how.masks and bool(item.crowds)
                     amounts[f"{BYTES}{plan.piece.split}"] += len(framed)
+                    if item.data is not None:
+                        amounts.update(f"{SLICE}{name}" for name, _ in item.slices)
+                        amounts.update(f"{UNUSED}{what}" for what in item.unused)
                     if self._how.class_ids is None:
                         amounts.update(f"{CLASS}{key}" for key in item.keys if isinstance(key, str))
             filesystems.FileSystems.rename([unfinished], [finished])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from heatbeam.prepare import items, places
-from heatbeam.prepare.formats import asked, class_folders, coco, lists, voc, yolo
+from heatbeam.prepare.formats import asked, class_folders, coco, huggingface, lists, voc, webdataset, yolo
 from heatbeam.transforms import errors
 
 FORMATS: Mapping[str, tuple[str, Callable[[asked.Asked], items.Listing]]] = {
@@ -18,6 +18,9 @@ FORMATS: Mapping[str, tuple[str, Callable[[asked.Asked], items.Listing]]] = {
     "coco": ("COCO's JSON of instances", coco.listing),
     "voc": ("a folder with Pascal VOC's XML files", voc.listing),
     "yolo": ("YOLO's data file, or the folder that holds it", yolo.listing),
+    "imagefolder": ("an image folder of Hugging Face's, with metadata", huggingface.listing),
+    "parquet": ("Parquet files that hold their images", huggingface.parquet),
+    "webdataset": ("tar files of WebDataset", webdataset.listing),
 }
 """By the value of ``--format``: what it is, and what reads it."""
 
@@ -47,12 +50,22 @@ def _looks_like(source: str) -> Iterator[str]:
         yield "coco"
     elif name.endswith((".yaml", ".yml")):
         yield "yolo"
+    elif name.endswith(".parquet"):
+        yield "parquet"
+    elif name.endswith(webdataset.ENDINGS):
+        yield "webdataset"
     elif places.is_folder(source):
         yield from _folder_looks_like(list(places.below(places.absolute(source))))
 
 
 def _folder_looks_like(paths: Sequence[str]) -> Iterator[str]:
-    if any(name in paths for name in yolo.DATA_FILES):
+    if any(path.rpartition("/")[2] in huggingface.METADATA for path in paths):
+        yield "imagefolder"
+    elif any(path.lower().endswith(".parquet") for path in paths):
+        yield "parquet"
+    elif any(path.lower().endswith(webdataset.ENDINGS) for path in paths):
+        yield "webdataset"
+    elif any(name in paths for name in yolo.DATA_FILES):
         yield "yolo"
     elif any(path.lower().endswith(".xml") for path in paths):
         yield "voc"

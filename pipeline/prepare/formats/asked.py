@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from heatbeam.prepare import items
 from heatbeam.transforms import errors
 from heatbeam.transforms.sources import box_conventions
 
@@ -17,6 +18,12 @@ BOXES = {
     "inclusive": box_conventions.KNOWN["wsolevaluation (CUB, ILSVRC, OpenImages)"],
 }
 """What the numbers of a box may mean, where a source does not say it: the values of ``--boxes``."""
+
+
+def ids_of(names: Mapping[int, str]) -> dict[items.Key, int]:
+    """The id in the shards of each class of a file of names, by the number there and by the name."""
+    places: dict[items.Key, int] = {name: place for place, name in enumerate(names.values())}
+    return places | {number: place for place, number in enumerate(names)}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,8 @@ from heatbeam.prepare.formats import asked
 from heatbeam.transforms import errors, records
 
 _PATHS = ("path", "file_name", "filename", "file", "filepath", "file_path", "image_path", "image", "img", "image_file")
-_LABELS = ("label", "labels", "class", "class_name", "category", "target", "y", "tags")
+LABELS = ("label", "labels", "class", "class_name", "category", "target", "y", "tags")
+"""Names of columns with a class, the likeliest first."""
 _SPLIT = "split"
 _BOXES = (
     ("ymin", "xmin", "ymax", "xmax"), ("y_min", "x_min", "y_max", "x_max"), ("y0", "x0", "y1", "x1"),
@@ -128,7 +129,7 @@ def _columns(names: Sequence[str], given: asked.Asked, path_column: str | None) 
     if path is None or missing:
         wanted = f"no column {missing[0]}" if path else "no column of paths that is known"
         raise errors.UsageError(f"{given.source}: {wanted}, of {', '.join(names)}; say it with --path-column")
-    labels = given.label_columns or tuple(name for name in _LABELS if name in names and name != path)[:1]
+    labels = given.label_columns or tuple(name for name in LABELS if name in names and name != path)[:1]
     left = [name for name in names if name != path and name not in labels]
     box = next((columns for columns in _BOXES if all(name in left for name in columns)), ())
     if box and given.boxes is None:
@@ -167,7 +168,7 @@ def _item(
 ) -> items.Item:
     try:
         where = places.inside(root, path)
-        found = [_keys(row, columns.labels, separator) for row in rows]
+        found = [keys_of(row, columns.labels, separator) for row in rows]
         things = [
             items.Thing(keys[0] if keys else None, box)
             for row, keys in zip(rows, found, strict=True)
@@ -176,11 +177,16 @@ def _item(
     except records.DataError as error:
         return items.Item(path, problem=(error.error_type, error.message))
     keys = tuple(dict.fromkeys(key for own in found for key in own))
-    slices = dict.fromkeys(pair for row in rows for pair in _slices(row, columns.slices, left_out))
+    slices = dict.fromkeys(pair for row in rows for pair in slices_of(row, columns.slices, left_out))
     return items.Item(path, where, keys, tuple(things) if columns.box else None, slices=tuple(slices))
 
 
-def _keys(row: Row, columns: Sequence[str], separator: str | None) -> tuple[items.Key, ...]:
+def keys_of(row: Row, columns: Sequence[str], separator: str | None) -> tuple[items.Key, ...]:
+    """The classes in some columns of a row.
+
+    Raises:
+        DataError: ``invalid_label`` for what is neither text nor a whole number.
+    """
     found: list[items.Key] = []
     for column in columns:
         value = row.get(column)
@@ -206,7 +212,8 @@ def _box(row: Row, columns: Sequence[str]) -> tuple[float, ...] | None:
         raise records.DataError("invalid_box", f"a box of {values}; expected four numbers") from error
 
 
-def _slices(row: Row, columns: Sequence[str], left_out: collections.Counter[str]) -> Iterator[tuple[str, str]]:
+def slices_of(row: Row, columns: Sequence[str], left_out: collections.Counter[str]) -> Iterator[tuple[str, str]]:
+    """The values of further columns of a row that are text or numbers; others are counted in `left_out`."""
     for name in columns:
         value = row.get(name)
         if value is None or value == "":
