@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -113,8 +113,12 @@ class ModelConfig(section.Section):
         description="instead of reference: a class of the records, by its name or id there, whose mean embedding over "
         "its first 64 images is compared with",
     )
-    input_size: tuple[section.Positive, section.Positive, section.Positive] | None = pydantic.Field(
-        specs.EngineSpec.input_size, description="height, width and channels, where the model leaves them open"
+    input_size: Annotated[tuple[section.Positive, ...], pydantic.Field(min_length=2, max_length=4)] | None = (
+        pydantic.Field(
+            specs.EngineSpec.input_size,
+            description="where the model leaves it open: height, width and channels of an image, steps and channels of "
+            "a series, depth, height, width and channels of a volume",
+        )
     )
     class_names: tuple[str, ...] | str | None = pydantic.Field(
         None,

@@ -211,13 +211,13 @@ def _write_model(about: exposure.ModelDescription, stream: TextIO) -> None:
         f"model    input {height}x{width}x{channels}, output {about.output_shape}, {about.classes} {kind}, "
         f"digest {about.digest[:12]}\n"
         f"scores   {about.scores}{_probabilities_in_words(about.probability)}\n"
-        f"layer    {layer.name} ({layer.kind}, {about.layer_choice}): {layer.height}x{layer.width} cells, "
+        f"layer    {layer.name} ({layer.kind}, {about.layer_choice}): {layer.cells_in_words} cells, "
         f"{layer.channels} channels"
         + (f", {layer.prefix_tokens} tokens before the grid left out" if layer.prefix_tokens else "")
         + "\n"
     )
     stream.write(f"         {about.evidence}\n" if about.evidence else "")
-    others = [f"{other.name} ({other.height}x{other.width})" for other in about.next_best]
+    others = [f"{other.name} ({other.cells_in_words})" for other in about.next_best]
     stream.write(f"         next best: {', '.join(others)} (model.target_layer)\n" if others else "")
 
 

@@ -12,8 +12,8 @@ from heatbeam.transforms.methods import tensor_maps
 
 def test_min_max_by_hand():
     maps = np.array([[[1.0, 3.0], [2.0, 1.0]], [[4.0, 4.0], [4.0, 4.0]]], np.float32)
-    np.testing.assert_allclose(tensor_maps.min_max(maps, 0.0), [[[0, 1], [0.5, 0]], [[0, 0], [0, 0]]])
-    np.testing.assert_allclose(tensor_maps.min_max(maps, 2.0)[0], [[0, 0.5], [0.25, 0]])
+    np.testing.assert_allclose(tensor_maps.min_max(maps, 0.0, 2), [[[0, 1], [0.5, 0]], [[0, 0], [0, 0]]])
+    np.testing.assert_allclose(tensor_maps.min_max(maps, 2.0, 2)[0], [[0, 0.5], [0.25, 0]])
 
 
 @pytest.mark.parametrize("size", [(7, 9), (3, 2), (11, 4)])
@@ -27,7 +27,7 @@ def test_corner_aligned_is_scipy_zoom():
     array = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
     rows, columns = tensor_maps.corner_aligned_matrix(20, 5), tensor_maps.corner_aligned_matrix(12, 4)
     expected = scipy.ndimage.zoom(array, (4, 3), order=1)
-    np.testing.assert_allclose(tensor_maps.resize(array, rows, columns), expected, atol=1e-6)
+    np.testing.assert_allclose(tensor_maps.resize(array, [rows, columns]), expected, atol=1e-6)
 
 
 def test_corner_aligned_matrix_of_one_sample():

@@ -27,7 +27,7 @@ class ImageExplanation:
         logits, probabilities: float32 ``(L,)``.
         ranks: int64 ``(L,)``, 1 = the model's first choice; ties go to the lower class id.
         predicted_class_id: the model's first choice.
-        maps: ``(method label, layer, float32 (L, h, w))``, raw and signed; a method that was not asked to explain
+        maps: ``(method label, layer, float32 (L, *grid))``, raw and signed; a method that was not asked to explain
             this image is left out.
         finite: whether every logit and every activation is a finite number.
     """
@@ -48,7 +48,7 @@ class BatchMaps:
 
     Attributes:
         label, layer: names of the method and of its layer.
-        maps: float32 ``(B, columns, h, w)``.
+        maps: float32 ``(B, columns, *grid)``.
         chosen: bool ``(B,)``, the images the method was asked to explain; None for all.
     """
 

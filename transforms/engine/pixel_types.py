@@ -22,7 +22,7 @@ class ByPixelType(Generic[Result]):
     def __init__(
         self,
         function: Callable[..., Result],
-        size: tuple[int, int, int],
+        size: tuple[int, ...],
         *others: tf.TensorSpec,
         jit_compile: bool | None = None,
     ) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from heatbeam.transforms.engine import specs
-from heatbeam.transforms.methods import cam, full_grad, passes, registry, targets, tensor_maps
+from heatbeam.transforms.methods import cam, full_grad, passes, registry, smoothing, targets, tensor_maps
 from heatbeam.transforms.models import exposure
 from heatbeam.transforms.models.files import loading, saved_networks
 
@@ -134,17 +134,33 @@ def planned(spec: specs.MethodSpec, model: exposure.ExposedModel, seed: int) -> 
         )
     if "layers" not in row.needs and len(layers) > 1 and spec.fusion is None:
         raise loading.ModelError(f"method {spec.label} maps one layer; {len(layers)} are named")
+    options = specs.complete_options(spec.method, dict(spec.options), seed)
+    _check_axes(spec.label, {**wrapper_options, **options}, len(model.description.input_size) - 1)
     return PlannedMethod(
         label=spec.label,
         row=row,
         layers=layers,
         target=spec.target,
         function=row.function,
-        options=specs.complete_options(spec.method, dict(spec.options), seed),
+        options=options,
         wrapper=wrapper,
         wrapper_options=wrapper_options,
         fusion=spec.fusion,
     )
+
+
+def _check_axes(label: str, options: Mapping[str, Any], rank: int) -> None:
+    """Refuse options that name other axes than the input has."""
+    sides = options.get("downsample")
+    if sides is not None and len(sides) != rank:
+        raise loading.ModelError(
+            f"method {label} has downsample {list(sides)}, {len(sides)} sides, and the model's input has {rank} axes "
+            "of positions; give a side for each"
+        )
+    try:
+        smoothing.mirrored_axes(options.get("flip_axes", "auto"), rank)
+    except ValueError as error:
+        raise loading.ModelError(f"method {label}: {error}") from error
 
 
 def check_linear_heads(

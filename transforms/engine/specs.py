@@ -104,7 +104,8 @@ class EngineSpec:
         preprocessing: from pixels to the model's input.
         target_layer, scores, output: as `layer`, `scores` and `output` of `exposure.ExposedModel`.
         reference: what a similarity is to: one or more embeddings; None without one.
-        input_size: height, width and channels where the model leaves them open.
+        input_size: positions along each axis (height and width of an image) and channels, where the model leaves them
+            open.
         float_pixels: whether images come as float32 and not as uint8 (`ImageOptions.gives_fractions`); those of the
             other type are explained too, after the time that another graph takes.
         methods: the configured methods.
@@ -126,7 +127,7 @@ class EngineSpec:
     scores: Scores = "auto"
     output: str | None = None
     reference: tuple[tuple[float, ...], ...] | None = None
-    input_size: tuple[int, int, int] | None = None
+    input_size: tuple[int, ...] | None = None
     float_pixels: bool = True
     methods: tuple[MethodSpec, ...] = (MethodSpec("grad_cam"),)
     targets: tuple[Target, ...] = ("label", "predicted")

@@ -27,7 +27,7 @@ def ablation_cam(given: passes.Pass) -> tf.Tensor:
     not the small difference of two large numbers.
 
     Returns:
-        float32 (B, h, w, L), at the target layer's size.
+        float32 (B, *grid, L), at the target layer's size.
 
     Desai and Ramaswamy, WACV 2020, eq. 2-3 before the ReLU.
     """
@@ -50,7 +50,9 @@ def _affine_losses(given: passes.Pass) -> tf.Tensor:
         aside = None if bypass is None else tf.gather(bypass, image)
         outputs = given.model.head(tf.gather(given.inputs, image), maps, aside)
         scores = tf.gather(outputs, tf.gather(given.class_ids, image), batch_dims=1)
-        return tf.reduce_sum(targets.score_gradients(scores, maps) * maps[:, None], axis=(2, 3))
+        return tf.reduce_sum(
+            targets.score_gradients(scores, maps) * maps[:, None], axis=tensor_maps.positions(maps[:, None], 2)
+        )
 
     row_shape = (given.class_ids.shape[1], given.activations.shape[-1])
     found = tensor_maps.in_chunks(chunk, tf.shape(given.activations)[0], given.batch_size, row_shape)
@@ -71,14 +73,14 @@ def ablated_logits(given: passes.Pass) -> tf.Tensor:
         image, maps, classes = (tf.gather(t, number) for t in (given.inputs, given.activations, given.class_ids))
         aside = None if bypass is None else tf.gather(bypass, number)
         unchanged = tf.gather(tf.gather(given.logits, number), classes, batch_dims=1)
-        alive = tf.where(tf.reduce_any(maps != 0.0, axis=(0, 1, 2)))[:, 0]
+        alive = tf.where(tf.reduce_any(maps != 0.0, axis=(0, *tensor_maps.positions(maps))))[:, 0]
         needed = tf.size(alive, tf.int32)
         # At least one channel is run; what it gives is dropped.
         listed = tf.concat((alive, [0]), axis=0)
 
         def chunk(places: tf.Tensor) -> tf.Tensor:
             kept = 1.0 - tf.one_hot(tf.gather(listed, places), channels)
-            ablated = maps * kept[:, None, None, :]
+            ablated = maps * tf.reshape(kept, (-1, *[1] * len(tensor_maps.positions(maps)), channels))
             if model.bypass_is_added:  # one row of it serves all
                 outputs = model.head(image, ablated, aside)
             else:

@@ -3,17 +3,22 @@
 Contract of every function here, unless its docstring says otherwise:
 
 Args:
-    activations: float32 (B, h, w, K), the target layer's output A.
-    gradients: float32 (B, L, h, w, K), the gradient g of each explained score with respect to A.
+    activations: float32 (B, *grid, K), the target layer's output A: (B, h, w, K) of an image.
+    gradients: float32 (B, L, *grid, K), the gradient g of each explained score with respect to A.
 
 Returns:
-    float32 (B, h, w, L), signed, not rectified, not scaled and not resized: that is left to the reader of the map.
+    float32 (B, *grid, L), signed, not rectified, not scaled and not resized: that is left to the reader of the map.
+
+Formulas are written for the grid (h, w) of an image; on the grids of series and volumes the sums and means over h and w
+run over all positions.
 
 Any number of these functions traced into one `tf.function` share their common terms (g A and its sums): the graph
 optimizer merges equal operations, and the functions are written so that equal terms are equal operations.
 """
 
 from __future__ import annotations
+
+import math
 
 import tensorflow as tf
 
@@ -41,7 +46,7 @@ def has_linear_gap_head(gradients: tf.Tensor, other_gradients: tf.Tensor, tolera
     times the largest gradient. Probe with two batches of *different* images, of at least two images each.
 
     Args:
-        gradients: float32 (B, L, h, w, K), for L classes, the same classes for every image.
+        gradients: float32 (B, L, *grid, K), for L classes, the same classes for every image.
         other_gradients: the same for other images and the same classes.
         tolerance: relative, such as 1e-4 (1e-2 for mixed precision).
 
@@ -50,7 +55,9 @@ def has_linear_gap_head(gradients: tf.Tensor, other_gradients: tf.Tensor, tolera
     """
     both = tf.concat((gradients, other_gradients), axis=0)
     # One weight vector per class, from one image and one position, must be the gradient everywhere.
-    spread = tf.reduce_max(tf.abs(both - both[:1, :, :1, :1, :]))
+    spread = tf.reduce_max(
+        tf.abs(both - both[(slice(1), slice(None), *[slice(1)] * len(tensor_maps.positions(both, 2)))])
+    )
     largest = tf.reduce_max(tf.abs(both))
     return (spread <= tolerance * largest) & (largest > 0.0) & tf.math.is_finite(largest)
 
@@ -79,7 +86,7 @@ def grad_cam_plus_plus(activations: tf.Tensor, gradients: tf.Tensor) -> tf.Tenso
     Chattopadhyay et al., WACV 2018, eq. 10 and 19, before the ReLU and without exp(score). arXiv:1710.11063.
     """
     positive = tf.nn.relu(gradients)
-    sums = tf.reduce_sum(activations, axis=(1, 2))[:, None, None, None, :]
+    sums = tf.reduce_sum(activations, axis=tensor_maps.positions(activations), keepdims=True)[:, None]
     weights = _space_sum(tf.math.divide_no_nan(positive, 2.0 + sums * positive))
     return weighted_maps(activations, weights)
 
@@ -120,26 +127,26 @@ def layer_cam_fused(activations: tuple[tf.Tensor, ...], gradients: tuple[tf.Tens
     """LayerCAM over several layers: the largest of their maps, each rectified and squashed to [0, tanh(gamma)].
 
     fused = max over layers of tanh(gamma ReLU(M) / max ReLU(M)), M the LayerCAM map of a layer, brought to the size
-    of the first layer by half-pixel bilinear interpolation before the maximum. A map without positive values stays 0.
+    of the first layer by half-pixel linear interpolation before the maximum. A map without positive values stays 0.
 
     Args:
-        activations: one (B, h, w, K) for each layer, the finest layer first.
-        gradients: one (B, L, h, w, K) for each layer, in the same order.
+        activations: one (B, *grid, K) for each layer, the finest layer first.
+        gradients: one (B, L, *grid, K) for each layer, in the same order.
         gamma: strength of the squashing; the paper uses 2.
 
     Returns:
-        float32 (B, h, w, L) in [0, 1), at the size of the first layer.
+        float32 (B, *grid, L) in [0, 1), at the size of the first layer.
 
     Jiang et al., IEEE TIP 2021, eq. 8 and section III-C.
     """
-    shape = tf.shape(activations[0])
+    size = tensor_maps.size_of(activations[0])
     fused = None
     for layer_activations, layer_gradients in zip(activations, gradients, strict=True):
-        raw = tf.transpose(layer_cam(layer_activations, layer_gradients), (0, 3, 1, 2))
+        raw = tensor_maps.classes_first(layer_cam(layer_activations, layer_gradients))
         positive = tf.nn.relu(raw)
-        highest = tf.reduce_max(positive, axis=(-2, -1), keepdims=True)
+        highest = tf.reduce_max(positive, axis=tuple(range(2, len(raw.shape))), keepdims=True)
         scaled = tf.tanh(gamma * tf.math.divide_no_nan(positive, highest))
-        scaled = tensor_maps.resize_bilinear(scaled, (shape[1], shape[2]))
+        scaled = tensor_maps.resize_bilinear(scaled, size)
         fused = scaled if fused is None else tf.maximum(fused, scaled)
     if fused is None:
         raise ValueError("layer_cam_fused needs at least one layer, got none")
@@ -154,7 +161,7 @@ def x_grad_cam(activations: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
 
     Fu et al., BMVC 2020, eq. 6-7. arXiv:2008.02312.
     """
-    sums = tf.reduce_sum(activations, axis=(1, 2))[:, None, :]
+    sums = tf.reduce_sum(activations, axis=tensor_maps.positions(activations))[:, None, :]
     weights = tf.math.divide_no_nan(_space_sum(_products(activations, gradients)), sums)
     return weighted_maps(activations, weights)
 
@@ -169,9 +176,9 @@ def fem(activations: tf.Tensor, gradients: tf.Tensor, *, k: float) -> tf.Tensor:
 
     Fuad et al., IPTA 2020, as pytorch-grad-cam's `FEM` computes it.
     """
-    mean, variance = tf.nn.moments(activations, axes=(1, 2), keepdims=True)
+    mean, variance = tf.nn.moments(activations, axes=tensor_maps.positions(activations), keepdims=True)
     rare = tf.cast(activations > mean + k * tf.sqrt(variance), tf.float32)
-    weights = tf.reduce_mean(rare, axis=(1, 2))
+    weights = tf.reduce_mean(rare, axis=tensor_maps.positions(rare))
     return for_every_class(weighted_maps(activations, weights[:, None, :]), gradients)
 
 
@@ -190,17 +197,21 @@ def random_cam(activations: tf.Tensor, gradients: tf.Tensor, *, seed: int) -> tf
 
 
 def weighted_maps(activations: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """sum_k weights[b,l,k] A[b,h,w,k]: (B, h, w, L) from activations (B, h, w, K) and weights (B, L, K)."""
+    """sum_k weights[b,l,k] A[b,h,w,k]: (B, *grid, L) from activations (B, *grid, K) and weights (B, L, K)."""
     shape = tf.shape(activations)
     flat = tf.reshape(activations, (shape[0], -1, activations.shape[-1]))
     maps = tf.matmul(flat, weights, transpose_b=True)
-    return tf.reshape(maps, (shape[0], shape[1], shape[2], tf.shape(weights)[1]))
+    return tf.reshape(maps, (*_known(shape, activations), tf.shape(weights)[1]))
 
 
 def for_every_class(maps: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
-    """A class-free map (B, h, w, 1) repeated for the L classes of `gradients`."""
-    shape = tf.shape(maps)
-    return tf.broadcast_to(maps, (shape[0], shape[1], shape[2], tf.shape(gradients)[1]))
+    """A class-free map (B, *grid, 1) repeated for the L classes of `gradients`."""
+    return tf.broadcast_to(maps, (*_known(tf.shape(maps), maps), tf.shape(gradients)[1]))
+
+
+def _known(shape: tf.Tensor, values: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """Of (B, *grid, K) all but the last, one by one."""
+    return tuple(shape[axis] for axis in range(len(values.shape) - 1))
 
 
 def _products(activations: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
@@ -208,15 +219,14 @@ def _products(activations: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
 
 
 def _space_sum(values: tf.Tensor) -> tf.Tensor:
-    """(B, L, K) from (B, L, h, w, K)."""
-    return tf.reduce_sum(values, axis=(2, 3))
+    """(B, L, K) from (B, L, *grid, K)."""
+    return tf.reduce_sum(values, axis=tensor_maps.positions(values, 2))
 
 
 def _channel_sum(values: tf.Tensor) -> tf.Tensor:
-    """(B, h, w, L) from (B, L, h, w, K)."""
+    """(B, *grid, L) from (B, L, *grid, K)."""
     return tensor_maps.classes_last(tf.reduce_sum(values, axis=-1))
 
 
 def _positions(activations: tf.Tensor) -> tf.Tensor:
-    shape = tf.shape(activations)
-    return tf.cast(shape[1] * shape[2], tf.float32)
+    return tf.cast(math.prod(tensor_maps.size_of(activations)), tf.float32)

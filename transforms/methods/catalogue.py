@@ -1,6 +1,6 @@
 """The rows of the table of methods and of wrappers. Defaults of a method's options are here and nowhere else.
 
-Symbols in the formulas: A[k] the activation map of channel k, g its gradient, x the preprocessed input, U bilinear
+Symbols in the formulas: A[k] the activation map of channel k, g its gradient, x the preprocessed input, U linear
 upsampling to the input's size, N rescaling to [0, 1], e_r Gaussian noise.
 """
 
@@ -248,7 +248,9 @@ def _reduce(default: str) -> method.Option:
 
 
 _DOWNSAMPLE = method.Option(
-    "size", None, "[height, width] of the grid the map is averaged to; null keeps the input's size"
+    "size",
+    None,
+    "[height, width] of the grid the map is averaged to, or as many sides as the input has; null keeps its size",
 )
 _SIGMA = method.Option("float", 0.1, "standard deviation of the noise, as a fraction of the image's range", minimum=0.0)
 
@@ -434,6 +436,12 @@ _WRAPPERS = (
                 "floats", (), "sizes of further copies, relative to the image", minimum=0.05, maximum=8.0
             ),
             "flip": method.Option("bool", True, "whether each copy is also mirrored"),
+            "flip_axes": method.Option(
+                "str",
+                "auto",
+                "along which axes at once, x the last axis; auto: x of images, none of series and volumes",
+                choices=("auto", "x", "y", "z", "xy", "xz", "yz", "xyz"),
+            ),
             "downsample": _DOWNSAMPLE,
         },
         needs=("input_sizes",),

@@ -11,9 +11,11 @@ responds. A covariance of exactly 0 keeps the eigenvector's own sign, positive a
 
 from __future__ import annotations
 
+import math
+
 import tensorflow as tf
 
-from heatbeam.transforms.methods import cam
+from heatbeam.transforms.methods import cam, tensor_maps
 
 _SQUARINGS = 12
 """Powers the Gram matrix to 2^12: singular values as close as 1.005 : 1 are told apart to below float32 rounding
@@ -45,16 +47,17 @@ def eigen_grad_cam(activations: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
 
 
 def first_component(values: tf.Tensor) -> tf.Tensor:
-    """Each (h, w, K) block projected on its first principal direction, signed by the rule above.
+    """Each (*grid, K) block projected on its first principal direction, signed by the rule above.
 
     Args:
-        values: float32 (B, L, h, w, K).
+        values: float32 (B, L, *grid, K).
 
     Returns:
-        float32 (B, h, w, L), with mean 0 over space. Zeros where the block is the same at every position.
+        float32 (B, *grid, L), with mean 0 over space. Zeros where the block is the same at every position.
     """
     shape = tf.shape(values)
-    matrix = tf.reshape(values, (shape[0], shape[1], shape[2] * shape[3], values.shape[-1]))
+    size = tensor_maps.size_of(values, 2)
+    matrix = tf.reshape(values, (shape[0], shape[1], math.prod(size), values.shape[-1]))
     plain = tf.reduce_sum(matrix, axis=-1)
     matrix -= tf.reduce_mean(matrix, axis=2, keepdims=True)
     gram = tf.matmul(matrix, matrix, transpose_b=True)
@@ -63,8 +66,7 @@ def first_component(values: tf.Tensor) -> tf.Tensor:
     maps = vector * tf.sqrt(tf.nn.relu(eigenvalue))
     covariance = tf.reduce_sum(maps * (plain - tf.reduce_mean(plain, axis=-1, keepdims=True)), axis=-1, keepdims=True)
     maps = tf.where(covariance < 0.0, -maps, maps)
-    maps = tf.reshape(maps, (shape[0], shape[1], shape[2], shape[3]))
-    return tf.transpose(maps, (0, 2, 3, 1))
+    return tensor_maps.classes_last(tf.reshape(maps, (shape[0], shape[1], *size)))
 
 
 def _first_eigenvector(gram: tf.Tensor) -> tf.Tensor:

@@ -34,7 +34,7 @@ def full_grad(given: passes.Pass, *, variant: str, downsample: tensor_maps.Size 
     """FullGrad, one map for each class.
 
     ``paper``: maps = sum_c psi(g_x x) + sum_i sum_k psi(g_z_i b_i), psi(v) the absolute value of a channel, rescaled to
-    [0, 1] by its minimum and maximum (range + 1e-7) and upsampled bilinearly to the input's size.
+    [0, 1] by its minimum and maximum (range + 1e-7) and upsampled linearly to the input's size.
 
     ``complete``: psi(v) = v, upsampled so that its sum is kept. The map adds up to the logit less the terms that have
     no place in the image: those of layers whose output has no grid (dense layers after pooling, tokens). Before
@@ -42,10 +42,10 @@ def full_grad(given: passes.Pass, *, variant: str, downsample: tensor_maps.Size 
 
     Args:
         variant: ``paper`` or ``complete``.
-        downsample: (h, w) of the grid the maps are averaged to, or None for the input's size.
+        downsample: cells along each axis of the grid that the maps are averaged to, or None for the input's size.
 
     Returns:
-        float32 (B, H, W, L), or (B, h, w, L).
+        float32 (B, *positions, L), or on that grid.
 
     Srinivas and Fleuret, NeurIPS 2019, eq. 2 and 5, with psi per channel as in pytorch-grad-cam. arXiv:1905.00780.
     """
@@ -56,10 +56,9 @@ def full_grad(given: passes.Pass, *, variant: str, downsample: tensor_maps.Size 
         maps, _ = full_gradients(given.model, tf.gather(given.inputs, numbers // width), classes, variant)
         return tensor_maps.downsample(maps, downsample)
 
-    size = tuple(given.inputs.shape[1:3]) if downsample is None else tuple(downsample)
+    size = tuple(given.inputs.shape[1:-1]) if downsample is None else tuple(downsample)
     maps = tensor_maps.in_chunks(chunk, batch * width, given.batch_size, size)
-    shape = tf.shape(maps)
-    return tensor_maps.classes_last(tf.reshape(maps, (batch, width, shape[1], shape[2])))
+    return tensor_maps.by_image(maps, batch, width)
 
 
 def full_gradients(
@@ -68,13 +67,13 @@ def full_gradients(
     """The FullGrad map of one class of each image, and what has no place in it.
 
     Args:
-        images: float32 (n, H, W, C).
+        images: float32 (n, *positions, C).
         classes: int (n,).
         variant: as in `full_grad`.
 
     Returns:
-        maps float32 (n, H, W), and the sum of the terms without a grid, float32 (n,): with ``complete`` the sum of
-        the map and this sum add up to the logit.
+        maps float32 (n, *positions), and the sum of the terms without a grid, float32 (n,): with ``complete`` the sum
+        of the map and this sum add up to the logit.
     """
     if variant not in ("paper", "complete"):
         raise ValueError(f"unknown variant {variant!r} of full_grad; known: paper, complete")
@@ -83,14 +82,14 @@ def full_gradients(
         outputs = model.logits(images)
     score = tf.gather(outputs, classes, batch_dims=1)
     slopes = tf.gradients(score, [images, *(output for output, _ in terms)])
-    size = (tf.shape(images)[1], tf.shape(images)[2])
+    size = tensor_maps.size_of(images)
     maps = _placed(images * passes.reached(slopes[0]), size, variant)
     rest = tf.zeros_like(score)
     for (_, bias), slope in zip(terms, slopes[1:], strict=True):
         if slope is None:
             continue
         term = tf.cast(bias, tf.float32) * tf.cast(slope, tf.float32)
-        if term.shape.rank == 4:
+        if term.shape.rank == images.shape.rank:
             maps += _placed(term, size, variant)
         else:
             rest += tf.reduce_sum(tf.reshape(term, (tf.shape(images)[0], -1)), axis=1)
@@ -103,7 +102,7 @@ def map_counts(model: passes.Exposed, images: tf.Tensor) -> tuple[list[str], tf.
     Maps of windows or frames on the first axis have places in the image that only the model's code knows.
 
     Args:
-        images: float32 (n, H, W, C).
+        images: float32 (n, *positions, C).
 
     Returns:
         Their names, and int32 (N,).
@@ -113,7 +112,7 @@ def map_counts(model: passes.Exposed, images: tf.Tensor) -> tuple[list[str], tf.
     def noting(call: replaced_calls.Call, name: str) -> replaced_calls.Call:
         def noted(*args: Any, **kwargs: Any) -> Any:
             output = call(*args, **kwargs)
-            if tf.is_tensor(output) and output.dtype.is_floating and output.shape.rank == 4:
+            if tf.is_tensor(output) and output.dtype.is_floating and output.shape.rank == images.shape.rank:
                 terms.append((output, name))
             return output
 
@@ -127,18 +126,16 @@ def map_counts(model: passes.Exposed, images: tf.Tensor) -> tuple[list[str], tf.
 
 
 def _placed(term: tf.Tensor, size: tensor_maps.Size, variant: str) -> tf.Tensor:
-    """The term (n, h, w, K) summed over channels, on the grid of the input: (n, H, W)."""
-    shape = tf.shape(term)
-    rows = tensor_maps.half_pixel_matrix(size[0], shape[1])
-    columns = tensor_maps.half_pixel_matrix(size[1], shape[2])
+    """The term (n, *grid, K) summed over channels, on the grid of the input: (n, *positions)."""
+    pairs = zip(size, tensor_maps.size_of(term), strict=True)
+    matrices = [tensor_maps.half_pixel_matrix(wanted, found) for wanted, found in pairs]
     if variant == "complete":
         # Each source sample hands out exactly what it has.
-        rows = tf.math.divide_no_nan(rows, tf.reduce_sum(rows, axis=0))
-        columns = tf.math.divide_no_nan(columns, tf.reduce_sum(columns, axis=0))
-        return tensor_maps.resize(tf.reduce_sum(term, axis=-1), rows, columns)
+        matrices = [tf.math.divide_no_nan(matrix, tf.reduce_sum(matrix, axis=0)) for matrix in matrices]
+        return tensor_maps.resize(tf.reduce_sum(term, axis=-1), matrices)
     # Upsampling is linear, so it follows the sum.
-    rescaled = tensor_maps.min_max(tf.transpose(tf.abs(term), (0, 3, 1, 2)), 1e-7)
-    return tensor_maps.resize(tf.reduce_sum(rescaled, axis=1), rows, columns)
+    rescaled = tensor_maps.min_max(tensor_maps.classes_first(tf.abs(term)), 1e-7, len(size))
+    return tensor_maps.resize(tf.reduce_sum(rescaled, axis=1), matrices)
 
 
 @contextlib.contextmanager

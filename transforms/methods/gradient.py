@@ -1,13 +1,13 @@
 """Input gradients: how the score changes with each pixel.
 
 Argument and result as in `passes`; activations and logits are not used. The maps have the size of the
-input, (H W) / (h w) times the numbers of a map of the target layer (1024 times for 224 x 224 and 7 x 7). Options they
-share:
+input, of an image (H W) / (h w) times the numbers of a map of the target layer (1024 times for 224 x 224 and 7 x 7).
+Options they share:
 
     reduce: how the channels of a pixel become one number: ``mean_abs`` (mean of |.|), ``max_abs`` (max of |.|) or
         ``sum`` (signed).
-    downsample: (h, w) of the grid whose cells the map is averaged over, or None to keep the input's size. Averaging
-        keeps the mean of the map; its sum shrinks by (h w) / (H W).
+    downsample: cells along each axis of the grid whose cells the map is averaged over, (h, w) of an image, or None to
+        keep the input's size. Averaging keeps the mean of the map; its sum shrinks as the number of cells does.
 
 Each explained class of each image is one row of a forward and a backward pass, `passes.Pass.batch_size` rows at a time.
 """
@@ -70,7 +70,9 @@ def smooth_grad(
 
     def attribution(images: tf.Tensor, gradient: Gradient) -> tf.Tensor:
         return tensor_maps.mean_of_passes(
-            lambda r: gradient(images + tensor_maps.noise_like(images, sigma, seed, r)), repetitions, rank=4
+            lambda r: gradient(images + tensor_maps.noise_like(images, sigma, seed, r)),
+            repetitions,
+            rank=len(images.shape),
         )
 
     return _by_row(given, attribution, reduce, downsample)
@@ -98,7 +100,7 @@ def integrated_gradients(
         def at(step: tf.Tensor) -> tf.Tensor:
             return gradient(baseline + (tf.cast(step, tf.float32) + 0.5) / steps * path)
 
-        return path * tensor_maps.mean_of_passes(at, steps, rank=4)
+        return path * tensor_maps.mean_of_passes(at, steps, rank=len(images.shape))
 
     return _by_row(given, attribution, reduce, downsample)
 
@@ -120,7 +122,7 @@ def _by_row(
     reduce: str,
     downsample: tensor_maps.Size | None,
 ) -> tf.Tensor:
-    """The reduced attributions (B, H, W, L) of every image and class, given how a row's attribution is computed."""
+    """The reduced attributions (B, *positions, L) of every image and class, given how a row's one is computed."""
     inputs, batch, width = given.inputs, tf.shape(given.inputs)[0], given.class_ids.shape[1]
 
     def chunk(numbers: tf.Tensor) -> tf.Tensor:
@@ -133,7 +135,6 @@ def _by_row(
         values = attribution(tf.gather(inputs, numbers // width), gradient)
         return tensor_maps.downsample(reduce_channels(values, reduce), downsample)
 
-    size = tuple(inputs.shape[1:3]) if downsample is None else tuple(downsample)
+    size = tuple(inputs.shape[1:-1]) if downsample is None else tuple(downsample)
     maps = tensor_maps.in_chunks(chunk, batch * width, given.batch_size, size)
-    shape = tf.shape(maps)
-    return tensor_maps.classes_last(tf.reshape(maps, (batch, width, shape[1], shape[2])))
+    return tensor_maps.by_image(maps, batch, width)

@@ -58,8 +58,8 @@ class Option:
     """An option of a method.
 
     Attributes:
-        type: ``int``, ``float``, ``str``, ``floats`` (a list of numbers), ``bool`` or ``size`` (``[height, width]``
-            or null).
+        type: ``int``, ``float``, ``str``, ``floats`` (a list of numbers), ``bool`` or ``size`` (``[height, width]``,
+            one for each axis, or null).
         default: used where the configuration says nothing.
         help: one sentence; units and what a larger value does.
         minimum, maximum: inclusive limits of numbers, or None.
@@ -80,8 +80,9 @@ class Option:
         if self.type == "str":
             return None if value in self.choices else f"expected one of {', '.join(self.choices)}; got {value!r}"
         if self.type == "size":
-            fits = value is None or (_is_list(value) and len(value) == 2 and all(_is_int(v) and v >= 1 for v in value))
-            return None if fits else f"expected [height, width], two integers from 1, or null; got {value!r}"
+            sides = _is_list(value) and 1 <= len(value) <= _MOST_AXES and all(_is_int(v) and v >= 1 for v in value)
+            said = f"expected [height, width], integers from 1, one for each axis, or null; got {value!r}"
+            return None if value is None or sides else said
         if self.type == "floats":
             if not _is_list(value) or not all(_is_number(v) for v in value):
                 return f"expected a list of numbers, got {value!r}"
@@ -108,6 +109,10 @@ class Option:
             return f"at least {self.minimum:g}"
         return f"at most {self.maximum:g}" if self.maximum is not None else ""
 
+
+_MOST_AXES = 3  # of the positions of an input
+
+_MOST_AXES = 3  # of the positions of an input
 
 CostFunction = collections.abc.Callable[[int, int, collections.abc.Mapping[str, Any]], Cost]
 

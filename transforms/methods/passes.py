@@ -3,7 +3,7 @@
 Contract of every function that takes a `Pass`, unless its docstring says otherwise:
 
 Returns:
-    float32 (B, h', w', L), signed, not rectified, not scaled; (h', w') is the target layer's size or the input's.
+    float32 (B, *grid, L), signed, not rectified, not scaled; the grid is the target layer's or the input's positions.
 
 Results do not depend on `Pass.batch_size` or on what else is in the batch. Each forward pass scores every explained
 class, so the cost of methods that take no gradients does not grow with L.
@@ -24,8 +24,8 @@ from heatbeam.transforms.models.files import loading
 class Exposed(Protocol):
     """A model that can be seen into while a graph is traced: all that a method may ask of one.
 
-    Inputs are preprocessed float32 (B, H, W, C). `heatbeam.transforms.models.exposure.ExposedModel` is the one that
-    runs use.
+    Inputs are preprocessed float32 (B, *positions, C). `heatbeam.transforms.models.exposure.ExposedModel` is the one
+    that runs use.
     """
 
     @property
@@ -51,7 +51,7 @@ class Exposed(Protocol):
         """Probabilities of class scores (..., classes), by the model's own rule."""
 
     def expose(self, inputs: tf.Tensor, layers: tuple[str, ...] = ()) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
-        """Class scores (B, classes) and the activations (B, h, w, K) of the target layer or of `layers`.
+        """Class scores (B, classes) and the activations (B, *grid, K) of the target layer or of `layers`.
 
         The activations are inputs of the rest of the graph: gradients of the scores go through the head only.
         """
@@ -69,10 +69,10 @@ class Pass:
 
     Attributes:
         model: that made it.
-        inputs: float32 (B, H, W, C), preprocessed. Masks multiply them, so a masked pixel tends to 0 in *preprocessed*
-            values.
+        inputs: float32 (B, *positions, C), preprocessed. Masks multiply them, so a masked position tends to 0 in
+            *preprocessed* values.
         class_ids: int32 (B, L), L static.
-        activations: float32 (B, h, w, K), the target layer's output A for `inputs`.
+        activations: float32 (B, *grid, K), the target layer's output A for `inputs`.
         logits: float32 (B, classes), the model's output for `inputs`.
         batch_size: the largest number of images in a further forward pass; it alone bounds the memory of most methods,
             whatever K, L and the number of passes.

@@ -46,7 +46,7 @@ class Changes:
 
     Attributes:
         count: of the ways.
-        change: masks (n, H, W) and the number of the way, from 0, to masks of that shape.
+        change: masks (n, *positions) and the number of the way, from 0, to masks of that shape.
     """
 
     count: int
@@ -66,7 +66,7 @@ READINGS = {
 def score_cam(given: passes.Pass, *, variant: str) -> tf.Tensor:
     """Score-CAM: maps = sum_k w[k] A[k], w[k] from the score of the class on the image times the mask M[k].
 
-    U is bilinear upsampling to the input's size, N rescales a map to [0, 1].
+    U is linear upsampling to the input's size along each axis, N rescales a map to [0, 1].
 
     =====================  =============  ==============================================  ======
     variant                mask M[k]      weight w[k]                                     sum of
@@ -84,7 +84,7 @@ def score_cam(given: passes.Pass, *, variant: str) -> tf.Tensor:
     linear, so theirs are these maps, upsampled with U.
 
     Returns:
-        float32 (B, h, w, L), at the target layer's size.
+        float32 (B, *grid, L), at the target layer's size.
 
     Wang et al., CVPRW 2020. arXiv:1910.01279.
     """
@@ -98,12 +98,14 @@ def faster_score_cam(given: passes.Pass, *, channels: int) -> tf.Tensor:
     channel). tf-keras-vis takes the union over a batch instead, which makes a map depend on its neighbours.
 
     Returns:
-        float32 (B, h, w, L), at the target layer's size.
+        float32 (B, *grid, L), at the target layer's size.
 
     tabayashi0117/Score-CAM on GitHub, "Faster Score-CAM"; tf-keras-vis, `Scorecam(max_N=...)`.
     """
     total = given.activations.shape[-1]
-    _, best = tf.math.top_k(tf.math.reduce_std(given.activations, axis=(1, 2)), k=min(channels, total))
+    _, best = tf.math.top_k(
+        tf.math.reduce_std(given.activations, axis=tensor_maps.positions(given.activations)), k=min(channels, total)
+    )
     chosen = tf.reduce_max(tf.one_hot(best, total), axis=1) > 0
     return _score_weighted(given, READINGS["tf_keras_vis"], chosen=chosen)
 
@@ -117,7 +119,7 @@ def ss_cam(given: passes.Pass, *, repetitions: int, sigma: float, seed: int) -> 
 
     w[k] = softmax over k of mean_r logit((U(N(A[k])) + e_r) x),  maps = sum_k w[k] A[k]
 
-    e_r is Gaussian noise of one value for each pixel, drawn from `seed` for each repetition r: the same for every
+    e_r is Gaussian noise of one value for each position, drawn from `seed` for each repetition r: the same for every
     image and channel, so channels are compared under the same noise and a map does not depend on its neighbours. The
     baseline the paper subtracts cancels in the softmax.
 
@@ -127,11 +129,11 @@ def ss_cam(given: passes.Pass, *, repetitions: int, sigma: float, seed: int) -> 
         seed: of the noise.
 
     Returns:
-        float32 (B, h, w, L), at the target layer's size.
+        float32 (B, *grid, L), at the target layer's size.
 
     Wang et al., 2020, "smoothing on feature map", arXiv:2006.14255.
     """
-    size = (tf.shape(given.inputs)[1], tf.shape(given.inputs)[2])
+    size = tensor_maps.size_of(given.inputs)
 
     def noisy(masks: tf.Tensor, repetition: tf.Tensor) -> tf.Tensor:
         return masks + sigma * tf.random.stateless_normal(size, (seed, repetition), alg="philox")
@@ -151,7 +153,7 @@ def is_cam(given: passes.Pass, *, steps: int, schedule: str) -> tf.Tensor:
             image.
 
     Returns:
-        float32 (B, h, w, L), at the target layer's size.
+        float32 (B, *grid, L), at the target layer's size.
 
     Naidu et al., 2020, arXiv:2010.03023.
     """
@@ -183,8 +185,9 @@ def _score_weighted(
         changes: of the masks, over which a channel's score is averaged; None for the masks as they are.
         share_dead: whether the dead channels of an image share one pass. The result is the same.
     """
-    maps = tf.transpose(given.activations, (0, 3, 1, 2))
-    dead = tf.reduce_max(maps, axis=(2, 3)) == tf.reduce_min(maps, axis=(2, 3))
+    maps = tensor_maps.classes_first(given.activations)
+    axes = tuple(range(2, len(maps.shape)))
+    dead = tf.reduce_max(maps, axis=axes) == tf.reduce_min(maps, axis=axes)
     chosen = tf.ones_like(dead) if chosen is None else chosen
     shared = dead if share_dead else tf.zeros_like(dead)
     scores = _channel_scores(_Channels(maps, dead, chosen, shared), given, _masked_score(given, reading, changes))
@@ -194,13 +197,13 @@ def _score_weighted(
     weights = tf.where(used[..., None], scores, 0.0)
     summed = given.activations
     if reading.sums_masks:
-        summed = tf.transpose(tensor_maps.min_max(maps, reading.epsilon), (0, 2, 3, 1))
+        summed = tensor_maps.classes_last(tensor_maps.min_max(maps, reading.epsilon, len(axes)))
     return cam.weighted_maps(summed, tf.transpose(weights, (0, 2, 1)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Channels:
-    """Activation maps (B, K, h, w), and which are dead, are used, and share a pass of their image: bool (B, K)."""
+    """Activation maps (B, K, *grid), and which are dead, are used, and share a pass of their image: bool (B, K)."""
 
     maps: tf.Tensor
     dead: tf.Tensor
@@ -230,8 +233,8 @@ def _channel_scores(of: _Channels, given: passes.Pass, score: Score) -> tf.Tenso
 
 
 def _masked_score(given: passes.Pass, reading: Reading, changes: Changes | None) -> Score:
-    """The function from image numbers (n,), maps (n, h, w) and whether they mask all (n,) to scores (n, L)."""
-    size = (tf.shape(given.inputs)[1], tf.shape(given.inputs)[2])
+    """The function from image numbers (n,), maps (n, *grid) and whether they mask all (n,) to scores (n, L)."""
+    size = tensor_maps.size_of(given.inputs)
 
     def once(images: tf.Tensor, classes: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
         outputs = given.model.logits(images * masks[..., None])
@@ -240,7 +243,7 @@ def _masked_score(given: passes.Pass, reading: Reading, changes: Changes | None)
 
     def score(image: tf.Tensor, maps: tf.Tensor, blank: tf.Tensor) -> tf.Tensor:
         images, classes = tf.gather(given.inputs, image), tf.gather(given.class_ids, image)
-        masks = _masks(tf.where(blank[:, None, None], 0.0, maps), size, reading)
+        masks = _masks(tf.where(tf.reshape(blank, (-1, *[1] * len(size))), 0.0, maps), size, reading)
         if changes is None:
             return once(images, classes, masks)
         change = changes.change
@@ -250,10 +253,10 @@ def _masked_score(given: passes.Pass, reading: Reading, changes: Changes | None)
 
 
 def _masks(maps: tf.Tensor, size: tensor_maps.Size, reading: Reading) -> tf.Tensor:
-    """Masks (n, H, W) in [0, 1] from activation maps (n, h, w)."""
-    shape = tf.shape(maps)
+    """Masks (n, *positions) in [0, 1] from activation maps (n, *grid)."""
+    shape, rank = tf.shape(maps), len(size)
     matrix = tensor_maps.corner_aligned_matrix if reading.corner_aligned else tensor_maps.half_pixel_matrix
-    rows, columns = matrix(size[0], shape[1]), matrix(size[1], shape[2])
+    matrices = [matrix(wanted, shape[1 + axis]) for axis, wanted in enumerate(size)]
     if reading.rescale_first:
-        return tensor_maps.resize(tensor_maps.min_max(maps, reading.epsilon), rows, columns)
-    return tensor_maps.min_max(tensor_maps.resize(maps, rows, columns), reading.epsilon)
+        return tensor_maps.resize(tensor_maps.min_max(maps, reading.epsilon, rank), matrices)
+    return tensor_maps.min_max(tensor_maps.resize(maps, matrices), reading.epsilon, rank)

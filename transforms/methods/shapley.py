@@ -21,7 +21,7 @@ def shapley_cam(given: passes.Pass, *, score: str) -> tf.Tensor:
         score: a kind of `targets.target_scores`; the paper's is ``rest``, logit plus log probability.
 
     Returns:
-        float32 (B, h, w, L), at the target layer's size.
+        float32 (B, *grid, L), at the target layer's size.
 
     Cai, 2025, arXiv:2501.06261, as pytorch-grad-cam's `ShapleyCAM` computes it.
     """
@@ -37,9 +37,9 @@ def shapley_cam(given: passes.Pass, *, score: str) -> tf.Tensor:
         outputs = given.model.head(tf.gather(given.inputs, image), maps, aside)
         scores = targets.target_scores(outputs, classes, score)
         gradient = targets.score_gradients(scores, maps)[:, 0]
-        product = tf.reduce_sum(gradient * tf.stop_gradient(maps), axis=(1, 2, 3))
+        product = tf.reduce_sum(gradient * tf.stop_gradient(maps), axis=tuple(range(1, len(maps.shape))))
         curvature = targets.score_gradients(product[:, None], maps)[:, 0]
-        return tf.reduce_mean(gradient - 0.5 * curvature, axis=(1, 2))
+        return tf.reduce_mean(gradient - 0.5 * curvature, axis=tensor_maps.positions(maps))
 
     weights = tensor_maps.in_chunks(chunk, batch * width, given.batch_size, (channels,))
     return cam.weighted_maps(given.activations, tf.reshape(weights, (batch, width, channels)))

@@ -1,7 +1,7 @@
 """Averages over changed copies of the image: the wrappers ``smooth`` and ``tta``, and Smooth Grad-CAM++.
 
-A wrapper takes ``explain``, the function from inputs (B, H, W, C) to maps (B, h, w, L) of any method, and runs it on
-changed inputs, one pass at a time.
+A wrapper takes ``explain``, the function from inputs (B, *positions, C) to maps (B, *grid, L) of any method, and runs
+it on changed inputs, one pass at a time.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def smooth(
 
     Args:
         explain: the method.
-        inputs: float32 (B, H, W, C).
+        inputs: float32 (B, *positions, C).
         repetitions: R, the clean pass included.
         sigma: of the noise, as a fraction of each image's own range of values (`tensor_maps.noise_like`).
             keras-explainable
             takes an absolute one: for inputs in [-1, 1] its 0.1 is 0.05 here, if the image uses the whole range.
         seed: of the noise.
-        noise: float32 (R - 1, B, H, W, C), added as it is instead of drawn; for tests.
+        noise: float32 (R - 1, B, *positions, C), added as it is instead of drawn; for tests.
 
     Returns:
         float32, as `explain` returns.
@@ -51,7 +51,7 @@ def smooth(
             added = tensor_maps.noise_like(inputs, sigma, seed, repetition)
         return explain(inputs + tf.where(repetition > 0, added, 0.0))
 
-    return tensor_maps.mean_of_passes(one, repetitions, rank=4)
+    return tensor_maps.mean_of_passes(one, repetitions, rank=len(inputs.shape))
 
 
 def tta(
@@ -60,41 +60,75 @@ def tta(
     *,
     scales: collections.abc.Sequence[float],
     flip: bool,
+    flip_axes: str,
     downsample: tensor_maps.Size | None,
 ) -> tf.Tensor:
     """Test-time augmentation: the mean of a method's maps over the image, its scaled copies and their mirror images.
 
-    Every map is mirrored back where its image was mirrored, and brought to the input's size by half-pixel bilinear
+    Every map is mirrored back where its image was mirrored, and brought to the input's size by half-pixel linear
     interpolation. The sum is divided by the number of passes, (1 + number of scales) (x 2 with `flip`);
     keras-explainable leaves the 1 out of the divisor.
 
     Args:
         explain: the method.
-        inputs: float32 (B, H, W, C).
+        inputs: float32 (B, *positions, C).
         scales: of the further copies, besides 1; each needs a model that takes inputs of int(scale H) x int(scale W).
-        flip: whether each copy is also mirrored from left to right.
-        downsample: (h, w) of the grid the mean is averaged to, or None for the input's size.
+        flip: whether each copy is also mirrored.
+        flip_axes: along which axes, all of them at once: letters of ``x``, ``y`` and ``z``, x the last axis of
+            positions; ``auto`` is x, left to right, for an image, and none for series and volumes, which may mean
+            something else when they run backwards.
+        downsample: cells along each axis of the grid that the mean is averaged to, or None for the input's size.
 
     Returns:
-        float32 (B, H, W, L), or (B, h, w, L).
+        float32 (B, *positions, L), or on that grid.
 
     keras-explainable's `tta`.
     """
-    height, width = inputs.shape[1], inputs.shape[2]
-    mirrors = 2 if flip else 1
+    size = tuple(inputs.shape[1:-1])
+    axes = mirrored_axes(flip_axes, len(size)) if flip else ()
     means = []
     for scale in (None, *scales):
-        scaled = inputs if scale is None else tf.image.resize(inputs, (int(scale * height), int(scale * width)))
+        scaled = inputs if scale is None else _resized(inputs, tuple(int(scale * length) for length in size))
 
         def one(mirror: tf.Tensor, scaled: tf.Tensor = scaled) -> tf.Tensor:
             def turned(values: tf.Tensor) -> tf.Tensor:
-                return tf.where(mirror > 0, tf.reverse(values, axis=(2,)), values)
+                return tf.where(mirror > 0, tf.reverse(values, axis=axes), values)
 
-            return tf.image.resize(turned(explain(turned(scaled))), (height, width))
+            return _resized(turned(explain(turned(scaled))), size)
 
-        means.append(tensor_maps.mean_of_passes(one, mirrors, rank=4))
-    maps = tf.transpose(tf.add_n(means) / len(means), (0, 3, 1, 2))
+        means.append(tensor_maps.mean_of_passes(one, 2 if axes else 1, rank=len(inputs.shape)))
+    maps = tensor_maps.classes_first(tf.add_n(means) / len(means))
     return tensor_maps.classes_last(tensor_maps.downsample(maps, downsample))
+
+
+def mirrored_axes(letters: str, rank: int) -> tuple[int, ...]:
+    """The axes of ``(B, *positions, C)`` that `tta` mirrors.
+
+    Example::
+
+        >>> mirrored_axes("xy", 3), mirrored_axes("auto", 2), mirrored_axes("auto", 1)
+        ((2, 3), (2,), ())
+
+    Args:
+        letters: option ``flip_axes``.
+        rank: axes of positions.
+
+    Raises:
+        ValueError: there is no such axis.
+    """
+    if letters == "auto":
+        letters = "x" if rank == 2 else ""
+    places = sorted(rank - "xyz".index(letter) for letter in letters)
+    if places and places[0] < 1:
+        raise ValueError(f"flip_axes is {letters}, and the input has the axes {', '.join('xyz'[:rank])}")
+    return tuple(places)
+
+
+def _resized(values: tf.Tensor, size: tuple[int, ...]) -> tf.Tensor:
+    """(B, *positions, C) at another size, half-pixel linear; of an image by TensorFlow's own resize."""
+    if len(values.shape) == 4:
+        return tf.image.resize(values, size)
+    return tensor_maps.classes_last(tensor_maps.resize_bilinear(tensor_maps.classes_first(values), size))
 
 
 def smooth_grad_cam_plus_plus(given: passes.Pass, *, repetitions: int, sigma: float, seed: int) -> tf.Tensor:
@@ -126,10 +160,12 @@ def smooth_grad_cam_plus_plus(given: passes.Pass, *, repetitions: int, sigma: fl
             gradients = targets.score_gradients(targets.target_scores(outputs, classes, "logit"), exposed)
             return tf.stack((gradients, gradients**2, gradients**3))
 
-        first, second, third = tf.unstack(tensor_maps.mean_of_passes(powers, repetitions, rank=6), num=3)
-        sums = tf.reduce_sum(clean, axis=(1, 2))[:, None, None, None, :]
+        first, second, third = tf.unstack(
+            tensor_maps.mean_of_passes(powers, repetitions, rank=len(clean.shape) + 2), num=3
+        )
+        sums = tf.reduce_sum(clean, axis=tensor_maps.positions(clean), keepdims=True)[:, None]
         alpha = tf.math.divide_no_nan(second, 2.0 * second + sums * third)
-        return cam.weighted_maps(clean, tf.reduce_sum(alpha * tf.nn.relu(first), axis=(2, 3)))
+        return cam.weighted_maps(clean, tf.reduce_sum(alpha * tf.nn.relu(first), axis=tensor_maps.positions(first, 2)))
 
-    row_shape = (*given.activations.shape[1:3], given.class_ids.shape[1])
+    row_shape = (*given.activations.shape[1:-1], given.class_ids.shape[1])
     return tensor_maps.in_chunks(chunk, tf.shape(given.inputs)[0], given.batch_size, row_shape)

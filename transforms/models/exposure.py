@@ -38,7 +38,7 @@ class ModelDescription:
         scores: ``logits`` as the model returns them, or which activation was taken off, in words.
         probability: how scores and probabilities follow from the model's numbers (`readings.Rule`).
         output_shape: of the model, without the batch axis.
-        input_size: height, width, channels.
+        input_size: positions along each axis (height, width of an image) and channels.
         digest: hex sha256 of the weights.
         layers: every spatial layer in call order, the choices for `layer`.
         next_best: what else might be mapped, the best first.
@@ -54,7 +54,7 @@ class ModelDescription:
     scores: str
     probability: str
     output_shape: tuple[int | None, ...]
-    input_size: tuple[int, int, int]
+    input_size: tuple[int, ...]
     digest: str
     layers: tuple[layer_outputs.LayerOutput, ...]
     next_best: tuple[layer_outputs.LayerOutput, ...] = ()
@@ -67,8 +67,8 @@ class ModelDescription:
 class ExposedModel:
     """A Keras model whose logits, target activations and head can be reached inside a ``tf.function``.
 
-    Every method below is traceable and takes preprocessed float32 inputs ``(B, H, W, C)``. They work only while a graph
-    is being traced: gradients are taken with ``tf.gradients`` of the returned scores.
+    Every method below is traceable and takes preprocessed float32 inputs ``(B, *positions, C)``. They work only while a
+    graph is being traced: gradients are taken with ``tf.gradients`` of the returned scores.
 
     Attributes:
         keras_model: the loaded copy.
@@ -99,7 +99,7 @@ class ExposedModel:
                 ``one_vs_rest`` that the model returns them; ``as_is`` explains those themselves; ``regression``
                 values, and ``similarity`` how near an embedding is to a reference (`readings.Rule`).
             output: name or index of the output to explain, for a model of several.
-            size: height, width and channels where the model leaves them open.
+            size: positions along each axis and channels, where the model leaves them open.
             constant_weights: graphs hold the weights of the moment they are traced, as constants.
             reference: the embeddings that ``scores: similarity`` compares with.
 
@@ -163,8 +163,8 @@ class ExposedModel:
         other.layer = layer
         return other
 
-    def grid(self, layer: str) -> tuple[int, int, int]:
-        """Height, width and channels of a layer's activation maps."""
+    def grid(self, layer: str) -> tuple[int, ...]:
+        """Cells along each axis and channels of a layer's activation maps."""
         return self._place(layer).about.grid
 
     def logits(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -188,11 +188,11 @@ class ExposedModel:
         """What the model says, and the activation maps they were computed from.
 
         Args:
-            inputs: float32 ``(B, H, W, C)``.
+            inputs: float32 ``(B, *positions, C)``.
             layers: paths of the layers to expose; the target layer by default.
 
         Returns:
-            The answer, its scores float32 ``(B, classes)``, and for each layer float32 ``(B, h, w, K)``. The
+            The answer, its scores float32 ``(B, classes)``, and for each layer float32 ``(B, *grid, K)``. The
             activations are inputs of the rest of the graph: ``tf.gradients(scores[:, c], activations)`` goes through
             the head only.
         """
@@ -212,7 +212,7 @@ class ExposedModel:
         an image, it serves any number of runs of the head.
 
         Args:
-            inputs: float32 ``(B, H, W, C)``.
+            inputs: float32 ``(B, *positions, C)``.
 
         Returns:
             ``(B, ...)``, for `head`.
@@ -224,9 +224,10 @@ class ExposedModel:
         """Class scores when the target layer's output is replaced.
 
         Args:
-            inputs: float32 ``(B, H, W, C)``. Only what by-passes the target layer (a class token, a skip connection)
-                is computed from them; a plain head never looks at them, and no head does where `bypass` is given.
-            activations: float32 ``(B, h, w, K)``.
+            inputs: float32 ``(B, *positions, C)``. Only what by-passes the target layer (a class token, a skip
+                connection) is computed from them; a plain head never looks at them, and no head does where `bypass` is
+                given.
+            activations: float32 ``(B, *grid, K)``.
             bypass: what `bypass` gave for the inputs, row by row; None to compute it.
         """
         run, place = self._run(inputs), self._place(self.layer)

@@ -15,7 +15,7 @@ def declared(model: keras.Model) -> str | None:
     return next((tensor.dtype for tensor in getattr(model, "_inputs", None) or () if _is_integer(tensor)), None)
 
 
-def taken_as_floats(model: keras.Model, size: tuple[int, int, int]) -> bool:
+def taken_as_floats(model: keras.Model, size: tuple[int, ...]) -> bool:
     """Have `model` and the models inside it take floats where they declare integers, if its answers stay the same.
 
     They do not where it rounds on the way, as a layer that resizes integers does; then nothing is changed.

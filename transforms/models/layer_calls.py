@@ -68,12 +68,12 @@ def _is_opaque(layer: keras.Operation) -> bool:
 
 
 @contextlib.contextmanager
-def recorded(model: keras.Model, image: tuple[int, int], calls: list[LayerCall]) -> Iterator[None]:
+def recorded(model: keras.Model, image: tuple[int, ...], calls: list[LayerCall]) -> Iterator[None]:
     """Note every call, innermost first, while the context is open in this thread.
 
     Args:
         model: that will be called; it is not noted itself.
-        image: height and width of its input.
+        image: positions of its input along each axis.
         calls: to add to. Paths of several calls are told apart when the context closes.
     """
     recorder = _Recorder(model, image, calls)
@@ -92,7 +92,7 @@ def recorded(model: keras.Model, image: tuple[int, int], calls: list[LayerCall])
 class _Recorder:
     """What `recorded` puts around calls."""
 
-    def __init__(self, model: keras.Model, image: tuple[int, int], calls: list[LayerCall]) -> None:
+    def __init__(self, model: keras.Model, image: tuple[int, ...], calls: list[LayerCall]) -> None:
         self._unnamed = {id(part) for part in (model, *input_constants.around(model))}
         self._image = image
         self._calls = calls

@@ -57,7 +57,7 @@ class Traced:
     @property
     def tokens(self) -> list[layer_calls.LayerCall]:
         """The last of `spatial` whose cells are tokens."""
-        return [c for c in self.spatial if c.output.shape.rank == 3][-_MAX_TOKEN_CANDIDATES:]
+        return [c for c in self.spatial if c.grid is not None and c.grid.is_tokens][-_MAX_TOKEN_CANDIDATES:]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,7 +77,7 @@ class Probe:
         units: numbers that the model gives for an image, or for each pixel.
         values: float32 ``(N, units)``, the scores of images of noise, two of small numbers and two of large ones.
         tail: what leads to the scores.
-        size: height, width and channels of the model's input.
+        size: positions along each axis and channels of the model's input.
         traced: the trace.
         graph: of the trace, to put into others.
     """
@@ -94,7 +94,7 @@ class Probe:
     units: int
     values: np.ndarray
     tail: output_tail.Tail
-    size: tuple[int, int, int]
+    size: tuple[int, ...]
     traced: Traced
     graph: traced_graph.TracedGraph
 
@@ -116,17 +116,17 @@ class Probe:
         """Whether one row of a layer's bypass serves any number of rows of its grid."""
         bypass = self.bypassed_at.get(layer)
         grids, asides = ([c.output for c in self.traced.calls if c.path == path] for path in (layer, bypass))
-        if len(grids) != 1 or len(asides) != 1 or grids[0].shape.rank != 4:
+        if len(grids) != 1 or len(asides) != 1 or grids[0].shape.rank != self.traced.inputs.shape.rank:
             return False
         return bottlenecks.meet_in_sums(asides[0], grids[0], self.traced.scores)
 
 
-def probe(model: keras.Model, size: tuple[int, int, int], source: class_scores.ScoreSource) -> Probe:
+def probe(model: keras.Model, size: tuple[int, ...], source: class_scores.ScoreSource) -> Probe:
     """Trace a model and run it on two images of noise.
 
     Args:
         model: to look into; it is not changed.
-        size: height, width and channels of its input.
+        size: positions along each axis and channels of its input.
         source: of its scores.
 
     Raises:
@@ -136,7 +136,7 @@ def probe(model: keras.Model, size: tuple[int, int, int], source: class_scores.S
     units = _units(traced, model.name)
     weights = _weights(traced.calls, graph)
     learned = candidate_cuts.after(weights or [traced.inputs.op], graph.inputs.graph)
-    cuts = candidate_cuts.cuts(traced.calls, graph, traced.scores, learned, size[:2])
+    cuts = candidate_cuts.cuts(traced.calls, graph, traced.scores, learned, size[:-1])
     mapped = traced.ancestors
     if traced.pixels is not None:
         # The scores of the pixels are a map too, and the last one: it shows what is predicted, not why.
@@ -158,7 +158,9 @@ def probe(model: keras.Model, size: tuple[int, int, int], source: class_scores.S
     unread = {ref for ref, reach in zip(tokens, reaches, strict=True) if not float(reach) > 0}
     read = set(tokens) - unread
     usable = [
-        c for c in traced.spatial if c.output.op in mapped and (c.output.shape.rank == 4 or c.output.ref() in read)
+        c
+        for c in traced.spatial
+        if c.output.op in mapped and (c.output.shape.rank == traced.inputs.shape.rank or c.output.ref() in read)
     ]
     gridless = _gridless(traced, size)
     return Probe(
@@ -181,7 +183,7 @@ def probe(model: keras.Model, size: tuple[int, int, int], source: class_scores.S
 
 
 def _trace(
-    model: keras.Model, size: tuple[int, int, int], source: class_scores.ScoreSource
+    model: keras.Model, size: tuple[int, ...], source: class_scores.ScoreSource
 ) -> tuple[Traced, traced_graph.TracedGraph]:
     """Trace a model for any number of images."""
     traces: list[Traced] = []
@@ -211,15 +213,13 @@ def _units(traced: Traced, name: str) -> int:
     return units
 
 
-def _traced(
-    model: keras.Model, inputs: tf.Tensor, size: tuple[int, int, int], source: class_scores.ScoreSource
-) -> Traced:
+def _traced(model: keras.Model, inputs: tf.Tensor, size: tuple[int, ...], source: class_scores.ScoreSource) -> Traced:
     """Call the model on symbolic images and note what it does."""
     calls: list[layer_calls.LayerCall] = []
-    with layer_calls.recorded(model, size[:2], calls):
+    with layer_calls.recorded(model, size[:-1], calls):
         output = source.select(model(inputs, training=False))
     scores, activation = source.find(output)
-    output_shapes.check(model.name, scores, activation, size[:2], declared=source.declared)
+    output_shapes.check(model.name, scores, activation, size[:-1], declared=source.declared)
     return Traced(
         calls=tuple(calls),
         inputs=inputs,
@@ -235,13 +235,15 @@ def _grids(calls: Collection[layer_calls.LayerCall]) -> list[layer_outputs.Layer
     return [c.grid for c in calls if c.grid is not None]
 
 
-def _gridless(traced: Traced, size: tuple[int, int, int]) -> dict[str, str]:
+def _gridless(traced: Traced, size: tuple[int, ...]) -> dict[str, str]:
+    if len(size) - 1 != token_grids.RANK:
+        return {}
     return {
         c.path: f"{c.path} gives {c.output.shape[1]} tokens, which are no grid with the proportions "
         f"of a {size[0]}x{size[1]} image, with or without a few tokens before it"
         for c in traced.calls
         if c.output.op in traced.ancestors and c.output.shape.rank == 3 and (c.output.shape[1] or 0) > 1
-        if token_grids.token_grid(c.output.shape[1], size[:2]) is None
+        if token_grids.token_grid(c.output.shape[1], size[:-1]) is None
     }
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+RANK = 2
+"""Tokens are laid out in the two axes of an image; those of series are in the order of their only axis."""
+
 MOST_PREFIX_TOKENS = 8
 """Class token and registers before the patch tokens."""
 
 
-def token_grid(tokens: int, image: tuple[int, int]) -> tuple[int, int] | None:
+def token_grid(tokens: int, image: tuple[int, ...]) -> tuple[int, int] | None:
     """Height and width of the grid that the last of `tokens` tokens form, or None where they form none.
 
     The grid has the proportions of the image, to the nearest cell, as patches are square; fewer tokens than it has rows

@@ -58,7 +58,7 @@ def test_a_method_without_options_says_so():
     [
         (registry.Option("bool", True, ""), [True, False], [0, "yes", None]),
         (registry.Option("str", "a", "", choices=("a", "b")), ["a", "b"], ["c", None, 1]),
-        (registry.Option("size", None, ""), [None, [2, 3], (1, 1)], [[0, 3], [2], 4, [1.5, 2], [True, 2]]),
+        (registry.Option("size", None, ""), [None, [2, 3], (1, 1)], [[0, 3], [2, 2, 2, 2], 4, [1.5, 2], [True, 2]]),
         (registry.Option("floats", [1.0], "", minimum=0.1), [[], [0.5, 2]], [[0.0], ["1"], 1.0, [float("nan")]]),
         (registry.Option("int", 1, "", minimum=1, maximum=3), [1, 3], [0, 4, 1.0, True]),
         (registry.Option("float", 1, "", maximum=1.0), [1, -5.5], [1.1, "1", float("inf")]),

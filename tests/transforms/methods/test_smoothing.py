@@ -91,7 +91,7 @@ def test_tta_golden_but_for_the_seeds_divisor(key, method, scales, flip):
     @tf.function(autograph=False)
     def run(inputs):
         explain = _cam_of(double, method, _indices("tiny_gap", images))
-        return smoothing.tta(explain, inputs, scales=scales, flip=flip, downsample=None)
+        return smoothing.tta(explain, inputs, scales=scales, flip=flip, flip_axes="auto", downsample=None)
 
     # The seed sums 1 + n passes (times two with flip) and divides by n (times two with flip).
     expected = expected * len(scales) / (1 + len(scales))
@@ -101,13 +101,13 @@ def test_tta_golden_but_for_the_seeds_divisor(key, method, scales, flip):
 def test_tta_by_hand():
     # explain returns the image itself, so the mean with the mirrored pass is the image; then the halves are averaged.
     image = np.array([[[[1.0], [2.0], [3.0], [6.0]]]], np.float32)
-    maps = smoothing.tta(tf.identity, image, scales=(), flip=True, downsample=None)
+    maps = smoothing.tta(tf.identity, image, scales=(), flip=True, flip_axes="auto", downsample=None)
     np.testing.assert_allclose(maps, image, rtol=1e-6)
-    halves = smoothing.tta(tf.identity, image, scales=(), flip=True, downsample=(1, 2))
+    halves = smoothing.tta(tf.identity, image, scales=(), flip=True, flip_axes="auto", downsample=(1, 2))
     np.testing.assert_allclose(halves[0, 0, :, 0], [1.5, 4.5], rtol=1e-6)
     # A method that only ever looks to the left: [x0, 0, 0, 0]. The mirrored pass puts x3 at the right.
     left = tf.constant([1.0, 0, 0, 0])[None, None, :, None]
-    maps = smoothing.tta(lambda x: x * left, image, scales=(), flip=True, downsample=None)
+    maps = smoothing.tta(lambda x: x * left, image, scales=(), flip=True, flip_axes="auto", downsample=None)
     np.testing.assert_allclose(maps[0, 0, :, 0], [0.5, 0, 0, 3.0], rtol=1e-6)
 
 

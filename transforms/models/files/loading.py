@@ -282,11 +282,19 @@ def _keep_freed_memory() -> None:
         os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
 
 
-def input_size(model: keras.Model, configured: Sequence[int] | None) -> tuple[int, int, int]:
-    """Height, width and channels of the model's image input, from the model or from the configuration.
+_AXES = {
+    2: ("steps", "channels"),
+    3: ("height", "width", "channels"),
+    4: ("depth", "height", "width", "channels"),
+}
+"""Names of the axes of an input, by their number."""
+
+
+def input_size(model: keras.Model, configured: Sequence[int] | None) -> tuple[int, ...]:
+    """Positions along each axis and channels of the model's input, from the model or from the configuration.
 
     Raises:
-        ModelError: an input that is not an image, or a size neither the model nor the configuration
+        ModelError: an input without one to three axes of positions, or a size neither the model nor the configuration
             fixes, or that the two contradict.
     """
     inputs = input_constants.declared_inputs(model)
@@ -295,27 +303,28 @@ def input_size(model: keras.Model, configured: Sequence[int] | None) -> tuple[in
             raise ModelError(
                 f"model {model.name} does not say its input size; set model.input_size: [height, width, channels]"
             )
-        height, width, channels = configured
-        return height, width, channels
+        return tuple(configured)
     shape = tuple(inputs[0].shape[1:])
-    if len(shape) != 3:
+    if len(shape) not in _AXES:
         raise ModelError(
-            f"model {model.name} takes an input of shape {shape}, expected an image (height, width, channels)"
+            f"model {model.name} takes an input of shape {shape}, expected an image (height, width, channels), a "
+            "series (steps, channels) or a volume (depth, height, width, channels)"
+        )
+    if configured is not None and len(configured) != len(shape):
+        raise ModelError(
+            f"model.input_size gives {len(configured)} numbers, {tuple(configured)}, and model {model.name} takes an "
+            f"input of shape {shape}"
         )
     size: list[int] = []
-    for declared, wanted, axis in zip(
-        shape, configured or (None, None, None), ("height", "width", "channels"), strict=True
-    ):
+    for declared, wanted, axis in zip(shape, configured or (None,) * len(shape), _AXES[len(shape)], strict=True):
         known = declared if declared is not None else wanted
         if known is None:
-            raise ModelError(
-                f"the input {axis} of model {model.name} is open; set model.input_size: [height, width, channels]"
-            )
+            names = ", ".join(_AXES[len(shape)])
+            raise ModelError(f"the input {axis} of model {model.name} is open; set model.input_size: [{names}]")
         if wanted is not None and wanted != known:
             raise ModelError(f"model.input_size gives {axis} {wanted}, the model takes {known}")
         size.append(known)
-    height, width, channels = size
-    return height, width, channels
+    return tuple(size)
 
 
 def output_names(model: keras.Model) -> tuple[str, ...]:

@@ -8,7 +8,19 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-_WINDOWS = {"AvgPool", "Conv2D", "DepthwiseConv2dNative", "FusedBatchNormV3", "MaxPool"}
+_OF_SERIES = 3
+"""Axes of a batch of series: images, steps, channels."""
+
+_WINDOWS = {
+    "AvgPool",
+    "AvgPool3D",
+    "Conv2D",
+    "Conv3D",
+    "DepthwiseConv2dNative",
+    "FusedBatchNormV3",
+    "MaxPool",
+    "MaxPool3D",
+}
 """Keep the order of cells in their first input, if its channels are last."""
 
 _FIRST = {
@@ -60,26 +72,30 @@ _CELLWISE = {
 
 
 def kept(images: tf.Tensor, tensor: tf.Tensor) -> bool:
-    """Whether the rows and columns of a tensor are in the order of those of the images. True is certain.
+    """Whether the positions of a tensor are in the order of those of the images. True is certain.
 
     Args:
-        images: ``(B, H, W, C)``.
+        images: ``(B, *positions, C)``.
         tensor: of the same graph.
     """
-    found = {images.ref()}
+    found, rank = {images.ref()}, images.shape.rank
+    ranks = {rank, rank + 1} if rank == _OF_SERIES else {rank}
     for op in images.graph.get_operations():
-        if op.outputs and _keeps(op, [i.ref() in found for i in op.inputs]):
+        if op.outputs and _keeps(op, [i.ref() in found for i in op.inputs], ranks):
             found.add(op.outputs[0].ref())
         if op is tensor.op:
             break
     return tensor.ref() in found
 
 
-def _keeps(op: tf.Operation, known: list[bool]) -> bool:
-    if not any(known) or op.outputs[0].shape.rank != 4:
+def _keeps(op: tf.Operation, known: list[bool], ranks: set[int]) -> bool:
+    rank = op.outputs[0].shape.rank
+    if not any(known) or rank not in ranks:
         return False
+    if op.type in ("ExpandDims", "Squeeze"):  # TensorFlow's own way with series: images of one row
+        return known[0] and _axes_within(op)
     if op.type in _WINDOWS:
-        return known[0] and op.get_attr("data_format") == b"NHWC"
+        return known[0] and op.get_attr("data_format") in (b"NHWC", b"NDHWC")
     if op.type in _FIRST:
         return known[0]
     if op.type == "StridedSlice":  # backwards it mirrors
@@ -87,12 +103,22 @@ def _keeps(op: tf.Operation, known: list[bool]) -> bool:
         return known[0] and strides is not None and bool((strides > 0).all())
     if op.type == "ConcatV2":
         axis = tf.get_static_value(op.inputs[-1])
-        return all(known[:-1]) and axis is not None and int(axis) in (3, -1)
+        return all(known[:-1]) and axis is not None and int(axis) in (rank - 1, -1)
     return op.type in _CELLWISE and all(
-        ordered or _same_for_all(given) for ordered, given in zip(known, op.inputs, strict=True)
+        ordered or _same_for_all(given, rank) for ordered, given in zip(known, op.inputs, strict=True)
     )
 
 
-def _same_for_all(tensor: tf.Tensor) -> bool:
+def _axes_within(op: tf.Operation) -> bool:
+    """Whether axes of one position come or go between those of images and of channels."""
+    if op.type == "ExpandDims":
+        axis, rank = tf.get_static_value(op.inputs[1]), op.outputs[0].shape.rank
+        return axis is not None and 0 < int(axis) % rank < rank - 1
+    last = op.inputs[0].shape.rank - 1
+    axes = [axis % (last + 1) for axis in op.get_attr("squeeze_dims")]
+    return bool(axes) and 0 not in axes and last not in axes
+
+
+def _same_for_all(tensor: tf.Tensor, rank: int) -> bool:
     shape = tensor.shape
-    return shape.rank is not None and all(size == 1 for size in shape[-3:-1])
+    return shape.rank is not None and all(size == 1 for size in shape[1 - rank : -1])

@@ -77,6 +77,7 @@ class Run:
         self._graph = graph
         self._constants = constants
         self._known: dict[str, tf.Tensor] = {}
+        self._is_of_the_trace = inputs.shape.is_compatible_with(graph.inputs.shape)  # else of another size
         self.put(graph.inputs, inputs)
 
     def get(self, tensor: tf.Tensor) -> tf.Tensor:
@@ -84,7 +85,8 @@ class Run:
         if tensor.name not in self._known:
             self._make(tensor.name)
         value = self._known[tensor.name]
-        value.set_shape(tensor.shape)  # layers know more of it than operations that are copied
+        if self._is_of_the_trace:
+            value.set_shape(tensor.shape)  # layers know more of it than operations that are copied
         return value
 
     def put(self, tensor: tf.Tensor, value: tf.Tensor) -> None:

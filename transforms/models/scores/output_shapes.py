@@ -28,14 +28,14 @@ def units_of(shape: tf.TensorShape) -> int | None:
     return number
 
 
-def check(name: str, output: tf.Tensor, activation: str | None, image: tuple[int, int], *, declared: bool) -> None:
+def check(name: str, output: tf.Tensor, activation: str | None, image: tuple[int, ...], *, declared: bool) -> None:
     """Refuse an output that is not one score for each class, of the image or of each pixel.
 
     Args:
         name: of the model.
         output: ``(B, ...)``.
         activation: that was taken off it.
-        image: height and width of the model's input.
+        image: positions along each axis of the model's input.
         declared: whether the configuration says how the numbers are read.
 
     Raises:
@@ -71,13 +71,13 @@ def check(name: str, output: tf.Tensor, activation: str | None, image: tuple[int
         )
 
 
-def warnings(shape: tf.TensorShape, activation: str | None, image: tuple[int, int, int], rule: str) -> list[str]:
+def warnings(shape: tf.TensorShape, activation: str | None, image: tuple[int, ...], rule: str) -> list[str]:
     """What speaks against reading an output as classes of pixels, a sentence each.
 
     Args:
         shape: of the output.
         activation: that was taken off it.
-        image: height, width and channels of the model's input.
+        image: positions along each axis and channels of the model's input.
         rule: how the numbers of a pixel are read.
 
     Raises:
@@ -91,7 +91,7 @@ def warnings(shape: tf.TensorShape, activation: str | None, image: tuple[int, in
             f"model.scores asks for values of an image, and the model gives {shape[-1]} for each of "
             f"{pixels[0]}x{pixels[1]} pixels; values of an image are explained, not maps of them"
         )
-    if activation != output_tail.SOFTMAX and shape[-1] == image[2] and pixels == image[:2]:
+    if activation != output_tail.SOFTMAX and shape[-1] == image[-1] and pixels == image[:-1]:
         said = (
             f"the model returns an array of the shape of its input {image}, which is read as {shape[-1]} classes of "
             "each pixel; if it is an image (an autoencoder's), there is nothing to explain"

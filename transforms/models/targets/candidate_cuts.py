@@ -19,7 +19,7 @@ def cuts(
     graph: traced_graph.TracedGraph,
     scores: tf.Tensor,
     learned: Collection[tf.Operation],
-    image: tuple[int, int],
+    image: tuple[int, ...],
 ) -> list[trial_runs.Place]:
     """The tensors with cells that lie on every path from the images to the scores, the last one first.
 
@@ -31,7 +31,7 @@ def cuts(
         graph: of the trace.
         scores: its class scores.
         learned: operations that follow from learned weights.
-        image: height and width of the model's input.
+        image: positions along each axis of the model's input.
     """
     path = bottlenecks.bottlenecks(graph.inputs, scores, values_only=True)
     made = {c.output.ref(): c for c in reversed(calls)}
@@ -55,7 +55,7 @@ def cuts(
 
 
 def _grid_without_layer(
-    calls: Sequence[layer_calls.LayerCall], output: tf.Tensor, image: tuple[int, int]
+    calls: Sequence[layer_calls.LayerCall], output: tf.Tensor, image: tuple[int, ...]
 ) -> layer_outputs.LayerOutput | None:
     """The cells of a tensor that is no layer's output, named by the layer that it is given to, else by the graph."""
     if output.shape.rank is None:

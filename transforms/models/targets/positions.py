@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 BLOCKS = 4
-"""Rows and columns of blocks that are disturbed, one after the other."""
+"""Blocks along each axis that are disturbed, one after the other."""
 
 _LEAST = 0.5
 """Of the correlation, where cells may follow the image. A vector cut into rows and columns has correlations around 0,
@@ -26,7 +26,7 @@ class Evidence:
     """How well the place of the answer follows the place that was disturbed.
 
     Attributes:
-        correlation: Spearman's, the smaller of rows and columns; NaN where nothing answers.
+        correlation: Spearman's, the smallest of the axes'; NaN where nothing answers.
         lower: lower end of its 95 % interval (Fisher's transformation).
         by_construction: whether only operations that keep the order of cells lead to them.
     """
@@ -66,27 +66,29 @@ REFUTED = Evidence(-1.0, -1.0)
 """Of a tensor whose first axis is not the images."""
 
 
-def disturbed(size: tuple[int, int, int], seed: int, scale: float) -> tuple[np.ndarray, np.ndarray]:
+def disturbed(size: tuple[int, ...], seed: int, scale: float) -> tuple[np.ndarray, np.ndarray]:
     """An image of noise, and copies of it with one block of other values each.
 
     Args:
-        size: height, width, channels.
+        size: positions along each axis, channels.
         seed: of the noise.
         scale: largest value.
 
     Returns:
-        float32 ``(1 + K, H, W, C)``, the plain image first, and the row and column of each block, ``(K, 2)``.
+        float32 ``(1 + K, *positions, C)``, the plain image first, and the place of each block along each axis, ``(K,
+        axes)``: row and column in an image.
     """
     random = np.random.default_rng(seed)
     plain = random.uniform(-scale, scale, size)
-    rows, columns = (np.array_split(np.arange(length), min(BLOCKS, length)) for length in size[:2])
+    blocks = [np.array_split(np.arange(length), min(BLOCKS, length)) for length in size[:-1]]
     images, places = [plain], []
-    for y, row in enumerate(rows):
-        for x, column in enumerate(columns):
-            image = plain.copy()
-            image[np.ix_(row, column)] = random.choice([-1.0, 1.0], size[2]) * scale
-            images.append(image)
-            places.append((y, x))
+    for place in np.ndindex(*map(len, blocks)):
+        image = plain.copy()
+        image[np.ix_(*(blocks[axis][number] for axis, number in enumerate(place)))] = (
+            random.choice([-1.0, 1.0], size[-1]) * scale
+        )
+        images.append(image)
+        places.append(place)
     return np.stack(images).astype(np.float32), np.array(places)
 
 
@@ -97,20 +99,21 @@ def evidence(answers: np.ndarray, places: np.ndarray) -> Evidence:
     counts is what answers more than usual.
 
     Args:
-        answers: ``(K, h, w)``, size of the change of each cell.
-        places: ``(K, 2)``, row and column of what was disturbed.
+        answers: ``(K, *grid)``, size of the change of each cell.
+        places: ``(K, axes)``, where what was disturbed lies along each axis.
     """
     mean = answers.mean(axis=0)
     if not np.isfinite(answers).all() or not (mean > 0).any():
         return Evidence(math.nan, math.nan)
     relative = np.where(mean > 0, answers / np.where(mean > 0, mean, 1), 1.0)
-    excess = relative - relative.min(axis=(1, 2), keepdims=True)
-    total = excess.sum(axis=(1, 2))
+    cells = tuple(range(1, answers.ndim))
+    excess = relative - relative.min(axis=cells, keepdims=True)
+    total = excess.sum(axis=cells)
     found = []
-    for axis in (0, 1):
+    for axis in range(places.shape[1]):
         if answers.shape[1 + axis] == 1 or len(np.unique(places[:, axis])) == 1:
             continue  # one row has no order
-        along = np.moveaxis(excess, 1 + axis, 1).sum(axis=2)
+        along = np.moveaxis(excess, 1 + axis, 1).sum(axis=cells[1:])
         centre = (along @ np.arange(along.shape[1])) / np.where(total > 0, total, 1)
         centre = np.where(total > 0, centre, (along.shape[1] - 1) / 2)
         found.append(_spearman(centre, places[:, axis]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 from heatbeam.transforms.models import layer_outputs, probe
@@ -137,15 +138,15 @@ def next_best(seen: probe.Probe, choice: Choice) -> list[layer_outputs.LayerOutp
     first = min(order[place.tensor.op.name] for place in choice.places)
     known = seen.cuts or seen.learned_places
     earlier = [place.about for place in known if order[place.tensor.op.name] < first]
-    last = {about.grid[:2]: about for about in reversed(earlier)}
-    own = {place.about.grid[:2] for place in choice.places}
-    others = [about for about in earlier if about is last[about.grid[:2]] and about.grid[:2] not in own]
+    last = {about.cells: about for about in reversed(earlier)}
+    own = {place.about.cells for place in choice.places}
+    others = [about for about in earlier if about is last[about.cells] and about.cells not in own]
     found = {about.name: about for about in (*(place.about for place in choice.branches), *(others or earlier))}
     return list(found.values())[:_MOST_OFFERED]
 
 
 def _refuse_gridless_attention(seen: probe.Probe) -> None:
-    cells = seen.spatial[-1].height * seen.spatial[-1].width if seen.spatial else 0
+    cells = math.prod(seen.spatial[-1].cells) if seen.spatial else 0
     # Attention over a few learned queries after a map is no reason to refuse the map: they are fewer than its cells.
     for path, tokens in seen.attention.items():
         if tokens > cells:
@@ -180,7 +181,7 @@ def _tested(seen: probe.Probe, place: trial_runs.Place) -> Choice:
     """A tensor with its evidence; a map whose cells do not follow the image is tried with its channels first."""
     evidence = trial_runs.position_evidence(seen.graph, place, seen.size)
     shape = place.about.shape
-    if evidence.refuted and len(shape) == 3 and (shape[1] or 0) * (shape[2] or 0) > 1:
+    if evidence.refuted and not place.about.is_tokens and math.prod(size or 0 for size in shape[1:]) > 1:
         turned = dataclasses.replace(place, about=place.about.with_channels_first())
         found = trial_runs.position_evidence(seen.graph, turned, seen.size)
         if found.proved:
@@ -257,7 +258,7 @@ def _input_of(seen: probe.Probe, name: str) -> trial_runs.Place:
     if len(calls) != 1 or not calls[0].inputs:
         raise loading.ModelError(f"no layer {name!r} to map the input of; layers are named by path or its last part")
     tensor = calls[0].inputs[0]
-    about = layer_outputs.grid_of(candidate_cuts.INPUT_OF + calls[0].path, tensor.op.type, tensor, seen.size[:2])
+    about = layer_outputs.grid_of(candidate_cuts.INPUT_OF + calls[0].path, tensor.op.type, tensor, seen.size[:-1])
     if about is None or tensor.op not in seen.traced.ancestors:
         raise loading.ModelError(f"the input of layer {calls[0].path} is {tuple(tensor.shape[1:])}: no grid of cells")
     return trial_runs.Place(about, tensor)

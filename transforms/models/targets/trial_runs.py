@@ -14,6 +14,7 @@ from heatbeam.transforms.models.targets import positions
 
 _CHUNK = 8  # images at once: a large model must not need more memory here than when it explains
 _IMAGES = 2
+_BLOCKS = 8  # of one value, along each axis of an image of noise
 PIXELS = 127.5
 """Largest value of the noise for models that scale pixels themselves; those that take -1..1 are given 1."""
 _SCALES = (1.0, PIXELS)
@@ -32,13 +33,13 @@ class Place:
     tensor: tf.Tensor
 
 
-def position_evidence(graph: traced_graph.TracedGraph, place: Place, size: tuple[int, int, int]) -> positions.Evidence:
+def position_evidence(graph: traced_graph.TracedGraph, place: Place, size: tuple[int, ...]) -> positions.Evidence:
     """Whether the cells of a tensor answer where the image changes.
 
     Args:
         graph: of the model.
         place: of the tensor; what folds cells into the batch axis has none.
-        size: height, width and channels of the model's input.
+        size: positions along each axis and channels of the model's input.
     """
 
     def answers(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -50,7 +51,7 @@ def position_evidence(graph: traced_graph.TracedGraph, place: Place, size: tuple
     by_construction = not place.about.channels_first and kept_positions.kept(graph.inputs, place.tensor)
     best = positions.REFUTED
     for scale in _SCALES:
-        found, places = [], np.zeros((0, 2))
+        found, places = [], np.zeros((0, len(size) - 1))
         for seed in range(_IMAGES):
             images, places = positions.disturbed(size, seed, scale)
             chunks = []
@@ -70,15 +71,17 @@ def position_evidence(graph: traced_graph.TracedGraph, place: Place, size: tuple
 
 
 def bypassing_share(
-    graph: traced_graph.TracedGraph, places: Sequence[Place], scores: tf.Tensor, size: tuple[int, int, int]
+    graph: traced_graph.TracedGraph, places: Sequence[Place], scores: tf.Tensor, size: tuple[int, ...]
 ) -> float:
     """The share of the scores that does not follow from the cells of tensors, in [0, 1]; 0 where everything does.
 
     With the cells of image A and all else from image B: |scores - scores(A)| / |scores(B) - scores(A)|, the mean over
     pairs of noise.
     """
-    coarse = np.random.default_rng(0).uniform(-1, 1, (6, min(8, size[0]), min(8, size[1]), size[2]))
-    images = tf.image.resize(coarse.astype(np.float32), size[:2], method="nearest")
+    blocks = [min(_BLOCKS, length) for length in size[:-1]]
+    images = np.random.default_rng(0).uniform(-1, 1, (6, *blocks, size[-1])).astype(np.float32)
+    for axis, (count, length) in enumerate(zip(blocks, size[:-1], strict=True), start=1):
+        images = images.take(((np.arange(length) + 0.5) * count // length).astype(int), axis=axis)  # the nearest block
 
     def run(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         own, other = (graph.run(v, constant_weights=False) for v in (images, tf.reverse(images, axis=[0])))
@@ -89,7 +92,7 @@ def bypassing_share(
         return own.get(scores), other.get(scores)
 
     traced = tf.function(run, autograph=False, input_signature=[tf.TensorSpec((None, *size), tf.float32)])
-    plain, mixed = (value.numpy().reshape(len(images), -1).astype(np.float64) for value in traced(images))
+    plain, mixed = (value.numpy().reshape(len(images), -1).astype(np.float64) for value in traced(tf.constant(images)))
     whole = np.linalg.norm(plain[::-1] - plain, axis=1)
     changed = np.linalg.norm(mixed - plain, axis=1)
     return min(1.0, float((changed[whole > 0] / whole[whole > 0]).mean())) if (whole > 0).any() else 0.0
@@ -100,7 +103,7 @@ def all_positions_pass(
     first: Place,
     places: Sequence[Place],
     scores: tf.Tensor,
-    size: tuple[int, int, int],
+    size: tuple[int, ...],
 ) -> list[bool]:
     """For each tensor: does everything that the scores have from the cells of `first` run through its cells?
 
