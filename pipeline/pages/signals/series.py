@@ -20,7 +20,7 @@ LANES = 6
 COLUMNS = 320
 _BAND_PX = 512
 _WIDE, _HIGH = 1000, 100  # the drawing's units: of all lanes across, and of one lane down
-_MARGIN = 8.0
+_MARGIN, _HEAD = 8.0, 30.0  # below a line, and above it for the name of its channel
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -124,7 +124,7 @@ def _line(lane: Lane, number: int) -> markupsafe.Markup:
     ends = np.flatnonzero(finite & ~np.concatenate([finite[1:], [False]])) + 1
     for start, end in zip(starts, ends, strict=True):
         x = lane.x[start:end] * _WIDE
-        y = top + _HIGH - _MARGIN - lane.y[start:end] * (_HIGH - 3 * _MARGIN)
+        y = top + _HIGH - _MARGIN - lane.y[start:end] * (_HIGH - _MARGIN - _HEAD)
         points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
         parts.append(f'<polyline points="{points}"/>')
     return markupsafe.Markup("".join(parts))
