@@ -290,13 +290,13 @@ def _examples(comparison: compare.Comparison, images_path: str | None) -> list[d
     for number, one in enumerate(comparison.examples):
         of_place.setdefault(one.place, []).append(number)
     rank = len(comparison.examples[0].image_size) if comparison.examples else 2
-    axes = of_rows.axes_of(manifest)
+    inputs = of_rows.inputs_of(manifest)
     pictures: dict[int, list[str]] = {}
 
     def draw(number: int, original: npt.NDArray[Any] | None) -> None:
         one = comparison.examples[number]
         pictures[number] = [
-            map_images.data_uri(of_rows.picture_of_map(raw, view, one.image_size, axes, original, _EXAMPLE_PX[rank]))
+            map_images.data_uri(of_rows.picture_of_map(raw, view, one.image_size, inputs, original, _EXAMPLE_PX[rank]))
             for raw, view in zip(one.maps, one.views, strict=True)
         ]
 

@@ -64,7 +64,7 @@ def render(
     run = run_directory.RunDirectory(run_path)
     manifest = moved_images.located(run.read_manifest(), images)
     names = run.open_table("explanations").schema.names
-    rank, axes = axis_columns.rank_of(names), of_rows.axes_of(manifest)
+    rank, inputs = axis_columns.rank_of(names), of_rows.inputs_of(manifest)
     table, matched = chosen_rows.choose(run, where, limit, (*_COLUMNS, *of_rows.columns(names)))
     rows = chosen_rows.without_maps(table)
     target = remote_files.local_folder(directory, "--to")
@@ -79,7 +79,7 @@ def render(
         row = chosen_rows.with_map(table, number, rows[number])
         path = target / _name(number, row)
         with errors.about(path, "write"):
-            path.write_bytes(map_images.png(of_rows.picture(row, axes, original, longest_px)))
+            path.write_bytes(map_images.png(of_rows.picture(row, inputs, original, longest_px)))
 
     for place, original in source_images.originals(manifest, of_place, rank):
         for number in of_place[place]:

@@ -67,7 +67,7 @@ class Album:
         rows: Sequence[Mapping[str, Any]],
     ):
         self._classes = manifest.maps_of_classes()
-        self._axes = of_rows.axes_of(manifest)
+        self._inputs = of_rows.inputs_of(manifest)
         self._sources: dict[source_images.Place, source_images.SourceRecord] = {}
         self._images: dict[source_images.Place, str] = {}
         self._drawn: dict[tuple[Any, ...], tuple[str, str]] = {}
@@ -92,7 +92,7 @@ class Album:
 
     def _draw(self, rows: Sequence[Mapping[str, Any]], values: shown.Values | None) -> bool:
         for row in rows:
-            signal = of_rows.signal(row, self._axes, values)
+            signal = of_rows.signal(row, self._inputs, values)
             self._drawn[_key(row)] = (drawing.markup(signal), signal.kind)
         return values is not None
 

@@ -39,7 +39,7 @@ def test_an_album_draws_each_signal_by_its_kind(runs, kind, monkeypatch):
     for row in rows[:2]:
         number = row["record_index"]
         original = None if number == 1 else signal_runs.values(kind, number)
-        expected = of_rows.signal(row, signal_runs.AXES[kind], original)
+        expected = of_rows.signal(row, of_rows.Inputs(signal_runs.AXES[kind]), original)
         shown = album.picture(row)
         assert (shown.kind, shown.drawn) == (kind, drawing.markup(expected))
         start, end = signal_runs.box(kind, number)
@@ -69,7 +69,7 @@ def test_render_draws_signals(runs, kind, tmp_path, monkeypatch):
     drawn = render.render(runs[kind], "method = 'cam'", str(tmp_path / "out"), limit=2, longest_px=256)
     assert (len(drawn.files), drawn.matched, drawn.with_image) == (2, 6, 1)
     row = rows_of(runs[kind])[0]
-    expected = of_rows.picture(row, signal_runs.AXES[kind], signal_runs.values(kind, 0), 256)
+    expected = of_rows.picture(row, of_rows.Inputs(signal_runs.AXES[kind]), signal_runs.values(kind, 0), 256)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / drawn.files[0])), expected)
     assert max(expected.shape[:2]) <= 256
 

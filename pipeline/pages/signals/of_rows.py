@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import dataclasses
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,26 +27,46 @@ def axes_of(manifest: manifests.Manifest) -> tuple[records.Axis, ...]:
     return (manifest.conventions.axes if manifest.conventions else None) or ()
 
 
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What a run says of its inputs that no row does.
+
+    Attributes:
+        axes: in the order of the array; empty where nothing is known of them.
+        channel_names: in the order of the channels; empty without names.
+        display: channels to show, from 0; empty for the default.
+    """
+
+    axes: tuple[records.Axis, ...] = ()
+    channel_names: tuple[str, ...] = ()
+    display: tuple[int, ...] = ()
+
+
+def inputs_of(manifest: manifests.Manifest) -> Inputs:
+    """What a run's manifest says of its inputs."""
+    array = getattr(manifest.config.input, "array", None)
+    names, display = (tuple(getattr(array, name, None) or ()) for name in ("channel_names", "display"))
+    return Inputs(axes_of(manifest), names, display)
+
+
 def columns(names: Collection[str]) -> tuple[str, ...]:
     """What `signal` reads of a table of `names`."""
     boxes = ("true_boxes", *axis_columns.boxes(axis_columns.rank_of(names)))
     return (*stored_maps.placed_columns(names), *(name for name in boxes if name in names))
 
 
-def picture(
-    row: Mapping[str, Any], axes: Sequence[records.Axis], original: shown.Values | None, longest_px: int
-) -> shown.Pixels:
+def picture(row: Mapping[str, Any], inputs: Inputs, original: shown.Values | None, longest_px: int) -> shown.Pixels:
     """A row drawn over its original: uint8 ``(height, width, 3)``, at most `longest_px` wide and high.
 
     Args:
         row: as of `signal`.
-        axes: as of `signal`.
+        inputs: as of `signal`.
         original: of a picture uint8 ``(height, width, 3)``, else ``(*shape, channels)``; None for the map alone.
         longest_px: pictures are scaled down to it, never up; signals are drawn as large.
     """
     size = axis_columns.size_of(row)
     if len(size) != _PICTURE:
-        return drawing.picture(signal(row, axes, original), longest_px)
+        return drawing.picture(signal(row, inputs, original), longest_px)
     fit = map_images.fitted((size[0], size[1]), longest_px)
     below = None if original is None else map_images.scaled(original, fit)
     return map_images.coloured(stored_maps.heatmap(row, fit), below)
@@ -55,24 +76,24 @@ def picture_of_map(
     raw: shown.Floats,
     view: heatmaps.View,
     size: tuple[int, ...],
-    axes: Sequence[records.Axis],
+    inputs: Inputs,
     original: shown.Values | None,
     longest_px: int,
 ) -> shown.Pixels:
     """As `picture`, of a raw map that covers `view` of an input of `size`, without boxes."""
     if len(size) != _PICTURE:
-        return drawing.picture(of_map(raw, view, size, axes, original), longest_px)
+        return drawing.picture(of_map(raw, view, size, inputs, original), longest_px)
     fit = map_images.fitted((size[0], size[1]), longest_px)
     below = None if original is None else map_images.scaled(original, fit)
     return map_images.overlay(raw, view, (size[0], size[1]), fit, below)
 
 
-def signal(row: Mapping[str, Any], axes: Sequence[records.Axis], values: shown.Values | None = None) -> shown.Signal:
+def signal(row: Mapping[str, Any], inputs: Inputs, values: shown.Values | None = None) -> shown.Signal:
     """What is drawn of a row.
 
     Args:
         row: plain Python values of ``explanations``: map, size, view; boxes where it has them.
-        axes: of the signal, in the order of the array.
+        inputs: what the run says of them.
         values: the original, ``(*shape, channels)``; None for the map alone. Another shape than the row's is left out.
     """
     size, rank = axis_columns.size_of(row), axis_columns.rank_of(row)
@@ -80,14 +101,14 @@ def signal(row: Mapping[str, Any], axes: Sequence[records.Axis], values: shown.V
     edges = [row.get(name) for name in axis_columns.boxes(rank)]
     box = tuple(float(edge) for edge in edges if edge is not None)
     whole = box if len(box) == len(edges) else None
-    return of_map(raw, view, size, axes, values, true_boxes=true_boxes(row), box=whole)
+    return of_map(raw, view, size, inputs, values, true_boxes=true_boxes(row), box=whole)
 
 
 def of_map(
     raw: shown.Floats,
     view: heatmaps.View,
     size: tuple[int, ...],
-    axes: Sequence[records.Axis],
+    inputs: Inputs,
     values: shown.Values | None = None,
     *,
     true_boxes: tuple[shown.Box, ...] = (),
@@ -98,8 +119,8 @@ def of_map(
     grid = tuple(min(side, _GRID[len(shape)]) for side in shape)
     heat = heatmaps.heatmap(raw, grid, view=tuple(view), image_size=tuple(size))
     kept = values if values is not None and values.shape[:-1] == shape else None
-    named = tuple(axes) if len(axes) == len(shape) else records.plain_axes(len(shape))
-    return shown.Signal(shape, named, heat, kept, true_boxes, box)
+    named = inputs.axes if len(inputs.axes) == len(shape) else records.plain_axes(len(shape))
+    return shown.Signal(shape, named, heat, kept, true_boxes, box, inputs.channel_names, inputs.display)
 
 
 def true_boxes(row: Mapping[str, Any]) -> tuple[shown.Box, ...]:
