@@ -77,8 +77,8 @@ def _classes(data: data_found.Found, model: model_found.Found, path: str | None)
         yield answers.asked(
             "class_names",
             f"the model has {count:,} outputs and no names for them, the data {len(data.classes):,} classes:",
-            "a file of names in the order of the outputs, or imagenet for those of Keras; input.class_map says which "
-            "class is which where names do not",
+            "a file of names in the order of the outputs, or imagenet for those of Keras; null where input.class_map "
+            "says which output each class of the data is, {name: number}",
         )
 
 

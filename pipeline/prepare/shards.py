@@ -104,8 +104,11 @@ def make(job: Job, beam_options: Sequence[str], stream: TextIO) -> dict[str, Any
             stream.flush()
             counts = _counted(plans, out, how, arguments)
         finally:
-            with contextlib.suppress(OSError):
-                filesystems.FileSystems.delete([working])
+            with contextlib.suppress(OSError, errors.PathError):
+                # An object store has no folders to be removed with what is in them.
+                filesystems.FileSystems.delete([f"{working}/{path}" for path in places.below(working)])
+                if not places.is_remote(working):
+                    filesystems.FileSystems.delete([working])
         _check(counts, job)
         return _finish(listing, how, counts, out, job)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import contextlib
 import dataclasses
 import itertools
 import secrets
@@ -107,7 +108,8 @@ class _WriteShardFn(beam.DoFn):
             join(self._directory, plan.name),
         )
         with errors.about(self._directory, "write"):
-            with filesystems.FileSystems.create(unfinished, compression_type="uncompressed") as stream:
+            with contextlib.ExitStack() as opened:
+                stream = None
                 for index, (item, record) in enumerate(encoded(plan.piece, self._how)):
                     amounts[READ] += 1
                     tally.TALLY.add("images_read")
@@ -118,6 +120,10 @@ class _WriteShardFn(beam.DoFn):
                         yield beam.pvalue.TaggedOutput(records.DEAD_LETTER_TAG, letter)
                         continue
                     framed = tfrecord.framed(record)
+                    # Only now: Beam cannot make an empty file on S3, and a shard without records is of no use.
+                    stream = stream or opened.enter_context(
+                        filesystems.FileSystems.create(unfinished, compression_type="uncompressed")
+                    )
                     stream.write(framed)
                     amounts[WRITTEN] += 1
                     amounts[IGNORED] += self._how.masks and bool(item.crowds)
@@ -127,8 +133,9 @@ class _WriteShardFn(beam.DoFn):
                         amounts.update(f"{UNUSED}{what}" for what in item.unused)
                     if self._how.class_ids is None:
                         amounts.update(f"{CLASS}{key}" for key in item.keys if isinstance(key, str))
-            filesystems.FileSystems.rename([unfinished], [finished])
-        amounts[f"{FILES}{plan.piece.split}"] = 1
+            if amounts[WRITTEN]:
+                filesystems.FileSystems.rename([unfinished], [finished])
+        amounts[f"{FILES}{plan.piece.split}"] = int(amounts[WRITTEN] > 0)
         yield dict(amounts)
 
 
