@@ -102,6 +102,7 @@ class Explain(beam.PTransform):
         sample_seed: of the choice of images for methods that explain a sample.
         exact_maps: keep maps as float32; otherwise they are what 16-bit storage gives back, so that the metrics see
             the maps that the tables hold.
+        volume_steps: of that storage, as of `heatmaps.most_steps`.
         assessment: faithfulness, stability and sanity to measure, or None.
         model_digest: of the weights that every worker must have (`exposure.ModelDescription.digest`); None for any.
 
@@ -116,6 +117,7 @@ class Explain(beam.PTransform):
     spec: specs.EngineSpec
     sample_seed: int = specs.EngineSpec.seed
     exact_maps: bool = False
+    volume_steps: int = heatmaps.VOLUME_STEPS
     assessment: assess.Assessment | None = None
     model_digest: str | None = None
 
@@ -181,7 +183,7 @@ class _ExplainFn(beam.DoFn):
     def __init__(self, settings: Explain) -> None:
         self._spec = settings.spec
         self._sample_seed = settings.sample_seed
-        self._exact_maps = settings.exact_maps
+        self._stored_steps = None if settings.exact_maps else settings.volume_steps
         self._assessment = settings.assessment
         self._model_digest = settings.model_digest
         self._explained = metrics.Metrics.counter("heatbeam", "images_explained")
@@ -297,7 +299,7 @@ class _ExplainFn(beam.DoFn):
         good, explanations, others = [], [], []
         for number, (example, result) in enumerate(zip(batch, results, strict=True)):
             try:
-                explanation = _explanation(example, result, self._exact_maps)
+                explanation = _explanation(example, result, self._stored_steps)
             except records.DataError as error:
                 others.append(_dead_letter(example, error))
                 continue
@@ -351,7 +353,9 @@ def _dead_letter(example: records.Example, error: records.DataError) -> beam.pva
     return beam.pvalue.TaggedOutput(records.DEAD_LETTER_TAG, letter)
 
 
-def _explanation(example: records.Example, result: explained.ImageExplanation, exact_maps: bool) -> records.Explanation:
+def _explanation(
+    example: records.Example, result: explained.ImageExplanation, stored_steps: int | None
+) -> records.Explanation:
     if not result.finite:
         raise records.DataError(
             "not_a_number",
@@ -367,16 +371,18 @@ def _explanation(example: records.Example, result: explained.ImageExplanation, e
         ranks=result.ranks,
         predicted_class_id=result.predicted_class_id,
         methods=tuple(
-            records.MethodMaps(label, layer, _stored(maps, exact_maps)) for label, layer, maps in result.maps
+            records.MethodMaps(label, layer, _stored(maps, stored_steps)) for label, layer, maps in result.maps
         ),
     )
 
 
-def _stored(maps: np.ndarray, exact: bool) -> np.ndarray:
-    """The maps as the table will give them back.
+def _stored(maps: np.ndarray, volume_steps: int | None) -> np.ndarray:
+    """The maps as the table will give them back; as they are where `volume_steps` is None.
 
     Raises:
         records.DataError: a map is not finite.
     """
-    steps, scale = heatmaps.quantize(maps, maps.ndim - 1)
-    return maps if exact else heatmaps.dequantize(steps, scale, maps.ndim - 1)
+    rank = maps.ndim - 1
+    most = heatmaps.most_steps(maps.shape[1:], volume_steps or heatmaps.INT16_STEPS)
+    steps, scale = heatmaps.quantize(maps, rank, most)
+    return maps if volume_steps is None else heatmaps.dequantize(steps, scale, rank)

@@ -37,20 +37,27 @@ RANKS = (1, 2, 3)
 """How many position axes a map can have."""
 
 INT16_STEPS = 32767
+"""Steps either side of 0 of maps stored in 16 bits."""
+
+VOLUME_STEPS = 255
+"""The same of volumes, whose cells are many: by default. A value is then within 0.2 % of the map's greatest."""
 
 _OPENCV = {"nearest": cv2.INTER_NEAREST_EXACT, "bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
 
 _CUBIC_A = -0.75  # OpenCV's cubic kernel
 
 
-def quantize(maps: Floats, rank: int = 2) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.float32]]:
-    """Maps as 16-bit steps: scale = max|map| / 32767 and step = round(map / scale), ties to even.
+def quantize(
+    maps: Floats, rank: int = 2, most: int = INT16_STEPS
+) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.float32]]:
+    """Maps as 16-bit steps: scale = max|map| / most and step = round(map / scale), ties to even.
 
     A map of zeros, or of values too small for a float32 scale (below about 4e-34), has scale 1 and steps 0.
 
     Args:
         maps: ``(..., h, w)``, signed; in general the last `rank` axes are a map's.
         rank: position axes of a map.
+        most: steps either side of 0, at most 32767.
 
     Returns:
         int16 like `maps` and float32 ``(...)``; ``steps * scale`` is within half a scale of the map.
@@ -64,8 +71,8 @@ def quantize(maps: Floats, rank: int = 2) -> tuple[npt.NDArray[np.int16], npt.ND
         raise records.DataError(
             "non_finite_map", f"{bad} of {maps.size} map values are NaN or infinite; expected finite numbers: check the"
             " image's preprocessing and the model's weights")  # fmt: skip
-    scale = step_size(np.abs(maps).max(axis=tuple(range(-rank, 0)), initial=0))
-    return steps(maps, _per_map(scale, rank)), scale
+    scale = step_size(np.abs(maps).max(axis=tuple(range(-rank, 0)), initial=0), most)
+    return steps(maps, _per_map(scale, rank), most), scale
 
 
 def _per_map(scale: npt.NDArray[np.float32], rank: int) -> npt.NDArray[np.float32]:
@@ -73,15 +80,26 @@ def _per_map(scale: npt.NDArray[np.float32], rank: int) -> npt.NDArray[np.float3
     return scale.reshape(*scale.shape, *(1,) * rank)
 
 
-def step_size(peak: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The scale of maps whose greatest magnitude is `peak`: peak / 32767, or 1 where that is no normal float32."""
-    scale = (peak / np.float32(INT16_STEPS)).astype(np.float32)
+def most_steps(shape: tuple[int, ...], volume_steps: int) -> int:
+    """Steps either side of 0 of a map of `shape`: `volume_steps` where three axes have several cells.
+
+    A volume of depth 1 is stored as the picture that it is.
+    """
+    return volume_steps if len(shape) == 3 and min(shape) > 1 else INT16_STEPS
+
+
+def step_size(peak: npt.NDArray[np.float32], most: npt.ArrayLike = INT16_STEPS) -> npt.NDArray[np.float32]:
+    """The scale of maps whose greatest magnitude is `peak`: peak / most, or 1 where that is no normal float32."""
+    scale = (peak / np.asarray(most, np.float32)).astype(np.float32)
     return np.where(scale < np.finfo(np.float32).tiny, np.float32(1), scale)
 
 
-def steps(values: npt.NDArray[np.float32], scale: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
-    """round(value / scale), ties to even, at most 32767 either way. `scale` is one for each value, or broadcasts."""
-    rounded: npt.NDArray[np.float32] = np.clip(np.rint(values / scale), -INT16_STEPS, INT16_STEPS)
+def steps(
+    values: npt.NDArray[np.float32], scale: npt.NDArray[np.float32], most: npt.ArrayLike = INT16_STEPS
+) -> npt.NDArray[np.int16]:
+    """round(value / scale), ties to even, at most `most` either way. `scale` is one for each value, or broadcasts."""
+    limit = np.asarray(most, np.float32)
+    rounded: npt.NDArray[np.float32] = np.clip(np.rint(values / scale), -limit, limit)
     return rounded.astype(np.int16)
 
 

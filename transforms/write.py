@@ -31,7 +31,7 @@ from apache_beam.metrics import metric
 from apache_beam.transforms import window
 from apache_beam.utils import windowed_value
 
-from heatbeam.transforms import errors, records
+from heatbeam.transforms import errors, heatmaps, records
 from heatbeam.transforms.tables import journal, rows, schemas
 
 TABLE_ROWS = 1024
@@ -66,15 +66,17 @@ def parquet_options(schema: pa.Schema) -> dict[str, Any]:
 
     Only those that every reader knows: strings and integers get a dictionary, floats and maps are plain. Byte-stream
     split shuts out Spark's default reader and fastparquet, and under zstd it and delta encoding save nothing: tables
-    of the demo take 2.50 MB plain and 2.74 MB with them. Scalar columns have statistics.
+    of the demo take 2.50 MB plain and 2.74 MB with them. Maps of volumes have few steps (`schemas.volume_steps`): those
+    get a dictionary. Scalar columns have statistics.
     """
+    few_steps = "heatmap" in schema.names and schemas.volume_steps(schema) < heatmaps.INT16_STEPS
     dictionary: list[str] = []
     statistics: list[str] = []
     for field in schema:
         is_list = pa.types.is_list(field.type)
         path = field.name + _LIST_PATH if is_list else field.name
         value_type = field.type.value_type if is_list else field.type
-        if field.name != "heatmap" and not pa.types.is_floating(value_type):
+        if (field.name != "heatmap" or few_steps) and not pa.types.is_floating(value_type):
             dictionary.append(path)
         if not is_list:
             statistics.append(path)

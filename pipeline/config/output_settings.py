@@ -7,6 +7,7 @@ from typing import Literal
 import pydantic
 
 from heatbeam.config import section
+from heatbeam.transforms import heatmaps
 
 NEWEST = "newest"
 """The value of `OutputConfig.reuse` that stands for the last run under the root."""
@@ -35,6 +36,13 @@ class OutputConfig(section.Section):
     )
     heatmap_dtype: Literal["int16", "float32"] = pydantic.Field(
         "int16", description="how maps are stored: 16-bit steps with a scale, or exactly"
+    )
+    volume_steps: int = pydantic.Field(
+        heatmaps.VOLUME_STEPS,
+        ge=1,
+        le=heatmaps.INT16_STEPS,
+        description="of maps of volumes stored as int16: steps either side of 0, so that a value is within half a step "
+        "of 1 / volume_steps of the map's greatest; 32767 as for all other maps",
     )
     max_dead_letter_ratio: section.Fraction = pydantic.Field(
         0.05, description="the run fails above this share of records that are dead letters or lost behind damage"

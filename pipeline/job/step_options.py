@@ -159,6 +159,7 @@ def explain_step(planned: plan.Plan, description: exposure.ModelDescription) -> 
         spec=planned.engine_spec,
         sample_seed=settings.explain.seed,
         exact_maps=settings.output.heatmap_dtype == "float32",
+        volume_steps=settings.output.volume_steps,
         assessment=assessment(settings),
         model_digest=description.digest,
     )
@@ -225,6 +226,7 @@ def explanations_schema(settings: config.RunConfig, rank: int = 2) -> pa.Schema:
         curves=registry.curves(scores),
         of_values=settings.model.scores in specs.VALUES,
         rank=rank,
+        volume_steps=settings.output.volume_steps,
     )
 
 

@@ -128,7 +128,7 @@ class Conventions(_Part):
         protocol: of the localization metrics; its ``name`` and options.
         primary_target: whose maps the summary is about.
         heatmap: what decodes the column ``heatmap``.
-        axes: the position axes of the inputs, in the order of the array; None in runs of older versions: pictures.
+        axes: the position axes of the inputs, in the order of the array; runs that do not say it are of pictures.
         classes: which class of the model each class of the data is; None if ids are the model's.
         label_form: how label features were read, where settings, format or records say it; None if each record did.
     """
@@ -137,7 +137,7 @@ class Conventions(_Part):
     protocol: Json
     primary_target: str
     heatmap: str
-    axes: tuple[records.Axis, ...] | None = None
+    axes: tuple[records.Axis, ...] = records.plain_axes(2)
     classes: Classes | None = None
     label_form: str | None = None
 

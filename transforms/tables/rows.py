@@ -55,7 +55,7 @@ def explanation_table(
     columns.update(_value_columns(explanations, index, schema))
     columns["true_boxes"] = _true_boxes(localizations, index)
     columns.update(_method_columns(explanations, index))
-    columns.update(_heatmap_columns(explanations, index, schema.field("heatmap").type.value_type, rank))
+    columns.update(_heatmap_columns(explanations, index, schema, rank))
     columns.update(_score_columns(localizations, index, schema, rank))
     columns.update(_curve_columns(explanations, index, schema))
     return schemas.table_from_columns(schema, columns)
@@ -159,14 +159,15 @@ def _method_columns(explanations: Sequence[records.Explanation], index: _Index) 
 
 
 def _heatmap_columns(
-    explanations: Sequence[records.Explanation], index: _Index, value_type: pa.DataType, rank: int
+    explanations: Sequence[records.Explanation], index: _Index, schema: pa.Schema, rank: int
 ) -> dict[str, Any]:
     blocks = [(maps.method, maps.maps) for one in explanations for maps in one.methods]
     for (method, maps), length in zip(blocks, index.lengths, strict=True):
         if maps.ndim != 1 + rank or len(maps) != length:
             axes = ", ".join(axis_columns.SIDES[:rank][::-1])
             raise ValueError(f"{method} has maps of shape {maps.shape}; expected ({length}, {axes})")
-    return stored_maps.encoded([maps for _, maps in blocks], value_type, rank)
+    value_type = schema.field("heatmap").type.value_type
+    return stored_maps.encoded([maps for _, maps in blocks], value_type, rank, schemas.volume_steps(schema))
 
 
 def _score_columns(

@@ -31,6 +31,8 @@ SCHEMA_VERSION = "2"
 HEATMAP_DTYPES = ("int16", "float32")
 """How `explanations` may store a map: quantized to 16 bits, or exactly."""
 
+_VOLUME_STEPS = b"volume_steps"
+
 QUANTIZATION = "value = heatmap * heatmap_scale in float32"
 
 AXES = "heatbeam_axes"
@@ -148,14 +150,17 @@ def _box_fields(rank: int) -> list[pa.Field]:
     return [field.with_nullable(True) for field in fields]
 
 
-def _heatmap_fields(heatmap_dtype: str, rank: int) -> list[pa.Field]:
+def _heatmap_fields(heatmap_dtype: str, rank: int, most: int) -> list[pa.Field]:
     element = {"int16": pa.int16(), "float32": pa.float32()}[heatmap_dtype]
     steps = f"[-{heatmaps.INT16_STEPS}, {heatmaps.INT16_STEPS}]" if heatmap_dtype == "int16" else ""
     order = {1: "from the left", 2: "row by row from the top left", 3: "plane by plane, each row by row"}[rank]
     about = f"raw signed map at the layer's resolution, {order}; {QUANTIZATION}"
     sides = " ".join(axis_columns.LETTERS[:rank][::-1])
+    heatmap = _field("heatmap", _list_of(element), about, range=steps, role="map")
+    if rank == 3 and heatmap_dtype == "int16":
+        heatmap = heatmap.with_metadata({**heatmap.metadata, _VOLUME_STEPS: str(most).encode()})
     fields = [
-        _field("heatmap", _list_of(element), about, range=steps, role="map"),
+        heatmap,
         _field("heatmap_scale", pa.float32(), "value of one step of heatmap; 1 for exact maps", role="map"),
         _field("heatmap_shape", _list_of(pa.int32()), f"shape of the map, in the order of the array: {sides}",
                unit="cells", range="[1, inf)", role="map"),
@@ -177,6 +182,7 @@ def explanations(
     curves: Sequence[str] = (),
     of_values: bool = False,
     rank: int = 2,
+    volume_steps: int = heatmaps.VOLUME_STEPS,
 ) -> pa.Schema:
     """Schema of ``explanations``: one row per image, explained class and method.
 
@@ -187,6 +193,7 @@ def explanations(
         curves: names of the curves measured image by image; their columns are called ``<name>_curve``.
         of_values: whether the model gives values: then they have columns, and ``probability`` is null.
         rank: how many position axes the inputs have: 1, 2 or 3.
+        volume_steps: steps either side of 0 in which maps of volumes are stored as int16.
 
     Raises:
         ValueError: for an unknown `heatmap_dtype` or `rank`, or a column name that occurs twice.
@@ -198,7 +205,7 @@ def explanations(
     health = _field("health", _list_of(pa.string()), "flags of a suspicious map (blank, ...); empty = healthy")
     of_class = [*map(_nullable_probability, _CLASS_FIELDS), *_VALUE_FIELDS] if of_values else _CLASS_FIELDS
     fields = [*_IMAGE_FIELDS, *_place_fields(rank), *of_class, _true_boxes(rank)]
-    fields += [*_heatmap_fields(heatmap_dtype, rank), *_box_fields(rank), health]
+    fields += [*_heatmap_fields(heatmap_dtype, rank, volume_steps), *_box_fields(rank), health]
     for value in values:
         field = _field(value.name, pa.float32(), value.description, unit=value.unit, range=value.range, role="value")
         fields.append(field.with_nullable(True))
@@ -335,6 +342,12 @@ def axes_of(schema: pa.Schema) -> tuple[records.Axis, ...]:
     if stored is None:  # runs of pictures, before there was anything else
         return records.plain_axes(axis_columns.rank_of(schema.names))
     return tuple(records.Axis(**axis) for axis in json.loads(stored))
+
+
+def volume_steps(schema: pa.Schema) -> int:
+    """Steps either side of 0 in which a table of ``explanations`` stores the maps of volumes."""
+    metadata = schema.field("heatmap").metadata or {}
+    return int(metadata.get(_VOLUME_STEPS, heatmaps.INT16_STEPS))
 
 
 def column_names(schema: pa.Schema, role: str) -> list[str]:

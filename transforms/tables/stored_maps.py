@@ -144,13 +144,19 @@ def heatmap(row: Mapping[str, Any], size: tuple[int, ...] | None = None) -> npt.
     return heatmaps.heatmap(raw_map(row), size or image_size[::-1], view=view, image_size=image_size)
 
 
-def encoded(blocks: Sequence[npt.NDArray[np.floating[Any]]], value_type: pa.DataType, rank: int = 2) -> dict[str, Any]:
+def encoded(
+    blocks: Sequence[npt.NDArray[np.floating[Any]]],
+    value_type: pa.DataType,
+    rank: int = 2,
+    volume_steps: int = heatmaps.INT16_STEPS,
+) -> dict[str, Any]:
     """The columns of maps one block behind the other.
 
     Args:
         blocks: ``(L, *shape)`` each, raw and signed.
         value_type: int16 or float32.
         rank: axes of a map.
+        volume_steps: as of `heatmaps.most_steps`.
 
     Raises:
         ValueError: if a value is not finite.
@@ -164,7 +170,8 @@ def encoded(blocks: Sequence[npt.NDArray[np.floating[Any]]], value_type: pa.Data
     cells: npt.NDArray[Any] = flat
     scales = np.ones(len(shapes), np.float32)
     if pa.types.is_integer(value_type):
-        cells, scales = quantize(flat, offsets)
+        most = [heatmaps.most_steps(maps.shape[1:], volume_steps) for maps in blocks for _ in maps]
+        cells, scales = quantize(flat, offsets, most if rank == 3 else heatmaps.INT16_STEPS)
     found = {"heatmap": _lists(offsets, cells, value_type), "heatmap_scale": scales}
     ends = np.arange(len(shapes) + 1) * rank
     found[_SHAPE] = _lists(ends, shapes.reshape(-1), pa.int32())
@@ -176,7 +183,9 @@ def _lists(offsets: npt.NDArray[np.integer[Any]], values: npt.NDArray[Any], valu
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values, value_type), type=element)
 
 
-def quantize(flat: Maps, offsets: npt.NDArray[np.integer[Any]]) -> tuple[npt.NDArray[np.int16], Maps]:
+def quantize(
+    flat: Maps, offsets: npt.NDArray[np.integer[Any]], most: int | Sequence[int] = heatmaps.INT16_STEPS
+) -> tuple[npt.NDArray[np.int16], Maps]:
     """`heatmaps.quantize` for maps of any size that lie one behind the other.
 
     A map that was quantized before gets the same steps and scale again, so that ``heatmap * scale`` is that map to the
@@ -185,14 +194,17 @@ def quantize(flat: Maps, offsets: npt.NDArray[np.integer[Any]]) -> tuple[npt.NDA
     Args:
         flat: float32, every cell of every map, finite.
         offsets: int (R + 1,), where each map starts, and the end of the last; no map is empty.
+        most: steps either side of 0, of all maps or of each.
 
     Returns:
         int16 like `flat`, float32 ``(R,)`` scales. ``heatmap * scale`` is within half a scale of the map.
     """
     if not len(flat):
         return np.zeros(0, np.int16), np.zeros(len(offsets) - 1, np.float32)
-    scales = heatmaps.step_size(np.maximum.reduceat(np.abs(flat), offsets[:-1]))
-    steps = heatmaps.steps(flat, np.repeat(scales, np.diff(offsets)))
+    scales = heatmaps.step_size(np.maximum.reduceat(np.abs(flat), offsets[:-1]), most)
+    counts = np.diff(offsets)
+    of_cells = most if isinstance(most, int) else np.repeat(most, counts)
+    steps = heatmaps.steps(flat, np.repeat(scales, counts), of_cells)
     return steps, _same_scales(flat, offsets, steps, scales)
 
 
