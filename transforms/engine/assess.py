@@ -48,7 +48,15 @@ def assess(
         images: uint8 or float32 ``(N, *positions, C)`` at the model's input size.
         explanations: one per image.
         wanted: what to measure.
+
+    Raises:
+        ValueError: each image comes with other inputs of the model; changed images would be given those of none.
     """
+    if engine.spec.fed:
+        raise ValueError(
+            f"metrics {', '.join(wanted.metrics)} change images of a model whose inputs {', '.join(engine.spec.fed)} "
+            "come with each image, which is not supported; leave them out or make those inputs constants"
+        )
     chosen = [sampling.in_sample(e.source.image_id, wanted.sample, wanted.settings.seed) for e in explanations]
     inputs = engine.preprocess(images[chosen]) if any(chosen) else np.zeros((0, *images.shape[1:]), np.float32)
     place = np.cumsum(chosen) - 1

@@ -66,16 +66,19 @@ class Engine:
         rows = many_pass.Rows(images=self._image_rows, head=spec.pass_batch_size)
         self._further = many_pass.ManyPass(self.model, self._methods, self._columns.width, rows)
         self._predict = tf.function(
-            lambda inputs: self.model.answer(inputs).probabilities,
+            lambda inputs, *fed: self.model.beside(fed).answer(inputs).probabilities,
             autograph=False,
-            input_signature=[tf.TensorSpec((None, *self.description.input_size), tf.float32)],
+            input_signature=[tf.TensorSpec((None, *self.description.input_size), tf.float32), *self.model.fed.values()],
         )
         self._score = pixel_types.ByPixelType(
-            lambda images: self.model.logits(self._preprocess(images)), self.description.input_size
+            lambda images, *fed: self.model.beside(fed).logits(self._preprocess(images)),
+            self.description.input_size,
+            *self.model.fed.values(),
         )
         self._choose = pixel_types.ByPixelType(
             self._first_choices,
             self.description.input_size,
+            *self.model.fed.values(),
         )
         self._twins: dict[tuple[float, int], Engine] = {}
         self._making_twins = threading.Lock()
@@ -95,7 +98,11 @@ class Engine:
             self._tune_batch()
 
     def explain(
-        self, images: np.ndarray, label_ids: Sequence[tuple[int, ...]], selected: Mapping[str, np.ndarray]
+        self,
+        images: np.ndarray,
+        label_ids: Sequence[tuple[int, ...]],
+        selected: Mapping[str, np.ndarray],
+        inputs: Mapping[str, np.ndarray] | None = None,
     ) -> list[explained.ImageExplanation]:
         """Explain a batch.
 
@@ -103,6 +110,8 @@ class Engine:
             images: uint8 or float32, levels 0 to 255, ``(N, height, width, channels)`` at the model's input size.
             label_ids: the class ids of each image; may be empty.
             selected: for methods that explain a sample, bool ``(N,)``; a method that is not named explains all.
+            inputs: the model's other inputs that come with each image (`specs.EngineSpec.fed`), ``(N, ...)`` by name;
+                None for the constants that stand in. Whatever a method changes of an image, these stay its own.
 
         Returns:
             One explanation per image, in order. Results do not depend on what else is in the batch.
@@ -110,29 +119,39 @@ class Engine:
         Raises:
             BatchError: the model failed; its message is the device's.
             OutOfMemory: the batch is too large for the device.
+            ValueError: an input is missing, is not known or does not fit.
         """
+        fed = self._fed(inputs, len(images))
         with self._slots:
             try:
-                parts = self._explain_parts(images, label_ids, selected)
+                parts = self._explain_parts(images, label_ids, selected, fed)
             except tf.errors.ResourceExhaustedError as error:
                 raise OutOfMemory(_message(error)) from error
             except tf.errors.OpError as error:
                 raise BatchError(_message(error)) from error
         return [explained.joined([part[i] for part in parts], self.spec.targets) for i in range(len(images))]
 
-    def predict(self, inputs: np.ndarray) -> np.ndarray:
-        """Probabilities float32 ``(N, classes)`` of preprocessed inputs, at most `pass_batch_size` at a time."""
-        size = self._image_rows
-        chunks = [self._predict(tf.constant(inputs[i : i + size])).numpy() for i in range(0, len(inputs), size)]
+    def predict(self, inputs: np.ndarray, others: Mapping[str, np.ndarray] | None = None) -> np.ndarray:
+        """Probabilities float32 ``(N, classes)`` of preprocessed inputs, at most `pass_batch_size` at a time.
+
+        Args:
+            inputs: float32 ``(N, *positions, C)``.
+            others: as `inputs` of `explain`.
+        """
+        size, arrays = self._image_rows, (inputs, *self._fed(others, len(inputs)))
+        chunks = [
+            self._predict(*(tf.constant(array[i : i + size]) for array in arrays)).numpy()
+            for i in range(0, len(inputs), size)
+        ]
         return np.concatenate(chunks) if chunks else np.zeros((0, self.description.classes), np.float32)
 
-    def scores(self, images: np.ndarray) -> np.ndarray:
+    def scores(self, images: np.ndarray, others: Mapping[str, np.ndarray] | None = None) -> np.ndarray:
         """The scores float32 ``(N, classes)`` of images ``(N, H, W, C)``, uint8 or float32, in one pass."""
-        found: np.ndarray = self._score(tf.constant(images)).numpy()
+        found: np.ndarray = self._score(*map(tf.constant, (images, *self._fed(others, len(images))))).numpy()
         return found
 
-    def _first_choices(self, images: tf.Tensor) -> tf.Tensor:
-        order = self.model.answer(self._preprocess(images)).order
+    def _first_choices(self, images: tf.Tensor, *fed: tf.Tensor) -> tf.Tensor:
+        order = self.model.beside(fed).answer(self._preprocess(images)).order
         return tf.math.top_k(order, self._columns.looked_up).indices
 
     def preprocess(self, images: np.ndarray) -> np.ndarray:
@@ -140,18 +159,21 @@ class Engine:
         inputs: np.ndarray = self._preprocess(tf.constant(images)).numpy()
         return inputs
 
-    def explain_inputs(self, label: str, inputs: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
+    def explain_inputs(
+        self, label: str, inputs: np.ndarray, class_ids: np.ndarray, others: Mapping[str, np.ndarray] | None = None
+    ) -> np.ndarray:
         """The maps of one configured method for preprocessed inputs, one class each.
 
         Args:
             label: of the method.
             inputs: float32 ``(N, H, W, C)``.
             class_ids: int ``(N,)``.
+            others: as `inputs` of `explain`.
 
         Returns:
             float32 ``(N, h, w)``, raw and signed; at most `pass_batch_size` inputs at a time.
         """
-        return self._further.alone(label, inputs, class_ids)
+        return self._further.alone(label, inputs, class_ids, self._fed(others, len(inputs)))
 
     def randomized(self, share: float, seed: int) -> Engine:
         """A twin of this engine whose model has shuffled weights; made once and kept.
@@ -168,6 +190,21 @@ class Engine:
                 self._twins[share, seed] = twin
         return self._twins[share, seed]
 
+    def _fed(self, inputs: Mapping[str, np.ndarray] | None, count: int) -> list[np.ndarray]:
+        """What comes with each of `count` images, in the model's order and types."""
+        wanted, stand_ins = self.model.fed, self.model.stand_ins
+        if inputs is None:
+            return [np.repeat(stand_ins[name][None], count, axis=0) for name in wanted]
+        if set(inputs) != set(wanted):
+            raise ValueError(f"inputs {sorted(inputs)} come with the images; expected {sorted(wanted)}")
+        arrays = []
+        for name, spec in wanted.items():
+            array = np.asarray(inputs[name])
+            if array.shape != (count, *spec.shape[1:]):
+                raise ValueError(f"input {name} has shape {array.shape}; expected {(count, *spec.shape[1:])}")
+            arrays.append(array if spec.dtype == tf.string else array.astype(spec.dtype.as_numpy_dtype))
+        return arrays
+
     def _noise(self, count: int) -> np.ndarray:
         """Images of the type that will come: the pass is traced for it."""
         noise = np.random.default_rng(0).integers(0, 256, (count, *self.description.input_size), dtype=np.uint8)
@@ -179,19 +216,24 @@ class Engine:
 
         def run(size: int) -> None:
             images = np.repeat(pixels[None], size, axis=0)
-            results = self.shared.run(images, np.zeros((size, self._columns.given), np.int32), size)
+            given = np.zeros((size, self._columns.given), np.int32)
+            results = self.shared.run(images, given, size, self._fed(None, size))
             tf.nest.map_structure(lambda tensor: tensor.numpy(), results.maps)  # waits for the device
 
         self.trials = batch_tuning.trials(run, tf.errors.ResourceExhaustedError, self.spec.batch_size)
         self.batch_size = self.pass_size = batch_tuning.best(self.trials)
 
     def _explain_parts(
-        self, images: np.ndarray, label_ids: Sequence[tuple[int, ...]], selected: Mapping[str, np.ndarray]
+        self,
+        images: np.ndarray,
+        label_ids: Sequence[tuple[int, ...]],
+        selected: Mapping[str, np.ndarray],
+        fed: Sequence[np.ndarray],
     ) -> list[list[explained.ImageExplanation]]:
         """Explain a batch in as many passes as its classes need, `explained.WIDEST` classes of an image at a time."""
         wanted = [explained.given_classes(self.spec.targets, ids) for ids in label_ids]
         if self._columns.looked_up:
-            top = self._choose(tf.constant(images)).numpy().tolist()
+            top = self._choose(*map(tf.constant, (images, *fed))).numpy().tolist()
             wanted = [w + explained.chosen_classes(self.spec.targets, ids) for w, ids in zip(wanted, top, strict=True)]
         width = self._columns.given
         rounds = max(1, -(-max(map(len, wanted)) // width)) if width else 1
@@ -200,6 +242,7 @@ class Engine:
                 images,
                 [w[i * width : (i + 1) * width] for w in wanted],
                 selected,
+                fed,
                 with_top=i == rounds - 1 and not self._columns.looked_up,
             )
             for i in range(rounds)
@@ -210,6 +253,7 @@ class Engine:
         images: np.ndarray,
         wanted: list[list[explained.Reason]],
         selected: Mapping[str, np.ndarray],
+        fed: Sequence[np.ndarray],
         *,
         with_top: bool,
     ) -> list[explained.ImageExplanation]:
@@ -219,7 +263,8 @@ class Engine:
         for row, classes in zip(given, wanted, strict=True):
             row[: len(classes)] = [class_id for class_id, _ in classes]
         padded = self.batch_size if self.spec.xla else count
-        results = self.shared.run(_padded(images, padded), _padded(given, padded), self.pass_size)
+        more = [_padded(array, padded) for array in fed]
+        results = self.shared.run(_padded(images, padded), _padded(given, padded), self.pass_size, more)
         batch = explained.Batch(
             targets=self.spec.targets,
             given=wanted,
@@ -267,6 +312,7 @@ def exposed(spec: specs.EngineSpec) -> exposure.ExposedModel:
         output=spec.output,
         size=spec.input_size,
         reference=spec.reference,
+        fed=spec.fed,
         constant_weights=weight_constants.pays_off(keras_model, spec.xla) if constant is None else constant,
     )
     if len(keras_model.weights) != known:  # made when the model was first called

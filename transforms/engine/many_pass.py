@@ -44,7 +44,7 @@ class ManyPass:
         self._methods = {method.label: method for method in methods}
         self._rows = rows
         self._after_shared = {m.label: self._after(m, columns) for m in methods if not m.shares_pass}
-        self._alone: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {}
+        self._alone: dict[str, Callable[..., tf.Tensor]] = {}
         self._making = threading.Lock()
 
     def maps(
@@ -63,7 +63,7 @@ class ManyPass:
         if not len(rows):
             return np.zeros((count, 1, 1, class_ids.shape[1]), np.float32)
         layer = self._methods[label].layers[0]
-        arguments = [kept.inputs, tf.maximum(class_ids, 0), kept.activations[layer], kept.logits]
+        arguments = [kept.inputs, tf.maximum(class_ids, 0), kept.activations[layer], kept.logits, *kept.fed]
         if len(rows) < kept.inputs.shape[0]:
             arguments = [tf.gather(a, rows) for a in arguments]
         part: np.ndarray = self._after_shared[label](*arguments).numpy()
@@ -73,14 +73,16 @@ class ManyPass:
         values[rows] = part
         return values
 
-    def alone(self, label: str, inputs: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
+    def alone(
+        self, label: str, inputs: np.ndarray, class_ids: np.ndarray, fed: Sequence[np.ndarray] = ()
+    ) -> np.ndarray:
         """The maps ``(N, h, w)`` of any method for preprocessed inputs ``(N, H, W, C)``, one class ``(N,)`` each."""
         with self._making:
             if label not in self._alone:
                 self._alone[label] = self._by_itself(self._methods[label])
-        size, ids = self._rows.images, class_ids.astype(np.int32)[:, None]
+        size, arrays = self._rows.images, (inputs, class_ids.astype(np.int32)[:, None], *fed)
         parts = [
-            self._alone[label](tf.constant(inputs[i : i + size]), tf.constant(ids[i : i + size])).numpy()
+            self._alone[label](*(tf.constant(array[i : i + size]) for array in arrays)).numpy()
             for i in range(0, len(inputs), size)
         ]
         maps: np.ndarray = np.concatenate(parts)[..., 0]
@@ -88,13 +90,17 @@ class ManyPass:
 
     def _after(self, method: planned.PlannedMethod, columns: int) -> Callable[..., tf.Tensor]:
         """From what the shared pass kept to the maps of a method."""
-        model = self._model.at(method.layers[0])
+        layer = method.layers[0]
         size = self._size(method)
 
-        def run(inputs: tf.Tensor, class_ids: tf.Tensor, activations: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        def run(
+            inputs: tf.Tensor, class_ids: tf.Tensor, activations: tf.Tensor, logits: tf.Tensor, *fed: tf.Tensor
+        ) -> tf.Tensor:
+            model = self._model.beside(fed)
             if method.wrapper is not None:
-                return method.own_maps(self._model, inputs, class_ids, size)
-            return method.function(passes.Pass(model, inputs, class_ids, activations, logits, size), **method.options)
+                return method.own_maps(model, inputs, class_ids, size)
+            given = passes.Pass(model.at(layer), inputs, class_ids, activations, logits, size)
+            return method.function(given, **method.options)
 
         about = self._model.description
         function: Callable[..., tf.Tensor] = tf.function(
@@ -103,21 +109,23 @@ class ManyPass:
             input_signature=[
                 tf.TensorSpec((None, *about.input_size), tf.float32),
                 tf.TensorSpec((None, columns), tf.int32),
-                tf.TensorSpec((None, *self._model.grid(method.layers[0])), tf.float32),
+                tf.TensorSpec((None, *self._model.grid(layer)), tf.float32),
                 tf.TensorSpec((None, about.classes), tf.float32),
+                *self._model.fed.values(),
             ],
         )
         return function
 
-    def _by_itself(self, method: planned.PlannedMethod) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    def _by_itself(self, method: planned.PlannedMethod) -> Callable[..., tf.Tensor]:
         """From preprocessed inputs and one class each to the maps of a method."""
         size = self._size(method)
-        function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = tf.function(
-            lambda inputs, class_ids: method.own_maps(self._model, inputs, class_ids, size),
+        function: Callable[..., tf.Tensor] = tf.function(
+            lambda inputs, class_ids, *fed: method.own_maps(self._model.beside(fed), inputs, class_ids, size),
             autograph=False,
             input_signature=[
                 tf.TensorSpec((None, *self._model.description.input_size), tf.float32),
                 tf.TensorSpec((None, 1), tf.int32),
+                *self._model.fed.values(),
             ],
         )
         return function

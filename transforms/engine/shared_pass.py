@@ -19,11 +19,13 @@ class Kept(NamedTuple):
     Attributes:
         inputs: float32 ``(B, H, W, C)``, preprocessed.
         logits: float32 ``(B, classes)``.
+        fed: what else came with each image (`exposure.ExposedModel.fed`).
         activations: by path of the layer, float32 ``(B, h, w, K)``.
     """
 
     inputs: tf.Tensor
     logits: tf.Tensor
+    fed: tuple[tf.Tensor, ...]
     activations: dict[str, tf.Tensor]
 
 
@@ -89,26 +91,29 @@ class SharedPass:
             self._trace,
             model.description.input_size,
             tf.TensorSpec((None, columns.given), tf.int32),
+            *model.fed.values(),
             jit_compile=xla or None,
         )
 
-    def run(self, images: np.ndarray, given: np.ndarray, size: int) -> Results:
+    def run(self, images: np.ndarray, given: np.ndarray, size: int, fed: Sequence[np.ndarray] = ()) -> Results:
         """The pass of a batch.
 
         Args:
             images: uint8 or float32 ``(B, H, W, C)``.
             given: int32 ``(B, columns.given)``, `records.NO_CLASS` where a column is not used.
             size: images to a forward pass, at most.
+            fed: what else comes with each image, ``(B, ...)`` each.
         """
         starts = range(0, max(1, len(images)), size)
-        parts = [self.function(tf.constant(images[i : i + size]), tf.constant(given[i : i + size])) for i in starts]
+        arrays = (images, given, *fed)
+        parts = [self.function(*(tf.constant(array[i : i + size]) for array in arrays)) for i in starts]
         return parts[0] if len(parts) == 1 else tf.nest.map_structure(_joined, *parts)
 
-    def _trace(self, images: tf.Tensor, given: tf.Tensor) -> Results:
+    def _trace(self, images: tf.Tensor, given: tf.Tensor, *fed: tf.Tensor) -> Results:
         self.traces += 1
         columns = self._columns
         inputs = self._preprocess(images)
-        (logits, probabilities, order), exposed = self._model.expose_answer(inputs, self._layers)
+        (logits, probabilities, order), exposed = self._model.beside(fed).expose_answer(inputs, self._layers)
         top = tf.math.top_k(order, max(1, columns.top)).indices
         class_ids = tf.concat([given, top[:, : columns.top]], axis=1)
         class_ids = tf.ensure_shape(class_ids, [None, columns.width])
@@ -122,7 +127,7 @@ class SharedPass:
             ranks=_ranks(order, chosen),
             finite=tf.reduce_all(tf.stack([_finite(tensor) for tensor in (logits, *exposed)]), axis=0),
             maps=self._maps(logits, chosen, activations),
-            kept=Kept(inputs, logits, activations) if self._keeps else None,
+            kept=Kept(inputs, logits, fed, activations) if self._keeps else None,
         )
 
     def _maps(self, logits: tf.Tensor, class_ids: tf.Tensor, activations: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

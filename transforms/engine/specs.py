@@ -106,6 +106,8 @@ class EngineSpec:
         reference: what a similarity is to: one or more embeddings; None without one.
         input_size: positions along each axis (height and width of an image) and channels, where the model leaves them
             open.
+        fed: names of the model's other inputs that come with each image; their constants (`model_source.ModelSource`)
+            stand in while the model is looked into.
         float_pixels: whether images come as float32 and not as uint8 (`ImageOptions.gives_fractions`); those of the
             other type are explained too, after the time that another graph takes.
         methods: the configured methods.
@@ -128,6 +130,7 @@ class EngineSpec:
     output: str | None = None
     reference: tuple[tuple[float, ...], ...] | None = None
     input_size: tuple[int, ...] | None = None
+    fed: tuple[str, ...] = ()
     float_pixels: bool = True
     methods: tuple[MethodSpec, ...] = (MethodSpec("grad_cam"),)
     targets: tuple[Target, ...] = ("label", "predicted")

@@ -48,7 +48,7 @@ def _affine_losses(given: passes.Pass) -> tf.Tensor:
     def chunk(image: tf.Tensor) -> tf.Tensor:
         maps = tf.gather(given.activations, image)
         aside = None if bypass is None else tf.gather(bypass, image)
-        outputs = given.model.head(tf.gather(given.inputs, image), maps, aside)
+        outputs = given.model.rows_of(image).head(tf.gather(given.inputs, image), maps, aside)
         scores = tf.gather(outputs, tf.gather(given.class_ids, image), batch_dims=1)
         return tf.reduce_sum(
             targets.score_gradients(scores, maps) * maps[:, None], axis=tensor_maps.positions(maps[:, None], 2)
@@ -85,7 +85,7 @@ def ablated_logits(given: passes.Pass) -> tf.Tensor:
                 outputs = model.head(image, ablated, aside)
             else:
                 copies = tf.zeros_like(places)
-                outputs = model.head(
+                outputs = model.rows_of(number[0] + copies).head(
                     tf.gather(image, copies), ablated, None if aside is None else tf.gather(aside, copies)
                 )
             return tf.gather(outputs, classes[0], axis=1)

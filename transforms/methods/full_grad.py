@@ -53,7 +53,8 @@ def full_grad(given: passes.Pass, *, variant: str, downsample: tensor_maps.Size 
 
     def chunk(numbers: tf.Tensor) -> tf.Tensor:
         classes = tf.gather(tf.reshape(given.class_ids, (-1,)), numbers)
-        maps, _ = full_gradients(given.model, tf.gather(given.inputs, numbers // width), classes, variant)
+        image = numbers // width
+        maps, _ = full_gradients(given.model.rows_of(image), tf.gather(given.inputs, image), classes, variant)
         return tensor_maps.downsample(maps, downsample)
 
     size = tuple(given.inputs.shape[1:-1]) if downsample is None else tuple(downsample)

@@ -127,9 +127,10 @@ def _by_row(
 
     def chunk(numbers: tf.Tensor) -> tf.Tensor:
         classes = tf.gather(tf.reshape(given.class_ids, (-1,)), numbers)
+        model = given.model.rows_of(numbers // width)
 
         def gradient(images: tf.Tensor) -> tf.Tensor:
-            score = tf.gather(given.model.logits(images), classes, batch_dims=1)
+            score = tf.gather(model.logits(images), classes, batch_dims=1)
             return tf.convert_to_tensor(passes.reached(tf.gradients(score, images)[0]))
 
         values = attribution(tf.gather(inputs, numbers // width), gradient)

@@ -25,7 +25,8 @@ class Exposed(Protocol):
     """A model that can be seen into while a graph is traced: all that a method may ask of one.
 
     Inputs are preprocessed float32 (B, *positions, C). `heatbeam.transforms.models.exposure.ExposedModel` is the one
-    that runs use.
+    that runs use. What else the model takes with each image belongs to rows of the batch: a method that runs other
+    rows, gathered or repeated, asks `rows_of` for the model first.
     """
 
     @property
@@ -43,6 +44,9 @@ class Exposed(Protocol):
     @property
     def bypass_is_added(self) -> bool:
         """Whether one row of `bypass` serves any number of rows of the activations, in `head`."""
+
+    def rows_of(self, numbers: tf.Tensor) -> Exposed:
+        """The model for inputs made of rows `numbers` (n,) of the batch, with what comes with those besides."""
 
     def logits(self, inputs: tf.Tensor) -> tf.Tensor:
         """float32 (B, classes) class scores."""

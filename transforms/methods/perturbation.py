@@ -236,18 +236,18 @@ def _masked_score(given: passes.Pass, reading: Reading, changes: Changes | None)
     """The function from image numbers (n,), maps (n, *grid) and whether they mask all (n,) to scores (n, L)."""
     size = tensor_maps.size_of(given.inputs)
 
-    def once(images: tf.Tensor, classes: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
-        outputs = given.model.logits(images * masks[..., None])
+    def once(image: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
+        images, classes = tf.gather(given.inputs, image), tf.gather(given.class_ids, image)
+        outputs = given.model.rows_of(image).logits(images * masks[..., None])
         outputs = given.model.probabilities(outputs) if reading.probability else outputs
         return tf.gather(outputs, classes, batch_dims=1)
 
     def score(image: tf.Tensor, maps: tf.Tensor, blank: tf.Tensor) -> tf.Tensor:
-        images, classes = tf.gather(given.inputs, image), tf.gather(given.class_ids, image)
         masks = _masks(tf.where(tf.reshape(blank, (-1, *[1] * len(size))), 0.0, maps), size, reading)
         if changes is None:
-            return once(images, classes, masks)
+            return once(image, masks)
         change = changes.change
-        return tensor_maps.mean_of_passes(lambda r: once(images, classes, change(masks, r)), changes.count, rank=2)
+        return tensor_maps.mean_of_passes(lambda r: once(image, change(masks, r)), changes.count, rank=2)
 
     return score
 

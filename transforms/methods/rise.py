@@ -40,7 +40,8 @@ def rise(
     def chunk(numbers: tf.Tensor) -> tf.Tensor:
         image, mask = numbers // masks, numbers % masks
         shown = random_masks(tf.gather(grids, mask), tf.gather(offsets, mask), size)
-        outputs = given.model.probabilities(given.model.logits(tf.gather(given.inputs, image) * shown[..., None]))
+        masked = tf.gather(given.inputs, image) * shown[..., None]
+        outputs = given.model.probabilities(given.model.rows_of(image).logits(masked))
         return tf.gather(outputs, tf.gather(given.class_ids, image), batch_dims=1)
 
     scores = tensor_maps.in_chunks(chunk, batch * masks, batch_size, (width,))

@@ -34,7 +34,7 @@ def shapley_cam(given: passes.Pass, *, score: str) -> tf.Tensor:
         maps = tf.gather(given.activations, image)
         classes = tf.gather(tf.reshape(given.class_ids, (-1,)), numbers)[:, None]
         aside = None if bypass is None else tf.gather(bypass, image)
-        outputs = given.model.head(tf.gather(given.inputs, image), maps, aside)
+        outputs = given.model.rows_of(image).head(tf.gather(given.inputs, image), maps, aside)
         scores = targets.target_scores(outputs, classes, score)
         gradient = targets.score_gradients(scores, maps)[:, 0]
         product = tf.reduce_sum(gradient * tf.stop_gradient(maps), axis=tuple(range(1, len(maps.shape))))

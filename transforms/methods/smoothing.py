@@ -152,11 +152,11 @@ def smooth_grad_cam_plus_plus(given: passes.Pass, *, repetitions: int, sigma: fl
 
     def chunk(numbers: tf.Tensor) -> tf.Tensor:
         images, classes = tf.gather(given.inputs, numbers), tf.gather(given.class_ids, numbers)
-        clean = tf.gather(given.activations, numbers)
+        clean, model = tf.gather(given.activations, numbers), given.model.rows_of(numbers)
 
         def powers(repetition: tf.Tensor) -> tf.Tensor:
             noisy = images + tensor_maps.noise_like(images, sigma, seed, repetition)
-            outputs, (exposed,) = given.model.expose(noisy)
+            outputs, (exposed,) = model.expose(noisy)
             gradients = targets.score_gradients(targets.target_scores(outputs, classes, "logit"), exposed)
             return tf.stack((gradients, gradients**2, gradients**3))
 

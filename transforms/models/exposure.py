@@ -18,10 +18,11 @@ import threading
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from heatbeam.transforms.models import layer_outputs, probe, weight_constants
-from heatbeam.transforms.models.files import loading
+from heatbeam.transforms.models.files import input_constants, loading
 from heatbeam.transforms.models.graphs import traced_graph
 from heatbeam.transforms.models.scores import class_scores, output_shapes, pixel_scores, readings
 from heatbeam.transforms.models.targets import target_choice, trial_runs
@@ -76,6 +77,7 @@ class ExposedModel:
         layer: path of the target layer, the first of several.
         description: what was exposed.
         constant_weights: whether graphs hold the weights as constants.
+        fed: what comes with each image besides it, by name of the model's input; a row for each image in `beside`.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class ExposedModel:
         size: Sequence[int] | None,
         constant_weights: bool = False,
         reference: tuple[tuple[float, ...], ...] | None = None,
+        fed: Sequence[str] = (),
     ) -> None:
         """Expose `model`.
 
@@ -102,6 +105,8 @@ class ExposedModel:
             size: positions along each axis and channels, where the model leaves them open.
             constant_weights: graphs hold the weights of the moment they are traced, as constants.
             reference: the embeddings that ``scores: similarity`` compares with.
+            fed: names of the inputs of which each image brings its own value. They are constants while the model is
+                looked into.
 
         Raises:
             loading.ModelError: no such layer, no spatial layer, or numbers that cannot be read as scores.
@@ -110,12 +115,15 @@ class ExposedModel:
         self.constant_weights = constant_weights
         self._weights = weight_constants.as_constants if constant_weights else contextlib.nullcontext
         self.lock = threading.RLock()
+        self._constants = input_constants.constants_of(model, fed)
+        self._rows: tuple[tf.Tensor, ...] = ()
         source = class_scores.ScoreSource(
             output, scores in readings.STRIPPED, loading.output_names(model), declared=scores != "auto"
         )
         input_size = loading.input_size(model, size)
         with self.lock:
             seen = probe.probe(model, input_size, source)
+            self._places_fed = [self._given(one, seen.traced.inputs) for one in self._constants]
         reading = readings.read(scores, seen.traced.activation, seen.tail, seen.values)
         pixels = seen.traced.pixels
         told = output_shapes.warnings(seen.traced.scores.shape, seen.traced.activation, input_size, reading.rule)
@@ -163,6 +171,32 @@ class ExposedModel:
         other.layer = layer
         return other
 
+    @property
+    def fed(self) -> dict[str, tf.TensorSpec]:
+        """What comes with each image, by name, in the order of `beside`."""
+        return {
+            one.input_name: tf.TensorSpec((None, *one.value.shape), tf.as_dtype(one.value.dtype), name=one.input_name)
+            for one in self._constants
+        }
+
+    @property
+    def stand_ins(self) -> dict[str, np.ndarray]:
+        """What the model was looked into with, by name, without the batch axis."""
+        return {one.input_name: one.value for one in self._constants}
+
+    def beside(self, rows: Sequence[tf.Tensor]) -> ExposedModel:
+        """The same model with what comes with each of B images, a tensor ``(B, ...)`` for each of `fed`.
+
+        It takes inputs of B rows, and of others in the places that `rows_of` says.
+        """
+        other = copy.copy(self)
+        other._rows = tuple(rows)  # noqa: SLF001 - of this class
+        return other
+
+    def rows_of(self, numbers: tf.Tensor) -> ExposedModel:
+        """The same model for inputs that are, or were made of, rows `numbers` ``(n,)`` of the batch."""
+        return self.beside([tf.gather(rows, numbers) for rows in self._rows]) if self._rows else self
+
     def grid(self, layer: str) -> tuple[int, ...]:
         """Cells along each axis and channels of a layer's activation maps."""
         return self._place(layer).about.grid
@@ -173,7 +207,7 @@ class ExposedModel:
 
     def answer(self, inputs: tf.Tensor) -> class_scores.Answer:
         """What the model says of B images."""
-        with self.lock, self._weights(self.keras_model):
+        with self.lock, self._weights(self.keras_model), self._feeding():
             outputs = self.keras_model(inputs, training=False)
         return self._head.answer(self._source.find(outputs)[0])
 
@@ -248,14 +282,26 @@ class ExposedModel:
     @property
     def bypass_is_added(self) -> bool:
         """Whether one row of `bypass` is known to serve any number of rows of the activations, in `head`."""
-        return self.layer == self._bypass_is_added_at
+        return self.layer == self._bypass_is_added_at and not self._rows
 
     def probabilities(self, logits: tf.Tensor) -> tf.Tensor:
         """Probabilities of class scores ``(..., classes)``, by the model's own rule."""
         return self._scores.probabilities(logits)
 
     def _run(self, inputs: tf.Tensor) -> traced_graph.Run:
-        return self._seen.graph.run(inputs, self.constant_weights)
+        run = self._seen.graph.run(inputs, self.constant_weights)
+        for place, rows in zip(self._places_fed, self._rows, strict=False):  # no rows: the constants themselves
+            run.put(place, rows)
+        return run
+
+    def _feeding(self) -> contextlib.AbstractContextManager[None]:
+        return input_constants.feeding(self._constants, self._rows) if self._rows else contextlib.nullcontext()
+
+    @staticmethod
+    def _given(constant: input_constants.Constant, images: tf.Tensor) -> tf.Tensor:
+        """What a constant gave in the graph of the trace; what it gave elsewhere is forgotten."""
+        given, constant.given = constant.given, []
+        return next(tensor for tensor in reversed(given) if getattr(tensor, "graph", None) is images.graph)
 
     def _answer(self, run: traced_graph.Run) -> class_scores.Answer:
         return self._head.answer(run.get(self._seen.traced.scores))

@@ -1,11 +1,15 @@
-"""A model of several inputs as a model of one: the image that is explained; the others are constants."""
+"""A model of several inputs as a model of one: the image that is explained; the others are constants.
+
+A constant is the same for every image unless each brings a value of its own (`fed`).
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -18,17 +22,30 @@ from heatbeam.transforms.models.files import load_failures
 
 
 class Constant(keras.layers.Layer):
-    """Gives the same value for every image. A layer, so that methods that add up what layers contribute count it."""
+    """Gives the same value for every image. A layer, so that methods that add up what layers contribute count it.
+
+    Attributes:
+        input_name: of the input that it stands for.
+        value: without the batch axis.
+        fed: what it gives instead, a row for each image; None for the value.
+        given: what it gave last in each graph that is being traced, until `forget`.
+    """
 
     def __init__(self, name: str, value: np.ndarray) -> None:
         """Make the layer; `value` has no batch axis."""
         super().__init__(name=f"constant_{name}")
         self.input_name = name
         self.value = value
+        self.fed: tf.Tensor | None = None
+        self.given: list[tf.Tensor] = []
 
     def call(self, images: Any) -> Any:
-        """The value, once for each image."""
-        return tf.broadcast_to(self.value[None], tf.concat([tf.shape(images)[:1], self.value.shape], 0))
+        """The value, once for each image, or what is fed."""
+        if self.fed is not None:
+            return self.fed
+        rows = tf.broadcast_to(self.value[None], tf.concat([tf.shape(images)[:1], self.value.shape], 0))
+        self.given.append(rows)
+        return rows
 
 
 class OneInput(keras.Model):
@@ -93,6 +110,34 @@ class OneInput(keras.Model):
 def around(model: keras.Model) -> list[keras.Operation]:
     """What is no part of the network itself: the model inside, whose names are the network's, and the constants."""
     return [model.whole, *model._constants] if isinstance(model, OneInput) else []  # noqa: SLF001 - of this file
+
+
+def constants_of(model: keras.Model, names: Collection[str]) -> tuple[Constant, ...]:
+    """The constants that stand for some inputs, in the order of the names.
+
+    Raises:
+        load_failures.ModelError: the model has no such constant.
+    """
+    known = {one.input_name: one for one in model._constants} if isinstance(model, OneInput) else {}  # noqa: SLF001
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise load_failures.ModelError(
+            f"inputs that come with each image: {', '.join(missing)}; model {model.name} has beside the explained one "
+            f"the inputs {', '.join(known) or 'none'}"
+        )
+    return tuple(known[name] for name in names)
+
+
+@contextlib.contextmanager
+def feeding(constants: Sequence[Constant], rows: Sequence[tf.Tensor]) -> Iterator[None]:
+    """Have constants give `rows`, a tensor each, while the context is open. For use under the lock of the model."""
+    for one, fed in zip(constants, rows, strict=True):
+        one.fed = fed
+    try:
+        yield
+    finally:
+        for one in constants:
+            one.fed = None
 
 
 def one_input(model: keras.Model, explained: str | None, constants: Mapping[str, Any]) -> keras.Model:
