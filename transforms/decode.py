@@ -9,10 +9,9 @@ Counters (namespace `NAMESPACE`): ``images_decoded``, ``decode_msec`` (time insi
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import apache_beam as beam
 import numpy as np
@@ -22,6 +21,7 @@ from apache_beam.utils import windowed_value
 
 from heatbeam.transforms import records, tally
 from heatbeam.transforms.sources import decode_options, ground_truth, images
+from heatbeam.transforms.sources.arrays import array_options, fitting
 from heatbeam.transforms.sources.pixels import geometry
 
 NAMESPACE = "heatbeam"
@@ -29,10 +29,13 @@ MAIN_TAG = "main"
 BOXES_TAG = "boxes"
 STAGE = "decode"
 
+InputOptions: TypeAlias = decode_options.ImageOptions | array_options.ArrayOptions
+"""How what a record holds becomes the model's input: encoded images, or arrays."""
+
 
 def decode_example(
     encoded: records.EncodedExample,
-    image: decode_options.ImageOptions,
+    image: InputOptions,
     masks: decode_options.MaskOptions,
     box_tolerance: float = decode_options.BOX_TOLERANCE_PX,
 ) -> records.Example:
@@ -40,24 +43,19 @@ def decode_example(
 
     Args:
         encoded: the record.
-        image: how its image becomes the model's input.
+        image: how its image, or its array, becomes the model's input.
         masks: how a semantic mask is read.
         box_tolerance: pixels by which a box may stick out of its image.
 
     Raises:
-        DataError: as `images.decode_image` and `ground_truth.decode` say.
+        DataError: as `images.decode_image`, `fitting.decode` and `ground_truth.decode` say.
     """
-    if encoded.earlier is not None and encoded.earlier.complete:
-        # Its bytes were decoded before, by the same options: only the ground truth may be new.
-        size = encoded.earlier.size
-        pixels, view = np.zeros((0, 0, image.channels), np.uint8), geometry.view_of(size, image)
-    else:
-        pixels, size, view = images.decode_image(encoded.image, encoded.raw_shape, image)
+    pixels, size, view = _input_of(encoded, image)
     source = records.Source(
         image_id=encoded.image_id,
         shard=encoded.shard,
         index=encoded.index,
-        image_sha256=hashlib.sha256(encoded.image).hexdigest(),
+        image_sha256=encoded.image_sha256,
         size=size,
         view=view,
         label_ids=encoded.label_ids,
@@ -71,13 +69,36 @@ def decode_example(
     return records.Example(source, pixels, truth, encoded.earlier)
 
 
-def decode_recipe(image: decode_options.ImageOptions, masks: decode_options.MaskOptions) -> dict[str, Any]:
+def _input_of(
+    encoded: records.EncodedExample, how: InputOptions
+) -> tuple[np.ndarray, tuple[int, ...], tuple[float, ...]]:
+    """The model's input, the original's size and the view, both x first."""
+    if encoded.earlier is not None and encoded.earlier.complete:
+        # Its bytes were decoded before, by the same options: only the ground truth may be new.
+        size = encoded.earlier.size
+        if isinstance(how, array_options.ArrayOptions):
+            return np.zeros((0,) * len(how.shape), np.uint8), size, fitting.view_of(size, how)
+        return np.zeros((0, 0, how.channels), np.uint8), size, geometry.view_of(size, how)
+    if isinstance(how, array_options.ArrayOptions):
+        if encoded.raw_shape is None:
+            raise records.DataError("wrong_type", "the record holds an encoded image, and input.array expects an array")
+        return fitting.decode(fitting.stored(encoded.image, encoded.raw_shape, encoded.raw_dtype), how)
+    return images.decode_image(encoded.image, encoded.raw_shape, how)
+
+
+def input_recipe(how: InputOptions) -> dict[str, Any]:
+    """Everything about an image or an array that can change a number of the input. JSON types only."""
+    return fitting.recipe(how) if isinstance(how, array_options.ArrayOptions) else images.recipe(how)
+
+
+def decode_recipe(image: InputOptions, masks: decode_options.MaskOptions) -> dict[str, Any]:
     """Everything about this step that can change a number, for the manifest. JSON types only."""
     # Which class is which is said once, for labels and boxes too.
     left_out = ("classes", "labels")
     mask_recipe = {name: value for name, value in dataclasses.asdict(masks).items() if name not in left_out}
     label = {"label": "the largest class of the masks"} if masks.labels else {}
-    return {"image": images.recipe(image), "semantic_mask": mask_recipe, **label}
+    kind = "array" if isinstance(image, array_options.ArrayOptions) else "image"
+    return {kind: input_recipe(image), "semantic_mask": mask_recipe, **label}
 
 
 @dataclasses.dataclass(eq=False)
@@ -87,12 +108,12 @@ class Decode(beam.PTransform):
     The last has ``{"boxes": boxes of the records, "dropped_boxes": those that could not be used}`` per bundle.
 
     Args:
-        image: how an image becomes the model's input.
+        image: how an image, or an array, becomes the model's input.
         masks: how a semantic mask is read.
         box_tolerance: pixels by which a box may stick out of its image.
     """
 
-    image: decode_options.ImageOptions
+    image: InputOptions
     masks: decode_options.MaskOptions = decode_options.MaskOptions()
     box_tolerance: float = decode_options.BOX_TOLERANCE_PX
 
@@ -108,7 +129,7 @@ class Decode(beam.PTransform):
 class _Decode(beam.DoFn):
     def __init__(
         self,
-        image: decode_options.ImageOptions,
+        image: InputOptions,
         masks: decode_options.MaskOptions,
         box_tolerance: float = decode_options.BOX_TOLERANCE_PX,
     ):

@@ -18,6 +18,7 @@ Conventions, stated once:
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 
 import numpy as np
@@ -146,8 +147,10 @@ class EncodedExample:
         image_id: id of the image, unique in the dataset.
         shard: base name of the shard file.
         index: position of the record in its shard, from 0.
-        image: JPEG, PNG, GIF, BMP, WebP, TIFF or AVIF bytes; raw uint8 pixels where `raw_shape` is given.
-        raw_shape: ``(height, width, channels)`` of a raw image, or None.
+        image: JPEG, PNG, GIF, BMP, WebP, TIFF or AVIF bytes; where `raw_shape` is given the numbers of an array, in its
+            order and little-endian: raw uint8 pixels, or of `raw_dtype`.
+        raw_shape: ``(*positions, channels)`` of an array, ``(height, width, channels)`` of a raw image; or None.
+        raw_dtype: NumPy's name of the type of its numbers.
         label_ids: class ids of the image; empty if it has no label.
         boxes: float64 ``(N, 4)`` as ``x0 y0 x1 y1``, in general ``(N, 2 * rank)``, in *fractions* of the image's width
             and height, or in its pixels where `boxes_are_pixels`; None if the dataset has no boxes. An image without
@@ -173,7 +176,8 @@ class EncodedExample:
     shard: str
     index: int
     image: bytes
-    raw_shape: tuple[int, int, int] | None = None
+    raw_shape: tuple[int, ...] | None = None
+    raw_dtype: str = "uint8"
     label_ids: tuple[int, ...] = ()
     boxes: np.ndarray | None = None
     boxes_are_pixels: bool = False
@@ -187,6 +191,15 @@ class EncodedExample:
     slices: tuple[tuple[str, str], ...] = ()
     values: tuple[float, ...] | None = None
     earlier: Earlier | None = None
+
+    @property
+    def image_sha256(self) -> str:
+        """Hex digest of what is explained: of an encoded or raw image its bytes, of other arrays type and shape too."""
+        digest = hashlib.sha256()
+        if self.raw_shape is not None and (self.raw_dtype != "uint8" or len(self.raw_shape) != 3):
+            digest.update(f"{self.raw_dtype} {list(self.raw_shape)}".encode())
+        digest.update(self.image)
+        return digest.hexdigest()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -243,7 +256,7 @@ class Source:
 
     Attributes:
         image_id, shard, index: as in `EncodedExample`.
-        image_sha256: hex digest of the encoded image bytes: the key of incremental runs.
+        image_sha256: as `EncodedExample.image_sha256`: the key of incremental runs.
         size: of the original image, in samples (pixels), x first: ``(width, height)`` of a picture.
         view: the part of the original image, in its samples, that the model's input shows: starts and then ends, x
             first, ``(x0, y0, x1, y1)`` of a picture. It is the whole image for ``squash``, smaller for ``crop`` and
@@ -281,7 +294,8 @@ class Example:
     Attributes:
         source: where it came from.
         image: uint8, or float32 of the same 0 to 255 where decoding gives fractions (`images.decode_image`),
-            ``(height, width, channels)`` at the model's input size; empty where `earlier` is complete.
+            ``(height, width, channels)`` at the model's input size, in general ``(*positions, channels)`` and of an
+            array's own numbers; empty where `earlier` is complete.
         ground_truth: boxes and masks in the original frame.
         earlier: as in `EncodedExample`.
     """

@@ -7,7 +7,6 @@ shuffled.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import time
 from collections.abc import Iterator
 
@@ -50,7 +49,7 @@ class _FindFn(beam.DoFn):
 
     def process(self, encoded: records.EncodedExample) -> Iterator[records.EncodedExample]:
         start = time.perf_counter_ns()
-        found = self._rows.find(encoded, hashlib.sha256(encoded.image).hexdigest())
+        found = self._rows.find(encoded, encoded.image_sha256)
         self._maps_reused.inc(len(found.methods))
         milliseconds, self._nanoseconds = divmod(self._nanoseconds + time.perf_counter_ns() - start, 1_000_000)
         self._msec.inc(milliseconds)

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import pydantic
 
-from heatbeam.config import section
+from heatbeam.config import array_settings, section
+from heatbeam.transforms import records
 from heatbeam.transforms.sources import (
     box_conventions,
     decode_options,
@@ -18,6 +19,7 @@ from heatbeam.transforms.sources import (
     tfrecord_source,
 )
 from heatbeam.transforms.sources import tfrecord as framing
+from heatbeam.transforms.sources.arrays import array_options
 from heatbeam.transforms.sources.classes import class_files, stored_classes
 
 
@@ -93,8 +95,11 @@ class InputConfig(section.Section):
         description="features every record must have; a record without one becomes a dead letter",
     )
     raw_shape: tuple[section.Positive, section.Positive, section.Positive] | None = pydantic.Field(
-        feature_map.FeatureMap.raw_shape,
+        None,
         description="height, width, channels, where every image is raw uint8 pixels",
+    )
+    array: array_settings.ArrayConfig | None = pydantic.Field(
+        None, description="inputs that are arrays of numbers or clips; absent for images, encoded or raw uint8"
     )
     box_units: box_conventions.Units = pydantic.Field(
         box_conventions.BoxConvention.units,
@@ -259,13 +264,29 @@ class InputConfig(section.Section):
         given = {name: getattr(self, name) for name in names if name in type(self).model_fields}
         return decode_options.ImageOptions(height, width, **{**given, **more})
 
+    def as_array_options(self, shape: tuple[int, ...]) -> array_options.ArrayOptions:
+        """How an array becomes a model's input of that shape, ``(*positions, channels)``; of a section ``array``.
+
+        Raises:
+            errors.UsageError: as `array_options.ArrayOptions` and `decode_options.ImageOptions` say.
+        """
+        given = self.array or array_settings.ArrayConfig()
+        image = self.as_image_options(shape[0], shape[1], channels=shape[2]) if len(shape) == 3 else None
+        return array_options.ArrayOptions(shape, given.fit or (), given.pad_value, given.pad_side, image)
+
+    def as_axes(self, rank: int) -> tuple[records.Axis, ...]:
+        """The position axes of inputs of that rank, in the order of the array."""
+        return records.plain_axes(rank) if self.array is None else self.array.as_axes(rank)
+
     def as_box_convention(self) -> box_conventions.BoxConvention:
         """What the numbers of a box mean, as the steps know it.
 
         Raises:
             errors.UsageError: as `box_conventions.BoxConvention` says.
         """
-        return box_conventions.BoxConvention(self.box_units, self.box_order, self.box_origin, self.box_end)
+        rank = (self.array.rank if self.array is not None else None) or 2
+        axes = self.as_axes(rank) if self.array is not None and self.array.axes is not None else ()
+        return box_conventions.BoxConvention(self.box_units, self.box_order, self.box_origin, self.box_end, rank, axes)
 
     def as_feature_map(self, **more: Any) -> feature_map.FeatureMap:
         """What the features hold, as the steps know it, with the fields `more` of a `feature_map.FeatureMap`.
@@ -276,6 +297,7 @@ class InputConfig(section.Section):
         return feature_map.FeatureMap(
             **self.features.model_dump(),
             raw_shape=self.raw_shape,
+            array=None if self.array is None else self.array.as_form(self.max_pixels),
             box_convention=self.as_box_convention(),
             label_offset=self.label_offset,
             box_label_offset=self.box_label_offset,

@@ -25,7 +25,8 @@ from heatbeam.transforms.methods import registry
 from heatbeam.transforms.metrics import chance, map_statistics
 from heatbeam.transforms.metrics import registry as metrics
 from heatbeam.transforms.models import exposure
-from heatbeam.transforms.sources import features, source, tfexample
+from heatbeam.transforms.sources import decode_options, features, source, tfexample
+from heatbeam.transforms.sources.arrays import fitting as fitting_arrays
 
 _FEATURES_RECORDS = 512
 _FEATURES_S = 5.0
@@ -122,9 +123,7 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> _Findings:
         _write_methods(spec, engine, stream)
         _write_metrics(settings.evaluate.faithfulness, stream)
         _write_records(good, results, names, stream)
-        image = step_options.decode_step(settings, engine.description).image
-        stream.writelines(f"pixels   {line}\n" for line in pixel_choices.in_words(engine, encoded, image))
-        findings.warnings += pixel_choices.ranges_in_words(encoded, image)
+        findings.warnings += _write_inputs(settings, engine, encoded, examples, stream)
         _judge_maps(spec, {str(target) for target in planned.engine_spec.targets}, results, findings, stream)
         findings.facts["records"] = [
             {
@@ -194,9 +193,42 @@ def _with_rivals(spec: specs.EngineSpec) -> specs.EngineSpec:
     return dataclasses.replace(spec, targets=spec.targets + extra)
 
 
+def _write_inputs(
+    settings: config.RunConfig,
+    engine: engines.Engine,
+    stored: Sequence[records.EncodedExample],
+    examples: Sequence[records.Example],
+    stream: TextIO,
+) -> list[str]:
+    """Say how much the ways matter in which images are read, or what arrays are; return what looks wrong."""
+    how = step_options.decode_step(settings, engine.description).image
+    if isinstance(how, decode_options.ImageOptions):
+        stream.writelines(f"pixels   {line}\n" for line in pixel_choices.in_words(engine, stored, how))
+        return list(pixel_choices.ranges_in_words(stored, how))
+    stream.writelines(f"array    {line}\n" for line in _arrays_in_words(settings.input, stored, examples))
+    return []
+
+
+def _arrays_in_words(
+    given: config.InputConfig, stored: Sequence[records.EncodedExample], examples: Sequence[records.Example]
+) -> Iterator[str]:
+    """The axes, and of each record shape, type and range, and what of it is padded or cut."""
+    axes = given.as_axes(examples[0].source.rank)
+    yield "axes " + ", ".join(f"{axis.name} ({axis.step:g} {axis.unit} a sample)" for axis in axes)
+    for one, example in zip(stored, examples, strict=True):
+        if one.raw_shape is not None:
+            array = fitting_arrays.stored(one.image, one.raw_shape, one.raw_dtype)
+            yield f"{one.image_id}: {fitting_arrays.in_words(array, example.source.view)}"
+
+
 def _input_in_words(planned: plan.Plan) -> str:
     given = planned.settings.input
     files = len({shard.path for shard in planned.dataset.shards})
+    if given.array is not None:
+        fit = (
+            "refused where their length is another" if given.array.fit is None else f"fit: {', '.join(given.array.fit)}"
+        )
+        return f"{given.as_source().title}, {files} shards; arrays ({given.array.format}), axes {fit}"
     return (
         f"{given.as_source().title}, {files} shards; images {given.resize} to the model's input, {given.interpolation} "
         f"by {given.resampler}, decoded by {given.decoder}"
@@ -205,10 +237,9 @@ def _input_in_words(planned: plan.Plan) -> str:
 
 def _write_model(about: exposure.ModelDescription, stream: TextIO) -> None:
     layer = about.layer
-    height, width, channels = about.input_size
     kind = "values" if about.probability == "value" else "classes"
     stream.write(
-        f"model    input {height}x{width}x{channels}, output {about.output_shape}, {about.classes} {kind}, "
+        f"model    input {'x'.join(map(str, about.input_size))}, output {about.output_shape}, {about.classes} {kind}, "
         f"digest {about.digest[:12]}\n"
         f"scores   {about.scores}{_probabilities_in_words(about.probability)}\n"
         f"layer    {layer.name} ({layer.kind}, {about.layer_choice}): {layer.cells_in_words} cells, "

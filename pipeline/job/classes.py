@@ -31,8 +31,10 @@ def resolved(planned: plan.Plan, description: exposure.ModelDescription) -> tupl
             boxes = matching.match(known.boxes, model, count, _given_for(known.boxes, known.dataset, known.given))
     except matching.MismatchError as error:
         raise config.ConfigError([f"the classes of data and model: {error}"]) from error
+    boxes_of = planned.features.box_convention
     features = dataclasses.replace(
         planned.features,
+        box_convention=dataclasses.replace(boxes_of, rank=len(description.input_size) - 1),
         classes=match.classes,
         box_classes=None if boxes is None else boxes.classes,
         label_form=label_forms.of_records(planned.features, planned.dataset, count),

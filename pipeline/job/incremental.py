@@ -25,13 +25,12 @@ import pyarrow as pa
 from heatbeam import config
 from heatbeam.job import plan, step_options
 from heatbeam.runs import history, manifests, run_directory, settings_diff
-from heatbeam.transforms import reuse
+from heatbeam.transforms import decode, reuse
 from heatbeam.transforms.engine import assess
 from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.errors import redaction
 from heatbeam.transforms.metrics import registry
 from heatbeam.transforms.models.files import user_modules
-from heatbeam.transforms.sources import images
 from heatbeam.transforms.tables import earlier, schemas
 
 METADATA = "heatbeam_keys"
@@ -154,9 +153,9 @@ def _refuse_live(manifest: manifests.Manifest, path: str) -> None:
 def content_facts(planned: plan.Plan, engine: engines.Engine) -> manifests.KeyedBy:
     """Everything that can change a map, a score of the model or a number of it; JSON types only."""
     settings, spec, description = planned.settings, planned.engine_spec, engine.description
-    image = images.recipe(step_options.decode_step(settings, description).image)
+    image = decode.input_recipe(step_options.decode_step(settings, description).image)
     # zlib unpacks every PNG to the same pixels, and which zlib a process has depends on what it imported first.
-    del image["png_library"]
+    image.pop("png_library", None)
     shared = {
         "heatbeam": importlib.metadata.version("heatbeam"),
         "numbers_version": NUMBERS_VERSION,

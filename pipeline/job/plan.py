@@ -96,7 +96,7 @@ def engine_spec(settings: config.RunConfig, reference: references.Reference | No
         ),
         preprocessing=filled(model_source.Preprocessing, model.preprocessing),
         reference=reference,
-        float_pixels=settings.input.as_image_options(1, 1).gives_fractions,
+        float_pixels=_float_pixels(settings.input),
         methods=tuple(_method_spec(m, explain.seed) for m in explain.methods),
         batch_size=batch_tuning.LARGEST if explain.batch_size == "auto" else explain.batch_size,
         pass_batch_size=explain.largest_pass,
@@ -104,6 +104,13 @@ def engine_spec(settings: config.RunConfig, reference: references.Reference | No
         constant_weights=None if explain.constant_weights == "auto" else explain.constant_weights,
         tune_batch=explain.batch_size == "auto",
     )
+
+
+def _float_pixels(given: config.InputConfig) -> bool:
+    """Whether most inputs are float32."""
+    if given.array is not None and given.array.dtype != "uint8" and given.array.format != "frames":
+        return True
+    return given.as_image_options(1, 1).gives_fractions
 
 
 def _absolute_array(value: Any) -> Any:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from heatbeam import config
 from heatbeam.job import plan
 from heatbeam.runs import manifests, run_directory
-from heatbeam.transforms import account, aggregate, best_boxes, decode, explain, localize, read, records, reuse, write
+from heatbeam.transforms import account, aggregate, best_boxes, decode, explain, localize, read, reuse, write
 from heatbeam.transforms.engine import assess, specs
 from heatbeam.transforms.metrics import protocols, registry, slicing
 from heatbeam.transforms.metrics.faithfulness import batch
@@ -98,7 +98,7 @@ def make(
         write_explanations=write.WriteExplanations(
             directory.path_of("explanations"),
             schemas.with_run_metadata(
-                explanations_schema(settings, rank), {**facts, **(metadata or {})}, records.plain_axes(rank)
+                explanations_schema(settings, rank), {**facts, **(metadata or {})}, settings.input.as_axes(rank)
             ),
             tuple(class_names),
             LIMITS,
@@ -132,10 +132,9 @@ def decode_step(
     """
     classes = class_maps.AS_STORED if features is None else features.reads_objects.classes
     source = settings.input
-    height, width, channels = description.input_size
     offset = source.label_offset if source.semantic_offset is None else source.semantic_offset
     try:
-        image = source.as_image_options(height, width, channels=channels)
+        image = _input_options(source, description.input_size)
     except ValueError as error:
         raise config.ConfigError([f"input: {error}"]) from None
     return decode.Decode(
@@ -150,6 +149,29 @@ def decode_step(
         ),
         source.box_tolerance,
     )
+
+
+def _input_options(source: config.InputConfig, shape: tuple[int, ...]) -> decode.InputOptions:
+    """How what the records hold becomes a model's input of that shape.
+
+    Raises:
+        ValueError: the records hold something else than the model takes.
+    """
+    rank = len(shape) - 1
+    if source.array is None:
+        if rank != 2:
+            raise ValueError(
+                f"the model takes inputs of shape {shape}, {rank} position axes and channels, and without input.array "
+                f"the records hold images, of two; set input.array, such as {{shape: {list(shape)}}}"
+            )
+        return source.as_image_options(shape[0], shape[1], channels=shape[2])
+    if source.array.rank not in (None, rank):
+        stored = "frames" if source.array.shape is None else f"shape {list(source.array.shape)}"
+        raise ValueError(
+            f"input.array ({stored}, channels {source.array.channels}) has {source.array.rank} position axes, and the "
+            f"model takes inputs of shape {shape}, of {rank}"
+        )
+    return source.as_array_options(shape)
 
 
 def explain_step(planned: plan.Plan, description: exposure.ModelDescription) -> explain.Explain:
@@ -240,7 +262,7 @@ def conventions(planned: plan.Plan, description: exposure.ModelDescription) -> m
         protocol=localize_step(settings).protocol.as_dict(rank),
         primary_target=_primary_target(settings),
         heatmap=schemas.QUANTIZATION,
-        axes=records.plain_axes(rank),
+        axes=settings.input.as_axes(rank),
         classes=classes_of(planned),
         label_form=None if planned.features.label_form == "auto" else planned.features.label_form,
     )

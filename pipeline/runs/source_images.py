@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +22,12 @@ from heatbeam.transforms.errors import redaction
 from heatbeam.transforms.sources import feature_map, features, source
 
 Pixels = npt.NDArray[np.uint8]
+_SHOWN = (1, 3, 4)
+"""Channels of raw images that are shown as they are."""
+_OF_PICTURES = 3
+_STRETCH = (2, 98)
+"""Percentiles of an array's numbers that are shown black and white."""
+
 Place = tuple[str, int, str]
 """``(shard, record_index, image_sha256)`` of a row."""
 
@@ -65,22 +70,45 @@ class SourceRecord:
         record: the serialized ``tf.train.Example``.
         image: its encoded image; raw pixels if `raw_shape` is given.
         settings: the run's ``config.input``.
-        raw_shape: ``(height, width, channels)`` of a raw image, or None.
+        raw_shape: ``(height, width, channels)`` of a raw image, ``(*positions, channels)`` of an array, or None.
+        raw_dtype: of the numbers of an array.
     """
 
     place: Place
     record: bytes
     image: bytes
     settings: config.InputConfig
-    raw_shape: tuple[int, int, int] | None = None
+    raw_shape: tuple[int, ...] | None = None
+    raw_dtype: str = "uint8"
+
+    @property
+    def display(self) -> tuple[int, ...]:
+        """The channels to show, as the run's settings say; empty where they don't."""
+        return (self.settings.array.display or ()) if self.settings.array is not None else ()
 
     def pixels(self) -> Pixels | None:
         """The image as the run decoded it, uint8 ``(H, W, 3)`` in original size; None if it cannot be decoded."""
+        if self._is_array:
+            values = self.array()
+            return None if values is None or values.ndim != 3 else _levels(values, self.display)
         return _pixels(self.image, self.raw_shape, self.settings)
 
     def values(self) -> npt.NDArray[Any] | None:
-        """The original as an array, ``(*positions, channels)``: of an encoded image its pixels; None without one."""
-        return self.pixels()
+        """The original to draw, ``(*positions, channels)``: an array as stored; on two axes, `pixels`; or None."""
+        return self.pixels() if self.raw_shape is None or len(self.raw_shape) == _OF_PICTURES else self.array()
+
+    def array(self) -> npt.NDArray[Any] | None:
+        """The array that the record holds, ``(*positions, channels)``, of its own type; None of an encoded image."""
+        if self.raw_shape is None:
+            return None
+        from heatbeam.transforms.sources.arrays import fitting  # as of images below
+
+        return fitting.stored(self.image, self.raw_shape, self.raw_dtype)
+
+    @property
+    def _is_array(self) -> bool:
+        """Whether it is no picture of 1, 3 or 4 channels."""
+        return self.settings.array is not None or (self.raw_shape is not None and self.raw_shape[-1] not in _SHOWN)
 
 
 def source_records(
@@ -107,10 +135,11 @@ def _wanted_records(
     # Shards of two directories may have one name: the bytes tell which image it is.
     for name, shard in _called(found, wanted, problems):
         for index, record in _records(name, shard, wanted[name], problems):
-            image, raw_shape = _image(record, features_of_image, name, index)
-            digest = hashlib.sha256(image).hexdigest()
+            encoded = _image(record, features_of_image, name, index)
+            digest = encoded.image_sha256
             if digest in wanted[name][index]:
-                yield SourceRecord((name, index, digest), record, image, settings, raw_shape)
+                place = (name, index, digest)
+                yield SourceRecord(place, record, encoded.image, settings, encoded.raw_shape, encoded.raw_dtype)
             else:
                 changed += 1
     if changed:
@@ -166,18 +195,28 @@ def _in_a_line(error: Exception | str) -> str:
     return " ".join(redaction.text(str(error)).split())[:300]
 
 
-def _image(
-    record: bytes, names: feature_map.FeatureMap, shard: str, index: int
-) -> tuple[bytes, tuple[int, int, int] | None]:
-    """The image of a record, nothing if it has none; and its shape if it is raw."""
+def _image(record: bytes, names: feature_map.FeatureMap, shard: str, index: int) -> records.EncodedExample:
+    """The record with its image, or nothing in its place."""
     try:
-        encoded = features.parse_example(record, names, shard, index)
+        return features.parse_example(record, names, shard, index)
     except records.DataError:
-        return b"", None
-    return encoded.image, encoded.raw_shape
+        return records.EncodedExample("", shard, index, b"")
 
 
-def _pixels(data: bytes, raw_shape: tuple[int, int, int] | None, settings: config.InputConfig) -> Pixels | None:
+def _levels(values: np.ndarray, display: Sequence[int]) -> Pixels:
+    """An array of two position axes to be shown: three of its channels, or one, from 2nd to 98th percentile."""
+    channels = values.shape[2]
+    chosen = [channel for channel in display if channel < channels] or list(range(3 if channels >= 3 else 1))
+    shown = values[:, :, (chosen * 3)[:3] if len(chosen) < 3 else chosen[:3]].astype(np.float64)
+    if values.dtype == np.uint8:
+        return shown.astype(np.uint8)
+    finite = shown[np.isfinite(shown)]
+    low, high = np.percentile(finite, _STRETCH) if finite.size else (0.0, 1.0)
+    stretched = (np.nan_to_num(shown) - low) * (255 / (high - low) if high > low else 0.0)
+    return np.rint(np.clip(stretched, 0, 255)).astype(np.uint8)
+
+
+def _pixels(data: bytes, raw_shape: tuple[int, ...] | None, settings: config.InputConfig) -> Pixels | None:
     from heatbeam.transforms.sources import images  # loads Pillow and OpenCV, and a report may need no image
 
     how = settings.as_image_options(1, 1)  # an original keeps its size

@@ -28,7 +28,7 @@ model:
   weights: w.h5
   safe_mode: perhaps
   preprocessing: {mode: tf, scale: 2, ofset: 1}
-  input_size: [224, 224]
+  input_size: [224]
   scores: logit
 explain:
   methods:

@@ -21,7 +21,8 @@ INTERPOLATIONS: tuple[Interpolation, ...] = get_args(Interpolation)
 RESAMPLERS: tuple[Resampler, ...] = get_args(Resampler)
 DECODERS: tuple[Decoder, ...] = get_args(Decoder)
 VALUE_RANGES = ("type", "percentile", "upper_byte")
-CHANNELS = (1, 3)
+WITHOUT_ALPHA = (1, 3)
+"""Channels of images that Pillow resizes whole; a fourth would be taken for alpha, and weigh the others."""
 
 BOX_TOLERANCE_PX = 1.0
 """A box that sticks out of its image by no more is clipped, unless told otherwise."""
@@ -51,7 +52,7 @@ class ImageOptions:
 
     Attributes:
         height, width: of the model's input, in pixels.
-        channels: 3 (RGB) or 1 (grey, ITU-R 601 luma).
+        channels: 3 (RGB), 1 (grey, ITU-R 601 luma), 4 (RGB and alpha); any number of raw pixels and arrays.
         resize: ``squash`` shows the whole image and changes its proportions; ``crop`` shows the largest centred
             rectangle with the input's proportions, times `crop_fraction`, to a fraction of a pixel with Pillow and in
             whole pixels with any other resampler; ``pad`` shows the whole image, centred, with `pad_value` around it;
@@ -114,8 +115,8 @@ class ImageOptions:
     def _out_of_range(self) -> Iterator[str]:
         if self.height < 1 or self.width < 1:
             yield f"height and width must be positive; got {self.height} x {self.width}"
-        if self.channels not in CHANNELS:
-            yield f"channels must be 1 or 3; got {self.channels}"
+        if self.channels < 1:
+            yield f"channels must be positive; got {self.channels}"
         names = {"resize": RESIZES, "interpolation": INTERPOLATIONS, "resampler": RESAMPLERS, "decoder": DECODERS}
         for name, known in names.items():
             if getattr(self, name) not in known:

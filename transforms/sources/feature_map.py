@@ -7,6 +7,7 @@ import functools
 from typing import Any
 
 from heatbeam.transforms.sources import box_conventions
+from heatbeam.transforms.sources.arrays import array_options
 from heatbeam.transforms.sources.classes import class_maps, stored_classes
 
 
@@ -43,6 +44,7 @@ class FeatureMap:
         format: text; ``raw`` (any case) means that `image` holds pixels of `height` x `width` x `channels`.
         height, width, channels: integers, read for raw images only.
         raw_shape: ``(height, width, channels)`` of every image, all of them raw.
+        array: how `image` holds an array of numbers; None for images, encoded or raw.
         slices: features whose values break the results down. A list feature puts its image into several slices.
         box_convention: what the numbers of a box mean.
         label_offset: subtracted from every stored class id, -1 (no label) excepted.
@@ -82,7 +84,8 @@ class FeatureMap:
     height: str | None = "image/height"
     width: str | None = "image/width"
     channels: str | None = "image/channels"
-    raw_shape: tuple[int, int, int] | None = None
+    raw_shape: tuple[int, ...] | None = None
+    array: array_options.ArrayForm | None = None
     slices: tuple[str, ...] = ()
     box_convention: box_conventions.BoxConvention = box_conventions.USUAL
     label_offset: int = 0
@@ -164,7 +167,7 @@ class FeatureMap:
 
 
 _SETTINGS = (
-    *("raw_shape", "slices", "required", "given", "box_convention"),
+    *("raw_shape", "array", "slices", "required", "given", "box_convention"),
     *("label_offset", "box_label_offset", "label_form", "classes", "box_classes"),
 )
 

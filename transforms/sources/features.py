@@ -15,6 +15,7 @@ import numpy as np
 
 from heatbeam.transforms import records
 from heatbeam.transforms.sources import box_conventions, feature_map, mask_arrays, tfexample
+from heatbeam.transforms.sources.arrays import stored_arrays
 from heatbeam.transforms.sources.classes import stored_classes
 
 _NAMES_SHOWN = 12
@@ -40,7 +41,7 @@ def parse_example(
         DataError: the record cannot be used. Types: ``invalid_record``, ``missing_feature``, ``wrong_type``,
             ``multiple_values``, ``invalid_id``, ``invalid_label``, ``unknown_label``, ``ambiguous_label``,
             ``box_length_mismatch``, ``class_length_mismatch``, ``difficult_length_mismatch``, ``invalid_raw_image``,
-            ``invalid_text``.
+            ``invalid_text``, and of arrays those of `stored_arrays.read`.
     """
     return example_of(tfexample.parse(serialized), features, shard, index)
 
@@ -51,7 +52,7 @@ def example_of(
     """As `parse_example`, from the features that `tfexample.parse` gives."""
     reader = _Reader(parsed)
     reader.check_present((features.image, *features.required))
-    image, raw_shape = _image(reader, features)
+    image, raw_shape, raw_dtype = _array(reader, features) or (*_image(reader, features), "uint8")
     boxes = _boxes(reader, features)
     masks, mask_class_ids = _masks(reader, features)
     return records.EncodedExample(
@@ -60,6 +61,7 @@ def example_of(
         index=index,
         image=image,
         raw_shape=raw_shape,
+        raw_dtype=raw_dtype,
         label_ids=_label_ids(reader, features),
         boxes=boxes,
         boxes_are_pixels=features.box_convention.units != "fractions",
@@ -128,10 +130,25 @@ class _Reader:
         return (", ".join(names[:_NAMES_SHOWN]) or "no features") + more
 
 
-def _image(reader: _Reader, features: feature_map.FeatureMap) -> tuple[bytes, tuple[int, int, int] | None]:
+def _array(reader: _Reader, features: feature_map.FeatureMap) -> tuple[bytes, tuple[int, ...], str] | None:
+    """The numbers of an array, its shape and its type; None where images are read."""
+    form = features.array
+    if form is None:
+        return None
+    shape = None
+    if form.shape_feature is not None:
+        shape = reader.many(form.shape_feature, "int64")
+        if not shape:
+            raise records.DataError("missing_feature", f"feature {form.shape_feature} holds no shape of the array")
+    values = reader.many(features.image, "bytes", "float", "int64") or ()
+    found = stored_arrays.read(values, form, features.image, shape)
+    return found.tobytes(), found.shape, found.dtype.name
+
+
+def _image(reader: _Reader, features: feature_map.FeatureMap) -> tuple[bytes, tuple[int, ...] | None]:
     image_format = reader.one(features.format, "bytes")
     if features.raw_shape is None and (image_format is None or image_format.lower() != b"raw"):
-        image = reader.one(features.image, "bytes")
+        image = _encoded_image(reader, features.image)
         if not image:
             raise records.DataError("missing_feature", f"feature {features.image} holds no image")
         return image, None
@@ -142,6 +159,19 @@ def _image(reader: _Reader, features: feature_map.FeatureMap) -> tuple[bytes, tu
             "invalid_raw_image", f"a raw image of {shape} (height, width, channels) cannot have {len(pixels)} bytes"
         )
     return pixels, shape
+
+
+def _encoded_image(reader: _Reader, name: str) -> bytes | None:
+    try:
+        image: bytes | None = reader.one(name, "bytes")
+    except records.DataError as error:
+        if error.error_type not in ("wrong_type", "multiple_values"):
+            raise
+        raise records.DataError(
+            error.error_type,
+            f"{error.message}, an encoded image; numbers and clips are read by input.array (format, shape)",
+        ) from error
+    return image
 
 
 def _raw_pixels(reader: _Reader, name: str) -> bytes:

@@ -27,7 +27,7 @@ View = geometry.View
 
 
 def decode_image(
-    data: bytes, raw_shape: tuple[int, int, int] | None, options: decode_options.ImageOptions
+    data: bytes, raw_shape: tuple[int, ...] | None, options: decode_options.ImageOptions
 ) -> tuple[np.ndarray, tuple[int, int], View]:
     """The model's view of an image.
 
@@ -50,15 +50,20 @@ def decode_image(
         isinstance(found.image, Image.Image)
         and options.resampler == "pillow"
         and options.resize in decode_options.IN_PILLOW
+        and options.channels in decode_options.WITHOUT_ALPHA
     ):
         pixels = _resized_by_pillow(found.image, found, view, options)
         return pixels[:, :, np.newaxis] if options.channels == 1 else pixels, found.size, view
     return _resized(found.array, geometry.placement(found.size, options), options), found.size, view
 
 
-def decode_original(
-    data: bytes, raw_shape: tuple[int, int, int] | None, options: decode_options.ImageOptions
-) -> np.ndarray:
+def resized_array(image: np.ndarray, options: decode_options.ImageOptions) -> np.ndarray:
+    """An array ``(H, W, C)`` of any number of channels, uint8 or float32, at the model's input size, as images are."""
+    size = image.shape[1], image.shape[0]
+    return _resized(image, geometry.placement(size, options), options)
+
+
+def decode_original(data: bytes, raw_shape: tuple[int, ...] | None, options: decode_options.ImageOptions) -> np.ndarray:
     """The whole image as the run decodes it, to be shown: uint8 ``(H, W, options.channels)`` in its own size.
 
     Raises:

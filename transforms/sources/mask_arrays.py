@@ -14,6 +14,7 @@ import numpy as np
 
 from heatbeam.transforms import records
 from heatbeam.transforms.sources import images
+from heatbeam.transforms.sources.arrays import npy_bytes
 from heatbeam.transforms.sources.pixels import tensor_protos
 
 _NPY = b"\x93NUMPY"
@@ -100,24 +101,10 @@ def whole_numbers(values: np.ndarray, what: str) -> np.ndarray:
 
 def _npy(data: bytes, what: str) -> np.ndarray:
     """The array of an ``.npy``; its size is checked before anything is made of that size."""
-    stream = io.BytesIO(data)
-    problem = ""
     try:
-        version = np.lib.format.read_magic(stream)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(stream)
-    except (ValueError, SyntaxError, TypeError, EOFError) as error:
-        problem = str(error)
-    else:
-        left = len(data) - stream.tell()
-        if dtype.kind not in "biuf":
-            problem = f"values of {dtype}; expected numbers"
-        elif min(shape, default=1) < 0 or left != math.prod(shape) * dtype.itemsize:
-            problem = f"{left} bytes of values for {dtype} of shape {shape}"
-    if problem:
-        raise records.DataError("corrupt_mask", f"{what} is no .npy that can be read: {problem}")
-    values = np.frombuffer(data, dtype, offset=stream.tell())
-    return values.reshape(shape[::-1]).T if fortran else values.reshape(shape)
+        return npy_bytes.decode(data)
+    except ValueError as error:
+        raise records.DataError("corrupt_mask", f"{what} is no .npy that can be read: {error}") from error
 
 
 def _shaped(values: np.ndarray, shape: tuple[int, ...], what: str) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from heatbeam.transforms import errors, records
+from heatbeam.transforms import records
 from heatbeam.transforms.sources import decode_options, images
 from tests.support import sample_shards
 
@@ -353,8 +353,16 @@ def test_bad_masks(data, error_type, words):
 
 def test_wrong_options_are_reported_together():
     with pytest.raises(ValueError, match="0 x 4") as caught:
-        options(height=0, channels=4, resize="fit", interpolation="sinc", crop_fraction=0, pad_value=256, max_pixels=0)
-    for words in ("0 x 4", "got 4", "'fit'", "'sinc'", "crop_fraction", "pad_value", "max_pixels"):
+        options(height=0, channels=0, resize="fit", interpolation="sinc", crop_fraction=0, pad_value=256, max_pixels=0)
+    for words in (
+        "0 x 4",
+        "channels must be positive; got 0",
+        "'fit'",
+        "'sinc'",
+        "crop_fraction",
+        "pad_value",
+        "max_pixels",
+    ):
         assert words in str(caught.value)
 
 
@@ -367,7 +375,24 @@ def test_recipe_names_decoder_and_every_option():
     assert images.recipe(options(interpolation="nearest"))["antialias"] is False
 
 
-def test_channels_that_are_no_picture_are_the_users_to_mend():
-    """So that a model of four channels is refused in one line, without a traceback."""
-    with pytest.raises(errors.UsageError, match="channels must be 1 or 3; got 4"):
-        decode_options.ImageOptions(8, 8, channels=4)
+def test_channels_that_no_image_file_has_cost_their_record():
+    """A model of 13 channels with files of images is told what to set, without a traceback."""
+    found = error_of(sample_shards.encode(sample_shards.noise(2, 4)), channels=13)
+    assert found.error_type == "unsupported_image"
+    assert "set input.array" in found.message
+
+
+def test_alpha_is_a_channel_of_a_model_of_four():
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 4), np.uint8)
+    for decoder in ("pillow", "tensorflow"):
+        for resampler in ("pillow", "tensorflow", "opencv"):
+            how = {"height": 3, "width": 5, "channels": 4, "decoder": decoder, "resampler": resampler}
+            np.testing.assert_array_equal(decode(sample_shards.encode(pixels), **how)[0], pixels)
+
+
+def test_raw_pixels_of_13_channels():
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 13), np.uint8)
+    found, size, _ = decode(pixels.tobytes(), (3, 5, 13), height=3, width=5, channels=13)
+    np.testing.assert_array_equal(found, pixels)
+    assert size == (5, 3)
+    assert error_of(pixels.tobytes(), (3, 5, 13)).error_type == "unsupported_image"

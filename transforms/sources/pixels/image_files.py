@@ -20,13 +20,13 @@ from heatbeam.transforms.sources import decode_options
 from heatbeam.transforms.sources.pixels import geometry, not_images
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF")
-READ_BY_TENSORFLOW = {1: ("JPEG", "PNG"), 3: ("JPEG", "PNG", "GIF", "BMP", "WEBP")}
+READ_BY_TENSORFLOW = {1: ("JPEG", "PNG"), 3: ("JPEG", "PNG", "GIF", "BMP", "WEBP"), 4: ("PNG",)}
 """Of `FORMATS`, those that ``tf.io.decode_image`` gives in as many channels; what it never gave to a training, Pillow
 reads for every decoder."""
 
 _ORIENTATION = 0x0112  # EXIF tag
 _BITS_PER_SAMPLE = 258  # TIFF tag
-_MODES = {1: "L", 3: "RGB"}
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _RAW_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601, as Pillow's conversion to grey
 _LARGEST = 65535
@@ -56,15 +56,15 @@ class Decoded:
         return np.asarray(self.image).reshape(self.image.height, self.image.width, -1)
 
 
-def decoded(data: bytes, raw_shape: tuple[int, int, int] | None, options: decode_options.ImageOptions) -> Decoded:
+def decoded(data: bytes, raw_shape: tuple[int, ...] | None, options: decode_options.ImageOptions) -> Decoded:
     """An image in the model's channels, not resized; a draft may be smaller than the original.
 
     Raises:
         DataError: ``corrupt_image``, ``image_too_large`` or ``unsupported_image``.
     """
     if raw_shape is not None:
-        image = _from_raw(data, raw_shape, options)
-        return Decoded(image, image.size, image.size)
+        return _from_raw(data, raw_shape, options)
+    _check_channels(options.channels)
     with reported_as("corrupt_image", f"the image of {len(data)} bytes", data):
         opened = opened_file(data)
         _check_size(opened.size, options)
@@ -237,6 +237,11 @@ def _scaled(values: np.ndarray, options: decode_options.ImageOptions) -> np.ndar
         low, high = 0.0, float(_LARGEST)
     # The image of one value has no range; it becomes black.
     scale = np.float32(255 / (high - low)) if high > low else np.float32(0)
+    if options.channels > 3 and values.shape[2] != options.channels:
+        raise records.DataError(
+            "unsupported_image",
+            f"the image of 16 bits has {values.shape[2]} channels without alpha; the model takes {options.channels}",
+        )
     levels = np.clip((values.astype(np.float32) - np.float32(low)) * scale, 0, 255)
     if options.channels == 1 and levels.shape[2] == 3:
         grey: np.ndarray = levels @ _LUMA[:, np.newaxis]
@@ -253,11 +258,26 @@ def _convert(image: Image.Image, options: decode_options.ImageOptions) -> Image.
     return image if image.mode == mode else image.convert(mode)
 
 
-def _from_raw(data: bytes, shape: tuple[int, int, int], options: decode_options.ImageOptions) -> Image.Image:
+def _check_channels(channels: int) -> None:
+    if channels not in _MODES:
+        raise records.DataError(
+            "unsupported_image",
+            f"the model takes {channels} channels, and image files give 1, 3 or 4; of arrays, set input.array, or "
+            "input.raw_shape of raw uint8 pixels",
+        )
+
+
+def _from_raw(data: bytes, shape: tuple[int, ...], options: decode_options.ImageOptions) -> Decoded:
     height, width, channels = shape
     _check_size((width, height), options)
-    if channels not in _RAW_MODES:
-        raise records.DataError("unsupported_image", f"the raw image has {channels} channels; expected 1, 3 or 4")
+    converted = channels in _RAW_MODES and options.channels in _MODES
+    if channels != options.channels and not converted:
+        raise records.DataError(
+            "unsupported_image", f"the raw image has {channels} channels; expected {options.channels}, as the model has"
+        )
     if len(data) != height * width * channels:
         raise records.DataError("corrupt_image", f"the raw image has {len(data)} bytes; {shape} needs another number")
-    return _convert(Image.frombytes(_RAW_MODES[channels], (width, height), data), options)
+    if converted:
+        image = _convert(Image.frombytes(_RAW_MODES[channels], (width, height), data), options)
+        return Decoded(image, image.size, image.size)
+    return Decoded(np.frombuffer(data, np.uint8).reshape(shape), (width, height), (width, height))

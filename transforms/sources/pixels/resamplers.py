@@ -26,6 +26,9 @@ _OPENCV_FILTERS = {
     "lanczos": cv2.INTER_LANCZOS4,
 }
 
+_CV_CHANNELS = 4
+"""Channels that every filter of OpenCV takes at once."""
+
 Box = tuple[float, float, float, float]
 
 
@@ -33,13 +36,13 @@ def pillow(image: np.ndarray, size: tuple[int, int], interpolation: str, box: Bo
     """``PIL.Image.resize``; a float32 image channel by channel, in Pillow's mode ``F``.
 
     Args:
-        image: uint8 or float32 ``(H, W, C)``, of 1 or 3 channels.
+        image: uint8 or float32 ``(H, W, C)``; of other than 1 and 3 channels each alone, so that none is alpha.
         size: height and width of the result.
         interpolation: one of `PILLOW_FILTERS`.
         box: rectangle ``x0 y0 x1 y1`` to show, or None for the whole image.
     """
     filter_, target = PILLOW_FILTERS[interpolation], (size[1], size[0])
-    if image.dtype == np.uint8:
+    if image.dtype == np.uint8 and image.shape[2] in (1, 3):
         flat = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
         return np.asarray(flat.resize(target, filter_, box)).reshape(*size, -1)
     planes = [Image.fromarray(np.ascontiguousarray(image[:, :, i])) for i in range(image.shape[2])]
@@ -49,8 +52,9 @@ def pillow(image: np.ndarray, size: tuple[int, int], interpolation: str, box: Bo
 def opencv(image: np.ndarray, size: tuple[int, int], interpolation: str) -> np.ndarray:
     """``cv2.resize``, whose pixels keep their type."""
     filter_ = _OPENCV_FILTERS[interpolation]
-    found = np.asarray(cv2.resize(np.ascontiguousarray(image), (size[1], size[0]), interpolation=filter_))
-    return found.reshape(*size, -1)
+    parts = [image[:, :, i : i + _CV_CHANNELS] for i in range(0, image.shape[2], _CV_CHANNELS)]
+    found = [cv2.resize(np.ascontiguousarray(part), (size[1], size[0]), interpolation=filter_) for part in parts]
+    return np.concatenate([np.asarray(part).reshape(*size, -1) for part in found], axis=2)
 
 
 def tensorflow(image: np.ndarray, size: tuple[int, int], interpolation: str) -> np.ndarray:
@@ -61,6 +65,20 @@ def tensorflow(image: np.ndarray, size: tuple[int, int], interpolation: str) -> 
 def tensorflow_antialias(image: np.ndarray, size: tuple[int, int], interpolation: str) -> np.ndarray:
     """``tf.image.resize(..., antialias=True)``."""
     return tensorflow_resize.resize(image, size, interpolation, antialias=True)
+
+
+def linear(array: np.ndarray, axis: int, target: int) -> np.ndarray:
+    """One axis at another length: linear, half a sample off the samples, as ``tf.image.resize`` without antialias.
+
+    Args:
+        array: of any number of axes and number type.
+        axis: of it.
+        target: its length in the result, which is float32.
+    """
+    moved = np.moveaxis(array, axis, 0)
+    flat = np.ascontiguousarray(moved).reshape(len(moved), 1, -1)
+    found = tensorflow_resize.resize(flat, (target, 1), "bilinear", antialias=False)
+    return np.moveaxis(found.reshape(target, *moved.shape[1:]), 0, axis)
 
 
 def torchvision(image: np.ndarray, size: tuple[int, int], interpolation: str) -> np.ndarray:

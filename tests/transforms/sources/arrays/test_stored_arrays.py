@@ -1,0 +1,135 @@
+"""What records hold as arrays, against the arrays that they were made of."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from heatbeam.transforms import records
+from heatbeam.transforms.sources import feature_map, features, tfexample
+from heatbeam.transforms.sources.arrays import array_options, stored_arrays
+from tests.support import sample_shards
+
+SERIES = np.arange(12, dtype=np.float32).reshape(4, 3) - 5.5
+
+
+def read(values, shape=None, **form):
+    return stored_arrays.read(values, array_options.ArrayForm(**form), "x", shape)
+
+
+def npy(array):
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=array.dtype == object)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("format_", ["auto", "values"])
+def test_lists_of_floats(format_):
+    found = read(SERIES.ravel().tolist(), format=format_, shape=(4, 3))
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, SERIES)
+
+
+def test_an_open_axis_is_filled():
+    np.testing.assert_array_equal(read(SERIES.ravel().tolist(), shape=(None, 3)), SERIES)
+    np.testing.assert_array_equal(read(SERIES.ravel().tolist(), [4, 3]), SERIES)
+
+
+def test_integers_become_what_is_asked_for():
+    found = read([0, 1, 255], shape=(3,), channels="none", dtype="uint8")
+    assert (found.dtype, found.tolist()) == (np.uint8, [[0], [1], [255]])
+    assert read([7, -1], shape=(2, 1)).dtype == np.int64
+    with pytest.raises(records.DataError, match="no uint8"):
+        read([0, 256], shape=(2, 1), dtype="uint8")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "float16", "float64"])
+def test_raw_tensor_and_npy(dtype):
+    array = SERIES.astype(dtype) if dtype.startswith("f") else np.arange(12, dtype=dtype).reshape(4, 3)
+    for data, form in (
+        (array.tobytes(), {"format": "raw", "dtype": dtype, "shape": (4, 3)}),
+        (tf.io.serialize_tensor(array).numpy(), {}),
+        (npy(array), {}),
+        (npy(np.asfortranarray(array.astype(array.dtype.newbyteorder(">")))), {}),
+    ):
+        found = read([data], **form)
+        assert found.dtype == dtype
+        assert found.flags.c_contiguous
+        np.testing.assert_array_equal(found, array)
+
+
+def test_raw_bytes_are_recognised_by_their_number():
+    np.testing.assert_array_equal(read([SERIES.tobytes()], dtype="float32", shape=(4, 3)), SERIES)
+
+
+def test_channels_first_and_none():
+    np.testing.assert_array_equal(read(SERIES.ravel().tolist(), shape=(4, 3), channels="first"), SERIES.T)
+    np.testing.assert_array_equal(read([1.0, 2.0], shape=(2,), channels="none"), [[1], [2]])
+    np.testing.assert_array_equal(read([npy(SERIES)], channels="none"), SERIES[:, :, None])
+
+
+def test_frames():
+    frames = [sample_shards.noise(2, 4), sample_shards.noise(2, 4)[::-1].copy()]
+    found = read([sample_shards.encode(frame) for frame in frames])
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, np.stack(frames))
+    with pytest.raises(records.DataError, match="have sizes from"):
+        read([sample_shards.encode(sample_shards.noise(2, 4)), sample_shards.encode(sample_shards.noise(3, 4))])
+
+
+@pytest.mark.parametrize(
+    ("values", "form", "error_type", "text"),
+    [
+        ([], {}, "missing_feature", "holds no array"),
+        ([1.0, 2.0, 3.0], {"shape": (2, 2)}, "array_shape", r"3 numbers; expected the shape \(2, 2\)"),
+        ([1.0, 2.0, 3.0], {"shape": (None, 2)}, "array_shape", "3 numbers; expected"),
+        ([1.0, 2.0], {}, "array_shape", "set input.array.shape"),
+        ([b"abc"], {"format": "values"}, "wrong_type", "holds bytes"),
+        ([1.0], {"format": "npy"}, "wrong_type", "holds numbers"),
+        ([b"abc"], {"format": "raw", "dtype": "uint16"}, "corrupt_array", "no whole number of uint16"),
+        ([b"abcd"], {"format": "raw"}, "wrong_type", "input.array.dtype"),
+        ([b"abcd"], {"format": "tensor"}, "corrupt_array", "no serialized tensor"),
+        ([b"\xffbcd"], {}, "ambiguous_array", "set input.array.format"),
+        ([npy(SERIES)[:-1]], {}, "corrupt_array", "bytes of values"),
+        ([npy(np.array([{}], object))], {}, "corrupt_array", "expected numbers"),
+        ([npy(SERIES)], {"shape": (3, 4)}, "array_shape", r"array of shape \(4, 3\)"),
+        ([npy(SERIES)] * 2, {"format": "npy"}, "multiple_values", "holds 2 values"),
+        ([npy(np.zeros(3))], {}, "array_shape", "one to three position axes"),
+        ([npy(SERIES)], {"max_samples": 3}, "array_too_large", "4 samples"),
+        ([b"\x89PNG...."], {}, "ambiguous_array", "leave input.array out"),
+    ],
+)
+def test_what_is_no_such_array(values, form, error_type, text):
+    with pytest.raises(records.DataError, match=text) as caught:
+        read(values, **form)
+    assert caught.value.error_type == error_type
+
+
+def test_what_may_be_two_things_is_refused():
+    data = tf.io.serialize_tensor(np.zeros(4, np.uint8)).numpy()
+    with pytest.raises(records.DataError, match="may be a tensor or raw"):
+        read([data], dtype="uint8", shape=(len(data), 1))
+
+
+def test_a_record():
+    names = feature_map.FeatureMap.naming("x")
+    form = array_options.ArrayForm(shape_feature="n")
+    names = type(names)(**{**vars(names), "array": form})
+    serialized = tfexample.serialize({"x": SERIES.ravel().tolist(), "n": [4, 3]})
+    found = features.parse_example(serialized, names, "s", 0)
+    assert (found.raw_shape, found.raw_dtype, found.image) == ((4, 3), "float32", SERIES.tobytes())
+    with pytest.raises(records.DataError, match="feature n holds no shape"):
+        features.parse_example(tfexample.serialize({"x": [1.0]}), names, "s", 0)
+
+
+def test_digests_tell_shapes_and_types_apart_and_know_raw_images():
+    def digest(shape, dtype):
+        return records.EncodedExample("a", "s", 0, bytes(12), shape, dtype).image_sha256
+
+    image = records.EncodedExample("a", "s", 0, bytes(12)).image_sha256
+    assert digest((2, 2, 3), "uint8") == image  # as before arrays
+    different = [digest(*of) for of in (((12, 1), "uint8"), ((1, 12), "uint8"), ((3, 1), "float32"), ((3, 1), "int32"))]
+    assert len({image, *different}) == 5

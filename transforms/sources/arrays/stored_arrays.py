@@ -1,0 +1,198 @@
+"""What a record holds as an array, in one form: ``(*positions, channels)``, in the array's order, little-endian."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from heatbeam.transforms import records
+from heatbeam.transforms.sources import decode_options
+from heatbeam.transforms.sources.arrays import array_options, npy_bytes
+from heatbeam.transforms.sources.pixels import image_files, tensor_protos
+
+_IMAGES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"BM")
+_FRAME = decode_options.ImageOptions(1, 1, decoder="pillow", resampler="pillow", value_range="upper_byte")
+
+
+def read(
+    values: Sequence[Any], form: array_options.ArrayForm, name: str, shape: Sequence[int] | None = None
+) -> np.ndarray:
+    """The array of a feature, ``(*positions, channels)``, C-contiguous and little-endian, of its stored type.
+
+    Args:
+        values: of the feature: bytes, floats or integers.
+        form: how they hold an array.
+        name: of the feature, for messages.
+        shape: that the record gives for it, where `form` names a feature of shapes.
+
+    Raises:
+        DataError: ``missing_feature``, ``wrong_type``, ``ambiguous_array``, ``corrupt_array``, ``array_shape``,
+            ``array_too_large``, or what `image_files.decoded` says of frames.
+    """
+    if not len(values):
+        raise records.DataError("missing_feature", f"feature {name} holds no array")
+    wanted = form.shape if shape is None else tuple(shape)
+    kind = form.format if form.format != "auto" else _recognised(values, form, name, wanted)
+    is_bytes = isinstance(values[0], bytes)
+    if is_bytes == (kind == "values"):
+        holds, expected = ("bytes", "numbers") if is_bytes else ("numbers", "bytes")
+        raise records.DataError(
+            "wrong_type", f"feature {name} holds {holds}; input.array.format {kind} expects {expected}"
+        )
+    if kind == "frames":
+        array = _frames(values, form, name)
+    elif kind == "values":
+        array = _typed(np.asarray(values), form.dtype, name)
+    elif len(values) > 1:
+        raise records.DataError(
+            "multiple_values",
+            f"feature {name} holds {len(values)} values; expected one {kind} array (or format frames)",
+        )
+    else:
+        array = _of_bytes(values[0], kind, form, name)
+    return _canonical(_shaped(array, wanted, name, flat=kind in ("values", "raw")), form, name)
+
+
+def _recognised(
+    values: Sequence[Any], form: array_options.ArrayForm, name: str, shape: tuple[int | None, ...] | None
+) -> array_options.Format:
+    """The format that the values can be; it is an error that they can be two, or none."""
+    if not isinstance(values[0], bytes):
+        return "values"
+    if all(value.startswith(_IMAGES) or value[8:12] == b"WEBP" for value in values):
+        if len(values) > 1:
+            return "frames"
+        raise records.DataError(
+            "ambiguous_array",
+            f"feature {name} holds one encoded image: leave input.array out for images, or set input.array.format: "
+            "frames for a clip of one frame",
+        )
+    data = values[0]
+    if data.startswith(npy_bytes.MAGIC):
+        return "npy"
+    may_be: list[array_options.Format] = []
+    if tensor_protos.decode(data) is not None:
+        may_be.append("tensor")
+    if form.dtype is not None and shape is not None and _may_fill(len(data), shape, form.dtype):
+        may_be.append("raw")
+    if len(values) == 1 and len(may_be) == 1:
+        return may_be[0]
+    what = "may be a tensor or raw" if may_be else "are no .npy, serialized tensor or images"
+    raise records.DataError(
+        "ambiguous_array",
+        f"the {len(data)} bytes of feature {name} {what}; set input.array.format (raw needs dtype and shape)",
+    )
+
+
+def _may_fill(size: int, shape: tuple[int | None, ...], dtype: str) -> bool:
+    known = math.prod(axis for axis in shape if axis is not None) * np.dtype(dtype).itemsize
+    return size == known if None not in shape else known > 0 and size % known == 0
+
+
+def _of_bytes(data: bytes, kind: str, form: array_options.ArrayForm, name: str) -> np.ndarray:
+    if kind == "npy":
+        try:
+            return npy_bytes.decode(data)
+        except ValueError as error:
+            raise records.DataError("corrupt_array", f"feature {name} is no .npy that can be read: {error}") from error
+    if kind == "tensor":
+        found = tensor_protos.decode(data)
+        if found is None:
+            raise records.DataError(
+                "corrupt_array",
+                f"the {len(data)} bytes of feature {name} are no serialized tensor of numbers (tf.io.serialize_tensor)",
+            )
+        return found
+    if form.dtype is None:
+        raise records.DataError(
+            "wrong_type", f"feature {name} holds {len(data)} raw bytes: set input.array.dtype, such as float32"
+        )
+    dtype = np.dtype(form.dtype).newbyteorder("<")
+    if len(data) % dtype.itemsize:
+        raise records.DataError(
+            "corrupt_array", f"feature {name} holds {len(data)} bytes, no whole number of {form.dtype} values"
+        )
+    return np.frombuffer(data, dtype)
+
+
+def _frames(values: Sequence[bytes], form: array_options.ArrayForm, name: str) -> np.ndarray:
+    """Encoded images as ``(frames, height, width, channels)`` uint8."""
+    first = image_files.decoded(values[0], None, _FRAME)
+    samples = len(values) * first.size[0] * first.size[1]
+    _check_samples(samples, form, name)
+    frames = [first.array, *(image_files.decoded(value, None, _FRAME).array for value in values[1:])]
+    sizes = sorted({frame.shape for frame in frames})
+    if len(sizes) > 1:
+        raise records.DataError(
+            "array_shape", f"the {len(frames)} frames of feature {name} have sizes from {sizes[0]} to {sizes[-1]}"
+        )
+    return np.stack(frames)
+
+
+def _typed(numbers: np.ndarray, dtype: str | None, name: str) -> np.ndarray:
+    """A list of numbers as `dtype`; floats are stored with 32 bits."""
+    if numbers.dtype == np.float64:
+        numbers = numbers.astype(np.float32)
+    if dtype is None or numbers.dtype == dtype:
+        return numbers
+    with np.errstate(invalid="ignore", over="ignore"):
+        cast = numbers.astype(dtype)
+    if cast.dtype.kind in "biu" and not np.array_equal(cast.astype(np.float64), numbers.astype(np.float64)):
+        raise records.DataError("wrong_type", f"feature {name} holds values that are no {dtype} (input.array.dtype)")
+    return cast
+
+
+def _shaped(array: np.ndarray, wanted: tuple[int | None, ...] | None, name: str, *, flat: bool) -> np.ndarray:
+    """`array` in the shape that settings or the record say, an open axis filled."""
+    if wanted is None:
+        if not flat:
+            return array
+        raise records.DataError(
+            "array_shape",
+            f"feature {name} holds {array.size} numbers without a shape: set input.array.shape, such as "
+            f"[{array.size}, 1], or input.array.shape_feature",
+        )
+    known = math.prod(axis for axis in wanted if axis is not None)
+    open_axes = wanted.count(None)
+    fits = open_axes <= 1 and known > 0 and min(axis or 1 for axis in wanted) > 0
+    fits = fits and (array.size % known == 0 if open_axes else array.size == known)
+    if not flat:  # bytes that have a shape of their own
+        fits = fits and len(wanted) == array.ndim
+        fits = fits and all(axis in (None, own) for axis, own in zip(wanted, array.shape, strict=True))
+    if not fits:
+        came = f"{array.size} numbers" if flat else f"an array of shape {_text(array.shape)}"
+        raise records.DataError(
+            "array_shape", f"feature {name} holds {came}; expected the shape {_text(wanted)} (input.array.shape)"
+        )
+    return array.reshape([array.size // known if axis is None else axis for axis in wanted])
+
+
+def _canonical(array: np.ndarray, form: array_options.ArrayForm, name: str) -> np.ndarray:
+    if array.dtype.name not in array_options.DTYPES:
+        raise records.DataError("wrong_type", f"feature {name} holds {array.dtype} values; expected numbers")
+    if form.channels == "none":
+        array = array[..., np.newaxis]
+    if not 2 <= array.ndim <= 4 or not array.size:
+        raise records.DataError(
+            "array_shape",
+            f"feature {name} holds an array of shape {_text(array.shape)}; expected one to three position axes and "
+            "channels (see input.array.shape and channels)",
+        )
+    if form.channels == "first":
+        array = np.moveaxis(array, 0, -1)
+    _check_samples(math.prod(array.shape[:-1]), form, name)
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+
+
+def _check_samples(samples: int, form: array_options.ArrayForm, name: str) -> None:
+    if samples > form.max_samples:
+        raise records.DataError(
+            "array_too_large", f"the array of feature {name} has {samples} samples, more than input.max_pixels allows"
+        )
+
+
+def _text(shape: Sequence[int | None]) -> str:
+    return f"({', '.join('?' if axis is None else str(axis) for axis in shape)})"
