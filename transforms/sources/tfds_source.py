@@ -13,7 +13,10 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+
 from heatbeam.transforms.sources import arrayrecord, feature_map, source, tfrecord, tfrecord_source
+from heatbeam.transforms.sources.arrays import array_options
 from heatbeam.transforms.sources.classes import stored_classes
 
 _RANGE_RECORDS = 512
@@ -206,15 +209,18 @@ def resolve_features(info: Any, features: feature_map.FeatureMap) -> feature_map
             problems.append(f"feature {name!r} is a list of lists, which is not supported")
     if features.boxes in stored:
         problems += _box_units(_feature(info.features, features.boxes or ""), features)
-    raw_shape = features.raw_shape
-    if features.image in stored:
+    raw_shape, array = features.raw_shape, features.array
+    if array is not None:
+        if features.image in stored:
+            array = _declared_array(array, _feature(info.features, features.image), stored[features.image])
+    elif features.image in stored:
         try:
             raw_shape = _raw_shape(_feature(info.features, features.image), stored[features.image]) or raw_shape
         except ValueError as error:
             problems.append(str(error))
     if problems:
         raise ValueError(f"TFDS dataset {info.full_name}: {'; '.join(problems)}; it has {', '.join(sorted(stored))}")
-    features = dataclasses.replace(features, raw_shape=raw_shape)
+    features = dataclasses.replace(features, raw_shape=raw_shape, array=array)
     labels = [_feature(info.features, name) for name in (features.label, features.labels) if name in stored]
     if features.label_form == "auto" and labels and all(map(_is_class, labels)):
         return dataclasses.replace(features, label_form=stored_classes.LIST)  # declared, so no vector
@@ -273,6 +279,21 @@ def _feature(feature: Any, name: str) -> Any:
     while isinstance(feature, tfds.features.Sequence):
         feature = feature.feature
     return feature
+
+
+def _declared_array(form: array_options.ArrayForm, feature: Any, stored: Any) -> array_options.ArrayForm:
+    """`form` with the shape and the type that the dataset declares, where neither settings nor records say them.
+
+    A Tensor, and an Audio, is stored as a list of numbers; images of a video are frames, which have their own.
+    """
+    import tensorflow_datasets as tfds
+
+    if isinstance(feature, tfds.features.Image) or form.shape is not None or form.shape_feature is not None:
+        return form
+    shape, dtype = tuple(stored.shape), str(stored.np_dtype and np.dtype(stored.np_dtype).name)
+    if not shape or shape.count(None) > 1 or dtype not in array_options.DTYPES:
+        return form
+    return dataclasses.replace(form, shape=shape, dtype=form.dtype or dtype)
 
 
 def _raw_shape(feature: Any, stored: Any) -> tuple[int, int, int] | None:
