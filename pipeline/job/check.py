@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import io
 import itertools
+import math
 import time
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, TextIO
@@ -465,7 +466,7 @@ def _write_estimate(
     passes += asked.sample * targets * sum(each.predictions + each.explanations * (1 + c.forward) for c in cost)
     cell_bytes = 2 if planned.settings.output.heatmap_dtype == "int16" else 4
     minutes = records_total * seconds_per_image / planned.settings.runner.worker_count / 60
-    cells = {label: maps.shape[1] * maps.shape[2] for label, _, maps in one.maps}  # some have the size of the image
+    cells = {label: math.prod(maps.shape[1:]) for label, _, maps in one.maps}  # some have the size of the image
     image_bytes = targets * sum(m.sample * (cells.get(m.label, 0) * cell_bytes + 120) for m in spec.methods)
     stream.write(
         f"estimate about {records_total:,} records, {records_total * passes:,.0f} forward passes, "
