@@ -11,7 +11,7 @@ OLDEST_PYTHON ?= python3.10
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test fuzz test-oldest test-families test-flink test-integrations lint bench constraints clean
+.PHONY: demo demo-kinds test fuzz test-oldest test-families test-flink test-integrations lint bench constraints clean
 
 $(STAMP): setup.py pyproject.toml $(CONSTRAINTS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -22,6 +22,10 @@ $(STAMP): setup.py pyproject.toml $(CONSTRAINTS)
 # The bundled sample: dataset, model, run and report, in runs/demo.
 demo: $(STAMP)
 	$(BIN)/heatbeam demo --directory runs/demo
+
+# The same for a series, a volume and an image of thirteen bands.
+demo-kinds: $(STAMP)
+	for kind in series volume bands; do $(BIN)/heatbeam demo --kind $$kind || exit 1; done
 
 # Files of tests side by side: most tests keep one core busy, and some only wait.
 test: $(STAMP) lint

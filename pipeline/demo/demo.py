@@ -1,7 +1,7 @@
 """``heatbeam demo``: build the bundled sample (dataset and model), run on it, and write the report.
 
 Nothing is downloaded: real handwritten digits over crops of two real photos, both from scikit-learn. One class carries
-a planted shortcut, which the audit must find.
+a planted shortcut, which the audit must find. Other kinds of input (`kinds`) are drawn, with a planted shortcut each.
 """
 
 from __future__ import annotations
@@ -13,10 +13,19 @@ from typing import TextIO
 
 from heatbeam import config
 from heatbeam.demo import demo_data, demo_model
+from heatbeam.demo.kinds import catalogue, kind, planted, suspects
 from heatbeam.job import run
 from heatbeam.listing import config_schema
 from heatbeam.report import report
+from heatbeam.runs import run_directory
 from heatbeam.transforms import errors
+
+IMAGES = "images"
+KINDS = (IMAGES, *catalogue.KINDS)
+"""What the demo can be of: encoded images, or a kind that `catalogue` lists."""
+
+METHOD = "grad_cam"
+"""Whose maps the demo of a kind says the suspects of."""
 
 CONFIG = """\
 # yaml-language-server: $schema=audit.schema.json
@@ -46,47 +55,75 @@ output:
   overwrite: true
 """
 
+_NOTICE = "NOTICE.txt"
+_DRAWN = "Drawn by heatbeam demo --kind {kind}; delete the folder to have it drawn again.\n"
 
-def config_text(data: str, directory: str) -> str:
-    """The demo's configuration over the data in `data`, for a run in `directory`."""
+
+def config_text(data: str, directory: str, of: str = IMAGES) -> str:
+    """The demo's configuration over the data in `data`, for a run in `directory`; `of` is one of `KINDS`."""
+    if of != IMAGES:
+        return catalogue.KINDS[of].settings.format(data=data, run=directory)
     return CONFIG.format(
         data=data, run=directory, scale=demo_model.PREPROCESSING_SCALE, offset=demo_model.PREPROCESSING_OFFSET
     )
 
 
-def demo(directory: str, stream: TextIO) -> None:
+def demo(directory: str, stream: TextIO, of: str = IMAGES) -> None:
     """Build, run and report.
 
     Args:
         directory: of the run; the data and the model go to ``<directory>_data`` and are kept for the next time.
         stream: where to say what is going on.
+        of: one of `KINDS`.
     """
     data = pathlib.Path(f"{directory.rstrip('/')}_data")
     settings_file = data / "demo.yaml"
     with errors.about(data, "write"):
-        _build(data, stream)
+        _build(data, stream, of)
         (data / "audit.schema.json").write_text(config_schema.text(), encoding="utf-8")
-        settings_file.write_text(config_text(str(data), directory), encoding="utf-8")
+        settings_file.write_text(config_text(str(data), directory, of), encoding="utf-8")
     stream.write(f"running {settings_file}\n")
     stream.flush()
     result = run.run(config.load(settings_file), (), stream)
     run.print_result(result, stream)
     stream.write(f"  {report.write_report(directory)}\n")
+    if of != IMAGES:
+        _say_suspects(result.directory, catalogue.KINDS[of], stream)
 
 
-def _build(data: pathlib.Path, stream: TextIO) -> None:
+def _say_suspects(directory: run_directory.RunDirectory, of: kind.Kind, stream: TextIO) -> None:
+    """Whom the audit suspects, beside the class that it should."""
+    for finding in suspects.found(directory, METHOD):
+        name = of.class_names[finding.class_id]
+        stream.write(f"  suspected by {METHOD}: {name!r}, {'; '.join(finding.reasons())}\n")
+    stream.write(f"  the marker is on {of.shortcut_class!r}\n")
+
+
+def _build(data: pathlib.Path, stream: TextIO, of: str) -> None:
     """Write the dataset and train the model, unless both are there."""
     done = data / "complete"
-    if done.exists():
-        stream.write(f"using the dataset and model in {data}\n")
-        return
+    notice = _DRAWN.format(kind=of) if of != IMAGES else None
     if data.exists():
-        if not (data / "NOTICE.txt").exists() and any(data.iterdir()):
+        there = (data / _NOTICE).read_text(encoding="utf-8") if (data / _NOTICE).exists() else ""
+        is_mine = there == notice if notice else bool(there) and not there.startswith(_DRAWN.split("{", maxsplit=1)[0])
+        if not is_mine and any(data.iterdir()):
             raise config.ConfigError([f"{data} holds something else; give another --directory"], "demo")
+        if done.exists():
+            stream.write(f"using the dataset and model in {data}\n")
+            return
         shutil.rmtree(data)
-    started = time.monotonic()
     stream.write(f"drawing the dataset in {data}\n")
     stream.flush()
+    if notice is None:
+        _build_images(data, stream)
+    else:
+        _build_kind(data, stream, catalogue.KINDS[of], notice)
+    stream.flush()
+    done.write_text("The dataset and the model are complete.\n", encoding="utf-8")
+
+
+def _build_images(data: pathlib.Path, stream: TextIO) -> None:
+    started = time.monotonic()
     dataset = demo_data.write_dataset(data)
     stream.write(
         f"  {dataset.train_images:,} training and {dataset.validation_images:,} validation images, "
@@ -95,5 +132,20 @@ def _build(data: pathlib.Path, stream: TextIO) -> None:
     stream.flush()
     training = demo_model.train_model(data, data / "model.keras")
     stream.write(f"  validation accuracy {training.validation_accuracy:.1%}, {training.seconds:.0f} s\n")
+
+
+def _build_kind(data: pathlib.Path, stream: TextIO, of: kind.Kind, notice: str) -> None:
+    started = time.monotonic()
+    data.mkdir(parents=True)
+    (data / _NOTICE).write_text(notice, encoding="utf-8")
+    planted.write_dataset(of, data)
+    stream.write(
+        f"  {of.train_examples:,} training and {of.validation_examples:,} validation {of.title}, "
+        f"{time.monotonic() - started:.0f} s\ntraining the model\n"
+    )
     stream.flush()
-    done.write_text("The dataset and the model are complete.\n", encoding="utf-8")
+    training = planted.train_model(of, data / "model.keras")
+    stream.write(
+        f"  validation accuracy {training.accuracy:.1%}, {training.seconds:.0f} s; of {of.shortcut_class!r} with its "
+        f"marker {training.marked_recall:.0%}, without it {training.unmarked_recall:.0%}\n"
+    )
