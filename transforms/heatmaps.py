@@ -36,11 +36,8 @@ Interpolation = Literal["nearest", "bilinear", "bicubic"]
 RANKS = (1, 2, 3)
 """How many position axes a map can have."""
 
-INT16_STEPS = 32767
-"""Steps either side of 0 of maps stored in 16 bits."""
-
-VOLUME_STEPS = 255
-"""The same of volumes, whose cells are many: by default. A value is then within 0.2 % of the map's greatest."""
+INT16_STEPS = records.INT16_STEPS
+VOLUME_STEPS = records.VOLUME_STEPS
 
 _OPENCV = {"nearest": cv2.INTER_NEAREST_EXACT, "bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
 

@@ -26,6 +26,12 @@ import numpy as np
 NO_CLASS = -1
 NOT_IN_MODEL = -2
 
+INT16_STEPS = 32767
+"""Steps either side of 0 of maps stored in 16 bits."""
+
+VOLUME_STEPS = 255
+"""The same of volumes, whose cells are many: by default. A value is then within 0.2 % of the map's greatest."""
+
 DEAD_LETTER_TAG = "dead_letters"
 """Name of the output of a step that carries `DeadLetter` records."""
 

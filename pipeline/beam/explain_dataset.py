@@ -90,7 +90,8 @@ class ExplainDataset(beam.PTransform):
     @property
     def schema(self) -> pa.Schema:
         """The table ``explanations`` as these settings give it: columns, types, descriptions."""
-        return step_options.explanations_schema(self._settings)
+        array = self._settings.input.array
+        return step_options.explanations_schema(self._settings, (array and array.rank) or 2)
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> dict[str, beam.PCollection]:
         steps = self._ready()

@@ -7,7 +7,7 @@ from typing import Literal
 import pydantic
 
 from heatbeam.config import section
-from heatbeam.transforms import heatmaps
+from heatbeam.transforms import records
 
 NEWEST = "newest"
 """The value of `OutputConfig.reuse` that stands for the last run under the root."""
@@ -38,9 +38,9 @@ class OutputConfig(section.Section):
         "int16", description="how maps are stored: 16-bit steps with a scale, or exactly"
     )
     volume_steps: int = pydantic.Field(
-        heatmaps.VOLUME_STEPS,
+        records.VOLUME_STEPS,
         ge=1,
-        le=heatmaps.INT16_STEPS,
+        le=records.INT16_STEPS,
         description="of maps of volumes stored as int16: steps either side of 0, so that a value is within half a step "
         "of 1 / volume_steps of the map's greatest; 32767 as for all other maps",
     )
