@@ -42,6 +42,12 @@ def test_the_configuration_it_shows_is_valid():
     assert [m.label for m in settings.explain.methods] == ["cam", "grad_cam", "score_cam"]
 
 
+def test_the_configuration_of_a_series_is_valid():
+    (shown,) = re.findall(r"```yaml\n(.*?)```", text_of("transforms/README.md"), re.DOTALL)
+    array = config.parse(shown).input.array
+    assert (array.rank, array.axes[0].step, array.fit) == (1, 0.004, ("pad_or_crop",))
+
+
 def test_the_first_page_is_read_to_its_end():
     assert len(text_of("README.md").splitlines()) <= MOST_LINES
 
