@@ -117,9 +117,9 @@ class Explain(beam.PTransform):
     spec: specs.EngineSpec
     sample_seed: int = specs.EngineSpec.seed
     exact_maps: bool = False
-    volume_steps: int = heatmaps.VOLUME_STEPS
     assessment: assess.Assessment | None = None
     model_digest: str | None = None
+    volume_steps: int = heatmaps.VOLUME_STEPS
 
     def expand(self, examples: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
         tags = (records.DEAD_LETTER_TAG, SKIPPED_TAG, REUSED_TAG, COMPUTED_TAG)

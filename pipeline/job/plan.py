@@ -96,6 +96,7 @@ def engine_spec(settings: config.RunConfig, reference: references.Reference | No
         ),
         preprocessing=filled(model_source.Preprocessing, model.preprocessing),
         reference=reference,
+        fed=(),
         float_pixels=_float_pixels(settings.input),
         methods=tuple(_method_spec(m, explain.seed) for m in explain.methods),
         batch_size=batch_tuning.LARGEST if explain.batch_size == "auto" else explain.batch_size,

@@ -8,6 +8,7 @@ exception: `heatbeam.transforms.records.DataError` says that one record is bad, 
       ConditionError (ValueError)        runs: --where is no condition over the rows
       ConfigError                        config: a setting, a Beam option or a use of a command is wrong
       ExportError (ValueError)           export: the rows cannot be exported there
+      MissingNibabel                     export: NIfTI files need a library that is not installed
       ModelError (ValueError)            transforms.models: the model is not what the configuration says
       ModelFileError (ValueError)        transforms.models: there is no such model file
       OtherFormatError (ValueError)      runs: its format is one that this heatbeam does not know
@@ -15,6 +16,7 @@ exception: `heatbeam.transforms.records.DataError` says that one record is bad, 
       PublishError (ValueError)          publish: a destination refuses the run, or what it needs is not installed
       RunDirectoryError (ValueError)     runs: the directory is no run, not finished, taken or damaged
       RunFailed                          job: the run ended and its result must not be used; exit status 1
+      ShardsFailed                       prepare: too much of the source is lost; exit status 1
       UsageError (ValueError)            here: an argument cannot be what it is
 
 Those that are a ValueError too are raised for an argument of a function that is also called from Python.
