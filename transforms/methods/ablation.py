@@ -50,9 +50,8 @@ def _affine_losses(given: passes.Pass) -> tf.Tensor:
         aside = None if bypass is None else tf.gather(bypass, image)
         outputs = given.model.rows_of(image).head(tf.gather(given.inputs, image), maps, aside)
         scores = tf.gather(outputs, tf.gather(given.class_ids, image), batch_dims=1)
-        return tf.reduce_sum(
-            targets.score_gradients(scores, maps) * maps[:, None], axis=tensor_maps.positions(maps[:, None], 2)
-        )
+        products = targets.score_gradients(scores, maps) * maps[:, None]
+        return tf.reduce_sum(products, axis=tensor_maps.positions(products, 2))
 
     row_shape = (given.class_ids.shape[1], given.activations.shape[-1])
     found = tensor_maps.in_chunks(chunk, tf.shape(given.activations)[0], given.batch_size, row_shape)

@@ -201,17 +201,12 @@ def weighted_maps(activations: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     shape = tf.shape(activations)
     flat = tf.reshape(activations, (shape[0], -1, activations.shape[-1]))
     maps = tf.matmul(flat, weights, transpose_b=True)
-    return tf.reshape(maps, (*_known(shape, activations), tf.shape(weights)[1]))
+    return tf.reshape(maps, (shape[0], *tensor_maps.size_of(activations), tf.shape(weights)[1]))
 
 
 def for_every_class(maps: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
     """A class-free map (B, *grid, 1) repeated for the L classes of `gradients`."""
-    return tf.broadcast_to(maps, (*_known(tf.shape(maps), maps), tf.shape(gradients)[1]))
-
-
-def _known(shape: tf.Tensor, values: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """Of (B, *grid, K) all but the last, one by one."""
-    return tuple(shape[axis] for axis in range(len(values.shape) - 1))
+    return tf.broadcast_to(maps, (tf.shape(maps)[0], *tensor_maps.size_of(maps), tf.shape(gradients)[1]))
 
 
 def _products(activations: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:

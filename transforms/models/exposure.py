@@ -123,7 +123,8 @@ class ExposedModel:
         input_size = loading.input_size(model, size)
         with self.lock:
             seen = probe.probe(model, input_size, source)
-            self._places_fed = [self._given(one, seen.traced.inputs) for one in self._constants]
+            # The trace was the last call of the model: what the constants gave then is in its graph.
+            self._places_fed = [one.given for one in self._constants]
         reading = readings.read(scores, seen.traced.activation, seen.tail, seen.values)
         pixels = seen.traced.pixels
         told = output_shapes.warnings(seen.traced.scores.shape, seen.traced.activation, input_size, reading.rule)
@@ -296,12 +297,6 @@ class ExposedModel:
 
     def _feeding(self) -> contextlib.AbstractContextManager[None]:
         return input_constants.feeding(self._constants, self._rows) if self._rows else contextlib.nullcontext()
-
-    @staticmethod
-    def _given(constant: input_constants.Constant, images: tf.Tensor) -> tf.Tensor:
-        """What a constant gave in the graph of the trace; what it gave elsewhere is forgotten."""
-        given, constant.given = constant.given, []
-        return next(tensor for tensor in reversed(given) if getattr(tensor, "graph", None) is images.graph)
 
     def _answer(self, run: traced_graph.Run) -> class_scores.Answer:
         return self._head.answer(run.get(self._seen.traced.scores))

@@ -73,7 +73,7 @@ def grid_of(path: str, kind: str, output: tf.Tensor, image: tuple[int, ...]) -> 
         return None
     if len(shape) == len(image) + 1 and math.prod(shape[:-1]) > 1:
         return LayerOutput(path, kind, shape, shape[:-1], 0)
-    if len(image) == token_grids.RANK and len(shape) == token_grids.RANK and shape[1] > 1:
+    if len(image) == token_grids.RANK and len(shape) == 2 and shape[1] > 1:  # tokens, numbers of each
         cells = token_grids.token_grid(shape[0], image)
         if cells is not None:
             return LayerOutput(path, kind, shape, cells, shape[0] - math.prod(cells))

@@ -28,7 +28,7 @@ class Constant(keras.layers.Layer):
         input_name: of the input that it stands for.
         value: without the batch axis.
         fed: what it gives instead, a row for each image; None for the value.
-        given: what it gave last in each graph that is being traced, until `forget`.
+        given: the value as it gave it last, a tensor of the graph that was traced last.
     """
 
     def __init__(self, name: str, value: np.ndarray) -> None:
@@ -37,15 +37,14 @@ class Constant(keras.layers.Layer):
         self.input_name = name
         self.value = value
         self.fed: tf.Tensor | None = None
-        self.given: list[tf.Tensor] = []
+        self.given: tf.Tensor | None = None
 
     def call(self, images: Any) -> Any:
         """The value, once for each image, or what is fed."""
         if self.fed is not None:
             return self.fed
-        rows = tf.broadcast_to(self.value[None], tf.concat([tf.shape(images)[:1], self.value.shape], 0))
-        self.given.append(rows)
-        return rows
+        self.given = tf.broadcast_to(self.value[None], tf.concat([tf.shape(images)[:1], self.value.shape], 0))
+        return self.given
 
 
 class OneInput(keras.Model):
