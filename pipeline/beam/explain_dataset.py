@@ -90,8 +90,7 @@ class ExplainDataset(beam.PTransform):
     @property
     def schema(self) -> pa.Schema:
         """The table ``explanations`` as these settings give it: columns, types, descriptions."""
-        array = self._settings.input.array
-        return step_options.explanations_schema(self._settings, (array and array.rank) or 2)
+        return step_options.explanations_schema(self._settings, self._settings.input.stated_rank)
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> dict[str, beam.PCollection]:
         steps = self._ready()

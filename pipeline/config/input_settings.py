@@ -274,6 +274,11 @@ class InputConfig(section.Section):
         image = self.as_image_options(shape[0], shape[1], channels=shape[2]) if len(shape) == 3 else None
         return array_options.ArrayOptions(shape, given.fit or (), given.pad_value, given.pad_side, image)
 
+    @property
+    def stated_rank(self) -> int:
+        """How many position axes the inputs have, as far as the settings say; else 2, an image's."""
+        return (self.array.rank if self.array is not None else None) or 2
+
     def as_axes(self, rank: int) -> tuple[records.Axis, ...]:
         """The position axes of inputs of that rank, in the order of the array."""
         return records.plain_axes(rank) if self.array is None else self.array.as_axes(rank)
@@ -284,7 +289,7 @@ class InputConfig(section.Section):
         Raises:
             errors.UsageError: as `box_conventions.BoxConvention` says.
         """
-        rank = (self.array.rank if self.array is not None else None) or 2
+        rank = self.stated_rank
         axes = self.as_axes(rank) if self.array is not None and self.array.axes is not None else ()
         return box_conventions.BoxConvention(self.box_units, self.box_order, self.box_origin, self.box_end, rank, axes)
 

@@ -34,7 +34,7 @@ def resolved(planned: plan.Plan, description: exposure.ModelDescription) -> tupl
     boxes_of = planned.features.box_convention
     features = dataclasses.replace(
         planned.features,
-        box_convention=dataclasses.replace(boxes_of, rank=len(description.input_size) - 1),
+        box_convention=dataclasses.replace(boxes_of, rank=description.rank),
         classes=match.classes,
         box_classes=None if boxes is None else boxes.classes,
         label_form=label_forms.of_records(planned.features, planned.dataset, count),

@@ -175,7 +175,7 @@ def content_facts(planned: plan.Plan, engine: engines.Engine) -> manifests.Keyed
         "precision": spec.precision,
         "xla": spec.xla,
         "heatmap_dtype": settings.output.heatmap_dtype,
-        **({"volume_steps": settings.output.volume_steps} if len(description.input_size) > 3 else {}),
+        **({"volume_steps": settings.output.volume_steps} if description.rank == 3 else {}),
     }
     methods = {
         one.label: {

@@ -80,7 +80,7 @@ def make(
     settings = planned.settings
     localizing = localize_step(settings)
     protocol = localizing.protocol
-    rank = len(description.input_size) - 1
+    rank = description.rank
     facts = {"model_digest": description.digest, "protocol": settings.evaluate.protocol}
 
     def table(name: str, schema: pa.Schema) -> write.WriteTable:
@@ -256,7 +256,7 @@ def conventions(planned: plan.Plan, description: exposure.ModelDescription) -> m
     """Everything about the steps that can change a number, for the manifest."""
     settings = planned.settings
     decoding = decode_step(settings, description)
-    rank = len(description.input_size) - 1
+    rank = description.rank
     return manifests.Conventions(
         decode=decode.decode_recipe(decoding.image, decoding.masks),
         protocol=localize_step(settings).protocol.as_dict(rank),

@@ -135,7 +135,7 @@ def planned(spec: specs.MethodSpec, model: exposure.ExposedModel, seed: int) -> 
     if "layers" not in row.needs and len(layers) > 1 and spec.fusion is None:
         raise loading.ModelError(f"method {spec.label} maps one layer; {len(layers)} are named")
     options = specs.complete_options(spec.method, dict(spec.options), seed)
-    _check_axes(spec.label, {**wrapper_options, **options}, len(model.description.input_size) - 1)
+    _check_axes(spec.label, {**wrapper_options, **options}, model.description.rank)
     return PlannedMethod(
         label=spec.label,
         row=row,

@@ -64,6 +64,11 @@ class ModelDescription:
     doubt: str = ""
     pixels: tuple[int, int] | None = None
 
+    @property
+    def rank(self) -> int:
+        """How many position axes its inputs have: 2 of images."""
+        return len(self.input_size) - 1
+
 
 class ExposedModel:
     """A Keras model whose logits, target activations and head can be reached inside a ``tf.function``.
