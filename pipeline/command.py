@@ -14,7 +14,7 @@ import os
 import pathlib
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 OK, FAILED = 0, 1
 
@@ -44,10 +44,11 @@ class Command:
     takes_beam_options: bool = False
 
 
-def waiting(text: str) -> None:
-    """Say on standard error what is waited for now, so that no command is silent for long."""
-    sys.stderr.write(f"{text} ...\n")
-    sys.stderr.flush()
+def waiting(text: str, stream: TextIO | None = None) -> None:
+    """Say what is waited for now, so that no command is silent for long: on `stream`, or on standard error."""
+    stream = sys.stderr if stream is None else stream
+    stream.write(f"{text} ...\n")
+    stream.flush()
 
 
 def load_tensorflow(options: argparse.Namespace) -> None:

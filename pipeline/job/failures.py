@@ -1,15 +1,19 @@
-"""How a run that did not end well is told: what its manifest keeps, what the user reads, and how to go on."""
+"""How a job that did not end well is told: what its manifest keeps, what the user reads, and how to go on."""
 
 from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
+import apache_beam as beam
+from apache_beam.runners import runner as beam_runner
+
 from heatbeam import config
+from heatbeam.runners import worker_processes
 from heatbeam.runs import run_directory
-from heatbeam.transforms import errors
+from heatbeam.transforms import errors, tally
 
 _STEP = re.compile(r" \[while running '[^']*'\]")
 _RAISED = re.compile(r"^(?:RuntimeError: )?([\w.]+): (.*)$", re.MULTILINE)
@@ -17,6 +21,33 @@ _RAISED = re.compile(r"^(?:RuntimeError: )?([\w.]+): (.*)$", re.MULTILINE)
 
 class Interrupted(KeyboardInterrupt):
     """The user stopped the run; the message says what is kept."""
+
+
+def run_to_the_end(pipeline: beam.Pipeline, failed: Callable[[str], errors.UserError]) -> beam_runner.PipelineResult:
+    """Run a pipeline and wait for it, with a new tally.
+
+    Args:
+        pipeline: to run.
+        failed: from why the job failed, in one line, to what is raised then.
+
+    Raises:
+        errors.UserError: what `failed` made: a worker ended or met what the user has to mend, or the runner ended the
+            job otherwise.
+    """
+    tally.TALLY.clear()
+    try:
+        result = pipeline.run()
+        state = result.wait_until_finish()
+    except worker_processes.ProcessEnded as error:
+        raise failed(f"{error}") from error
+    except RuntimeError as error:  # how runners tell of what their workers raised
+        why = users_part(error)
+        if why is None:
+            raise
+        raise failed(f"a worker stopped: {why}") from error
+    if state not in (beam_runner.PipelineState.DONE, None):
+        raise failed(f"the runner ended the job as {state}; see its log")
+    return result
 
 
 @contextlib.contextmanager

@@ -17,13 +17,12 @@ from typing import Any, TextIO
 import apache_beam as beam
 from apache_beam.io import filesystems
 from apache_beam.options import pipeline_options
-from apache_beam.runners import runner as beam_runner
 
-from heatbeam import config
+from heatbeam import command, config
 from heatbeam.job import classes, failures, fitting, graph, incremental, plan, progress, step_options, verdict
-from heatbeam.runners import runner_options, worker_processes
+from heatbeam.runners import runner_options
 from heatbeam.runs import history, manifests, remote_files, run_directory
-from heatbeam.transforms import account, errors, explain, tally
+from heatbeam.transforms import account, errors, explain
 from heatbeam.transforms.models import exposure
 
 _PACKAGES = (
@@ -71,7 +70,7 @@ def run(settings: config.RunConfig, beam_options: Sequence[str] = (), stream: Te
     stream = sys.stderr if stream is None else stream
     arguments = runner_options.beam_arguments(settings.runner, beam_options)
     with runner_options.connected(arguments):
-        _waiting(stream, "opening the data and the model")
+        command.waiting("opening the data and the model", stream)
         planned, _held = fitting.fitted(plan.make(settings), lambda text: stream.write(f"warning: {text}\n"))
         open_run = _start(planned.settings, arguments)
         with failures.told_how_to_go_on(open_run.directory, settings.output, stream), open_run.failure_recorded():
@@ -234,20 +233,8 @@ def _run(planned: plan.Plan, arguments: Sequence[str], open_run: _OpenRun, strea
     engine, _ = explain.acquire_engine(planned.engine_spec)  # held until the run is over
     pipeline = _prepare(planned, arguments, open_run, stream)
     loaded = time.monotonic()
-    tally.TALLY.clear()
     with progress.shown(stream, _bytes_to_read(planned)):
-        try:
-            result = pipeline.run()
-            state = result.wait_until_finish()
-        except worker_processes.ProcessEnded as error:
-            raise RunFailed(f"{error}") from error
-        except RuntimeError as error:  # how runners tell of what their workers raised
-            why = failures.users_part(error)
-            if why is None:
-                raise
-            raise RunFailed(f"a worker stopped: {why}") from error
-    if state not in (beam_runner.PipelineState.DONE, None):
-        raise RunFailed(f"the runner ended the job as {state}; see its log")
+        result = failures.run_to_the_end(pipeline, RunFailed)
     counted = _take_counts(open_run.directory)
     open_run.add(
         **verdict.manifest_parts(counted, open_run.manifest),
@@ -258,11 +245,6 @@ def _run(planned: plan.Plan, arguments: Sequence[str], open_run: _OpenRun, strea
     verdict.check(counted, planned.settings, open_run.directory)
     del engine
     return open_run.finish()
-
-
-def _waiting(stream: TextIO, text: str) -> None:
-    stream.write(f"{text} ...\n")
-    stream.flush()
 
 
 def describe(description: exposure.ModelDescription, names: Sequence[str]) -> manifests.Model:

@@ -24,14 +24,13 @@ from typing import Any, TextIO
 import apache_beam as beam
 from apache_beam.io import filesystems
 from apache_beam.options import pipeline_options
-from apache_beam.runners import runner as beam_runner
 
 from heatbeam import config
 from heatbeam.job import failures
 from heatbeam.prepare import encoding, formats, items, places, steps
 from heatbeam.prepare.formats import asked
-from heatbeam.runners import runner_options, worker_processes
-from heatbeam.transforms import account, errors, records, tally, write
+from heatbeam.runners import runner_options
+from heatbeam.transforms import account, errors, records, write
 from heatbeam.transforms.sources import box_conventions, tfrecord
 from heatbeam.transforms.tables import schemas
 
@@ -169,18 +168,7 @@ def _counted(
         join(out, DEAD_LETTERS), schemas.DEAD_LETTERS, _ROW_GROUP
     )
     _ = {account.AMOUNTS: written[steps.AMOUNTS_TAG], "letters": letters} | "Account" >> account.Account(counts)
-    tally.TALLY.clear()
-    try:
-        state = pipeline.run().wait_until_finish()
-    except worker_processes.ProcessEnded as error:
-        raise ShardsFailed(f"{error}") from error
-    except RuntimeError as error:  # how runners tell of what their workers raised
-        why = failures.users_part(error)
-        if why is None:
-            raise
-        raise ShardsFailed(f"a worker stopped: {why}") from error
-    if state not in (beam_runner.PipelineState.DONE, None):
-        raise ShardsFailed(f"the runner ended the job as {state}; see its log")
+    failures.run_to_the_end(pipeline, ShardsFailed)
     return account.read_counts(counts).counts
 
 
