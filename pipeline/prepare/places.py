@@ -9,20 +9,16 @@ from collections.abc import Iterator
 
 from apache_beam.io import filesystem, filesystems
 
+from heatbeam.runs import remote_files
 from heatbeam.transforms import errors, records
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".avif")
 _FORBIDDEN, _NOT_FOUND = 403, 404
 
 
-def is_remote(path: str) -> bool:
-    """Whether `path` is a URI."""
-    return "://" in path
-
-
 def absolute(path: str) -> str:
     """A local path from the root, without links resolved; a URI without a slash at its end."""
-    return path.rstrip("/") if is_remote(path) else os.path.abspath(path)
+    return path.rstrip("/") if remote_files.is_remote(path) else os.path.abspath(path)
 
 
 def folder_of(path: str) -> str:
@@ -43,7 +39,7 @@ def inside(root: str, relative: str) -> str:
     named = relative.replace("\\", "/").strip()
     if not named:
         raise records.DataError("missing_file", "no file is named")
-    if is_remote(named):
+    if remote_files.is_remote(named):
         named_scheme, _, path = named.partition("://")
         path = path if named_scheme == scheme and separator else ""
     else:
@@ -62,7 +58,7 @@ def below(root: str) -> Iterator[str]:
     Raises:
         errors.PathError: there is no such folder.
     """
-    paths = _remote(root) if is_remote(root) else _local(root)
+    paths = _remote(root) if remote_files.is_remote(root) else _local(root)
     yield from sorted(path for path in paths if not any(part.startswith(".") for part in path.split("/")))
 
 
@@ -89,7 +85,7 @@ def _remote(root: str) -> Iterator[str]:
 
 def is_folder(path: str) -> bool:
     """Whether there are files below `path`."""
-    return next(iter(_remote(path)), None) is not None if is_remote(path) else pathlib.Path(path).is_dir()
+    return next(iter(_remote(path)), None) is not None if remote_files.is_remote(path) else pathlib.Path(path).is_dir()
 
 
 def exists(path: str) -> bool:

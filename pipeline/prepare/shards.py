@@ -30,6 +30,7 @@ from heatbeam.job import failures
 from heatbeam.prepare import encoding, formats, items, places, steps
 from heatbeam.prepare.formats import asked
 from heatbeam.runners import runner_options
+from heatbeam.runs import remote_files
 from heatbeam.transforms import account, errors, records, write
 from heatbeam.transforms.sources import box_conventions, tfrecord
 from heatbeam.transforms.tables import schemas
@@ -106,7 +107,7 @@ def make(job: Job, beam_options: Sequence[str], stream: TextIO) -> dict[str, Any
             with contextlib.suppress(OSError, errors.PathError):
                 # An object store has no folders to be removed with what is in them.
                 filesystems.FileSystems.delete([f"{working}/{path}" for path in places.below(working)])
-                if not places.is_remote(working):
+                if not remote_files.is_remote(working):
                     filesystems.FileSystems.delete([working])
         _check(counts, job)
         return _finish(listing, how, counts, out, job)
@@ -141,7 +142,7 @@ def _plans(listing: items.Listing, working: str, shards: int | None) -> list[ste
         by_split.setdefault(split, []).append((place, item.to_json()))
     for split, stored in by_split.items():
         stored.sort()
-        count = shards or max(-(-len(stored) // _SHARD_IMAGES), min(_LEAST_SHARDS, len(stored) // _LEAST_IMAGES), 1)
+        count = shards or shard_count(len(stored))
         for number in range(count):
             path = filesystems.FileSystems.join(working, f"{split}-{number:05d}.list")
             places.write(path, b"".join(tfrecord.framed(one) for _, one in stored[number::count]))
@@ -153,6 +154,11 @@ def _plans(listing: items.Listing, working: str, shards: int | None) -> list[ste
         for split, parts in pieces.items()
         for number, part in enumerate(parts)
     ]
+
+
+def shard_count(images: int) -> int:
+    """How many shards so many images ask for: one for 1,024, and 8 as soon as each has 8 images."""
+    return max(-(-images // _SHARD_IMAGES), min(_LEAST_SHARDS, images // _LEAST_IMAGES), 1)
 
 
 def _counted(
@@ -194,7 +200,7 @@ def _finish(
     join = filesystems.FileSystems.join
     names = listing.names
     if names is None:
-        seen = sorted(name[len(steps.CLASS) :] for name in counts if name.startswith(steps.CLASS))
+        seen = list(_named(counts, steps.CLASS))
         names = tuple(seen) if 0 < len(seen) <= _MOST_NAMES and not any("\n" in name for name in seen) else None
     if names is not None:
         places.write(join(out, CLASS_NAMES), "".join(f"{name}\n" for name in names).encode())
@@ -203,9 +209,8 @@ def _finish(
         "format": listing.title,
         "source": job.source.source,
         "splits": {
-            name[len(steps.FILES) :]: {"files": files, "bytes": counts.get(steps.BYTES + name[len(steps.FILES) :], 0)}
-            for name, files in counts.items()
-            if name.startswith(steps.FILES)
+            split: {"files": files, "bytes": counts.get(steps.BYTES + split, 0)}
+            for split, files in _named(counts, steps.FILES).items()
         },
         "counts": {name: counts.get(name, 0) for name in (steps.READ, steps.WRITTEN, steps.LOST)},
         "classes": None if names is None else len(names),

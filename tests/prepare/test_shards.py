@@ -6,6 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from heatbeam import cli
+from heatbeam.prepare import commands, formats, shards
+from heatbeam.prepare.formats import asked
 from heatbeam.transforms.sources import tfrecord_source
 from tests.prepare import drawn_images
 
@@ -17,6 +19,18 @@ def stored(folder):
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.suffix != ".parquet"
     }
+
+
+@pytest.mark.parametrize(
+    ("images", "count"), [(1, 1), (15, 1), (16, 2), (63, 7), (64, 8), (8192, 8), (8193, 9), (1_000_000, 977)]
+)
+def test_shards_are_as_many_as_the_images_ask_for(images, count):
+    assert shards.shard_count(images) == count
+
+
+def test_the_command_offers_every_format_and_meaning_of_boxes():
+    # They are written there again, so that --help needs no Beam.
+    assert tuple(formats.FORMATS) == commands._FORMATS and tuple(asked.BOXES) == commands._BOXES
 
 
 @pytest.fixture(scope="module")
