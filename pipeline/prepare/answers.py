@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,17 +44,13 @@ def section(name: str, answers: Sequence[Answer]) -> str:
     lines = [f"{name}:"]
     for one in answers:
         mark = "# ?" if one.is_question else "#"
-        lines += [f"  {mark} {text}" for why in one.why for text in wrapped(why)]
+        lines += [f"  {mark} {text}" for why in one.why for text in _wrapped(why)]
         # JSON is YAML, and writes names of whatever characters so that they are read as they were.
         lines.append(f"  {one.key}: {json.dumps(one.value, ensure_ascii=False)}")
     return "\n".join(lines) + "\n"
 
 
-def wrapped(text: str) -> list[str]:
+def _wrapped(text: str) -> list[str]:
     """`text` in lines that fit a screen, without anything that would end a comment."""
-    lines = [""]
-    for word in harmless.lines(text).split():
-        if lines[-1] and len(lines[-1]) + len(word) >= _WIDTH:
-            lines.append("")
-        lines[-1] += f" {word}" if lines[-1] else word
-    return lines
+    words = " ".join(harmless.lines(text).split())
+    return textwrap.wrap(words, _WIDTH, break_long_words=False, break_on_hyphens=False)

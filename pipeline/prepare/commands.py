@@ -72,18 +72,9 @@ def _shards(options: argparse.Namespace, beam_options: Sequence[str]) -> int:
 
 
 def _names(path: str | None) -> dict[int, str] | None:
-    from heatbeam.prepare import places
-    from heatbeam.transforms import errors
-    from heatbeam.transforms.sources.classes import class_files
+    from heatbeam.prepare import data_found
 
-    if path is None:
-        return None
-    try:
-        return {one.id: one.name for one in class_files.vocabulary(places.read_text(path), path).classes}
-    except errors.UserError:
-        raise
-    except ValueError as error:
-        raise errors.UsageError(f"--class-names {error}") from error
+    return None if path is None else {one.id: one.name for one in data_found.names_of(path, "--class-names").classes}
 
 
 def _runner(overrides: Sequence[str]) -> Any:

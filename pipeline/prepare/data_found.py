@@ -12,13 +12,13 @@ from typing import Any
 
 from heatbeam import config
 from heatbeam.prepare import answers, places, shards
+from heatbeam.prepare.formats import class_folders
 from heatbeam.transforms import errors, records
 from heatbeam.transforms.sources import feature_map, tfexample, tfrecord_source
 from heatbeam.transforms.sources.classes import class_files, vocabularies
 
 _RECORDS = 256
 _STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"RIFF")
-_HELD_OUT = ("validation", "valid", "val", "test", "testing", "dev", "eval")
 _USUAL = feature_map.FeatureMap()
 _LABELS = ("label", "labels", "class", "class_id", "target")
 
@@ -91,7 +91,7 @@ def _of_shards(folder: str, manifest: Mapping[str, Any], split: str | None) -> F
 def _split(key: str, splits: Sequence[str], asked: str | None, pattern: str, what: str) -> answers.Answer:
     if asked is not None and asked not in splits:
         raise errors.UsageError(f"--split {asked}: the data has {', '.join(splits)}")
-    held_out = [name for name in splits if name.lower() in _HELD_OUT]
+    held_out = [name for name in splits if name.lower() in class_folders.HELD_OUT]
     if asked is not None or len(splits) == 1:
         return answers.Answer(key, pattern.format(asked or splits[0]), (what,))
     others = f"of the splits {', '.join(splits)}"

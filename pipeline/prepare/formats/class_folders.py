@@ -9,7 +9,10 @@ from heatbeam.prepare import items, places
 from heatbeam.prepare.formats import asked
 from heatbeam.transforms import errors
 
-SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval")
+HELD_OUT = ("val", "valid", "validation", "test", "testing", "dev", "eval")
+"""Names of splits that no model is trained on."""
+
+SPLITS = ("train", "training", *HELD_OUT)
 """Names of folders that are splits where no other folder stands beside them."""
 
 _Found = tuple[str, str, str]  # split, class, path below the source

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import collections
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from heatbeam.prepare import items, places
-from heatbeam.prepare.formats import asked
+from heatbeam.prepare.formats import asked, lists
 from heatbeam.transforms import errors, records
 
 _OF_THE_FILE = ("id", "file_name", "width", "height", "license", "flickr_url", "coco_url", "date_captured", "url")
@@ -109,7 +109,7 @@ def _item(
         None if by_image is None else things,
         tuple(one["segmentation"] for one in own if one.get("iscrowd") and one.get("segmentation")),
         (int(image["width"]), int(image["height"])) if image.get("width") and image.get("height") else None,
-        tuple(_slices(image, further)),
+        tuple(lists.slices_of(image, further, collections.Counter())),
     )
 
 
@@ -119,10 +119,3 @@ def _thing(one: Mapping[str, Any]) -> items.Thing:
     except (TypeError, ValueError) as error:
         raise records.DataError("invalid_box", f"a box of {one['bbox']!r}; expected four numbers") from error
     return items.Thing(int(one["category_id"]), (x, y, width, height), one.get("segmentation") or None)
-
-
-def _slices(image: Mapping[str, Any], names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    for name in names:
-        value = image.get(name)
-        if isinstance(value, (str, int, float)) and value != "":
-            yield name, str(value).lower() if isinstance(value, bool) else str(value)

@@ -42,16 +42,16 @@ def listing(given: asked.Asked) -> items.Listing:
         errors.UserError: it has none, or it cannot be read.
     """
     root = places.absolute(given.source)
-    tables: dict[str, tuple[str, list[lists.Row]]] = {}
+    tables: dict[str, list[lists.Row]] = {}
     for path in places.below(root):
         if path.rpartition("/")[2] in METADATA:
             folder = path.rpartition("/")[0]
             rows = _rows(f"{root}/{path}")
             found = [{**row, _FILE: f"{folder}/{row.get(_FILE) or ''}".lstrip("/")} for row in rows]
-            tables.setdefault(split_of(path), (root, []))[1].extend(one for row in found for one in _with_objects(row))
+            tables.setdefault(split_of(path), []).extend(one for row in found for one in _with_objects(row))
     if not tables:
         raise errors.PathError(f"{given.source} has no {' or '.join(METADATA)}")
-    return lists.of_rows("image folder", given, tables, _FILE)
+    return lists.of_rows("image folder", given, root, tables, _FILE)
 
 
 def _rows(path: str) -> list[lists.Row]:

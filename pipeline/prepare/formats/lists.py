@@ -60,34 +60,33 @@ def listing(given: asked.Asked) -> items.Listing:
     """
     rows = rows_of(places.read_text(given.source), given.source)
     root = places.absolute(given.images or places.folder_of(places.absolute(given.source)))
-    return of_rows("list", given, {items.DEFAULT_SPLIT: (root, rows)})
+    return of_rows("list", given, root, {items.DEFAULT_SPLIT: rows})
 
 
 def of_rows(
-    title: str, given: asked.Asked, tables: Mapping[str, tuple[str, Sequence[Row]]], path_column: str | None = None
+    title: str, given: asked.Asked, root: str, tables: Mapping[str, Sequence[Row]], path_column: str | None = None
 ) -> items.Listing:
     """The images of some tables.
 
     Args:
         title: of the format.
         given: what is asked.
-        tables: by split: the folder that paths lead from, and the rows.
+        root: the folder that paths lead from.
+        tables: the rows, by split.
         path_column: of the path, where the format says it.
 
     Raises:
         errors.UserError: the columns cannot be told apart.
     """
-    names = list(dict.fromkeys(name for _, rows in tables.values() for row in rows for name in row))
+    names = list(dict.fromkeys(name for rows in tables.values() for row in rows for name in row))
     columns = _columns(names, given, path_column)
     left_out: collections.Counter[str] = collections.Counter()
     images = [
         image
-        for split, (root, rows) in tables.items()
+        for split, rows in tables.items()
         for image in _grouped(rows, split, root, columns, given.separator, left_out)
     ]
-    splits = tuple(sorted({split for split, _ in images}))
-    if given.splits:
-        given.check_splits(splits)
+    given.check_splits(tuple(sorted({split for split, _ in images})))
     keys = [key for _, one in images for key in (*one.keys, *(thing.key for thing in one.things or ()))]
     names_of, ids = _vocabulary([key for key in keys if key is not None], given.names)
     return items.Listing(
