@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from heatbeam import config
-from heatbeam.runs import manifests, moved_images
+from heatbeam.runs import manifests, moved_images, shades
 from heatbeam.transforms import records
 from heatbeam.transforms.errors import redaction
 from heatbeam.transforms.sources import feature_map, features, source
@@ -25,8 +25,6 @@ Pixels = npt.NDArray[np.uint8]
 _SHOWN = (1, 3, 4)
 """Channels of raw images that are shown as they are."""
 _OF_PICTURES = 3
-_STRETCH = (2, 98)
-"""Percentiles of an array's numbers that are shown black and white."""
 
 Place = tuple[str, int, str]
 """``(shard, record_index, image_sha256)`` of a row."""
@@ -90,7 +88,7 @@ class SourceRecord:
         """The image as the run decoded it, uint8 ``(H, W, 3)`` in original size; None if it cannot be decoded."""
         if self._is_array:
             values = self.array()
-            return None if values is None or values.ndim != 3 else _levels(values, self.display)
+            return None if values is None or values.ndim != 3 else shades.picture(values, self.display)
         return _pixels(self.image, self.raw_shape, self.settings)
 
     def values(self) -> npt.NDArray[Any] | None:
@@ -201,19 +199,6 @@ def _image(record: bytes, names: feature_map.FeatureMap, shard: str, index: int)
         return features.parse_example(record, names, shard, index)
     except records.DataError:
         return records.EncodedExample("", shard, index, b"")
-
-
-def _levels(values: np.ndarray, display: Sequence[int]) -> Pixels:
-    """An array of two position axes to be shown: three of its channels, or one, from 2nd to 98th percentile."""
-    channels = values.shape[2]
-    chosen = [channel for channel in display if channel < channels] or list(range(3 if channels >= 3 else 1))
-    shown = values[:, :, (chosen * 3)[:3] if len(chosen) < 3 else chosen[:3]].astype(np.float64)
-    if values.dtype == np.uint8:
-        return shown.astype(np.uint8)
-    finite = shown[np.isfinite(shown)]
-    low, high = np.percentile(finite, _STRETCH) if finite.size else (0.0, 1.0)
-    stretched = (np.nan_to_num(shown) - low) * (255 / (high - low) if high > low else 0.0)
-    return np.rint(np.clip(stretched, 0, 255)).astype(np.uint8)
 
 
 def _pixels(data: bytes, raw_shape: tuple[int, ...] | None, settings: config.InputConfig) -> Pixels | None:

@@ -23,8 +23,8 @@ _GRID = {1: 2048, 2: 512, 3: 96}
 
 
 def axes_of(manifest: manifests.Manifest) -> tuple[records.Axis, ...]:
-    """The axes of a run's inputs, in the order of the array; none in runs of versions that knew pictures alone."""
-    return (manifest.conventions.axes if manifest.conventions else None) or ()
+    """The axes of a run's inputs, in the order of the array; none of runs that did not get as far as to say them."""
+    return manifest.conventions.axes if manifest.conventions else ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,9 +44,8 @@ class Inputs:
 
 def inputs_of(manifest: manifests.Manifest) -> Inputs:
     """What a run's manifest says of its inputs."""
-    array = getattr(manifest.config.input, "array", None)
-    names, display = (tuple(getattr(array, name, None) or ()) for name in ("channel_names", "display"))
-    return Inputs(axes_of(manifest), names, display)
+    axes, array = axes_of(manifest), manifest.config.input.array
+    return Inputs(axes) if array is None else Inputs(axes, array.channel_names or (), array.display or ())
 
 
 def columns(names: Collection[str]) -> tuple[str, ...]:
@@ -67,9 +66,7 @@ def picture(row: Mapping[str, Any], inputs: Inputs, original: shown.Values | Non
     size = axis_columns.size_of(row)
     if len(size) != _PICTURE:
         return drawing.picture(signal(row, inputs, original), longest_px)
-    fit = map_images.fitted((size[0], size[1]), longest_px)
-    below = None if original is None else map_images.scaled(original, fit)
-    return map_images.coloured(stored_maps.heatmap(row, fit), below)
+    return picture_of_map(stored_maps.raw_map(row), axis_columns.view_of(row), size, inputs, original, longest_px)
 
 
 def picture_of_map(

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from heatbeam.pages import map_images
-from heatbeam.pages.signals import bands, series, shown, slices
+from heatbeam.pages.signals import series, shown, slices
 
 _FINE = 2  # drawn so many times larger
 _WORDS_PX = 200  # the least width of a picture with words
@@ -201,18 +201,9 @@ def _clip(signal: shown.Signal, longest_px: int) -> shown.Pixels:
     return _slices(slices.frames(signal), signal, longest_px)
 
 
-def _bands(signal: shown.Signal, longest_px: int) -> shown.Pixels:
-    """The chosen bands below the heat, as a picture of any other image; no boxes."""
-    size = map_images.fitted((signal.shape[1], signal.shape[0]), longest_px)
-    picture = bands.picture(signal)
-    below = None if picture is None else map_images.scaled(picture, size)
-    return map_images.coloured(_stretched(signal.heat, size), below)
-
-
 PICTURES: dict[str, Callable[[shown.Signal, int], shown.Pixels]] = {
     "series": _series,
     "volume": _volume,
     "clip": _clip,
-    "bands": _bands,
 }
-"""How each kind becomes pixels: ``(signal, longest_px)``."""
+"""How each kind becomes pixels: ``(signal, longest_px)``; what has two axes is drawn as pictures are."""

@@ -7,6 +7,7 @@ signal (`records`). Heat lies in [0, 1] on a grid of any size that spans the who
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from heatbeam.runs import shades
 from heatbeam.transforms import records
 
 Values = npt.NDArray[Any]
@@ -27,9 +29,6 @@ TIMES = frozenset({"time", "t", "frame", "frames"})
 
 _COUNTED = frozenset({"", "px", "samples"})
 _UNBROKEN = "\u00a0"
-
-LOW, HIGH = 2, 98
-"""Percentiles that are drawn darkest and brightest where values are not those of a picture."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -73,10 +72,13 @@ class Signal:
 
     @property
     def kind(self) -> str:
-        """``series``, ``bands``, ``clip`` or ``volume``: how it is drawn."""
-        if len(self.shape) < len(LETTERS):
-            return ("series", "bands")[len(self.shape) - 1]
-        return "clip" if self.axes[0].name.lower() in TIMES else "volume"
+        """How it is drawn, as `kind_of` says."""
+        return kind_of(self.axes)
+
+    @functools.cached_property
+    def limits(self) -> tuple[float, float]:
+        """What is drawn darkest and brightest of the values, as of `shades.limits`; 0 and 1 without values."""
+        return (0.0, 1.0) if self.values is None else shades.limits(self.values)
 
     @property
     def letters(self) -> tuple[str, ...]:
@@ -121,6 +123,13 @@ class Signal:
         return box[rank - 1 - axis], box[2 * rank - 1 - axis]
 
 
+def kind_of(axes: Sequence[records.Axis]) -> str:
+    """``series``, ``bands``, ``clip`` or ``volume``: what signals of these axes are."""
+    if len(axes) < len(LETTERS):
+        return ("series", "bands")[len(axes) - 1]
+    return "clip" if axes[0].name.lower() in TIMES else "volume"
+
+
 def measured(axis: records.Axis) -> bool:
     """Whether places along an axis are told in a unit, not as numbers of samples."""
     return axis.unit not in _COUNTED
@@ -131,31 +140,6 @@ def chosen_channels(signal: Signal, most: int) -> tuple[int, ...]:
     count = 0 if signal.values is None else signal.values.shape[-1]
     wanted = [i for i in signal.display if 0 <= i < count] or list(range(count))
     return tuple(wanted[:most])
-
-
-def limits(values: Values) -> tuple[float, float]:
-    """What is drawn darkest and brightest: 0 and 255 of bytes, else the percentiles `LOW` and `HIGH`."""
-    if values.dtype == np.uint8:
-        return 0.0, 255.0
-    return stretch_limits(values)
-
-
-def stretch_limits(values: Values) -> tuple[float, float]:
-    """The percentiles `LOW` and `HIGH` of the finite values; least and greatest where these two are equal."""
-    some = values.reshape(-1)[:: max(1, values.size // 1_000_000)]  # as exact as a picture needs
-    finite = some[np.isfinite(some)].astype(np.float64)
-    if not finite.size:
-        return 0.0, 1.0
-    low, high = (float(x) for x in np.percentile(finite, (LOW, HIGH)))
-    return (low, high) if low < high else (float(finite.min()), float(finite.max()))
-
-
-def bytes_of(values: Values, low: float, high: float) -> Pixels:
-    """Values as shades, `low` and below 0 and `high` and above 255; what is not finite is 0."""
-    span = high - low if high > low else 1.0
-    shades = (np.asarray(values, np.float64) - low) * (255 / span)
-    grey: Pixels = np.rint(np.clip(np.nan_to_num(shades, nan=0, posinf=255, neginf=0), 0, 255)).astype(np.uint8)
-    return grey
 
 
 def ticks(size: int, axis: records.Axis, most: int = 6) -> list[tuple[float, str]]:

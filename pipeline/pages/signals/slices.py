@@ -10,6 +10,7 @@ import dataclasses
 import numpy as np
 
 from heatbeam.pages.signals import shown
+from heatbeam.runs import shades
 
 FRAMES = 6
 """Frames of a clip that are shown at once."""
@@ -103,11 +104,8 @@ def picture(signal: shown.Signal, plane: shown.Values) -> shown.Pixels:
     """A plane of values as a picture, on the scale of the whole signal: colour of three channels, else grey.
 
     Args:
-        signal: whose `shown.limits` and channels are used.
+        signal: whose `shown.Signal.limits` and channels are used.
         plane: ``(height, width, channels)``.
     """
-    assert signal.values is not None
-    low, high = shown.limits(signal.values)
-    chosen = shown.chosen_channels(signal, 3)
-    grey = shown.bytes_of(plane[..., list(chosen if len(chosen) == 3 else chosen[:1])], low, high)
-    return np.ascontiguousarray(np.broadcast_to(grey, (*grey.shape[:2], 3)))
+    chosen = shades.colour_channels(plane.shape[-1], signal.display)
+    return shades.bytes_of(plane[..., list(chosen)], *signal.limits)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from heatbeam.pages import map_images
-from heatbeam.pages.signals import drawing, series, shown, slices, stacks
+from heatbeam.pages.signals import drawing, of_rows, series, shown, slices, stacks
 from heatbeam.transforms import records
 
 PLAIN = records.Axis("", "")
@@ -213,6 +213,7 @@ def test_pictures_of_volumes_and_clips_fit_and_show_the_peak():
 
 def test_pictures_of_bands_are_those_of_images():
     pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    heat = np.random.default_rng(1).random((8, 8)).astype(np.float32)
-    one = shown.Signal((8, 8), (PLAIN, PLAIN), heat, pixels)
-    assert (drawing.picture(one, 100) == map_images.coloured(heat, pixels)).all()
+    raw = np.random.default_rng(1).random((8, 8)).astype(np.float32)
+    raw = (raw - raw.min()) / np.ptp(raw)  # as large as its image: the heatmap is the map
+    drawn = of_rows.picture_of_map(raw, (0, 0, 8, 8), (8, 8), of_rows.Inputs(), pixels, 100)
+    assert (drawn == map_images.coloured(raw, pixels)).all()

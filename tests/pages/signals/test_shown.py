@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from heatbeam.pages.signals import bands, shown
+from heatbeam.pages.signals import shown
 from heatbeam.transforms import records
 
 SECONDS = records.Axis("time", "s", 0.25)
@@ -65,48 +65,3 @@ def test_intervals_of_boxes_by_axis_of_the_array():
     box = (1.0, 2.0, 3.0, 10.0, 20.0, 30.0)  # x y z, then x y z
     assert [one.interval(box, axis) for axis in range(3)] == [(3, 30), (2, 20), (1, 10)]
     assert signal(np.zeros(4)).interval((1.0, 3.0), 0) == (1, 3)
-
-
-def test_bytes_are_shown_as_they_are_and_numbers_stretched():
-    assert shown.limits(np.array([3, 9], np.uint8)) == (0, 255)
-    low, high = shown.limits(np.arange(101.0))
-    assert (low, high) == (2, 98)
-    values = np.array([2.0, 50.0, 98.0, 500.0, np.nan, -np.inf])
-    assert shown.bytes_of(values, low, high).tolist() == [0, 128, 255, 255, 0, 0]
-    assert shown.limits(np.full(5, 7.0)) == (7, 7)
-    assert shown.bytes_of(np.full(2, 7.0), 7, 7).tolist() == [0, 0]
-    assert shown.limits(np.array([np.nan])) == (0, 1)
-
-
-def test_chosen_bands_become_red_green_and_blue():
-    values = np.zeros((10, 10, 13), np.uint16)
-    for band in range(13):
-        values[..., band] = np.arange(100).reshape(10, 10) * (band + 1)
-    values[0, 0, 3] = 60000  # one bad pixel does not darken the band
-    one = signal(np.zeros((2, 2)), (10, 10), values=values, display=(3, 2, 1))
-    picture = bands.picture(one)
-    ramp = np.rint(np.clip((np.arange(100) - 0.02 * 99) / (0.96 * 99) * 255, 0, 255)).reshape(10, 10)
-    np.testing.assert_allclose(picture[1:-1, :, 1].astype(float), ramp[1:-1], atol=1)
-    np.testing.assert_allclose(picture[1:-1, :, 0].astype(float), ramp[1:-1], atol=5)
-    assert bands.words(one) == (
-        "channel 3, channel 2, channel 1 as red, green and blue (as input.array.display says);"
-        " from percentile 2 to 98 of each"
-    )
-
-
-def test_default_bands_are_the_first_three_and_one_band_is_grey():
-    ramp = np.arange(4.0).reshape(2, 2, 1) * np.array([1, 2, 3, -1])
-    four = signal(np.zeros((2, 2)), values=ramp, channel_names=("red", "green", "blue", "nir"))
-    assert bands.words(four).startswith("red, green, blue as red, green and blue (the first 3 of 4)")
-    assert bands.picture(four)[..., 2].tolist() == bands.picture(four)[..., 0].tolist()
-    two = signal(np.zeros((2, 2)), values=ramp[..., 2:])
-    assert bands.words(two).startswith("channel 0 as grey (the first 1 of 2)")
-    grey = bands.picture(two)
-    assert (grey == grey[..., :1]).all() and grey[0, 0, 0] == 0 and grey[1, 1, 0] == 255
-
-
-def test_pictures_of_bytes_keep_theirs():
-    pixels = np.random.default_rng(0).integers(0, 256, (3, 4, 3), dtype=np.uint8)
-    assert (bands.picture(signal(np.zeros((3, 4)), values=pixels)) == pixels).all()
-    assert bands.words(signal(np.zeros((3, 4)), values=pixels)) == ""
-    assert bands.picture(signal(np.zeros((3, 4)))) is None
