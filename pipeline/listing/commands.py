@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from heatbeam import command
 from heatbeam.transforms import errors
@@ -19,6 +19,15 @@ def _add_forms(parser: argparse.ArgumentParser) -> None:
     forms = parser.add_mutually_exclusive_group()
     forms.add_argument("--markdown", action="store_true", help="as a Markdown table")
     forms.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+
+
+def _print(options: argparse.Namespace, document: dict[str, Any], markdown: str, text: str) -> int:
+    """Print the form that is asked for by the options of `_add_forms`."""
+    if options.json:
+        command.write_json(document)
+    else:
+        sys.stdout.write(markdown if options.markdown else text)
+    return command.OK
 
 
 def _add_methods(parser: argparse.ArgumentParser) -> None:
@@ -37,11 +46,8 @@ def _methods(options: argparse.Namespace, _: Sequence[str]) -> int:
     from heatbeam.listing import documents, lists
 
     chosen = lists.every_method() if options.name is None else (_method(options.name),)
-    if options.json:
-        command.write_json({"methods": [documents.of_method(one) for one in chosen]})
-    else:
-        sys.stdout.write(lists.methods_markdown(chosen) if options.markdown else lists.methods_text(chosen))
-    return command.OK
+    found = {"methods": [documents.of_method(one) for one in chosen]}
+    return _print(options, found, lists.methods_markdown(chosen), lists.methods_text(chosen))
 
 
 def _method(name: str) -> methods.Method:
@@ -70,11 +76,8 @@ def _metrics(options: argparse.Namespace, _: Sequence[str]) -> int:
     from heatbeam.transforms.metrics import registry
 
     chosen = tuple(registry.METRICS.values()) if options.name is None else (_metric(options.name),)
-    if options.json:
-        command.write_json({"metrics": [documents.of_metric(one) for one in chosen]})
-    else:
-        sys.stdout.write(lists.metrics_markdown(chosen) if options.markdown else lists.metrics_text(chosen))
-    return command.OK
+    found = {"metrics": [documents.of_metric(one) for one in chosen]}
+    return _print(options, found, lists.metrics_markdown(chosen), lists.metrics_text(chosen))
 
 
 def _metric(name: str) -> metrics.Metric:

@@ -28,37 +28,30 @@ _BOXES = (
 )
 
 
-def methods_text(chosen: Sequence[methods.Method] | None = None) -> str:
-    """Every method and wrapper, or those chosen: passes, what it does, formula, paper, options."""
+def methods_text(chosen: Iterable[methods.Method]) -> str:
+    """Methods and wrappers: passes, what it does, formula, paper, options."""
     return "\n".join(
-        _entry(m.name, f"passes: {m.passes}", [m.summary, m.formula, m.paper, *_options(m)])
-        for m in (every_method() if chosen is None else chosen)
+        _entry(m.name, f"passes: {m.passes}", [m.summary, m.formula, m.paper, *_options(m)]) for m in chosen
     )
 
 
-def methods_markdown(chosen: Sequence[methods.Method] | None = None) -> str:
-    """The README's table of methods, or of those chosen."""
-    rows = (
-        (f"`{m.name}`", m.summary, f"`{m.formula}`", m.passes, m.paper)
-        for m in (every_method() if chosen is None else chosen)
-    )
+def methods_markdown(chosen: Iterable[methods.Method]) -> str:
+    """The README's table of methods."""
+    rows = ((f"`{m.name}`", m.summary, f"`{m.formula}`", m.passes, m.paper) for m in chosen)
     return _table(("method", "what it does", "formula", "passes beyond the shared one", "source"), rows)
 
 
-def metrics_text(chosen: Iterable[metrics.Metric] | None = None) -> str:
-    """Every metric, or those chosen: definition, formula, range, what it needs, paper."""
+def metrics_text(chosen: Iterable[metrics.Metric]) -> str:
+    """Metrics: definition, formula, range, what it needs, paper."""
     return "\n".join(
         _entry(m.name, f"range {m.range}, better: {m.better}, needs: {m.needs}", [m.definition, m.formula, m.paper])
-        for m in (metrics.METRICS.values() if chosen is None else chosen)
+        for m in chosen
     )
 
 
-def metrics_markdown(chosen: Iterable[metrics.Metric] | None = None) -> str:
-    """The README's table of metrics, or of those chosen."""
-    rows = (
-        (f"`{m.name}`", m.definition, f"`{m.formula}`", m.better, m.needs, m.paper)
-        for m in (metrics.METRICS.values() if chosen is None else chosen)
-    )
+def metrics_markdown(chosen: Iterable[metrics.Metric]) -> str:
+    """The README's table of metrics."""
+    rows = ((f"`{m.name}`", m.definition, f"`{m.formula}`", m.better, m.needs, m.paper) for m in chosen)
     return _table(("metric", "definition", "formula", "better", "needs", "source"), rows)
 
 
