@@ -123,7 +123,7 @@ class ExplainDataset(beam.PTransform):
             _LOG.warning(text)
         settings = planned.settings
         own = {
-            "read": read.ReadShards(planned.dataset.shards, planned.features, settings.input.reshuffle_records),
+            "read": step_options.read_step(planned),
             "decode": step_options.decode_step(settings, engine.description, planned.features),
             "explain": step_options.explain_step(planned, engine.description),
             "localize": step_options.localize_step(settings),

@@ -87,7 +87,7 @@ def make(
         return write.WriteTable(directory.path_of(name), name, schemas.with_run_metadata(schema, facts), LIMITS, run_id)
 
     return Steps(
-        read=plan.filled(read.ReadShards, settings.input, shards=planned.dataset.shards, features=planned.features),
+        read=read_step(planned),
         reuse=lookup,
         decode=decode_step(settings, description, planned.features),
         explain=explain_step(planned, description),
@@ -113,6 +113,12 @@ def make(
         ),
         resource_hints=settings.runner.resource_hints,
     )
+
+
+def read_step(planned: plan.Plan) -> read.ReadShards:
+    """What is read, and which feature holds what."""
+    given = planned.settings.input
+    return plan.filled(read.ReadShards, given, shards=planned.dataset.shards, features=planned.features)
 
 
 def decode_step(
