@@ -30,15 +30,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _publish(options: argparse.Namespace, _: Sequence[str]) -> int:
-    from heatbeam.export.publish import bigquery, to_iceberg, to_mlflow, tracked
-    from heatbeam.runs import remote_files
+    from heatbeam.export.publish import bigquery, model_card, to_iceberg, to_mlflow, tracked
+    from heatbeam.runs import remote_files, run_directory
 
     properties = _properties(options)
     verdict = tracked.read_verdict(options.verdict) if options.verdict else None
     if options.model_card:
-        from heatbeam.export.publish import model_card
-        from heatbeam.runs import run_directory
-
         card = model_card.text(run_directory.RunDirectory(options.runs[0]), verdict)
         remote_files.write(options.model_card, card.encode())
         sys.stdout.write(f"{options.model_card}\n")

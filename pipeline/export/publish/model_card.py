@@ -72,7 +72,7 @@ def metadata(manifest: manifests.Finished, numbers: Numbers) -> dict[str, Any]:
         {
             "type": _OWN.get(metric, metric),
             "value": mean.value,
-            "name": f"{registry.title(metric)}" + ("" if metric in registry.OF_THE_MODEL else f" of {method}"),
+            "name": registry.title(metric) + ("" if metric in registry.OF_THE_MODEL else f" of {method}"),
         }
         for (method, metric), mean in numbers.items()
     ]

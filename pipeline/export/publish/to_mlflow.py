@@ -22,9 +22,7 @@ Item = TypeVar("Item")
 PublishError = destinations.PublishError
 
 
-def publish(
-    run_path: str, uri: str, experiment: str, verdict: Mapping[str, Any] | None = None, card: str | None = None
-) -> str:
+def publish(run_path: str, uri: str, experiment: str, verdict: Mapping[str, Any] | None = None) -> str:
     """Write a run's numbers, settings, tags, manifest, report and model card to MLflow.
 
     A run that is there already, by the tag ``heatbeam.run_id``, is written again in place: the same numbers at the same
@@ -35,7 +33,6 @@ def publish(
         uri: of the tracking server or store.
         experiment: its name; made if it is not there.
         verdict: of a gate, if the run was judged.
-        card: text of the model card; None: made from the run.
 
     Returns:
         MLflow's id of the run.
@@ -57,7 +54,7 @@ def publish(
     try:
         identity = _run_of(client, experiment, content)
         _log(client, identity, content)
-        _log_files(client, identity, run, verdict, card)
+        _log_files(client, identity, run, verdict)
         client.set_terminated(identity, "FINISHED", end_time=content.finished)
     except exceptions.MlflowException as error:
         raise PublishError(f"cannot publish to MLflow at {uri}: {str(error).splitlines()[0]}") from error
@@ -97,9 +94,7 @@ def _batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
         yield items[start : start + size]
 
 
-def _log_files(
-    client: Any, identity: str, run: run_directory.RunDirectory, verdict: Mapping[str, Any] | None, card: str | None
-) -> None:
+def _log_files(client: Any, identity: str, run: run_directory.RunDirectory, verdict: Mapping[str, Any] | None) -> None:
     """The manifest, the report if there is one, the verdict and the model card, as artefacts."""
     with tempfile.TemporaryDirectory() as folder:
         for name in _COPIED:
@@ -110,6 +105,5 @@ def _log_files(
         if verdict is not None:
             text = json.dumps(verdict, indent=2, ensure_ascii=False)
             pathlib.Path(folder, "verdict.json").write_text(text, encoding="utf-8")
-        text = model_card.text(run, verdict) if card is None else card
-        pathlib.Path(folder, "model_card.md").write_text(text, encoding="utf-8")
+        pathlib.Path(folder, "model_card.md").write_text(model_card.text(run, verdict), encoding="utf-8")
         client.log_artifacts(identity, folder)
