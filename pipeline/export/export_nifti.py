@@ -43,9 +43,7 @@ def write(
         (target / folder).mkdir(parents=True)
     plain = chosen_rows.without_maps(table)
     axes = of_rows.axes_of(manifest) or records.plain_axes(3)
-    of_place: dict[source_images.Place, list[int]] = {}
-    for number, row in enumerate(plain):
-        of_place.setdefault((row["shard"], row["record_index"], row["image_sha256"]), []).append(number)
+    of_place = source_images.by_place(plain)
     names = {place: _name(VOLUMES, i, plain[numbers[0]]) for i, (place, numbers) in enumerate(of_place.items())}
     found: set[source_images.Place] = set()
     for place, values in source_images.originals(manifest, of_place, 3, problems):

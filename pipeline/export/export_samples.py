@@ -71,9 +71,7 @@ def samples(
         problems: where to add why images could not be read.
     """
     plain = chosen_rows.without_maps(table)
-    of_place: dict[source_images.Place, list[int]] = {}
-    for number, row in enumerate(plain):
-        of_place.setdefault((row["shard"], row["record_index"], row["image_sha256"]), []).append(number)
+    of_place = source_images.by_place(plain)
     order = {place: i for i, place in enumerate(of_place)}
     maps = manifest.maps_of_classes()
 

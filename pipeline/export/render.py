@@ -70,9 +70,7 @@ def render(
     target = remote_files.local_folder(directory, "--to")
     with errors.about(directory, "write"):
         target.mkdir(parents=True, exist_ok=True)
-    of_place: dict[source_images.Place, list[int]] = {}
-    for number, row in enumerate(rows):
-        of_place.setdefault((row["shard"], row["record_index"], row["image_sha256"]), []).append(number)
+    of_place = source_images.by_place(rows)
     shown = [False] * len(rows)
 
     def draw(number: int, original: npt.NDArray[Any] | None) -> None:

@@ -74,8 +74,8 @@ class Album:
         signals: dict[source_images.Place, list[Mapping[str, Any]]] = {}
         for row in rows:
             if axis_columns.rank_of(row) != _PICTURE_RANK:
-                signals.setdefault(_place(row), []).append(row)
-        places = {_place(row) for row in rows}
+                signals.setdefault(source_images.place_of(row), []).append(row)
+        places = {source_images.place_of(row) for row in rows}
         self.problems: list[str] = []
         found = 0
         for source in source_images.source_records(manifest, places, self.problems):
@@ -104,7 +104,7 @@ class Album:
                 self._draw([row], None)
             drawn, kind = self._drawn[_key(row)]
             return Picture(0, 0, "", "", (), None, kept, drawn, kind)
-        place, image_size = _place(row), (row["image_width"], row["image_height"])
+        place, image_size = source_images.place_of(row), (row["image_width"], row["image_height"])
         source = self._sources.get(place)
         truth: list[Box] = []
         if source is not None:
@@ -125,11 +125,7 @@ _PICTURE_RANK = 2
 
 
 def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return (*_place(row), row["image_id"], row["method"], row["class_id"])
-
-
-def _place(row: Mapping[str, Any]) -> source_images.Place:
-    return row["shard"], row["record_index"], row["image_sha256"]
+    return (*source_images.place_of(row), row["image_id"], row["method"], row["class_id"])
 
 
 def jpeg_uri(pixels: source_images.Pixels) -> str:

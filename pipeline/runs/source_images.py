@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,19 @@ _OF_PICTURES = 3
 
 Place = tuple[str, int, str]
 """``(shard, record_index, image_sha256)`` of a row."""
+
+
+def place_of(row: Mapping[str, Any]) -> Place:
+    """Where the image of a row of ``explanations`` is."""
+    return row["shard"], row["record_index"], row["image_sha256"]
+
+
+def by_place(rows: Iterable[Mapping[str, Any]]) -> dict[Place, list[int]]:
+    """Positions of the rows of each image; images in the order of their first row."""
+    found: dict[Place, list[int]] = {}
+    for number, row in enumerate(rows):
+        found.setdefault(place_of(row), []).append(number)
+    return found
 
 
 def source_images(

@@ -233,3 +233,9 @@ def test_damage_counts_only_before_the_last_chosen_record():
     assert list(tfrecord.read_at(io.BytesIO(content), "none", {1})) == [(1, b"b" * 10)]
     with pytest.raises(records.DataError, match="checksum of a record's length"):
         list(tfrecord.read_at(io.BytesIO(content), "none", {2}))
+
+
+def test_rows_of_one_image_are_together_in_the_order_of_its_first():
+    named = [("b", 1, "x"), ("a", 0, "y"), ("b", 1, "x"), ("b", 1, "z")]
+    rows = [{"shard": shard, "record_index": index, "image_sha256": digest} for shard, index, digest in named]
+    assert list(source_images.by_place(rows).items()) == [(named[0], [0, 2]), (named[1], [1]), (named[3], [3])]
