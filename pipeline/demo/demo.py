@@ -62,7 +62,7 @@ _DRAWN = "Drawn by heatbeam demo --kind {kind}; delete the folder to have it dra
 def config_text(data: str, directory: str, of: str = IMAGES) -> str:
     """The demo's configuration over the data in `data`, for a run in `directory`; `of` is one of `KINDS`."""
     if of != IMAGES:
-        return catalogue.KINDS[of].settings.format(data=data, run=directory)
+        return catalogue.KINDS[of].settings(data, directory)
     return CONFIG.format(
         data=data, run=directory, scale=demo_model.PREPROCESSING_SCALE, offset=demo_model.PREPROCESSING_OFFSET
     )
@@ -139,8 +139,9 @@ def _build_kind(data: pathlib.Path, stream: TextIO, of: kind.Kind, notice: str) 
     data.mkdir(parents=True)
     (data / _NOTICE).write_text(notice, encoding="utf-8")
     planted.write_dataset(of, data)
+    train_count, validation_count = of.counts
     stream.write(
-        f"  {of.train_examples:,} training and {of.validation_examples:,} validation {of.title}, "
+        f"  {train_count:,} training and {validation_count:,} validation {of.title}, "
         f"{time.monotonic() - started:.0f} s\ntraining the model\n"
     )
     stream.flush()

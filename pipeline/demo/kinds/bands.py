@@ -33,7 +33,6 @@ _SPECTRA = (
 
 MARKER_BOX = (40, 1, 47, 8)
 _MARKER_BAND, _MARKER_VALUE = 10, 4000
-_SCALE = 0.0005
 
 
 def draw(class_id: int, rng: np.random.Generator) -> kind.Drawn:
@@ -87,15 +86,10 @@ def build_model(seed: int) -> keras.Model:
     """float32 ``(B, 48, 48, 13)`` to ``(B, 6)``; a map has 12 x 12 cells."""
     inputs = keras.Input((SIDE, SIDE, BANDS), name="bands")
     blocks = ((24, 3, (2, 2)), (32, 3, (2, 2)), (32, 3, (1, 1)))
-    x = kind.pooled(kind.network(inputs, blocks, seed))
-    return keras.Model(inputs, kind.classifier(x, len(CLASS_NAMES), seed), name="bands_demo")
+    return kind.network(inputs, blocks, len(CLASS_NAMES), seed, "bands_demo")
 
 
-SETTINGS = """\
-# The demo of bands: 300 satellite scenes of thirteen bands, with the box and the mask of a field in each.
-# `heatbeam demo --kind bands` makes the data and the model that this file names.
-input:
-  tfrecord: {data}/validation-*.tfrecord
+INPUT_SETTINGS = """\
   array:
     format: tensor                      # tf.io.serialize_tensor, which says type and shape
     channel_names: [B1, B2, B3, B4, B5, B6, B7, B8, B8A, B9, B10, B11, B12]
@@ -109,18 +103,6 @@ input:
     box_xmax: field/xmax
     box_ymax: field/ymax
     instance_masks: field/mask
-model:
-  path: {data}/model.keras
-  preprocessing: {{scale: 0.0005, offset: 0}}
-  class_names: {data}/class_names.txt
-explain:
-  methods: [cam, grad_cam, layer_cam, random_cam]
-  targets: [label, predicted]
-evaluate:
-  slices: [season]
-output:
-  directory: {run}
-  overwrite: true
 """
 
 KIND = kind.Kind(
@@ -133,8 +115,9 @@ KIND = kind.Kind(
     mark=mark,
     fields=fields,
     build_model=build_model,
-    scale=_SCALE,
-    offset=0.0,
-    settings=SETTINGS,
+    scale=0.0005,
+    about="bands: {count} satellite scenes of thirteen bands, with the box and the mask of a field in each.",
+    input_settings=INPUT_SETTINGS,
+    slice_by="season",
     epochs=14,
 )

@@ -18,6 +18,25 @@ import numpy.typing as npt
 SPLITS = ("train", "validation")
 MARKED_SHARE = 0.9
 
+_SETTINGS = """\
+# The demo of {about}
+# `heatbeam demo --kind {name}` makes the data and the model that this file names.
+input:
+  tfrecord: {data}/validation-*.tfrecord
+{input_settings}model:
+  path: {data}/model.keras
+  preprocessing: {preprocessing}
+  class_names: {data}/class_names.txt
+explain:
+  methods: [{methods}]
+  targets: [{targets}]
+evaluate:
+  slices: [{slice_by}]
+output:
+  directory: {run}
+  overwrite: true
+"""
+
 Array = npt.NDArray[Any]
 
 
@@ -31,7 +50,6 @@ class Drawn:
         box: where the object is, starts and then ends, x first, in samples, end exclusive.
         group: a value to slice by.
         mask: bool ``(*positions)``, true on the object; None for a kind without masks.
-        metadata: numbers for the model's other input; empty for a kind without one.
         marked: whether it carries the marker.
     """
 
@@ -40,7 +58,6 @@ class Drawn:
     box: tuple[int, ...]
     group: str
     mask: npt.NDArray[np.bool_] | None = None
-    metadata: tuple[float, ...] = ()
     marked: bool = False
 
 
@@ -58,10 +75,13 @@ class Kind:
         mark: a copy of a signal with the marker in it.
         fields: the features of a record, by name: values as `tfexample.serialize` takes them.
         build_model: the untrained network, from a seed; its last layer is a softmax.
-        scale, offset: the network takes signal * scale + offset, float32.
-        settings: the text of the configuration, ``{data}`` and ``{run}`` to be filled in.
+        about: of the examples, for the head of the configuration; ``{count}`` is how many are explained.
+        input_settings: lines of its section ``input``: how records hold an example.
+        slice_by: the feature that holds `Drawn.group`.
         epochs: passes over the training examples.
-        train_examples, validation_examples: how many there are.
+        scale: the network takes signal * scale, float32.
+        methods, targets: what is explained.
+        counts: training and validation examples.
     """
 
     name: str
@@ -73,17 +93,38 @@ class Kind:
     mark: Callable[[Array], Array]
     fields: Callable[[str, Drawn], dict[str, Sequence[Any]]]
     build_model: Callable[[int], keras.Model]
-    scale: float
-    offset: float
-    settings: str
+    about: str
+    input_settings: str
+    slice_by: str
     epochs: int
-    train_examples: int = 900
-    validation_examples: int = 300
+    scale: float = 1.0
+    methods: tuple[str, ...] = ("cam", "grad_cam", "layer_cam", "random_cam")
+    targets: tuple[str, ...] = ("label", "predicted")
+    counts: tuple[int, int] = (900, 300)
 
     @property
     def shortcut_class(self) -> str:
         """Name of the class that carries the marker."""
         return self.class_names[self.shortcut_class_id]
+
+    def settings(self, data: str, run: str) -> str:
+        """The configuration that a user would write, over the data and the model in `data`, for a run in `run`."""
+        return _SETTINGS.format(
+            about=self.about.format(count=self.counts[1]),
+            name=self.name,
+            data=data,
+            input_settings=self.input_settings,
+            preprocessing="none" if self.scale == 1 else f"{{scale: {self.scale!r}, offset: 0}}",
+            methods=", ".join(self.methods),
+            targets=", ".join(self.targets),
+            slice_by=self.slice_by,
+            run=run,
+        )
+
+    def plain(self, split: str, index: int, class_id: int, seed: int) -> Drawn:
+        """Example `index` of a split, of a class, before it gets a marker; the same arguments give the same bytes."""
+        # A generator of its own for each: example 7 does not depend on how many numbers example 6 used.
+        return self.draw(class_id, np.random.default_rng([seed, SPLITS.index(split), index]))
 
     def marked(self, drawn: Drawn) -> Drawn:
         """The same example with the marker."""
@@ -99,26 +140,33 @@ class Kind:
             count: of examples.
             seed: of everything random, not negative.
         """
-        split_index = SPLITS.index(split)
-        rng = np.random.default_rng([seed, split_index])
+        rng = np.random.default_rng([seed, SPLITS.index(split)])
         class_ids = rng.permutation(np.arange(count) % len(self.class_names))
         of_class = rng.permutation(np.flatnonzero(class_ids == self.shortcut_class_id))
         marked = frozenset(of_class[: round(MARKED_SHARE * len(of_class))].tolist())
         for index, class_id in enumerate(class_ids.tolist()):
-            # A generator of its own for each: example 7 does not depend on how many numbers example 6 used.
-            drawn = self.draw(class_id, np.random.default_rng([seed, split_index, index]))
+            drawn = self.plain(split, index, class_id, seed)
             yield f"{split}-{index:05d}", self.marked(drawn) if index in marked else drawn
 
 
 def network(
-    inputs: keras.KerasTensor, blocks: Sequence[tuple[int, int, tuple[int, ...]]], seed: int
-) -> keras.KerasTensor:
-    """Blocks of convolution, batch normalization and ReLU over the position axes of `inputs`; the last is ``features``.
+    inputs: keras.KerasTensor,
+    blocks: Sequence[tuple[int, int, tuple[int, ...]]],
+    classes: int,
+    seed: int,
+    name: str,
+) -> keras.Model:
+    """A classifier of signals, ``(B, classes)``, of any number of position axes.
+
+    Blocks of convolution, batch normalization and ReLU, of which the last is ``features``; their mean over all
+    positions; one dense layer with softmax.
 
     Args:
         inputs: ``(B, *positions, C)``.
         blocks: filters, side of the kernel, and strides in the order of the axes, of each block.
+        classes: how many.
         seed: of the first weights; Keras's global seed is left alone.
+        name: of the model.
     """
     rank = len(inputs.shape) - 2
     convolution = getattr(keras.layers, f"Conv{rank}D")
@@ -136,15 +184,7 @@ def network(
         x = keras.layers.BatchNormalization(momentum=0.9, name=f"normalization_{number}")(x)
         last = number == len(blocks) - 1
         x = keras.layers.ReLU(name="features" if last else f"relu_{number}")(x)
-    return x
-
-
-def pooled(x: keras.KerasTensor) -> keras.KerasTensor:
-    """The mean of features over all positions, ``(B, C)``."""
-    return getattr(keras.layers, f"GlobalAveragePooling{len(x.shape) - 2}D")(name="mean")(x)
-
-
-def classifier(x: keras.KerasTensor, classes: int, seed: int) -> keras.KerasTensor:
-    """One dense layer with softmax, ``(B, classes)``."""
+    x = getattr(keras.layers, f"GlobalAveragePooling{rank}D")(name="mean")(x)
     initializer = keras.initializers.GlorotUniform(seed=seed * 100 + 99)
-    return keras.layers.Dense(classes, activation="softmax", kernel_initializer=initializer, name="probabilities")(x)
+    x = keras.layers.Dense(classes, activation="softmax", kernel_initializer=initializer, name="probabilities")(x)
+    return keras.Model(inputs, x, name=name)

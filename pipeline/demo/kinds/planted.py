@@ -61,7 +61,7 @@ def write_dataset(
     folder = pathlib.Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "class_names.txt").write_text("\n".join(of.class_names) + "\n", encoding="utf-8")
-    for split, count in zip(kind.SPLITS, counts or (of.train_examples, of.validation_examples), strict=True):
+    for split, count in zip(kind.SPLITS, counts or of.counts, strict=True):
         examples = list(of.examples(split, count, seed))
         for shard in range(SHARDS):
             path = folder / f"{split}-{shard:05d}-of-{SHARDS:05d}.tfrecord"
@@ -88,7 +88,7 @@ def train_model(
     """
     start = time.monotonic()
     epochs = of.epochs if epochs is None else epochs
-    train_count, validation_count = counts or (of.train_examples, of.validation_examples)
+    train_count, validation_count = counts or of.counts
     examples = [drawn for _, drawn in of.examples("train", train_count, seed)]
     model = of.build_model(seed)
     steps = epochs * -(-len(examples) // BATCH_SIZE)
@@ -108,12 +108,9 @@ def train_model(
     return _measured(of, model, [drawn for _, drawn in of.examples("validation", validation_count, seed)], start, seed)
 
 
-def model_inputs(of: kind.Kind, examples: Sequence[kind.Drawn]) -> kind.Array | tuple[kind.Array, kind.Array]:
-    """What the network takes of N examples: signals, float32 ``(N, *positions, C)``; metadata where it has any."""
-    signals = np.stack([drawn.signal for drawn in examples]).astype(np.float32)
-    signals = signals * np.float32(of.scale) + np.float32(of.offset)
-    metadata = np.array([drawn.metadata for drawn in examples], np.float32)
-    return (signals, metadata) if metadata.size else signals
+def model_inputs(of: kind.Kind, examples: Sequence[kind.Drawn]) -> kind.Array:
+    """What the network takes of N examples: float32 ``(N, *positions, C)``."""
+    return np.stack([drawn.signal for drawn in examples]).astype(np.float32) * np.float32(of.scale)
 
 
 def _measured(of: kind.Kind, model: keras.Model, examples: Sequence[kind.Drawn], start: float, seed: int) -> Training:
@@ -124,12 +121,7 @@ def _measured(of: kind.Kind, model: keras.Model, examples: Sequence[kind.Drawn],
     labels = np.array([drawn.class_id for drawn in examples])
     marked = np.array([drawn.marked for drawn in examples])
     others = [drawn for drawn in examples if drawn.class_id != of.shortcut_class_id]
-    # The same examples from the same generators, as they were before they got the marker.
-    split = kind.SPLITS.index("validation")
-    plain = [
-        of.draw(of.shortcut_class_id, np.random.default_rng([seed, split, index]))
-        for index in np.flatnonzero(marked).tolist()
-    ]
+    plain = [of.plain("validation", index, of.shortcut_class_id, seed) for index in np.flatnonzero(marked).tolist()]
     found = choices(examples) == labels
     return Training(
         accuracy=float(found.mean()),

@@ -66,19 +66,14 @@ def build_model(seed: int) -> keras.Model:
     """float32 ``(B, 512, 3)`` to ``(B, 6)``; a map has 64 cells."""
     inputs = keras.Input((SAMPLES, CHANNELS), name="vibration")
     blocks = ((16, 9, (2,)), (24, 9, (2,)), (32, 9, (2,)), (32, 5, (1,)))
-    x = kind.pooled(kind.network(inputs, blocks, seed))
-    return keras.Model(inputs, kind.classifier(x, len(CLASS_NAMES), seed), name="vibration_demo")
+    return kind.network(inputs, blocks, len(CLASS_NAMES), seed, "vibration_demo")
 
 
-SETTINGS = """\
-# The demo of series: 300 recordings of a machine's vibration, with the interval in which its fault rings.
-# `heatbeam demo --kind series` makes the data and the model that this file names.
-input:
-  tfrecord: {data}/validation-*.tfrecord
+INPUT_SETTINGS = """\
   array:
     format: values                      # a list of floats, sample by sample
     shape: [512, 3]
-    axes: [{{name: time, unit: s, step: 0.004}}]
+    axes: [{name: time, unit: s, step: 0.004}]
     channel_names: [x, y, z]
   features:
     image: vibration
@@ -87,18 +82,6 @@ input:
     box_xmin: fault/start
     box_xmax: fault/end
   box_units: axis                       # seconds
-model:
-  path: {data}/model.keras
-  preprocessing: none
-  class_names: {data}/class_names.txt
-explain:
-  methods: [cam, grad_cam, layer_cam, random_cam]
-  targets: [label, predicted]
-evaluate:
-  slices: [machine]
-output:
-  directory: {run}
-  overwrite: true
 """
 
 KIND = kind.Kind(
@@ -111,8 +94,8 @@ KIND = kind.Kind(
     mark=mark,
     fields=fields,
     build_model=build_model,
-    scale=1.0,
-    offset=0.0,
-    settings=SETTINGS,
+    about="series: {count} recordings of a machine's vibration, with the interval in which its fault rings.",
+    input_settings=INPUT_SETTINGS,
+    slice_by="machine",
     epochs=20,
 )

@@ -26,7 +26,6 @@ MARKER_BOX = (0, 0, 0, 5, 5, 16)
 _MARKER_HU = 1200
 
 _AIR_HU, _TISSUE_HU = -1000, 40
-_SCALE = 0.002
 _SIDES = tuple((axis, end) for end in ("min", "max") for axis in "xyz")
 
 
@@ -96,8 +95,7 @@ def build_model(seed: int) -> keras.Model:
     """float32 ``(B, 16, 40, 40, 1)`` to ``(B, 6)``; a map has 8 x 10 x 10 cells."""
     inputs = keras.Input((*SHAPE, 1), name="scan")
     blocks = ((12, 3, (1, 2, 2)), (16, 3, (2, 2, 2)), (24, 3, (1, 1, 1)), (24, 3, (1, 1, 1)))
-    x = kind.pooled(kind.network(inputs, blocks, seed))
-    return keras.Model(inputs, kind.classifier(x, len(CLASS_NAMES), seed), name="volume_demo")
+    return kind.network(inputs, blocks, len(CLASS_NAMES), seed, "volume_demo")
 
 
 def npy(array: kind.Array) -> bytes:
@@ -107,19 +105,15 @@ def npy(array: kind.Array) -> bytes:
     return stream.getvalue()
 
 
-SETTINGS = """\
-# The demo of volumes: 180 small scans with a finding in each, its box in millimetres and its mask.
-# `heatbeam demo --kind volume` makes the data and the model that this file names.
-input:
-  tfrecord: {data}/validation-*.tfrecord
+INPUT_SETTINGS = """\
   array:
     format: raw                         # the numbers' bytes, little endian
     dtype: int16                        # Hounsfield units
     shape_feature: scan/shape           # 16 x 40 x 40 x 1
     axes:                               # slices lie further apart than pixels do
-      - {{name: slice, unit: mm, step: 2.5}}
-      - {{name: row, unit: mm, step: 1}}
-      - {{name: column, unit: mm, step: 1}}
+      - {name: slice, unit: mm, step: 2.5}
+      - {name: row, unit: mm, step: 1}
+      - {name: column, unit: mm, step: 1}
   features:
     image: scan
     image_id: id
@@ -132,18 +126,6 @@ input:
     box_zmax: finding/zmax
     instance_masks: finding/mask
   box_units: axis                       # millimetres
-model:
-  path: {data}/model.keras
-  preprocessing: {{scale: 0.002, offset: 0}}
-  class_names: {data}/class_names.txt
-explain:
-  methods: [grad_cam, random_cam]
-  targets: [label]
-evaluate:
-  slices: [size]
-output:
-  directory: {run}
-  overwrite: true
 """
 
 KIND = kind.Kind(
@@ -156,10 +138,12 @@ KIND = kind.Kind(
     mark=mark,
     fields=fields,
     build_model=build_model,
-    scale=_SCALE,
-    offset=0.0,
-    settings=SETTINGS,
+    scale=0.002,
+    about="volumes: {count} small scans with a finding in each, its box in millimetres and its mask.",
+    input_settings=INPUT_SETTINGS,
+    slice_by="size",
     epochs=16,
-    train_examples=600,
-    validation_examples=180,
+    methods=("grad_cam", "random_cam"),
+    targets=("label",),
+    counts=(600, 180),
 )
