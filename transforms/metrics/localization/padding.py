@@ -52,14 +52,12 @@ def padding_energy(raw: npt.NDArray[np.floating], source: records.Source) -> flo
 def _outside(cells: tuple[int, ...], view: heatmaps.View, size: tuple[int, ...]) -> Floats | None:
     """The share of each cell that lies outside the image, of shape `cells`; None if the view has no padding."""
     rank = len(size)
+    sides = list(zip(cells, view[:rank][::-1], view[rank:][::-1], size[::-1], strict=True))
+    if not any(max(-start, end - length) > _ROUNDING * (end - start) for _, start, end, length in sides):
+        return None
     inside: Floats = np.ones(cells)
-    padded = False
-    for axis, (count, start, end, length) in enumerate(
-        zip(cells, view[:rank][::-1], view[rank:][::-1], size[::-1], strict=True)
-    ):
+    for axis, (count, start, end, length) in enumerate(sides):
         edges = np.linspace(start, end, count + 1)
-        within = np.clip(edges, 0, length)
-        shares = np.diff(within) / np.diff(edges)
+        shares = np.diff(np.clip(edges, 0, length)) / np.diff(edges)
         inside *= shares.reshape((-1,) + (1,) * (rank - 1 - axis))
-        padded |= max(-start, end - length) > _ROUNDING * (end - start)
-    return 1 - inside if padded else None
+    return 1 - inside

@@ -139,7 +139,6 @@ class _Side:
         of_cells: the same, ``(cells, count)``.
         strongest: int ``(cells,)``, the first pixel in which a cell weighs most.
         reached: bool ``(cells, count)``, the pixels in which a cell weighs anything.
-        ends: int, the first and the last pixel of those that mix the same cells, rising.
     """
 
     first: int
@@ -148,7 +147,13 @@ class _Side:
     of_cells: Floats
     strongest: npt.NDArray[np.int64]
     reached: Bools
-    ends: npt.NDArray[np.int64]
+
+    @functools.cached_property
+    def ends(self) -> npt.NDArray[np.int64]:
+        """The first and the last pixel of those that mix the same cells, rising; pictures do not ask."""
+        mixes = self.weights != 0
+        changes = np.flatnonzero((mixes[1:] != mixes[:-1]).any(axis=1))
+        return np.unique(np.concatenate([[0], changes, changes + 1, [self.count - 1]])).astype(np.int64)
 
 
 @functools.lru_cache(maxsize=64)
@@ -161,16 +166,11 @@ def _side(weights: heatmaps.Floats) -> _Side:
     covered = np.flatnonzero(~np.isnan(weights[:, 0]))
     if not len(covered):
         nothing = np.zeros((weights.shape[1], 0))
-        none = np.zeros(0, np.int64)
-        return _Side(0, 0, nothing.T, nothing, none, nothing.astype(np.bool_), none)
+        return _Side(0, 0, nothing.T, nothing, np.zeros(0, np.int64), nothing.astype(np.bool_))
     first, count = int(covered[0]), len(covered)
     mine = np.array(weights[first : first + count], np.float64)
     of_cells = np.ascontiguousarray(mine.T)
-    mixes = mine != 0
-    changes = np.flatnonzero((mixes[1:] != mixes[:-1]).any(axis=1))
-    ends = np.unique(np.concatenate([[0], changes, changes + 1, [count - 1]])).astype(np.int64)
-    strongest = mine.argmax(axis=0).astype(np.int64)
-    return _Side(first, count, mine, of_cells, strongest, of_cells != 0, ends)
+    return _Side(first, count, mine, of_cells, mine.argmax(axis=0).astype(np.int64), of_cells != 0)
 
 
 def hits_ranges(point: Sequence[int], ranges: Sequence[Sequence[int]], tolerance_px: float) -> bool:
