@@ -193,20 +193,30 @@ def _protocol_scores(
 
 
 @compiled.function
-def _highest_iou(found: Floats, node: int, truths: Floats, extra: float, ends: tuple[float, ...]) -> float:
-    """The best IoU of box `node`, clipped at `ends`, with any true box, by the arithmetic of `boxes.iou`."""
+def _volumes(truths: Floats, extra: float, rank: int) -> Floats:
+    """The area of each true box; of intervals the length, of volumes the volume."""
+    found = np.ones(len(truths))
+    for number in range(len(truths)):
+        for axis in range(rank):
+            found[number] *= max(truths[number, rank + axis] - truths[number, axis] + extra, 0.0)
+    return found
+
+
+@compiled.function
+def _highest_iou(box: Floats, truths: Floats, volumes: Floats, extra: float, ends: tuple[float, ...]) -> float:
+    """The best IoU of one box, clipped at `ends`, with any true box, by the arithmetic of `boxes.iou`."""
     rank = len(ends)
     size = 1.0
     for axis in range(rank):
-        size *= max(min(found[node, rank + axis], ends[axis]) - found[node, axis] + extra, 0.0)
+        size *= max(min(box[rank + axis], ends[axis]) - box[axis] + extra, 0.0)
     highest = 0.0
-    for truth in range(len(truths)):
-        common, other = 1.0, 1.0
+    for number in range(len(truths)):
+        truth, common = truths[number], 1.0
         for axis in range(rank):
-            end = min(found[node, rank + axis], ends[axis], truths[truth, rank + axis])
-            common *= max(end - max(found[node, axis], truths[truth, axis]) + extra, 0.0)
-            other *= max(truths[truth, rank + axis] - truths[truth, axis] + extra, 0.0)
-        union = size + other - common
+            end = min(box[rank + axis], ends[axis])  # of three at once Numba makes branches
+            end = min(end, truth[rank + axis])
+            common *= max(end - max(box[axis], truth[axis]) + extra, 0.0)
+        union = size + volumes[number] - common
         if union > 0:
             highest = max(highest, common / union)
     return highest
@@ -222,10 +232,10 @@ def _best_per_level(arrays: _Arrays, truths: Floats, conventions: _Conventions) 
         conventions: of `_box_conventions`.
     """
     (spans, found, largest), (extra, ends, origin_box) = arrays, conventions
-    best = np.zeros((2, component_trees.LEVELS))
-    origin = _highest_iou(np.zeros((1, 2 * len(ends))), 0, truths, extra, ends) if origin_box else 0.0
+    best, volumes = np.zeros((2, component_trees.LEVELS)), _volumes(truths, extra, len(ends))
+    origin = _highest_iou(np.zeros(2 * len(ends)), truths, volumes, extra, ends) if origin_box else 0.0
     for node in range(len(found)):
-        highest = _highest_iou(found, node, truths, extra, ends)
+        highest = _highest_iou(found[node], truths, volumes, extra, ends)
         for level in range(spans[node, 0], spans[node, 1]):
             best[MULTI, level] = max(best[MULTI, level], highest)
             if largest[level] == node:
