@@ -5,6 +5,8 @@ All shares are of the energy M = max(map, 0) over the cells of the map; a map wi
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import numpy.typing as npt
 
@@ -24,6 +26,7 @@ _ALL = (
 )  # fmt: skip
 
 
+@functools.cache
 def names(rank: int) -> tuple[str, ...]:
     """Names of the statistics of maps of `rank` axes, in the order of their columns."""
     least = {"_y": 2, "_z": 3}

@@ -170,8 +170,10 @@ def encoded(
     cells: npt.NDArray[Any] = flat
     scales = np.ones(len(shapes), np.float32)
     if pa.types.is_integer(value_type):
-        most = [heatmaps.most_steps(maps.shape[1:], volume_steps) for maps in blocks for _ in maps]
-        cells, scales = quantize(flat, offsets, most if rank == 3 else heatmaps.INT16_STEPS)
+        most: int | list[int] = heatmaps.INT16_STEPS
+        if rank == 3:
+            most = [heatmaps.most_steps(maps.shape[1:], volume_steps) for maps in blocks for _ in maps]
+        cells, scales = quantize(flat, offsets, most)
     found = {"heatmap": _lists(offsets, cells, value_type), "heatmap_scale": scales}
     ends = np.arange(len(shapes) + 1) * rank
     found[_SHAPE] = _lists(ends, shapes.reshape(-1), pa.int32())
