@@ -34,7 +34,7 @@ View = tuple[float, ...]
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
 
 RANKS = (1, 2, 3)
-"""How many position axes a map can have."""
+"""How many position axes an input, and so its maps, can have."""
 
 INT16_STEPS = records.INT16_STEPS
 VOLUME_STEPS = records.VOLUME_STEPS

@@ -15,10 +15,7 @@ import numpy as np
 from heatbeam.transforms import records
 from heatbeam.transforms.sources import images
 from heatbeam.transforms.sources.arrays import npy_bytes
-from heatbeam.transforms.sources.pixels import tensor_protos
-
-_NPY = b"\x93NUMPY"
-_IMAGES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"RIFF", b"BM")
+from heatbeam.transforms.sources.pixels import image_files, tensor_protos
 
 
 def packed(values: Sequence[int]) -> bytes:
@@ -38,9 +35,9 @@ def packed(values: Sequence[int]) -> bytes:
 
 def may_be_several(masks: Sequence[bytes]) -> bool:
     """Whether the instance masks of a record may all be in one array, whose shape says how many they are."""
-    if len(masks) != 1 or masks[0].startswith(_IMAGES):
+    if len(masks) != 1 or image_files.looks_like_one(masks[0]):
         return False
-    return masks[0].startswith(_NPY) or tensor_protos.decode(masks[0]) is not None
+    return masks[0].startswith(npy_bytes.MAGIC) or tensor_protos.decode(masks[0]) is not None
 
 
 def decode_one(data: bytes, size: tuple[int, ...], what: str) -> np.ndarray:
@@ -67,9 +64,9 @@ def decode(data: bytes, size: tuple[int, ...], what: str) -> np.ndarray:
         DataError: ``corrupt_mask``, ``mask_size_mismatch`` or ``invalid_mask``.
     """
     shape = size[::-1]
-    is_picture = len(size) == 2 and data.startswith(_IMAGES)
+    is_picture = len(size) == 2 and image_files.looks_like_one(data)
     if not is_picture:
-        if data.startswith(_NPY):
+        if data.startswith(npy_bytes.MAGIC):
             return _shaped(_npy(data, what), shape, what)
         if len(data) == math.prod(shape):
             return np.frombuffer(data, np.uint8).reshape(1, *shape)

@@ -16,8 +16,6 @@ LETTERS = ("x", "y", "z")
 SIDES = ("width", "height", "depth")
 """What the extent along each of `LETTERS` is called."""
 
-RANKS = (1, 2, 3)
-
 
 def edges(rank: int) -> tuple[str, ...]:
     """All starts and then all ends: ``x0 x1``, ``x0 y0 x1 y1``, ``x0 y0 z0 x1 y1 z1``."""

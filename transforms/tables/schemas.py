@@ -200,8 +200,8 @@ def explanations(
     """
     if heatmap_dtype not in HEATMAP_DTYPES:
         raise ValueError(f"heatmap_dtype is {heatmap_dtype!r}; expected one of {', '.join(HEATMAP_DTYPES)}")
-    if rank not in axis_columns.RANKS:
-        raise ValueError(f"the inputs have {rank} position axes; expected one of {axis_columns.RANKS}")
+    if rank not in heatmaps.RANKS:
+        raise ValueError(f"the inputs have {rank} position axes; expected one of {heatmaps.RANKS}")
     health = _field("health", _list_of(pa.string()), "flags of a suspicious map (blank, ...); empty = healthy")
     of_class = [*map(_nullable_probability, _CLASS_FIELDS), *_VALUE_FIELDS] if of_values else _CLASS_FIELDS
     fields = [*_IMAGE_FIELDS, *_place_fields(rank), *of_class, _true_boxes(rank)]

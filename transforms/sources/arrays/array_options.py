@@ -89,9 +89,9 @@ class ArrayOptions:
         return fit if len(fit) > 1 else fit * self.rank
 
     @property
-    def by_image_rules(self) -> bool:
-        """Whether two axes are resized as images are."""
-        return not self.fit and self.rank == 2 and self.image is not None
+    def image_rules(self) -> decode_options.ImageOptions | None:
+        """By which two axes are resized as images are; None where `fits` says how."""
+        return self.image if self.rank == 2 and not self.fit else None
 
     def _problems(self) -> Iterator[str]:
         if not 2 <= len(self.shape) <= 4 or min(self.shape) < 1:

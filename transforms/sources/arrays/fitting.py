@@ -41,9 +41,8 @@ def decode(array: np.ndarray, options: array_options.ArrayOptions) -> tuple[np.n
     size = array.shape[-2::-1]
     view = view_of(size, options)
     numbers = _numbers(array)
-    if options.by_image_rules:
-        assert options.image is not None
-        return images.resized_array(numbers, options.image), size, view
+    if options.image_rules is not None:
+        return images.resized_array(numbers, options.image_rules), size, view
     for axis, (fit, length) in enumerate(zip(options.fits, options.shape[:-1], strict=True)):
         numbers = _fitted(numbers, axis, length, fit, options)
     return np.ascontiguousarray(numbers), size, view
@@ -55,9 +54,8 @@ def view_of(size: tuple[int, ...], options: array_options.ArrayOptions) -> View:
     Raises:
         DataError: ``wrong_length``.
     """
-    if options.by_image_rules:
-        assert options.image is not None
-        return geometry.view_of(size, options.image)
+    if options.image_rules is not None:
+        return geometry.view_of(size, options.image_rules)
     starts, ends = [], []
     for axis, (fit, target) in enumerate(zip(options.fits, options.shape[:-1], strict=True)):
         source = size[::-1][axis]
@@ -70,9 +68,10 @@ def view_of(size: tuple[int, ...], options: array_options.ArrayOptions) -> View:
 
 def recipe(options: array_options.ArrayOptions) -> dict[str, Any]:
     """Everything about fitting that can change a number, for the manifest."""
-    image = {"image": images.recipe(options.image)} if options.by_image_rules and options.image is not None else {}
+    if options.image_rules is not None:
+        return {"image": images.recipe(options.image_rules)}
     rules = {"fit": list(options.fits), "pad_value": options.pad_value, "pad_side": options.pad_side}
-    return {**image} if image else {"shape": list(options.shape), **rules, "resize": "linear, half-sample centers"}
+    return {"shape": list(options.shape), **rules, "resize": "linear, half-sample centers"}
 
 
 def in_words(array: np.ndarray, view: View) -> str:

@@ -13,7 +13,6 @@ from heatbeam.transforms.sources import decode_options
 from heatbeam.transforms.sources.arrays import array_options, npy_bytes
 from heatbeam.transforms.sources.pixels import image_files, tensor_protos
 
-_IMAGES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"BM")
 _FRAME = decode_options.ImageOptions(1, 1, decoder="pillow", resampler="pillow", value_range="upper_byte")
 
 
@@ -62,7 +61,7 @@ def _recognised(
     """The format that the values can be; it is an error that they can be two, or none."""
     if not isinstance(values[0], bytes):
         return "values"
-    if all(value.startswith(_IMAGES) or value[8:12] == b"WEBP" for value in values):
+    if all(map(image_files.looks_like_one, values)):
         if len(values) > 1:
             return "frames"
         raise records.DataError(

@@ -24,6 +24,7 @@ READ_BY_TENSORFLOW = {1: ("JPEG", "PNG"), 3: ("JPEG", "PNG", "GIF", "BMP", "WEBP
 """Of `FORMATS`, those that ``tf.io.decode_image`` gives in as many channels; what it never gave to a training, Pillow
 reads for every decoder."""
 
+_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _ORIENTATION = 0x0112  # EXIF tag
 _BITS_PER_SAMPLE = 258  # TIFF tag
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -75,6 +76,11 @@ def decoded(data: bytes, raw_shape: tuple[int, ...] | None, options: decode_opti
         if deep:
             return _turned(_scaled(_sixteen_bit(opened, data), options), orientation)
         return _by_pillow(opened, orientation, options)
+
+
+def looks_like_one(data: bytes) -> bool:
+    """Whether bytes begin as an image file does; what they hold may still be damaged, or something else."""
+    return data.startswith(_STARTS) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
 
 
 def opened_file(data: bytes) -> ImageFile.ImageFile:
