@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from heatbeam.transforms.metrics.contours import compiled
+from heatbeam.transforms.metrics.contours import compiled, union_find
 
 MAX_BASINS = 256
 VALUES = 256
@@ -191,14 +191,6 @@ def _by_height(saddles: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int32], n
 
 
 @compiled.function
-def _root(parent: npt.NDArray[np.int32], one: int) -> int:
-    while parent[one] != one:
-        parent[one] = parent[parent[one]]
-        one = parent[one]
-    return one
-
-
-@compiled.function
 def grow(
     values: npt.NDArray[np.uint8], width: int
 ) -> tuple[bool, npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
@@ -232,7 +224,7 @@ def grow(
             place = table[one * VALUES + value]
             if place[1] < 0:
                 continue
-            root = _root(joined, one)
+            root = union_find.root(joined, one)
             if level[root] == 0:
                 for i in range(4):
                     extent[root, i] = place[i]
@@ -242,7 +234,7 @@ def grow(
                 found = _write(root, value, found, level, spans, extent, extents, head, following, parents)
             _widen(extent[root], place)
         for pair in range(starts[value], starts[value + 1] if value else starts[value]):
-            root, other = _root(joined, pairs[pair, 0]), _root(joined, pairs[pair, 1])
+            root, other = union_find.root(joined, pairs[pair, 0]), union_find.root(joined, pairs[pair, 1])
             if root == other:
                 continue
             if level[root] != value:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from heatbeam.transforms.metrics.contours import compiled
+from heatbeam.transforms.metrics.contours import compiled, union_find
 
 LEVELS = 256
 
@@ -58,14 +58,6 @@ def _falling(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
             ends[place] -= 1
             order[ends[place]] = cell
     return order
-
-
-@compiled.function
-def _root(parent: npt.NDArray[np.int32], cell: int) -> int:
-    while parent[cell] != cell:
-        parent[cell] = parent[parent[cell]]
-        cell = parent[cell]
-    return cell
 
 
 @compiled.function
@@ -136,7 +128,7 @@ def _grow(
             joined |= own[i]
             if known or other == root:
                 continue
-            other = _root(parent, other)
+            other = union_find.root(parent, other)
             if other == root:
                 continue
             if level[other] != value:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from heatbeam.transforms.metrics.contours import basins, compiled
+from heatbeam.transforms.metrics.contours import basins, compiled, union_find
 
 LEVELS = 256
 
@@ -53,14 +53,6 @@ def _by_value(values: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.int32
             order[ends[values[pixel]]] = pixel
             ends[values[pixel]] += 1
     return order
-
-
-@compiled.function
-def _root(parent: npt.NDArray[np.int32], pixel: int) -> int:
-    while parent[pixel] != pixel:
-        parent[pixel] = parent[parent[pixel]]
-        pixel = parent[pixel]
-    return pixel
 
 
 @compiled.function
@@ -123,7 +115,7 @@ def _grow(
             other = near[i]
             if other == root:
                 continue
-            other = _root(parent, other)
+            other = union_find.root(parent, other)
             if other == root:
                 continue
             if level[other] != value:
@@ -303,7 +295,7 @@ def _extents_above(
                 near += 1
             other = near
             while other < above and before[other, 0] <= x:
-                joined = _root(parent, before[other, 2])
+                joined = union_find.root(parent, before[other, 2])
                 if joined != root:
                     parent[root] = joined
                     _absorb(extent, joined, root)
