@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any, TextIO
 
 import jinja2
-import numpy.typing as npt
 
 from heatbeam.compare import compare, compare_rows, gate, map_pairs, verdict_files
 from heatbeam.pages import map_images, report_text
@@ -289,22 +288,15 @@ def _examples(comparison: compare.Comparison, images_path: str | None) -> list[d
     of_place: dict[source_images.Place, list[int]] = {}
     for number, one in enumerate(comparison.examples):
         of_place.setdefault(one.place, []).append(number)
-    rank = len(comparison.examples[0].image_size) if comparison.examples else 2
     inputs = of_rows.inputs_of(manifest)
     pictures: dict[int, list[str]] = {}
-
-    def draw(number: int, original: npt.NDArray[Any] | None) -> None:
+    for number, original in source_images.row_originals(manifest, of_place):
         one = comparison.examples[number]
+        longest = _EXAMPLE_PX[len(one.image_size)]
         pictures[number] = [
-            map_images.data_uri(of_rows.picture_of_map(raw, view, one.image_size, inputs, original, _EXAMPLE_PX[rank]))
+            map_images.data_uri(of_rows.picture_of_map(raw, view, one.image_size, inputs, original, longest))
             for raw, view in zip(one.maps, one.views, strict=True)
         ]
-
-    for place, original in source_images.originals(manifest, of_place, rank):
-        for number in of_place[place]:
-            draw(number, original)
-    for number in set(range(len(comparison.examples))) - set(pictures):
-        draw(number, None)
     return [{"pair": one, "pictures": pictures[number]} for number, one in enumerate(comparison.examples)]
 
 

@@ -46,17 +46,16 @@ def write(
     of_place = source_images.by_place(plain)
     names = {place: _name(VOLUMES, i, plain[numbers[0]]) for i, (place, numbers) in enumerate(of_place.items())}
     found: set[source_images.Place] = set()
-    for place, values in source_images.originals(manifest, of_place, 3, problems):
+    for place, values in source_images.originals(manifest, of_place, problems):
         if values.shape[:-1] == axis_columns.size_of(plain[of_place[place][0]])[::-1]:
             nifti_files.write_values(target / names[place], values, axes)
             found.add(place)
-    index = []
-    for place, numbers in of_place.items():
-        for number in numbers:
-            files = _overlays(target, number, chosen_rows.with_map(table, number, plain[number]), axes)
-            row = {name: plain[number][name] for name in _TOLD}
-            index.append((number, {**row, "volume": names[place] if place in found else None, **files}))
-    listed = [entry for _, entry in sorted(index, key=lambda item: item[0])]
+    listed = []
+    for number, row in enumerate(plain):
+        place = source_images.place_of(row)
+        files = _overlays(target, number, chosen_rows.with_map(table, number, row), axes)
+        told = {name: row[name] for name in _TOLD}
+        listed.append({**told, "volume": names[place] if place in found else None, **files})
     text = json.dumps({**about, "axes": [axis.__dict__ for axis in axes], "rows": listed}, indent=1, ensure_ascii=False)
     (target / INDEX).write_text(text + "\n", encoding="utf-8", errors="replace")
     return len(of_place), len(found)

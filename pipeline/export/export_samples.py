@@ -19,7 +19,7 @@ import pyarrow as pa
 from PIL import Image
 
 from heatbeam.pages import map_images
-from heatbeam.runs import chosen_rows, manifests, source_images, source_truth
+from heatbeam.runs import chosen_rows, manifests, shades, source_images, source_truth
 from heatbeam.transforms.sources.classes import class_maps
 from heatbeam.transforms.sources.pixels import image_files
 from heatbeam.transforms.tables import stored_maps
@@ -45,7 +45,7 @@ class Sample:
 
     number: int
     file: str
-    pixels: source_images.Pixels | None
+    pixels: shades.Pixels | None
     rows: tuple[tuple[int, Mapping[str, Any]], ...]
     true_boxes: tuple[tuple[int, source_truth.Box], ...]
 
@@ -53,7 +53,7 @@ class Sample:
         """The heatmap of one of its rows over the whole image, in [0, 1], its longer side at most `longest_px`."""
         return stored_maps.heatmap(row, map_images.fitted((row["image_width"], row["image_height"]), longest_px))
 
-    def overlay(self, heat: np.ndarray) -> source_images.Pixels:
+    def overlay(self, heat: np.ndarray) -> shades.Pixels:
         """A heatmap over the image, or alone where there is none."""
         size = (heat.shape[0], heat.shape[1])
         return map_images.coloured(heat, None if self.pixels is None else map_images.scaled(self.pixels, size))
@@ -80,7 +80,7 @@ def samples(
 
     missing = dict(of_place)
     for source in source_images.source_records(manifest, of_place, problems):
-        pixels = source.pixels()
+        pixels = source.original()
         if pixels is not None and source.place in missing:
             del missing[source.place]
             rows = rows_of(source.place)
@@ -109,7 +109,7 @@ def file_name(number: int, row: Mapping[str, Any], suffix: str) -> str:
     return chosen_rows.file_name(number, row, ("image_id", "class_id", "method"), suffix, readable=False)
 
 
-def _file(source: source_images.SourceRecord, pixels: source_images.Pixels) -> tuple[bytes, str]:
+def _file(source: source_images.SourceRecord, pixels: shades.Pixels) -> tuple[bytes, str]:
     """Content and suffix of the image's file."""
     if source.raw_shape is None:
         with Image.open(io.BytesIO(source.image)) as opened:

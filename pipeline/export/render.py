@@ -6,13 +6,10 @@ import dataclasses
 import json
 from typing import Any
 
-import numpy.typing as npt
-
 from heatbeam.pages import map_images
 from heatbeam.pages.signals import of_rows
 from heatbeam.runs import chosen_rows, moved_images, remote_files, run_directory, source_images
 from heatbeam.transforms import errors
-from heatbeam.transforms.tables import axis_columns
 
 INDEX = "index.json"
 
@@ -64,28 +61,19 @@ def render(
     run = run_directory.RunDirectory(run_path)
     manifest = moved_images.located(run.read_manifest(), images)
     names = run.open_table("explanations").schema.names
-    rank, inputs = axis_columns.rank_of(names), of_rows.inputs_of(manifest)
+    inputs = of_rows.inputs_of(manifest)
     table, matched = chosen_rows.choose(run, where, limit, (*_COLUMNS, *of_rows.columns(names)))
     rows = chosen_rows.without_maps(table)
     target = remote_files.local_folder(directory, "--to")
     with errors.about(directory, "write"):
         target.mkdir(parents=True, exist_ok=True)
-    of_place = source_images.by_place(rows)
     shown = [False] * len(rows)
-
-    def draw(number: int, original: npt.NDArray[Any] | None) -> None:
+    for number, original in source_images.row_originals(manifest, source_images.by_place(rows)):
         row = chosen_rows.with_map(table, number, rows[number])
         path = target / _name(number, row)
         with errors.about(path, "write"):
             path.write_bytes(map_images.png(of_rows.picture(row, inputs, original, longest_px)))
-
-    for place, original in source_images.originals(manifest, of_place, rank):
-        for number in of_place[place]:
-            draw(number, original)
-            shown[number] = True
-    for number in range(len(rows)):
-        if not shown[number]:
-            draw(number, None)
+        shown[number] = original is not None
     files = tuple(_name(number, row) for number, row in enumerate(rows))
     index = [
         {"file": file, **{name: row[name] for name in _TOLD}, "with_image": with_image}

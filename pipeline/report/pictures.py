@@ -23,6 +23,7 @@ from heatbeam.transforms.tables import axis_columns, stored_maps
 IMAGE_PX = 240
 HEAT_PX = 120
 JPEG_QUALITY = 80
+_PICTURE_RANK = 2
 
 Box = source_truth.Box
 
@@ -61,11 +62,7 @@ class Album:
         rows: of ``explanations``; those that `picture` will be asked for.
     """
 
-    def __init__(
-        self,
-        manifest: manifests.Manifest,
-        rows: Sequence[Mapping[str, Any]],
-    ):
+    def __init__(self, manifest: manifests.Manifest, rows: Sequence[Mapping[str, Any]]):
         self._classes = manifest.maps_of_classes()
         self._inputs = of_rows.inputs_of(manifest)
         self._sources: dict[source_images.Place, source_images.SourceRecord] = {}
@@ -79,22 +76,22 @@ class Album:
         self.problems: list[str] = []
         found = 0
         for source in source_images.source_records(manifest, places, self.problems):
+            original = source.original()
+            found += original is not None
             if source.place in signals:  # drawn at once: volumes are too large to be held
-                found += self._draw(signals[source.place], source.values())
-            elif (pixels := source.pixels()) is not None:
+                self._draw(signals[source.place], original)
+            elif original is not None:
                 self._sources[source.place] = source
-                self._images[source.place] = jpeg_uri(pixels)
-                found += 1
+                self._images[source.place] = jpeg_uri(original)
         for shown_rows in signals.values():
             self._draw([row for row in shown_rows if _key(row) not in self._drawn], None)
         self.wanted, self.found = len(places), found
         self.kind = next((kind for _, kind in self._drawn.values()), "")
 
-    def _draw(self, rows: Sequence[Mapping[str, Any]], values: shown.Values | None) -> bool:
+    def _draw(self, rows: Sequence[Mapping[str, Any]], values: shown.Values | None) -> None:
         for row in rows:
             signal = of_rows.signal(row, self._inputs, values)
             self._drawn[_key(row)] = (drawing.markup(signal), signal.kind)
-        return values is not None
 
     def picture(self, row: Mapping[str, Any]) -> Picture:
         """The picture of a row."""
@@ -121,14 +118,11 @@ class Album:
         )
 
 
-_PICTURE_RANK = 2
-
-
 def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return (*source_images.place_of(row), row["image_id"], row["method"], row["class_id"])
 
 
-def jpeg_uri(pixels: source_images.Pixels) -> str:
+def jpeg_uri(pixels: shown.Pixels) -> str:
     """An image as a JPEG data URI, its longer side at most `IMAGE_PX`."""
     size = map_images.fitted((pixels.shape[1], pixels.shape[0]), IMAGE_PX)
     small = Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.LANCZOS)

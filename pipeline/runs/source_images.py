@@ -12,16 +12,12 @@ import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from heatbeam import config
 from heatbeam.runs import manifests, moved_images, shades
 from heatbeam.transforms import records
 from heatbeam.transforms.errors import redaction
 from heatbeam.transforms.sources import feature_map, features, source
 
-Pixels = npt.NDArray[np.uint8]
 _SHOWN = (1, 3, 4)
 """Channels of raw images that are shown as they are."""
 _OF_PICTURES = 3
@@ -43,13 +39,13 @@ def by_place(rows: Iterable[Mapping[str, Any]]) -> dict[Place, list[int]]:
     return found
 
 
-def source_images(
+def originals(
     manifest: manifests.Manifest, places: Collection[Place], problems: list[str] | None = None
-) -> Iterator[tuple[Place, Pixels]]:
-    """The images at `places` as the run decoded them, uint8 ``(H, W, 3)`` in original size, in no particular order.
+) -> Iterator[tuple[Place, shades.Values]]:
+    """The originals at `places`, as `SourceRecord.original` gives them, in no particular order.
 
-    An image is left out if its shard is not there, its record cannot be read, or its bytes are no longer those that
-    were explained.
+    One is left out if its shard is not there, its record cannot be read, or its bytes are no longer those that were
+    explained.
 
     Args:
         manifest: of the run; its ``config.input`` says where the shards are.
@@ -57,19 +53,27 @@ def source_images(
         problems: where to add why shards could not be read, one sentence each.
     """
     for one in source_records(manifest, places, problems):
-        pixels = one.pixels()
-        if pixels is not None:
-            yield one.place, pixels
-
-
-def originals(
-    manifest: manifests.Manifest, places: Collection[Place], rank: int, problems: list[str] | None = None
-) -> Iterator[tuple[Place, npt.NDArray[Any]]]:
-    """What `source_images` gives of pictures, and of inputs of another rank `SourceRecord.values`, by one name."""
-    for one in source_records(manifest, places, problems):
-        found = one.pixels() if rank == 2 else one.values()
+        found = one.original()
         if found is not None:
             yield one.place, found
+
+
+def row_originals(
+    manifest: manifests.Manifest, of_place: Mapping[Place, Sequence[int]]
+) -> Iterator[tuple[int, shades.Values | None]]:
+    """Every row once, with its original as of `originals`; those without one come last, with None.
+
+    Args:
+        manifest: of the run.
+        of_place: positions of the rows, as `by_place` gives them.
+    """
+    missing = dict(of_place)
+    for place, original in originals(manifest, of_place):
+        for number in missing.pop(place, ()):
+            yield number, original
+    for numbers in missing.values():
+        for number in numbers:
+            yield number, None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,40 +96,27 @@ class SourceRecord:
     raw_shape: tuple[int, ...] | None = None
     raw_dtype: str = "uint8"
 
-    @property
-    def display(self) -> tuple[int, ...]:
-        """The channels to show, as the run's settings say; empty where they don't."""
-        return (self.settings.array.display or ()) if self.settings.array is not None else ()
+    def original(self) -> shades.Values | None:
+        """The original to draw, in its own size; None if it cannot be decoded.
 
-    def pixels(self) -> Pixels | None:
-        """The image as the run decoded it, uint8 ``(H, W, 3)`` in original size; None if it cannot be decoded."""
-        if self._is_array:
-            values = self.array()
-            return None if values is None or values.ndim != 3 else shades.picture(values, self.display)
-        return _pixels(self.image, self.raw_shape, self.settings)
-
-    def values(self) -> npt.NDArray[Any] | None:
-        """The original to draw, ``(*positions, channels)``: an array as stored; on two axes, `pixels`; or None."""
-        return self.pixels() if self.raw_shape is None or len(self.raw_shape) == _OF_PICTURES else self.array()
-
-    def array(self) -> npt.NDArray[Any] | None:
-        """The array that the record holds, ``(*positions, channels)``, of its own type; None of an encoded image."""
-        if self.raw_shape is None:
-            return None
+        Of two position axes uint8 ``(H, W, 3)``: an image as the run decoded it, an array or an image of other than 1,
+        3 or 4 channels as `shades.picture` shows it. Of one or three the array as stored, ``(*positions, channels)``.
+        """
+        array = self.settings.array
+        if self.raw_shape is None or (array is None and self.raw_shape[-1] in _SHOWN):
+            return _pixels(self.image, self.raw_shape, self.settings)
         from heatbeam.transforms.sources.arrays import fitting  # as of images below
 
-        return fitting.stored(self.image, self.raw_shape, self.raw_dtype)
-
-    @property
-    def _is_array(self) -> bool:
-        """Whether it is no picture of 1, 3 or 4 channels."""
-        return self.settings.array is not None or (self.raw_shape is not None and self.raw_shape[-1] not in _SHOWN)
+        values = fitting.stored(self.image, self.raw_shape, self.raw_dtype)
+        if len(self.raw_shape) != _OF_PICTURES:
+            return values
+        return shades.picture(values, (array.display if array is not None else None) or ())
 
 
 def source_records(
     manifest: manifests.Manifest, places: Collection[Place], problems: list[str] | None = None
 ) -> Iterator[SourceRecord]:
-    """The records at `places` whose bytes are still those that were explained; as `source_images`, not decoded."""
+    """The records at `places` whose bytes are still those that were explained; as `originals`, not decoded."""
     problems = problems if problems is not None else []
     if not places:
         return
@@ -214,7 +205,7 @@ def _image(record: bytes, names: feature_map.FeatureMap, shard: str, index: int)
         return records.EncodedExample("", shard, index, b"")
 
 
-def _pixels(data: bytes, raw_shape: tuple[int, ...] | None, settings: config.InputConfig) -> Pixels | None:
+def _pixels(data: bytes, raw_shape: tuple[int, ...] | None, settings: config.InputConfig) -> shades.Pixels | None:
     from heatbeam.transforms.sources import images  # loads Pillow and OpenCV, and a report may need no image
 
     how = settings.as_image_options(1, 1)  # an original keeps its size

@@ -44,7 +44,7 @@ def test_a_run_explains_the_pixels_of_its_resampler(tmp_path, resampler):
     assert manifest.conventions.decode["image"]["value_range"] == [0, 4095]
     places = {(row["shard"], row["record_index"], row["image_sha256"]): row["image_id"] for row in found.values()}
     checked = 0
-    for place, pixels in source_images.source_images(manifest, list(places)):
+    for place, pixels in source_images.originals(manifest, list(places)):
         originals = pixels.astype(np.float32)
         if places[place] == "image0004":
             levels = np.clip(DEEP * (255 / 4095), 0, 255)

@@ -152,8 +152,5 @@ class _Record:
     def __init__(self, where: source_images.Place, original: np.ndarray):
         self.place, self._original = where, original
 
-    def values(self) -> np.ndarray:
+    def original(self) -> np.ndarray:
         return self._original
-
-    def pixels(self) -> None:
-        return None

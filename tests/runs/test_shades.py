@@ -75,4 +75,4 @@ def test_the_original_of_bands_is_shown_as_the_settings_say():
     record = source_images.SourceRecord(
         ("s", 0, "x"), b"", values.astype("<u2").tobytes(), settings, values.shape, "uint16"
     )
-    np.testing.assert_array_equal(record.pixels(), shades.picture(values, (5, 0, 5)))
+    np.testing.assert_array_equal(record.original(), shades.picture(values, (5, 0, 5)))

@@ -86,7 +86,7 @@ def images(settings: dict, places: list[source_images.Place]):
     """The pixels of each place, and the problems."""
     problems: list[str] = []
     manifest = manifests.manifest(config={"input": {"tfrecord": None, **settings}})
-    found = dict(source_images.source_images(manifest, places, problems))
+    found = dict(source_images.originals(manifest, places, problems))
     return found, problems
 
 
