@@ -31,9 +31,6 @@ from heatbeam.runs import commands as runs
 from heatbeam.transforms import errors
 from heatbeam.transforms.errors import harmless, redaction
 
-CLEAR_LINE = "\r\x1b[K"
-"""With what progress begins its line in a terminal."""
-
 SHELLS = ("bash", "zsh", "fish")
 
 
@@ -98,7 +95,7 @@ class _SafeStream(io.TextIOBase):
         self._stream = stream
 
     def write(self, text: str) -> int:
-        begin = CLEAR_LINE if text.startswith(CLEAR_LINE) else ""
+        begin = command.CLEAR_LINE if text.startswith(command.CLEAR_LINE) else ""
         self._stream.write(begin + safe(text[len(begin) :]))
         return len(text)
 

@@ -18,6 +18,9 @@ from typing import Any, TextIO
 
 OK, FAILED = 0, 1
 
+CLEAR_LINE = "\r\x1b[K"
+"""With what progress begins its line in a terminal: back to its start, and nothing left of the one before."""
+
 Call = Callable[[argparse.Namespace, Sequence[str]], int]
 """Does the work: of the parsed options, and of Beam's own options, to the exit status."""
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import TextIO
 
+from heatbeam import command
 from heatbeam.transforms import tally
 
 _TERMINAL_INTERVAL_S = 0.5
@@ -82,11 +83,10 @@ def shown(stream: TextIO, total_bytes: int) -> Iterator[None]:
         done.set()
         reporter.join()
         if terminal:
-            stream.write("\r\x1b[K")
+            stream.write(command.CLEAR_LINE)
             stream.flush()
 
 
 def _write(stream: TextIO, line: str, terminal: bool) -> None:
-    # A terminal's line is taken back to its start and cleared; a log gets whole lines.
-    stream.write(f"\r\x1b[K{line}" if terminal else f"{line}\n")
+    stream.write(f"{command.CLEAR_LINE}{line}" if terminal else f"{line}\n")
     stream.flush()
