@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from heatbeam.runs import manifests, remote_files, run_directory, summaries
+from heatbeam.runs import manifests, remote_files, run_directory, settings_diff, summaries
 from heatbeam.transforms import errors
 from heatbeam.transforms.metrics import slicing
 
@@ -81,7 +81,7 @@ def of(run: run_directory.RunDirectory, verdict: Mapping[str, Any] | None = None
         started=_milliseconds(manifest.started),
         finished=_milliseconds(manifest.finished),
         metrics=metrics,
-        parameters={name: _short(value) for name, value in _flat(manifest.as_dict()["config"])},
+        parameters=dict(_parameters(manifest.as_dict()["config"])),
         tags={name: _short(value) for name, value in tags.items()},
     )
 
@@ -118,13 +118,12 @@ def _numbers(run: run_directory.RunDirectory) -> Iterator[tuple[str, float]]:
             yield from ((key, value) for key, value in values.items() if math.isfinite(value))
 
 
-def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def _parameters(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Every setting that is given, by its path; lists stay whole."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _flat(inner, f"{path}.{key}" if path else key)
-    elif value is not None:
-        yield _UNFIT.sub("_", path), value
+    for section, settings in config.items():
+        for path, value in settings_diff.leaves(section, settings):
+            if value not in (None, {}):
+                yield _UNFIT.sub("_", path), _short(value)
 
 
 def _short(value: Any) -> str:
