@@ -76,16 +76,18 @@ def _local(root: str) -> Iterator[str]:
         yield from (name if relative == "." else f"{relative}/{name}" for name in files)
 
 
-def _remote(root: str) -> Iterator[str]:
+def _remote(root: str, limit: int | None = None) -> Iterator[str]:
     with errors.about(root, "read"):
-        (matched,) = filesystems.FileSystems.match([f"{root}/**"])
+        (matched,) = filesystems.FileSystems.match([f"{root}/**"], [limit])
     for found in matched.metadata_list:
         yield found.path[len(root) + 1 :]
 
 
 def is_folder(path: str) -> bool:
     """Whether there are files below `path`."""
-    return next(iter(_remote(path)), None) is not None if remote_files.is_remote(path) else pathlib.Path(path).is_dir()
+    if remote_files.is_remote(path):
+        return next(_remote(path, limit=1), None) is not None
+    return pathlib.Path(path).is_dir()
 
 
 def exists(path: str) -> bool:

@@ -103,10 +103,7 @@ class _WriteShardFn(beam.DoFn):
         """Write it; its dead letters and what was counted."""
         amounts: collections.Counter[str] = collections.Counter({READ: 0, WRITTEN: 0, LOST: 0})
         join = filesystems.FileSystems.join
-        unfinished, finished = (
-            join(self._working, f"{plan.name}.{secrets.token_hex(4)}"),
-            join(self._directory, plan.name),
-        )
+        unfinished = join(self._working, f"{plan.name}.{secrets.token_hex(4)}")
         with errors.about(self._directory, "write"):
             with contextlib.ExitStack() as opened:
                 stream = None
@@ -134,7 +131,7 @@ class _WriteShardFn(beam.DoFn):
                     if self._how.class_ids is None:
                         amounts.update(f"{CLASS}{key}" for key in item.keys if isinstance(key, str))
             if amounts[WRITTEN]:
-                filesystems.FileSystems.rename([unfinished], [finished])
+                filesystems.FileSystems.rename([unfinished], [join(self._directory, plan.name)])
         amounts[f"{FILES}{plan.piece.split}"] = int(amounts[WRITTEN] > 0)
         yield dict(amounts)
 

@@ -55,6 +55,13 @@ def test_split_folders(tmp_path):
         formats.listing(asked.Asked(str(tmp_path), splits=("test",)))
 
 
+def test_a_folder_is_listed_once(tmp_path, monkeypatch):
+    drawn_images.draw(tmp_path / "cat" / "1.jpg")
+    listed, below = [], places.below
+    monkeypatch.setattr(places, "below", lambda root: listed.append(root) or below(root))
+    assert len(list(formats.listing(asked.Asked(str(tmp_path))).items)) == 1 and listed == [str(tmp_path)]
+
+
 def test_a_csv_with_further_columns_and_what_is_wrong_with_its_rows(tmp_path):
     drawn_images.draw(tmp_path / "a.jpg")
     drawn_images.draw(tmp_path.parent / "outside.jpg")

@@ -33,7 +33,7 @@ def listing(given: asked.Asked) -> items.Listing:
     """
     name = given.format
     if name is None:
-        found = list(_looks_like(given.source))
+        found = list(_looks_like(given))
         if len(found) != 1:
             what = f"may be {' or '.join(found)}" if found else "is of no known format"
             raise errors.UsageError(f"{given.source} {what}; say it with --format: {', '.join(FORMATS)}")
@@ -41,9 +41,9 @@ def listing(given: asked.Asked) -> items.Listing:
     return FORMATS[name][1](given)
 
 
-def _looks_like(source: str) -> Iterator[str]:
+def _looks_like(given: asked.Asked) -> Iterator[str]:
     """The formats that a source may be of, by its names alone."""
-    name = source.lower()
+    name = given.source.lower()
     if name.endswith((".csv", ".tsv", ".jsonl", ".ndjson")):
         yield "list"
     elif name.endswith(".json"):
@@ -54,8 +54,8 @@ def _looks_like(source: str) -> Iterator[str]:
         yield "parquet"
     elif name.endswith(webdataset.ENDINGS):
         yield "webdataset"
-    elif places.is_folder(source):
-        yield from _folder_looks_like(list(places.below(places.absolute(source))))
+    elif places.is_folder(given.source):
+        yield from _folder_looks_like(given.paths)
 
 
 def _folder_looks_like(paths: Sequence[str]) -> Iterator[str]:

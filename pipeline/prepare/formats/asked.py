@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 
-from heatbeam.prepare import items
+from heatbeam.prepare import items, places
 from heatbeam.transforms import errors
 from heatbeam.transforms.sources import box_conventions
 
@@ -22,8 +23,8 @@ BOXES = {
 
 def ids_of(names: Mapping[int, str]) -> dict[items.Key, int]:
     """The id in the shards of each class of a file of names, by the number there and by the name."""
-    places: dict[items.Key, int] = {name: place for place, name in enumerate(names.values())}
-    return places | {number: place for place, number in enumerate(names)}
+    by_name: dict[items.Key, int] = {name: place for place, name in enumerate(names.values())}
+    return by_name | {number: place for place, number in enumerate(names)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +51,15 @@ class Asked:
     label_columns: tuple[str, ...] = ()
     separator: str | None = None
     boxes: str | None = None
+
+    @functools.cached_property
+    def paths(self) -> tuple[str, ...]:
+        """What `places.below` gives of the source, a folder: a store far away lists its files once.
+
+        Raises:
+            errors.PathError: there is no such folder.
+        """
+        return tuple(places.below(places.absolute(self.source)))
 
     def takes(self, split: str) -> bool:
         """Whether a split is wanted."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from heatbeam.prepare import items, places
 from heatbeam.prepare.formats import asked
@@ -26,7 +26,7 @@ def listing(given: asked.Asked) -> items.Listing:
     """
     root = places.absolute(given.source)
     left_out: collections.Counter[str] = collections.Counter()
-    paths = list(_images(places.below(root), left_out))
+    paths = list(_images(given.paths, left_out))
     tops = sorted({path.split("/")[0] for path in paths if "/" in path})
     split_first = bool(tops) and all(top.lower() in SPLITS for top in tops)
     found = list(_placed(paths, left_out, split_first=split_first))
@@ -38,7 +38,7 @@ def listing(given: asked.Asked) -> items.Listing:
     return items.Listing("class folders", _items(root, kept), names=names, left_out=left_out)
 
 
-def _images(paths: Iterator[str], left_out: collections.Counter[str]) -> Iterator[str]:
+def _images(paths: Iterable[str], left_out: collections.Counter[str]) -> Iterator[str]:
     for path in paths:
         if path.lower().endswith(places.IMAGE_ENDINGS):
             yield path

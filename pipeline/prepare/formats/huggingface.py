@@ -43,7 +43,7 @@ def listing(given: asked.Asked) -> items.Listing:
     """
     root = places.absolute(given.source)
     tables: dict[str, list[lists.Row]] = {}
-    for path in places.below(root):
+    for path in given.paths:
         if path.rpartition("/")[2] in METADATA:
             folder = path.rpartition("/")[0]
             rows = _rows(f"{root}/{path}")
@@ -83,7 +83,7 @@ def parquet(given: asked.Asked) -> items.Listing:
     Raises:
         errors.UserError: they cannot be read, or hold no images.
     """
-    files = files_of(given.source, (".parquet",))
+    files = files_of(given, (".parquet",))
     schema = None
     pieces = []
     for path in files:
@@ -100,7 +100,7 @@ def parquet(given: asked.Asked) -> items.Listing:
     missing = [name for name in labels if name not in schema.names]
     if missing:
         raise errors.UsageError(f"{given.source}: no column {missing[0]}, of {', '.join(schema.names)}")
-    names = next((tuple(_names(declared.get(name))) for name in labels if _names(declared.get(name))), None)
+    names = next((tuple(found) for name in labels if (found := _names(declared.get(name)))), None)
     further = [field.name for field in schema if field.name not in (image, *labels)]
     slices = tuple(name for name in further if not pa.types.is_nested(schema.field(name).type))
     left_out = collections.Counter(
@@ -124,21 +124,21 @@ def parquet(given: asked.Asked) -> items.Listing:
     )
 
 
-def files_of(source: str, endings: tuple[str, ...]) -> list[str]:
-    """The files of a folder, or those that a pattern matches.
+def files_of(given: asked.Asked, endings: tuple[str, ...]) -> list[str]:
+    """The files of a source that is a folder, or those that it matches as a pattern.
 
     Raises:
         errors.PathError: there are none.
     """
-    if places.is_folder(source):
-        root = places.absolute(source)
-        found = [f"{root}/{path}" for path in places.below(root) if path.lower().endswith(endings)]
+    if places.is_folder(given.source):
+        root = places.absolute(given.source)
+        found = [f"{root}/{path}" for path in given.paths if path.lower().endswith(endings)]
     else:
-        with errors.about(source, "read"):
-            (matched,) = filesystems.FileSystems.match([source])
+        with errors.about(given.source, "read"):
+            (matched,) = filesystems.FileSystems.match([given.source])
         found = sorted(one.path for one in matched.metadata_list)
     if not found:
-        raise errors.PathError(f"{source} has no files {endings[0]}")
+        raise errors.PathError(f"{given.source} has no files {endings[0]}")
     return found
 
 

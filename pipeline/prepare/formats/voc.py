@@ -33,15 +33,15 @@ def listing(given: asked.Asked) -> items.Listing:
         errors.UserError: there are none.
     """
     root = places.absolute(given.source)
-    paths = list(places.below(root))
-    annotations = [path for path in paths if path.lower().endswith(".xml")]
+    annotations = [path for path in given.paths if path.lower().endswith(".xml")]
     if not annotations:
         raise errors.PathError(f"{given.source} has no XML files")
     image_root = places.absolute(given.images or given.source)
-    images = [path for path in (places.below(image_root) if given.images else paths) if _is_image(path)]
-    by_split = _splits(root, paths, annotations, given)
+    images = [path for path in (places.below(image_root) if given.images else given.paths) if _is_image(path)]
+    by_split = _splits(root, annotations, given)
     left_out: collections.Counter[str] = collections.Counter()
-    left_out["masks of segmentation"] += sum(_MASKS in f"/{path}" for path in paths if path.lower().endswith(".png"))
+    pngs = [path for path in given.paths if path.lower().endswith(".png")]
+    left_out["masks of segmentation"] += sum(_MASKS in f"/{path}" for path in pngs)
     wanted = [path for members in by_split.values() for path in members]
     with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
         read = functools.partial(_read, root, image_root, _by_name(images))
@@ -66,11 +66,12 @@ def _is_image(path: str) -> bool:
     return path.lower().endswith(places.IMAGE_ENDINGS) and _MASKS not in f"/{path}"
 
 
-def _splits(root: str, paths: Sequence[str], annotations: Sequence[str], given: asked.Asked) -> dict[str, list[str]]:
+def _splits(root: str, annotations: Sequence[str], given: asked.Asked) -> dict[str, list[str]]:
     """The annotations of each split that is asked for; of all together where none is."""
     if not given.splits:
         return {items.DEFAULT_SPLIT: list(annotations)}
-    lists = {path[len(_SETS) : -4]: path for path in paths if path.lower().startswith(_SETS) and path.endswith(".txt")}
+    sets = [path for path in given.paths if path.lower().startswith(_SETS) and path.endswith(".txt")]
+    lists = {path[len(_SETS) : -4]: path for path in sets}
     given.check_splits(tuple(lists))
     stems = {_stem(path): path for path in annotations}
     found = {}

@@ -34,7 +34,7 @@ def listing(given: asked.Asked) -> items.Listing:
     Raises:
         errors.UserError: there are none.
     """
-    files = huggingface.files_of(given.source, ENDINGS)
+    files = huggingface.files_of(given, ENDINGS)
     splits = {path: huggingface.split_of(path) for path in files}
     given.check_splits(tuple(sorted(set(splits.values()))))
     return items.Listing(
