@@ -22,6 +22,7 @@ _ENTRIES = {
 }  # fmt: skip
 """Whatever stands directly in a dataset that was written here."""
 
+_KINDS = {"series": "series", "bands": "pictures", "volume": "volumes", "clip": "clips"}
 _DRAWN = "heatbeam render draws them, and the tables hold every number"
 
 
@@ -108,8 +109,7 @@ def export(
 
 def _check_kind(file_format: str, rank: int, manifest: manifests.Manifest) -> None:
     """Refuse a format that has no place for the inputs of the run."""
-    axes = of_rows.axes_of(manifest) or records.plain_axes(rank)
-    kind = {1: "series", 2: "pictures"}.get(rank, "clips" if axes[0].name.lower() in shown.TIMES else "volumes")
+    kind = _KINDS[shown.kind_of(of_rows.axes_of(manifest) or records.plain_axes(rank))]
     if file_format == "nifti":
         if kind != "volumes":
             raise ExportError(f"--format nifti is for volumes; the inputs of this run are {kind}: {_DRAWN}")

@@ -17,6 +17,7 @@ from heatbeam.pages.signals import series, shown, slices
 _FINE = 2  # drawn so many times larger
 _WORDS_PX = 200  # the least width of a picture with words
 _FONT_PX = 11
+_TICK_PX = 40  # at most for the number at a tick
 _GAP = 6
 _INK, _QUIET, _RULE = (27, 29, 31), (91, 96, 102), (225, 225, 220)
 TRUE_COLOUR, ESTIMATED_COLOUR = (29, 150, 70), (31, 111, 178)
@@ -86,20 +87,19 @@ def _series(signal: shown.Signal, longest_px: int) -> shown.Pixels:
     height = min(longest_px, max(1, len(drawn)) * max(16, min(110, longest_px // 4)) + band + bottom + 4)
     page = _Canvas(longest_px, height)
     left, right, floor = 1, longest_px - 1, height - bottom - band - 4
-    places = {"true": signal.true_boxes, "estimated": (signal.box,) if signal.box else ()}
 
     def across(box: shown.Box) -> tuple[float, float, float, float]:
         start, end = (min(max(edge / signal.shape[0], 0), 1) for edge in signal.interval(box, 0))
         return left + start * (right - left), 1.0, left + end * (right - left), float(floor)
 
-    for box in places["true"]:
+    for box in signal.true_boxes:
         page.frame(across(box), TRUE_COLOUR, _WASH)
     lane_height = (floor - 1) / max(1, len(drawn))
     for number, lane in enumerate(drawn):
         top = 1 + number * lane_height
         _lane(page, lane, (left, top, right, top + lane_height), words=words)
-    for box in places["estimated"]:
-        page.dashes(across(box), ESTIMATED_COLOUR)
+    if signal.box is not None:
+        page.dashes(across(signal.box), ESTIMATED_COLOUR)
     page.frame((left, 1, right, floor), _QUIET)
     page.paste(map_images.coloured(series.band(signal)), (left, floor + 2, right, floor + 2 + band))
     if words:
@@ -123,14 +123,11 @@ def _lane(page: _Canvas, lane: series.Lane, box: tuple[float, float, float, floa
 
 def _axis(page: _Canvas, signal: shown.Signal, y: float, ends: tuple[float, float]) -> None:
     left, right = ends
-    axis = signal.axes[0]
-    for share, text in shown.ticks(signal.shape[0], axis, 6):
-        room = 40.0
+    for share, text in shown.ticks(signal.shape[0], signal.axes[0], 6):
         at = left + share * (right - left)
         page.line([(at, y - 2), (at, y + 1)], _QUIET)
-        page.text(min(max(at - 8, left), right - 30), y + 1, text, _QUIET, width=room)
-    name = f"{signal.name(0)} in {axis.unit}" if shown.measured(axis) else f"{signal.name(0)}, sample"
-    notes = [name, *filter(None, [series.left_out(signal)]), *_legend(signal)]
+        page.text(min(max(at - 8, left), right - 30), y + 1, text, _QUIET, width=_TICK_PX)
+    notes = [series.axis_title(signal), *filter(None, [series.left_out(signal)]), *_legend(signal)]
     page.text(left, y + _FONT_PX + 4, "   ".join(notes), _INK, width=right - left)
 
 

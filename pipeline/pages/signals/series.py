@@ -78,6 +78,12 @@ def left_out(signal: shown.Signal) -> str:
     return "" if drawn == count else f"{drawn} of {count} channels drawn, {count - drawn} not"
 
 
+def axis_title(signal: shown.Signal) -> str:
+    """What the numbers at the ticks are: ``time in s`` or ``x, sample``."""
+    axis = signal.axes[0]
+    return f"{signal.name(0)} in {axis.unit}" if shown.measured(axis) else f"{signal.name(0)}, sample"
+
+
 def band(signal: shown.Signal) -> shown.Floats:
     """The heat as one row of a picture, ``(1, width)``, one pixel per cell; at most `_BAND_PX`."""
     width = min(_BAND_PX, len(signal.heat))
@@ -145,12 +151,10 @@ def _intervals(signal: shown.Signal) -> markupsafe.Markup:
 
 
 def _ticks(signal: shown.Signal) -> markupsafe.Markup:
-    axis = signal.axes[0]
     parts = [
         markupsafe.Markup('<span style="left: {:.2f}%">{}</span>').format(100 * share, text)
-        for share, text in shown.ticks(signal.shape[0], axis, 5)
+        for share, text in shown.ticks(signal.shape[0], signal.axes[0], 5)
     ]
-    title = f"{signal.name(0)} in {axis.unit}" if shown.measured(axis) else f"{signal.name(0)}, sample"
     head = markupsafe.Markup('<span class="ticks" aria-hidden="true">')
-    closing = markupsafe.Markup('</span><span class="axis-name">{}</span>').format(title)
+    closing = markupsafe.Markup('</span><span class="axis-name">{}</span>').format(axis_title(signal))
     return head + markupsafe.Markup("").join(parts) + closing
