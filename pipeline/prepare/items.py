@@ -5,9 +5,10 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from heatbeam.transforms import records
 from heatbeam.transforms.sources import box_conventions
 
 Key = str | int
@@ -81,6 +82,16 @@ class Item:
             "slices": tuple(tuple(pair) for pair in fields["slices"]),
             "problem": fields["problem"] and tuple(fields["problem"]),
         })  # fmt: skip
+
+
+def lost(image_id: str, error: records.DataError) -> Item:
+    """An image of which the source says what cannot be used."""
+    return Item(image_id, problem=(error.error_type, error.message))
+
+
+def keys_of(things: Iterable[Thing]) -> tuple[Key, ...]:
+    """The classes of objects, each once."""
+    return tuple(dict.fromkeys(thing.key for thing in things if thing.key is not None))
 
 
 @dataclasses.dataclass(frozen=True)

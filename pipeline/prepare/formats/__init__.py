@@ -1,7 +1,8 @@
 """Formats that others write, one file each: from a source to an `items.Listing`.
 
-`FORMATS` is the table of them. A format more is a file with a function of an `asked.Asked`, a row here, and a line in
-`_looks_like`. Annotation files are read on the launcher, images on the workers.
+`FORMATS` is the table of them. A format more is a file with a function of an `asked.Asked`, a row here, a line in
+`_looks_like` and its name in `prepare.commands`, which must not import Beam for ``--help``.
+Annotation files are read on the launcher, images on the workers.
 """
 
 from __future__ import annotations

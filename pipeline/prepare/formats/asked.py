@@ -52,6 +52,11 @@ class Asked:
     separator: str | None = None
     boxes: str | None = None
 
+    @property
+    def image_folder(self) -> str:
+        """The folder that the paths in a file lead from."""
+        return places.absolute(self.images or places.folder_of(places.absolute(self.source)))
+
     @functools.cached_property
     def paths(self) -> tuple[str, ...]:
         """What `places.below` gives of the source, a folder: a store far away lists its files once.

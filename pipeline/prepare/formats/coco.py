@@ -30,7 +30,7 @@ def listing(given: asked.Asked) -> items.Listing:
     given.check_splits(())
     document = _document(places.read_text(given.source), given.source)
     images: list[dict[str, Any]] = document["images"]
-    root = places.absolute(given.images or places.folder_of(places.absolute(given.source)))
+    root = given.image_folder
     _check_images(images, root)
     left_out: collections.Counter[str] = collections.Counter()
     annotations = document.get("annotations")
@@ -101,7 +101,7 @@ def _item(
         path = places.inside(root, name)
         things = tuple(_thing(one) for one in own if not one.get("iscrowd"))
     except records.DataError as error:
-        return items.Item(name or str(image["id"]), problem=(error.error_type, error.message))
+        return items.lost(name or str(image["id"]), error)
     return items.Item(
         name,
         path,

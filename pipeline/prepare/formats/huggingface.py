@@ -204,7 +204,7 @@ def _items_of_rows(
             where, data = _image(row[image], places.folder_of(path))
             keys = lists.keys_of(row, labels, None)
         except records.DataError as error:
-            yield items.Item(image_id, problem=(error.error_type, error.message))
+            yield items.lost(image_id, error)
             continue
         pairs = tuple(lists.slices_of(row, slices, left_out))
         yield items.Item(image_id, where, tuple(dict.fromkeys(keys)), slices=pairs, data=data)

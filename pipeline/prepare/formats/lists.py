@@ -59,7 +59,7 @@ def listing(given: asked.Asked) -> items.Listing:
         errors.UserError: it cannot be read, or its columns cannot be told apart.
     """
     rows = rows_of(places.read_text(given.source), given.source)
-    root = places.absolute(given.images or places.folder_of(places.absolute(given.source)))
+    root = given.image_folder
     return of_rows("list", given, root, {items.DEFAULT_SPLIT: rows})
 
 
@@ -174,7 +174,7 @@ def _item(
             if columns.box and (box := _box(row, columns.box)) is not None
         ]
     except records.DataError as error:
-        return items.Item(path, problem=(error.error_type, error.message))
+        return items.lost(path, error)
     keys = tuple(dict.fromkeys(key for own in found for key in own))
     slices = dict.fromkeys(pair for row in rows for pair in slices_of(row, columns.slices, left_out))
     return items.Item(path, where, keys, tuple(things) if columns.box else None, slices=tuple(slices))

@@ -110,10 +110,9 @@ def _read(
     except ValueError as error:
         return items.Item(path, problem=("invalid_annotation", f"{path}: {error}")), counted
     except records.DataError as error:
-        return items.Item(path, problem=(error.error_type, error.message)), counted
-    keys = tuple(dict.fromkeys(thing.key for thing in things if thing.key is not None))
+        return items.lost(path, error), counted
     known = (size[0], size[1]) if min(size) > 0 else None
-    return items.Item(image, f"{image_root.rstrip('/')}/{image}", keys, things, size=known), counted
+    return items.Item(image, f"{image_root.rstrip('/')}/{image}", items.keys_of(things), things, size=known), counted
 
 
 def _tree(data: bytes) -> ElementTree.Element:

@@ -95,7 +95,7 @@ def _item(image_id: str, members: Mapping[str, bytes]) -> items.Item:
         data = _image([members[ending] for ending in images])
         keys, further = _annotation(members)
     except records.DataError as error:
-        return items.Item(image_id, problem=(error.error_type, error.message))
+        return items.lost(image_id, error)
     nested: collections.Counter[str] = collections.Counter()
     slices = tuple(lists.slices_of(further, tuple(further), nested))
     unused = [f"members .{ending}" for ending in members if ending not in (*images, *_CLASS, _JSON)]

@@ -131,9 +131,8 @@ def _item(root: str, path: str, *, keypoints: bool) -> tuple[items.Item, bool]:
         text = _text(where)
         things = tuple(_things(text or "", keypoints=keypoints))
     except records.DataError as error:
-        return items.Item(path, problem=(error.error_type, error.message)), True
-    keys = tuple(dict.fromkeys(thing.key for thing in things if thing.key is not None))
-    return items.Item(path, where, keys, things), text is not None
+        return items.lost(path, error), True
+    return items.Item(path, where, items.keys_of(things), things), text is not None
 
 
 def _text(image: str) -> str | None:
