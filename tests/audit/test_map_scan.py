@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from heatbeam.audit import map_scan
-from heatbeam.transforms.tables import rows, schemas
+from heatbeam.transforms.tables import rows, schemas, stored_maps
 from tests.support import audit_runs
 
 HALF_0 = [f"i{k}" for k in range(40) if (zlib.crc32(f"i{k}".encode()) >> 3) & 1 == 0]
@@ -47,6 +47,23 @@ def test_large_maps_are_averaged_down_and_keep_their_sum():
     [(_, energy)] = map_scan.energies(table(audit_runs.Row("a", raw.tolist())))
     assert energy.shape == (1, 28, 28)
     assert energy[0, 0, 0] == pytest.approx(0.75, abs=1e-4) and energy[0, 27, 27] == pytest.approx(0.25, abs=1e-4)
+
+
+def areas(cells: int, most: int) -> np.ndarray:
+    """The share of each old cell in each new one, ``(most, cells)``, by the lengths that they have in common."""
+    edges = np.arange(most + 1)[:, None] * cells / most
+    starts, ends = np.maximum(edges[:-1], np.arange(cells)), np.minimum(edges[1:], np.arange(cells) + 1)
+    return np.maximum(ends - starts, 0)
+
+
+@pytest.mark.parametrize(("shape", "grid"), [((70,), (28,)), ((18, 10, 24), (12, 10, 12)), ((1, 30, 5), (1, 28, 5))])
+def test_series_and_volumes_are_averaged_down_along_each_axis(shape, grid):
+    raw = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    [(_, energy)] = map_scan.energies(pa.table(stored_maps.encoded([raw[None]], pa.float32(), len(shape))))
+    expected = np.maximum(raw, 0).astype(np.float64)
+    for axis, (cells, most) in enumerate(zip(shape, grid, strict=True)):
+        expected = np.moveaxis(np.tensordot(areas(cells, most), expected, (1, axis)), 0, axis)
+    np.testing.assert_allclose(energy, (expected / expected.sum())[None], atol=1e-7)
 
 
 def test_group_has_means_deviations_and_a_map_per_half():

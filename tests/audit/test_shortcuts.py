@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -85,6 +86,20 @@ def test_audit_finds_the_planted_class():
     cut = [min(z, 10) for z in first.z.values()]
     assert first.score == pytest.approx(sum(cut) / 5)
     np.testing.assert_allclose(first.others_map, EVEN)
+
+
+@pytest.mark.parametrize("axes", [1, 3])
+def test_dispersion_is_over_the_axes_that_there_are(axes):
+    """sqrt(axes) s; centroids along an axis that is not there are NaN, or have no column."""
+    halves = np.full((2,) + (2,) * axes, 1 / 2**axes)
+    missing = dict.fromkeys(map_scan.CENTROIDS[axes:2], math.nan)
+    groups = []
+    for i in range(5):
+        one = group(i, spread=0.1 + i / 100)
+        deviations = one.deviations | dict.fromkeys(map_scan.CENTROIDS[:axes], 0.1 + i / 100) | missing
+        groups.append(dataclasses.replace(one, halves=halves, deviations=deviations))
+    found = {finding.class_id: finding.values["centroid_dispersion"] for finding in shortcuts.audit(groups)}
+    assert found == {i: pytest.approx(math.sqrt(axes) * (0.1 + i / 100)) for i in range(5)}
 
 
 def test_reasons_are_plain_words_and_begin_with_the_place():

@@ -12,6 +12,7 @@ import pytest
 
 from heatbeam.compare import compare
 from heatbeam.runs import run_directory, settings_diff
+from tests.report import signal_runs
 from tests.support import manifests
 from tests.support.audit_runs import Row, summary_row, write_run
 
@@ -291,6 +292,23 @@ def test_an_unfinished_run_is_refused(tmp_path):
     run_directory.RunDirectory(str(tmp_path / "b")).create(manifests.manifest(), overwrite=False)
     with pytest.raises(run_directory.RunDirectoryError, match="not a finished run"):
         compare.compare(first, str(tmp_path / "b"))
+
+
+def test_runs_of_other_axes_are_refused(tmp_path):
+    series, volume = (signal_runs.write(tmp_path / kind, kind, images=2) for kind in ("series", "volume"))
+    with pytest.raises(
+        compare.ComparisonError, match=r"series/run have 1, those of .*volume/run have 3; compare runs on"
+    ):
+        compare.compare(series, volume)
+
+
+@pytest.mark.parametrize("kind", ["series", "volume"])
+def test_signals_are_like_themselves(tmp_path, kind):
+    same = signal_runs.write(tmp_path, kind, images=2)
+    found = compare.compare(same, same)
+    values = {row.measure: row.value for row in found.agreements if (row.method, row.slice_name) == ("cam", "all")}
+    assert (values["map_spearman"], values["map_top20_overlap"], values["map_centroid_shift"]) == (1, 1, 0)
+    assert [len(example.image_size) for example in found.examples] == [len(signal_runs.SHAPES[kind])] * 4
 
 
 def test_comparing_needs_neither_beam_nor_tensorflow():

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from heatbeam.pages import map_images
-from heatbeam.pages.signals import drawing, of_rows, series, shown, slices, stacks
+from heatbeam.pages.signals import drawing, flat, of_rows, series, shown, slices, stacks
 from heatbeam.transforms import records
 
 PLAIN = records.Axis("", "")
@@ -217,3 +217,14 @@ def test_pictures_of_bands_are_those_of_images():
     raw = (raw - raw.min()) / np.ptp(raw)  # as large as its image: the heatmap is the map
     drawn = of_rows.picture_of_map(raw, (0, 0, 8, 8), (8, 8), of_rows.Inputs(), pixels, 100)
     assert (drawn == map_images.coloured(raw, pixels)).all()
+
+
+def test_mean_maps_of_series_and_volumes_are_laid_flat():
+    assert flat.picture(np.array([1.0, 2])).tolist() == [[1, 2]]
+    assert flat.picture(np.array([[1.0, 2]])).tolist() == [[1, 2]]
+    volume = np.array([[[1, 2, 3], [4, 5, 6]], [[9, 0, 0], [0, 0, 7]]])
+    assert flat.picture(volume).tolist() == [
+        [9, 2, 3], [4, 5, 7],  # along z: rows are y
+        [0, 0, 0],
+        [4, 5, 6], [9, 0, 7],  # along y: rows are z
+    ]  # fmt: skip
