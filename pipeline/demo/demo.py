@@ -12,7 +12,7 @@ import time
 from typing import TextIO
 
 from heatbeam import config
-from heatbeam.demo import demo_data, demo_model
+from heatbeam.demo import demo_data, demo_model, demo_scenes
 from heatbeam.demo.kinds import catalogue, kind, planted, suspects
 from heatbeam.job import run
 from heatbeam.listing import config_schema
@@ -99,13 +99,17 @@ def _say_suspects(directory: run_directory.RunDirectory, of: kind.Kind, stream: 
     stream.write(f"  the marker is on {of.shortcut_class!r}\n")
 
 
+def _notice(of: str) -> str:
+    """What stands in the folder of the data of one of `KINDS`, and tells it from any other."""
+    return demo_scenes.NOTICE if of == IMAGES else _DRAWN.format(kind=of)
+
+
 def _build(data: pathlib.Path, stream: TextIO, of: str) -> None:
     """Write the dataset and train the model, unless both are there."""
     done = data / "complete"
-    notice = _DRAWN.format(kind=of) if of != IMAGES else None
     if data.exists():
-        there = (data / _NOTICE).read_text(encoding="utf-8") if (data / _NOTICE).exists() else ""
-        is_mine = there == notice if notice else bool(there) and not there.startswith(_DRAWN.split("{", maxsplit=1)[0])
+        notice = data / _NOTICE
+        is_mine = notice.exists() and notice.read_text(encoding="utf-8") == _notice(of)
         if not is_mine and any(data.iterdir()):
             raise config.ConfigError([f"{data} holds something else; give another --directory"], "demo")
         if done.exists():
@@ -114,10 +118,10 @@ def _build(data: pathlib.Path, stream: TextIO, of: str) -> None:
         shutil.rmtree(data)
     stream.write(f"drawing the dataset in {data}\n")
     stream.flush()
-    if notice is None:
+    if of == IMAGES:
         _build_images(data, stream)
     else:
-        _build_kind(data, stream, catalogue.KINDS[of], notice)
+        _build_kind(data, stream, catalogue.KINDS[of])
     stream.flush()
     done.write_text("The dataset and the model are complete.\n", encoding="utf-8")
 
@@ -134,10 +138,10 @@ def _build_images(data: pathlib.Path, stream: TextIO) -> None:
     stream.write(f"  validation accuracy {training.validation_accuracy:.1%}, {training.seconds:.0f} s\n")
 
 
-def _build_kind(data: pathlib.Path, stream: TextIO, of: kind.Kind, notice: str) -> None:
+def _build_kind(data: pathlib.Path, stream: TextIO, of: kind.Kind) -> None:
     started = time.monotonic()
     data.mkdir(parents=True)
-    (data / _NOTICE).write_text(notice, encoding="utf-8")
+    (data / _NOTICE).write_text(_notice(of.name), encoding="utf-8")
     planted.write_dataset(of, data)
     train_count, validation_count = of.counts
     stream.write(

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from heatbeam.demo import commands, demo
+from heatbeam import config
+from heatbeam.demo import commands, demo, demo_scenes
 from heatbeam.demo.kinds import bands, catalogue, kind, planted, series, volume
 from heatbeam.transforms.sources import tfexample
 
@@ -37,6 +38,17 @@ def shapes(of: kind.Kind) -> tuple[int, ...]:
 
 def test_the_command_offers_every_kind():
     assert demo.KINDS == commands.KINDS
+
+
+@pytest.mark.parametrize(("there", "asked"), [("series", "bands"), ("series", "images"), ("images", "series")])
+def test_data_of_another_kind_is_left_alone(there, asked, tmp_path):
+    data = tmp_path / "demo_data"
+    data.mkdir()
+    notice = demo_scenes.NOTICE if there == "images" else f"Drawn by heatbeam demo --kind {there}; delete the folder"
+    (data / "NOTICE.txt").write_text(notice)
+    with pytest.raises(config.ConfigError, match="holds something else; give another --directory"):
+        demo.demo(str(tmp_path / "demo"), io.StringIO(), asked)
+    assert [path.name for path in data.iterdir()] == ["NOTICE.txt"]
 
 
 def test_signals_are_what_the_network_takes(of, examples):
