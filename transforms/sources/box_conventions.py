@@ -11,6 +11,7 @@ many starts, ends or sizes as there are axes.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Literal, get_args
 
@@ -103,7 +104,12 @@ class BoxConvention:
         inclusive = self.end == "inclusive" or (self.end is None and self.origin == 1 and not self.has_sizes)
         return -self.origin, int(inclusive) - self.origin
 
-    @property
+    @functools.cached_property
+    def of_named_sides(self) -> BoxConvention:
+        """That of boxes whose sides are named, which is all the order that two corners have."""
+        return self if self.has_sizes else dataclasses.replace(self, order="xyxy")
+
+    @functools.cached_property
     def array_order(self) -> tuple[int, ...]:
         """Which numbers make corners in the order of the array, ``y0 x0 y1 x1``, those ``x0 y0 x1 y1``; and back."""
         starts = tuple(range(self.rank))[::-1]
@@ -111,9 +117,7 @@ class BoxConvention:
 
     @property
     def _scale(self) -> tuple[Boxes, Boxes]:
-        """For each number of a box, where its axis starts, and its step; 0 and 1 where it counts something else."""
-        if self.units != "axis":
-            return np.zeros(2 * self.rank), np.ones(2 * self.rank)
+        """For each number of a box, where its axis starts, and its step; of units of the ``axis`` only."""
         start, step = np.array([(axis.start, axis.step) for axis in self.axes[::-1]] * 2, np.float64).T
         return start, step
 

@@ -101,7 +101,7 @@ class FeatureMap:
             raise ValueError("image is null; every record needs an image")
         sides = [name is not None for name in self.box_sides()]
         if any(sides) and not all(sides):
-            raise ValueError(f"box features: give all of {', '.join(self._sides())}; got {self.box_sides()}")
+            raise ValueError(f"box features: give all of {', '.join(self._sides)}; got {self.box_sides()}")
         if any(sides) and self.boxes is not None:
             count = {2: "two", 4: "four", 6: "six"}[len(sides)]
             raise ValueError(f"box features: give either boxes ({self.boxes!r}) or the {count} sides, not both")
@@ -139,15 +139,16 @@ class FeatureMap:
 
     def box_sides(self) -> tuple[str | None, ...]:
         """The names of the features of a box's sides, in TFDS's order: ymin, xmin, ymax, xmax; as the rank has axes."""
-        return tuple(getattr(self, field) for field in self._sides())
+        return tuple(getattr(self, field) for field in self._sides)
 
+    @functools.cached_property
     def _sides(self) -> tuple[str, ...]:
         axes = ("z", "y", "x")[-self.box_convention.rank :]
         return tuple(f"box_{axis}{end}" for end in ("min", "max") for axis in axes)
 
     def names(self) -> tuple[str, ...]:
         """Every feature named here that is read, each once."""
-        unread = {*_ALL_SIDES} - {*self._sides()}
+        unread = {*_ALL_SIDES} - {*self._sides}
         named = (getattr(self, field) for field in NAMES if field not in unread)
         return tuple(dict.fromkeys(name for name in (*named, *self.slices) if name))
 

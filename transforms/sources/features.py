@@ -7,7 +7,6 @@ here is data: names and texts are never used as paths or markup, and whatever is
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -247,9 +246,7 @@ def _boxes(reader: _Reader, features: feature_map.FeatureMap) -> np.ndarray | No
     rows = _box_rows(reader, features.box_sides(), convention)
     if rows is None:
         return None
-    # Each side has a name, whatever the order of two corners.
-    by_name = convention if convention.has_sizes else dataclasses.replace(convention, order="xyxy")
-    return by_name.corners(rows[:, convention.array_order])
+    return convention.of_named_sides.corners(rows[:, convention.array_order])
 
 
 def _box_numbers(reader: _Reader, name: str | None, convention: box_conventions.BoxConvention) -> Sequence[Any] | None:

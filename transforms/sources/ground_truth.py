@@ -118,7 +118,7 @@ def boxes_in_pixels(
         pixels = np.where(np.abs(pixels - whole) < SNAP_PX, whole, pixels)
     inside = (pixels >= -tolerance) & (pixels <= sides + tolerance)  # NaN is not inside
     clipped = np.clip(pixels, 0.0, sides)
-    starts, ends = np.split(clipped, 2, axis=1)
+    starts, ends = clipped[:, : len(size)], clipped[:, len(size) :]
     kept: np.ndarray = np.logical_and(inside.all(axis=1), (starts < ends).all(axis=1))
     return clipped[kept], kept
 
