@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 
 import numpy as np
@@ -117,7 +118,7 @@ def test_what_may_be_two_things_is_refused():
 def test_a_record():
     names = feature_map.FeatureMap.naming("x")
     form = array_options.ArrayForm(shape_feature="n")
-    names = type(names)(**{**vars(names), "array": form})
+    names = dataclasses.replace(names, array=form)
     serialized = tfexample.serialize({"x": SERIES.ravel().tolist(), "n": [4, 3]})
     found = features.parse_example(serialized, names, "s", 0)
     assert (found.raw_shape, found.raw_dtype, found.image) == ((4, 3), "float32", SERIES.tobytes())
