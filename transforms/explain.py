@@ -338,7 +338,7 @@ class _ExplainFn(beam.DoFn):
 
 
 # What is said of the classes of an image, whatever the method.
-_SHARED_FACTS = ("class_ids", "targets", "logits", "probabilities", "ranks", "predicted_class_id")
+_SHARED_FACTS = ("class_ids", "targets", "logits", "probabilities", "ranks", "predicted_class_id", "evidence")
 
 
 def _fits(earlier: records.Earlier | None, explanation: records.Explanation) -> bool:
@@ -370,6 +370,7 @@ def _explanation(
         probabilities=result.probabilities,
         ranks=result.ranks,
         predicted_class_id=result.predicted_class_id,
+        evidence=result.evidence,
         methods=tuple(
             records.MethodMaps(label, layer, _stored(maps, stored_steps)) for label, layer, maps in result.maps
         ),

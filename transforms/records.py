@@ -124,12 +124,29 @@ class MethodMaps:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class ChannelEvidence:
+    """What the strongest channels of the target layer put into the score of each explained class of an image.
+
+    Attributes:
+        channels: int32 ``(L, K)``, the strongest first.
+        values: float32 ``(L, K)``, gradient times activation summed over the places, in units of the logit.
+        total: float32 ``(L,)``, the sum over all channels.
+        magnitude: float32 ``(L,)``, the sum of their absolute values.
+    """
+
+    channels: np.ndarray
+    values: np.ndarray
+    total: np.ndarray
+    magnitude: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Earlier:
     """What an earlier run said about the same image bytes with the same model, targets and labels.
 
     Attributes:
         size: of the original image, as in `Source`.
-        class_ids, targets, logits, probabilities, ranks, predicted_class_id: as in `Explanation`.
+        class_ids, targets, logits, probabilities, ranks, predicted_class_id, evidence: as in `Explanation`.
         methods: the maps that are as this run would make them; none if the image is new.
         complete: whether these are all the methods that this run wants of the image: then the model is not asked.
     """
@@ -143,6 +160,7 @@ class Earlier:
     predicted_class_id: int
     methods: tuple[MethodMaps, ...]
     complete: bool
+    evidence: ChannelEvidence | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -327,6 +345,7 @@ class Explanation:
         ranks: int64 ``(L,)``, 1 = the model's first choice.
         predicted_class_id: the model's first choice.
         methods: the heatmaps, in the order of the configuration.
+        evidence: of the channels, for each class; None where it was not asked for or the head has no gradient.
     """
 
     source: Source
@@ -338,6 +357,7 @@ class Explanation:
     ranks: np.ndarray
     predicted_class_id: int
     methods: tuple[MethodMaps, ...]
+    evidence: ChannelEvidence | None = None
 
     @property
     def true_values(self) -> np.ndarray:

@@ -56,6 +56,11 @@ class ExplainConfig(section.Section):
         specs.EngineSpec.targets,
         description="which classes of an image are explained: label, labels, predicted, runner_up, top_N or a class id",
     )
+    evidence: bool = pydantic.Field(
+        specs.EngineSpec.evidence,
+        description="keep what the strongest channels of the target layer put into each class score; the search for "
+        "shortcuts and the test for drift read it",
+    )
     unfit: Literal["error", "skip"] = pydantic.Field(
         "error",
         description="what a method that does not fit the model does: end the run, or be left out with a warning",

@@ -173,6 +173,7 @@ def content_facts(planned: plan.Plan, engine: engines.Engine) -> manifests.Keyed
         "image": image,
         "targets": list(spec.targets),
         "precision": spec.precision,
+        "evidence": description.layer.name if spec.evidence else None,
         "xla": spec.xla,
         "heatmap_dtype": settings.output.heatmap_dtype,
         **({"volume_steps": settings.output.volume_steps} if description.rank == 3 else {}),

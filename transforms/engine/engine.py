@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from heatbeam.transforms import records
 from heatbeam.transforms.engine import batch_tuning, explained, many_pass, pixel_types, planned, shared_pass, specs
+from heatbeam.transforms.methods import channel_evidence
 from heatbeam.transforms.metrics.faithfulness import stability
 from heatbeam.transforms.models import exposure, integer_inputs, weight_constants
 from heatbeam.transforms.models.files import loading
@@ -62,7 +63,9 @@ class Engine:
         self._methods = [planned.planned(m, self.model, spec.seed) for m in spec.methods]
         self._columns = explained.Columns.of(spec.targets, self.description.classes)
         _check_targets(spec, self.description.classes)
-        self.shared = shared_pass.SharedPass(self.model, self._methods, self._preprocess, self._columns, xla=spec.xla)
+        self.shared = shared_pass.SharedPass(
+            self.model, self._methods, self._preprocess, self._columns, xla=spec.xla, evidence=spec.evidence
+        )
         rows = many_pass.Rows(images=self._image_rows, head=spec.pass_batch_size)
         self._further = many_pass.ManyPass(self.model, self._methods, self._columns.width, rows)
         self._predict = tf.function(
@@ -276,6 +279,7 @@ class Engine:
             ranks=results.ranks.numpy()[:count],
             finite=results.finite.numpy()[:count],
             maps=[self._maps(method, results, selected.get(method.label), count) for method in self._methods],
+            evidence=_evidence(results.evidence, count),
         )
         return [batch.image(i) for i in range(count)]
 
@@ -288,6 +292,11 @@ class Engine:
         else:
             values = self._further.maps(method.label, results.class_ids, results.kept, chosen, count)
         return explained.BatchMaps(method.label, method.layer, np.moveaxis(values, -1, 1), chosen)
+
+
+def _evidence(found: channel_evidence.Strongest | None, count: int) -> records.ChannelEvidence | None:
+    """The evidence of the first `count` images."""
+    return None if found is None else records.ChannelEvidence(*(tensor.numpy()[:count] for tensor in found))
 
 
 def _pass_sizes(spec: specs.EngineSpec) -> tuple[int, int]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from heatbeam.transforms import records
 from heatbeam.transforms.engine import specs
 
 WIDEST = 16
@@ -30,6 +31,7 @@ class ImageExplanation:
         maps: ``(method label, layer, float32 (L, *grid))``, raw and signed; a method that was not asked to explain
             this image is left out.
         finite: whether every logit and every activation is a finite number.
+        evidence: of the channels, for each class, or None.
     """
 
     class_ids: np.ndarray
@@ -40,6 +42,7 @@ class ImageExplanation:
     predicted_class_id: int
     maps: tuple[tuple[str, str, np.ndarray], ...]
     finite: bool
+    evidence: records.ChannelEvidence | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -142,6 +145,7 @@ class Batch:
         ranks: int ``(B, columns.width)``.
         finite: bool ``(B,)``.
         maps: of each method.
+        evidence: of each image and column, arrays ``(B, columns.width, ...)``; None where there is none.
     """
 
     targets: Sequence[specs.Target]
@@ -154,6 +158,7 @@ class Batch:
     ranks: np.ndarray
     finite: np.ndarray
     maps: Sequence[BatchMaps]
+    evidence: records.ChannelEvidence | None = None
 
     def image(self, i: int) -> ImageExplanation:
         """Image `i`: each class once, with every reason for it."""
@@ -181,7 +186,14 @@ class Batch:
                 if one.chosen is None or one.chosen[i]
             ),
             finite=bool(self.finite[i]),
+            evidence=None if self.evidence is None else _each(self.evidence, lambda array: array[i, columns]),
         )
+
+
+def _each(evidence: records.ChannelEvidence, change: Callable[[np.ndarray], np.ndarray]) -> records.ChannelEvidence:
+    """`evidence` with each of its arrays changed."""
+    arrays = {field.name: change(getattr(evidence, field.name)) for field in dataclasses.fields(evidence)}
+    return records.ChannelEvidence(**arrays)
 
 
 def _in_order(reasons: Sequence[str], targets: Sequence[specs.Target]) -> tuple[str, ...]:
@@ -204,8 +216,11 @@ def joined(parts: list[ImageExplanation], targets: Sequence[specs.Target]) -> Im
     def gathered(name: str) -> np.ndarray:
         return np.stack([getattr(parts[p], name)[i] for p, i in pick])
 
+    evidence = [part.evidence for part in parts if part.evidence is not None]
+
     return dataclasses.replace(
         parts[-1],
+        evidence=_joined_evidence(evidence, pick) if len(evidence) == len(parts) else None,
         class_ids=np.array(list(place), np.int64),
         targets=tuple(_in_order(r, targets) for r in reasons.values()),
         logits=gathered("logits"),
@@ -216,3 +231,12 @@ def joined(parts: list[ImageExplanation], targets: Sequence[specs.Target]) -> Im
             for m, (label, layer, _) in enumerate(parts[-1].maps)
         ),
     )
+
+
+def _joined_evidence(
+    parts: Sequence[records.ChannelEvidence], pick: Sequence[tuple[int, int]]
+) -> records.ChannelEvidence:
+    """The evidence of class i of part p, for each (p, i) of `pick`."""
+    fields = dataclasses.fields(records.ChannelEvidence)
+    arrays = {field.name: np.stack([getattr(parts[p], field.name)[i] for p, i in pick]) for field in fields}
+    return records.ChannelEvidence(**arrays)

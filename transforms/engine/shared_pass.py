@@ -9,8 +9,14 @@ import numpy as np
 import tensorflow as tf
 
 from heatbeam.transforms.engine import explained, pixel_types, planned
-from heatbeam.transforms.methods import targets
+from heatbeam.transforms.methods import channel_evidence, targets
 from heatbeam.transforms.models import exposure
+
+EVIDENCE_CHANNELS = 24
+"""Channels that are kept of each class: with a total and a scale they take less than 128 bytes of a row."""
+
+Gradients = dict[tuple[str, str], tf.Tensor]
+"""Of a class score (`targets.KINDS`) with respect to a layer's output."""
 
 
 class Kept(NamedTuple):
@@ -41,6 +47,7 @@ class Results(NamedTuple):
         finite: bool ``(B,)``, whether every logit and every activation is a finite number.
         maps: by label of the method, float32 ``(B, h, w, columns)``.
         kept: None where every method shares the pass.
+        evidence: of the channels of the model's target layer; None where it is not wanted or the head has no gradient.
     """
 
     class_ids: tf.Tensor
@@ -51,6 +58,7 @@ class Results(NamedTuple):
     finite: tf.Tensor
     maps: dict[str, tf.Tensor]
     kept: Kept | None
+    evidence: channel_evidence.Strongest | None
 
 
 class SharedPass:
@@ -70,6 +78,7 @@ class SharedPass:
         columns: explained.Columns,
         *,
         xla: bool,
+        evidence: bool = False,
     ) -> None:
         """Prepare the pass; it is traced when it is first run.
 
@@ -79,11 +88,15 @@ class SharedPass:
             preprocess: from images to the model's inputs.
             columns: which classes of an image are explained.
             xla: compile it with XLA.
+            evidence: whether to say what the strongest channels put into each class score.
         """
         self._model = model
         self._methods = [method for method in methods if method.shares_pass]
         self._keeps = len(self._methods) < len(methods)
-        self._layers = tuple(dict.fromkeys(layer for method in methods for layer in method.layers))
+        mapped = dict.fromkeys(layer for method in methods for layer in method.layers)
+        self._mapped = len(mapped)
+        self._evidence_layer = model.layer if evidence else None
+        self._layers = tuple(mapped | ({model.layer: None} if evidence else {}))
         self._preprocess = preprocess
         self._columns = columns
         self.traces = 0
@@ -119,20 +132,40 @@ class SharedPass:
         class_ids = tf.ensure_shape(class_ids, [None, columns.width])
         chosen = tf.maximum(class_ids, 0)
         activations = dict(zip(self._layers, exposed, strict=True))
+        gradients: dict[tuple[str, str], tf.Tensor] = {}
         return Results(
             class_ids=class_ids,
             top=top,
             logits=tf.gather(logits, chosen, batch_dims=1),
             probabilities=tf.gather(probabilities, chosen, batch_dims=1),
             ranks=_ranks(order, chosen),
-            finite=tf.reduce_all(tf.stack([_finite(tensor) for tensor in (logits, *exposed)]), axis=0),
-            maps=self._maps(logits, chosen, activations),
+            finite=tf.reduce_all(tf.stack([_finite(tensor) for tensor in (logits, *exposed[: self._mapped])]), axis=0),
+            maps=self._maps(logits, chosen, activations, gradients),
             kept=Kept(inputs, logits, fed, activations) if self._keeps else None,
+            evidence=self._evidence(logits, chosen, activations, gradients),
         )
 
-    def _maps(self, logits: tf.Tensor, class_ids: tf.Tensor, activations: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The maps of every one-pass method, each head gradient taken once."""
-        gradients: dict[tuple[str, str], tf.Tensor] = {}
+    def _evidence(
+        self, logits: tf.Tensor, class_ids: tf.Tensor, activations: dict[str, tf.Tensor], gradients: Gradients
+    ) -> channel_evidence.Strongest | None:
+        """What the channels put into each class score, from a gradient that the methods share where they take it."""
+        layer = self._evidence_layer
+        if layer is None:
+            return None
+        gradient = gradients.get(("logit", layer))
+        if gradient is None:
+            try:
+                scores = targets.target_scores(logits, class_ids, "logit")
+                gradient = targets.score_gradients(scores, activations[layer])
+            except LookupError:  # an operation of the head has none, and no method of the run asks for one
+                return None
+        psi = channel_evidence.contributions(activations[layer], gradient)
+        return channel_evidence.strongest(psi, EVIDENCE_CHANNELS)
+
+    def _maps(
+        self, logits: tf.Tensor, class_ids: tf.Tensor, activations: dict[str, tf.Tensor], gradients: Gradients
+    ) -> dict[str, tf.Tensor]:
+        """The maps of every one-pass method, each head gradient taken once and left in `gradients`."""
         maps = {}
         for method in self._methods:
             for layer in method.layers:

@@ -112,6 +112,7 @@ class EngineSpec:
             other type are explained too, after the time that another graph takes.
         methods: the configured methods.
         targets: the classes of an image that are explained.
+        evidence: whether to say what the strongest channels put into each class score.
         batch_size: largest batch that will come.
         pass_batch_size: images per forward pass of many-pass methods, at most.
         precision: Keras dtype policy the model computes in.
@@ -134,6 +135,7 @@ class EngineSpec:
     float_pixels: bool = True
     methods: tuple[MethodSpec, ...] = (MethodSpec("grad_cam"),)
     targets: tuple[Target, ...] = ("label", "predicted")
+    evidence: bool = True
     batch_size: int = 32
     pass_batch_size: int = 32
     precision: Precision = "float32"

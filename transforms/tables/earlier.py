@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 from apache_beam.io import filesystem, filesystems
 
 from heatbeam.transforms import records, sampling
-from heatbeam.transforms.tables import axis_columns, schemas, stored_maps, table_files
+from heatbeam.transforms.tables import axis_columns, schemas, stored_evidence, stored_maps, table_files
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -45,6 +45,7 @@ _RECORD_COLUMNS = ("image_sha256", "image_id", "shard", "record_index")
 _COLUMNS = (
     *("image_id", "image_sha256", "label_ids"),
     *("targets", "class_id", "predicted_class_id", "method", "layer", "logit", "probability", "rank"),
+    *stored_evidence.COLUMNS,
 )
 
 NOTHING = records.Earlier(
@@ -290,6 +291,7 @@ class _Block:
         self._numbers = {name: self._columns[name].to_numpy(zero_copy_only=False) for name in numbers}
         self._names = {name: self._columns[name].to_pylist() for name in ("method", "layer")}
         self._stored = stored_maps.StoredMaps(table)
+        self._evidence = table.select(list(stored_evidence.COLUMNS))
         self._scores, self._curves = scores, curves
 
     def is_of(self, row: int, encoded: records.EncodedExample, image_sha256: str, same_id: bool) -> bool:
@@ -320,6 +322,7 @@ class _Block:
             predicted_class_id=int(self._numbers["predicted_class_id"][row]),
             methods=(),
             complete=False,
+            evidence=stored_evidence.of_image(self._evidence, rows),
         )
 
     def methods(

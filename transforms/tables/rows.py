@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from heatbeam.transforms import records
-from heatbeam.transforms.tables import axis_columns, schemas, stored_maps
+from heatbeam.transforms.tables import axis_columns, schemas, stored_evidence, stored_maps
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,6 +56,7 @@ def explanation_table(
     columns["true_boxes"] = _true_boxes(localizations, index)
     columns.update(_method_columns(explanations, index))
     columns.update(_heatmap_columns(explanations, index, schema, rank))
+    columns.update(_evidence_columns(explanations, index, schema))
     columns.update(_score_columns(localizations, index, schema, rank))
     columns.update(_curve_columns(explanations, index, schema))
     return schemas.table_from_columns(schema, columns)
@@ -168,6 +169,17 @@ def _heatmap_columns(
             raise ValueError(f"{method} has maps of shape {maps.shape}; expected ({length}, {axes})")
     value_type = schema.field("heatmap").type.value_type
     return stored_maps.encoded([maps for _, maps in blocks], value_type, rank, schemas.volume_steps(schema))
+
+
+def _evidence_columns(
+    explanations: Sequence[records.Explanation], index: _Index, schema: pa.Schema
+) -> dict[str, pa.Array]:
+    """The evidence of each image and class in the row of the image's first method, null in the others."""
+    each = stored_evidence.encoded([one.evidence for one in explanations], [len(one.class_ids) for one in explanations])
+    methods = np.array([len(one.methods) for one in explanations], np.int64)
+    first = index.image_method == (np.cumsum(methods) - methods)[index.image]
+    take = pa.array(np.where(first, index.image_class, 0), mask=~first)
+    return {name: pa.array(column, schema.field(name).type).take(take) for name, column in each.items()}
 
 
 def _score_columns(

@@ -5,7 +5,7 @@ in a required column and on a wrong type; nothing is dropped or filled in silent
 
 Conventions of every table:
     * Each field carries ``description``, ``unit`` and ``range`` in its metadata, and ``role``: ``key``, ``map``,
-      ``value``, ``curve`` or ``slice``.
+      ``value``, ``curve``, ``slice`` or ``evidence``.
     * A number that does not exist (no ground truth, blank map) is null, never NaN. Columns that are not nullable
       always hold a value.
     * Pixels are those of the original image, x to the right and y down, ends exclusive.
@@ -174,6 +174,21 @@ def _heatmap_fields(heatmap_dtype: str, rank: int, most: int) -> list[pa.Field]:
     return fields
 
 
+_CHANNELS = "in the row of the first method of an image, and null in those of its other methods or without evidence"
+
+_EVIDENCE_FIELDS = [
+    _field("evidence_channels", _list_of(pa.int32()), "channels of the run's target layer that put most into the class "
+           f"score, the strongest first; {_CHANNELS}", range="[0, inf)", role="evidence", nullable=True),
+    _field("evidence_steps", _list_of(pa.int16()), "what each puts into it, gradient times activation summed over the "
+           "places; value = evidence_steps * evidence_scale in float32", role="evidence", nullable=True),
+    _field("evidence_scale", pa.float32(), "value of one of these steps, in units of the logit", role="evidence",
+           nullable=True),
+    _field("evidence_total", pa.float32(), "what all channels together put into it", role="evidence", nullable=True),
+    _field("evidence_magnitude", pa.float32(), "sum of the absolute values over all channels", range="[0, inf)",
+           role="evidence", nullable=True),
+]  # fmt: skip
+
+
 def explanations(
     values: Sequence[ValueColumn],
     slices: Sequence[str],
@@ -205,7 +220,7 @@ def explanations(
     health = _field("health", _list_of(pa.string()), "flags of a suspicious map (blank, ...); empty = healthy")
     of_class = [*map(_nullable_probability, _CLASS_FIELDS), *_VALUE_FIELDS] if of_values else _CLASS_FIELDS
     fields = [*_IMAGE_FIELDS, *_place_fields(rank), *of_class, _true_boxes(rank)]
-    fields += [*_heatmap_fields(heatmap_dtype, rank, volume_steps), *_box_fields(rank), health]
+    fields += [*_heatmap_fields(heatmap_dtype, rank, volume_steps), *_box_fields(rank), health, *_EVIDENCE_FIELDS]
     for value in values:
         field = _field(value.name, pa.float32(), value.description, unit=value.unit, range=value.range, role="value")
         fields.append(field.with_nullable(True))
@@ -351,7 +366,7 @@ def volume_steps(schema: pa.Schema) -> int:
 
 
 def column_names(schema: pa.Schema, role: str) -> list[str]:
-    """Names of the columns with a role: ``key``, ``map``, ``value``, ``curve`` or ``slice``."""
+    """Names of the columns with a role: ``key``, ``map``, ``value``, ``curve``, ``slice`` or ``evidence``."""
     return [field.name for field in schema if (field.metadata or {}).get(b"role", b"").decode() == role]
 
 

@@ -24,6 +24,14 @@ def raw_map(number: int, method: int, row: int) -> np.ndarray:
     return np.array([[32767, number], [-method, row]], np.float32)
 
 
+def evidence(number: int) -> records.ChannelEvidence:
+    """Whole steps to the largest, as the maps; that of class 0 is no number."""
+    values = np.array([[2047, number, -1], [np.nan, 1, 0]], np.float32)
+    return records.ChannelEvidence(
+        np.array([[5, 3, 9], [1, 2, 3]], np.int32), values, np.array([1, np.nan], np.float32), np.full(2, 9, np.float32)
+    )
+
+
 def localization(number: int, **changes) -> records.Localization:
     """Image `number`, of which classes 2 and 0 are explained by two methods; only the first has a curve."""
     facts = {
@@ -48,6 +56,7 @@ def localization(number: int, **changes) -> records.Localization:
         ranks=np.array([3, 1]),
         predicted_class_id=0,
         methods=methods,
+        evidence=evidence(number),
     )
     boxes = np.full((2, 4), np.nan)
     scores = tuple(records.MethodScores(m, boxes, (), ((), ())) for m in METHODS)
@@ -118,6 +127,10 @@ def test_what_was_stored_is_found_bit_by_bit_wherever_row_groups_end(tmp_path, f
         assert found.complete and found.size == (40, 30)
         assert found.class_ids.tolist() == [2, 0] and found.targets == expected.targets
         assert found.logits.tolist() == [number, -1] and found.logits.dtype == np.float32
+        assert found.evidence is not None
+        assert found.evidence.channels[0].tolist() == [5, 3, 9]
+        assert found.evidence.values[0].tolist() == [2047, number, -1]
+        assert np.isnan(found.evidence.total[1])
         assert found.probabilities.tolist() == [0.25, 0.75] and found.ranks.tolist() == [3, 1]
         assert found.predicted_class_id == 0
         for mine, theirs in zip(found.methods, expected.methods, strict=True):

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from heatbeam.transforms import records
-from heatbeam.transforms.tables import rows, schemas, stored_maps
+from heatbeam.transforms.tables import rows, schemas, stored_evidence, stored_maps
 
 CLASS_NAMES = ("cat", "dog", "owl")
 VALUES = [schemas.ValueColumn("drop"), schemas.ValueColumn("entropy")]
@@ -102,6 +102,7 @@ def test_every_column_of_a_row():
         "logit": 1.25, "probability": 0.125, "rank": 2, "true_boxes": [], "heatmap_shape": [1, 3],
         "heatmap_height": 1, "heatmap_width": 3,
         "box_x0": 1.0, "box_y0": 2.0, "box_x1": 3.0, "box_y1": 4.0, "health": [],
+        **dict.fromkeys(stored_evidence.COLUMNS),
         "drop": 1.0, "entropy": 2.5, "slice_size": "large",
     }  # fmt: skip
 

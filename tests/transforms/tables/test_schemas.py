@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from heatbeam.transforms import records
-from heatbeam.transforms.tables import axis_columns, schemas
+from heatbeam.transforms.tables import axis_columns, schemas, stored_evidence
 
 VALUES = [schemas.ValueColumn("entropy", "Shannon entropy", "nats", "[0, inf)"), schemas.ValueColumn("max_iou")]
 
@@ -24,7 +24,7 @@ def test_explanations_have_the_contract_columns_in_order():
         "view_x0", "view_y0", "view_x1", "view_y1", "label_ids", "target", "targets", "class_id", "class_name",
         "predicted_class_id", "method", "layer", "logit", "probability", "rank", "true_boxes",
         "heatmap", "heatmap_scale", "heatmap_shape", "heatmap_height", "heatmap_width",
-        "box_x0", "box_y0", "box_x1", "box_y1", "health", "entropy", "max_iou", "slice_size",
+        "box_x0", "box_y0", "box_x1", "box_y1", "health", *stored_evidence.COLUMNS, "entropy", "max_iou", "slice_size",
     ]  # fmt: skip
 
 
@@ -40,7 +40,8 @@ def test_unknown_heatmap_type_is_refused():
 
 def test_only_what_may_be_missing_is_nullable():
     nullable = [field.name for field in explanations() if field.nullable]
-    assert nullable == ["true_boxes", "box_x0", "box_y0", "box_x1", "box_y1", "entropy", "max_iou", "slice_size"]
+    boxes = ["true_boxes", "box_x0", "box_y0", "box_x1", "box_y1"]
+    assert nullable == [*boxes, *stored_evidence.COLUMNS, "entropy", "max_iou", "slice_size"]
 
 
 def test_every_field_of_every_table_is_described():
