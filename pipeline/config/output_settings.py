@@ -34,6 +34,11 @@ class OutputConfig(section.Section):
         True,
         description="keep what is explained in complete files until the run is finished, to resume from",
     )
+    report: bool = pydantic.Field(
+        True,
+        description="heatbeam run ends with report.html, which takes seconds: it reads the tables and the images that "
+        "it shows; without it, heatbeam report writes one at any time",
+    )
     heatmap_dtype: Literal["int16", "float32"] = pydantic.Field(
         "int16", description="how maps are stored: 16-bit steps with a scale, or exactly"
     )

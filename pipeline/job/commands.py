@@ -6,8 +6,12 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from heatbeam import command
+
+if TYPE_CHECKING:
+    from heatbeam.job.run import Result
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +25,20 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help="go on with the unfinished run in output.directory, if there is one"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the run that is in output.directory")
+    _add_report(parser)
     command.add_json(parser)
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--no-report", action="store_true", help="end without report.html, as by output.report: false")
+
+
+def _report(result: Result, options: argparse.Namespace) -> str | None:
+    """The path of the report of a run that is finished, if one is wanted and could be written."""
+    from heatbeam.report import last_step
+
+    wanted = result.manifest.config.output.report and not options.no_report
+    return last_step.write(result.directory.path, sys.stderr) if wanted else None
 
 
 def _run(options: argparse.Namespace, beam_options: Sequence[str]) -> int:
@@ -34,19 +51,22 @@ def _run(options: argparse.Namespace, beam_options: Sequence[str]) -> int:
         overrides.append("output.resume=true")
     if options.overwrite:
         overrides.append("output.overwrite=true")
+    if options.no_report:
+        overrides.append("output.report=false")
     settings = config.load(options.config, overrides)
     command.load_tensorflow(options)
     from heatbeam.job import run
     from heatbeam.runs import history
 
     result = run.run(settings, beam_options, sys.stderr)
+    report = _report(result, options)
     removed: list[str] = []
     if settings.output.root is not None and settings.output.keep is not None:
         removed = history.prune(settings.output.root, settings.output.keep)
     if options.json:
-        command.write_json({**run.result_document(result), "removed": removed})
+        command.write_json({**run.result_document(result), "report": report, "removed": removed})
         return command.OK
-    run.print_result(result, sys.stdout)
+    run.print_result(result, sys.stdout, report)
     sys.stdout.writelines(f"  removed {path}\n" for path in removed)
     return command.OK
 
@@ -76,12 +96,14 @@ def _check(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 def _add_finish(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="the run's directory")
+    _add_report(parser)
 
 
 def _finish(options: argparse.Namespace, _: Sequence[str]) -> int:
     from heatbeam.job import run
 
-    run.print_result(run.finish(options.run), sys.stdout)
+    result = run.finish(options.run)
+    run.print_result(result, sys.stdout, _report(result, options))
     return command.OK
 
 

@@ -340,8 +340,8 @@ def result_document(result: Result) -> dict[str, Any]:
     }
 
 
-def print_result(result: Result, stream: TextIO = sys.stdout) -> None:
-    """A table of what was written and where."""
+def print_result(result: Result, stream: TextIO = sys.stdout, report: str | None = None) -> None:
+    """A table of what was written and where, and the path of the report if there is one."""
     manifest = result.manifest
     counts = manifest.counts
     took = f"; {manifest.timings.pipeline_s:.1f} s" if manifest.timings is not None else ""
@@ -355,3 +355,5 @@ def print_result(result: Result, stream: TextIO = sys.stdout) -> None:
         path = result.directory.path_of(name)
         stream.write(f"  {path:<40} {table.rows:>10,} rows {table.bytes / 1e6:>10.2f} MB\n")
     stream.write(f"  {result.directory.path_of('manifest.json')}\n")
+    if report is not None:
+        stream.write(f"  {report}\n")

@@ -31,7 +31,8 @@ _EFFECTS = (
 _SECTIONS = ("model", "config", "conventions", "heatbeam", "versions", "beam_options")
 _LEFT_OUT = (
     "config.output.directory", "config.output.overwrite", "config.output.root", "config.output.keep",
-    "config.output.reuse", "config.output.resume", "config.output.journal", "config.input.features_given",
+    "config.output.reuse", "config.output.resume", "config.output.journal",
+    "config.output.report", "config.input.features_given",
 )  # fmt: skip
 HARMLESS = "where it ran; no number should change"
 """The effect of settings that change no number."""

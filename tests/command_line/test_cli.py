@@ -29,10 +29,13 @@ def config_file(tmp_path) -> str:
 
 
 def test_run_prints_what_was_written_and_where(config_file, tmp_path, capsys):
-    assert cli.main(["run", config_file, "--set", "explain.methods=[grad_cam]"]) == 0
-    out = capsys.readouterr().out
-    assert "3 images explained, 0 skipped (no target), 0 dead letters" in out
-    assert str(tmp_path / "run" / "explanations") in out
+    assert cli.main(["run", config_file, "--set", "explain.methods=[grad_cam]", "--set", "output.report=true"]) == 0
+    shown = capsys.readouterr()
+    assert "3 images explained, 0 skipped (no target), 0 dead letters" in shown.out
+    assert str(tmp_path / "run" / "explanations") in shown.out
+    assert f"  {tmp_path / 'run' / 'report.html'}\n" in shown.out
+    assert "report written in" in shown.err
+    assert "grad_cam" in (tmp_path / "run" / "report.html").read_text()
     assert cli.main(["run", config_file]) == 2  # the directory is taken
     assert "already holds a heatbeam run" in capsys.readouterr().err
 
@@ -47,11 +50,13 @@ def test_check_and_run_answer_in_json_alone(config_file, tmp_path, capsys):
     assert [one["method"] for one in found["maps"]] == ["grad_cam"] and found["maps"][0]["maps"] >= 2
     assert found["estimate"]["records"] == 3
 
-    arguments = ["run", config_file, "--set", "explain.methods=[grad_cam]", "--json"]
+    arguments = ["run", config_file, "--set", "explain.methods=[grad_cam]", "--set", "output.report=true"]
+    arguments += ["--no-report", "--json"]
     assert cli.main(arguments) == 0
     shown = capsys.readouterr()
     done = json.loads(shown.out)
     assert done["directory"] == str(tmp_path / "run") and done["status"] == "succeeded" and done["removed"] == []
+    assert done["report"] is None and not (tmp_path / "run" / "report.html").exists()
     assert done["counts"] == {
         "records_read": 3, "images_explained": 3, "images_reused": 0, "images_skipped": 0, "dead_letters": 0, "lost": 0,
         "lost_is_estimate": False,

@@ -60,7 +60,7 @@ def users_folder(tmp_path) -> pathlib.Path:
         "model": {"factory": "transforms:build", "preprocessing": "tf"},
         "explain": {"methods": ["cam", "grad_cam"], "batch_size": 4},
         "evaluate": {"localization": False, "baselines": False},  # whose compilation takes each process half a minute
-        "output": {"directory": "run", "overwrite": True},
+        "output": {"directory": "run", "overwrite": True, "report": False},
         "runner": {"processes": 2, "workers": 2},
     }
     (folder / "audit.yaml").write_text(yaml.safe_dump(settings))

@@ -66,6 +66,7 @@ def project(tmp_path_factory) -> pathlib.Path:
                 "audit.yaml",
                 "--set",
                 f"output.directory=runs/{run}",
+                "--no-report",
                 "--set",
                 f"explain.methods={methods}",
             ]
@@ -78,7 +79,7 @@ def _arguments(line: str, number: int) -> list[str]:
     words = shlex.split(re.sub(r"[\[\]]", "", line), comments=True)[1:]
     words = [_PLACEHOLDERS.get(word, word) for word in words]
     if words[0] == "run":  # each into a directory of its own
-        words += ["--set", f"output.directory=runs/again{number}"]
+        words += ["--set", f"output.directory=runs/again{number}", "--no-report"]
     if words[0] == "shards":
         words[words.index("--out") + 1] = f"shards{number}"
     if words[0] == "init":  # over what the project has, beside the configuration that is shown

@@ -253,10 +253,11 @@ def test_template_program_reads_the_configuration_and_its_overrides():
 
 def test_launched_run_is_finished_later(tmp_path, capsys):
     pattern = small_runs.write(tmp_path / "data", [small_runs.record(i) for i in range(6)], 2)
-    configured = small_runs.settings(pattern, tmp_path / "run", "explain.methods=[cam]")
+    configured = small_runs.settings(pattern, tmp_path / "run", "explain.methods=[cam]", "output.report=true")
     directory = run.launch(configured, ())
     assert directory.read_any_manifest().status == "running"
     assert cli.main(["finish", directory.path]) == 0
+    assert (tmp_path / "run" / "report.html").exists()
     finished = run.Result(directory, directory.read_manifest())
     assert finished.manifest.status == "succeeded"
     assert finished.manifest.counts.images_explained == 6

@@ -401,7 +401,7 @@ def slow_config(folder: pathlib.Path, pattern: str) -> pathlib.Path:
             "preprocessing": "none",
         },
         "explain": {"methods": ["cam"], "batch_size": 4},
-        "output": {"directory": str(folder / "run")},
+        "output": {"directory": str(folder / "run"), "report": False},
         "runner": {"workers": 1},
     }
     path = folder / "slow.yaml"

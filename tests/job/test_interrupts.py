@@ -25,7 +25,7 @@ def pattern(tmp_path_factory) -> str:
 def write_config(folder: pathlib.Path, pattern: str, **output: object) -> str:
     settings = small_runs.settings(pattern, folder / "run").as_dict()
     settings["explain"]["methods"] = [{"method": "grad_cam"}, {"method": "score_cam"}]
-    settings["output"] = {"directory": str(folder / "run"), **output}
+    settings["output"] = {"directory": str(folder / "run"), "report": False, **output}
     settings["runner"]["workers"] = 2
     settings["model"]["scores"] = "softmax"  # else a warning asks what the numbers are
     (folder / "run.yaml").write_text(yaml.safe_dump(settings))

@@ -164,5 +164,6 @@ def test_four_commands_from_a_folder_to_tables(photos, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "label cat" in out and "label dog" in out
     assert cli.main(["run", "audit.yaml"]) == 0
+    assert "runs/audit/report.html" in capsys.readouterr().out
     manifest = json.loads((photos / "runs" / "audit" / "manifest.json").read_text())
     assert manifest["counts"]["images_explained"] == 8 and manifest["model"]["class_names"] == ["cat", "dog"]

@@ -66,7 +66,7 @@ def write_config(path: pathlib.Path, pattern: str, model: object, directory: str
         "model": {"path": str(model), "preprocessing": "tf"},
         "explain": {"methods": ["cam", "grad_cam"], "targets": ["label"], "batch_size": 8},
         "evaluate": {"slices": ["camera"], "replicates": 20},
-        "output": {"directory": directory, "max_dead_letter_ratio": 0.2},
+        "output": {"directory": directory, "max_dead_letter_ratio": 0.2, "report": False},
         "runner": {"workers": 1},
     }
     path.write_text(yaml.safe_dump(text))
@@ -112,12 +112,13 @@ def test_a_run_fails_resumes_is_read_overwritten_reused_and_removed_on_s3(s3, tm
     assert cli.main(["report", one]) == 2
     assert cli.main(["run", remote]) == 2
     assert "or resume it" in capsys.readouterr().err
-    assert cli.main(["run", remote, "--resume"]) == 0
-    assert "(12 taken from an earlier run)" in capsys.readouterr().out
+    assert cli.main(["run", remote, "--resume", "--set", "output.report=true"]) == 0
+    out = capsys.readouterr().out
+    assert "(12 taken from an earlier run)" in out and f"  {one}/report.html\n" in out
     assert cli.main(["run", local]) == 0
     assert_same_run(one, run)
     tables = {f"{table}/part-00000-of-00001.parquet" for table in run_directory.TABLES}
-    assert files(s3, "runs/one/") == {"manifest.json", *tables}
+    assert files(s3, "runs/one/") == {"manifest.json", "report.html", "label_suspects.parquet", *tables}
 
     _read_in_every_way(s3, one, run, tmp_path)
     capsys.readouterr()

@@ -62,7 +62,7 @@ def settings(pattern: str, directory: pathlib.Path, *overrides: str) -> config.R
             "batch_size": 8,
         },
         "evaluate": {"slices": ["camera", "size"], "replicates": 20},
-        "output": {"directory": str(directory)},
+        "output": {"directory": str(directory), "report": False},  # its own tests write it
     }
     return config.parse(yaml.safe_dump(text), overrides)
 

@@ -73,7 +73,7 @@ def _audit(folder: pathlib.Path, **model: object) -> str:
     settings = {
         "input": {"tfrecord": str(folder / "data" / "*.tfrecord")},
         "model": model,
-        "output": {"directory": str(folder / "run")},
+        "output": {"directory": str(folder / "run"), "report": False},
     }
     (folder / "audit.yaml").write_text(yaml.safe_dump(settings))
     return str(folder / "audit.yaml")
