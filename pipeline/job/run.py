@@ -233,7 +233,7 @@ def _run(planned: plan.Plan, arguments: Sequence[str], open_run: _OpenRun, strea
     engine, _ = explain.acquire_engine(planned.engine_spec)  # held until the run is over
     pipeline = _prepare(planned, arguments, open_run, stream)
     loaded = time.monotonic()
-    with progress.shown(stream, _bytes_to_read(planned)):
+    with progress.shown(stream, progress.of_run(_bytes_to_read(planned))):
         result = failures.run_to_the_end(pipeline, RunFailed)
     counted = _take_counts(open_run.directory)
     open_run.add(

@@ -25,8 +25,8 @@ import apache_beam as beam
 from apache_beam.io import filesystems
 from apache_beam.options import pipeline_options
 
-from heatbeam import config
-from heatbeam.job import failures
+from heatbeam import command, config
+from heatbeam.job import failures, progress
 from heatbeam.prepare import encoding, formats, items, places, steps
 from heatbeam.prepare.formats import asked
 from heatbeam.runners import runner_options
@@ -93,16 +93,19 @@ def make(job: Job, beam_options: Sequence[str], stream: TextIO) -> dict[str, Any
     with runner_options.connected(arguments):
         out = places.absolute(job.out)
         _check_free(out, overwrite=job.overwrite)
+        command.waiting(f"listing the images of {job.source.source}", stream)
         listing = formats.listing(job.source)
         how = encoding.Encoding(
             listing.class_ids, listing.names, listing.several, listing.boxes or box_conventions.USUAL, job.masks
         )
         working = filesystems.FileSystems.join(out, _WORKING)
         try:
-            plans = _plans(listing, working, job.shards)
-            stream.write(f"{listing.title}: {len(plans):,} shards to write to {job.out}\n")
+            plans, images = _plans(listing, working, job.shards)
+            of = f"{images:,} images, " if images is not None else ""
+            stream.write(f"{listing.title}: {of}{len(plans):,} shards to write to {job.out}\n")
             stream.flush()
-            counts = _counted(plans, out, how, arguments)
+            with progress.shown(stream, so_far(images)):
+                counts = _counted(plans, out, how, arguments)
         finally:
             with contextlib.suppress(OSError, errors.PathError):
                 # An object store has no folders to be removed with what is in them.
@@ -131,8 +134,11 @@ def _check_free(out: str, *, overwrite: bool) -> None:
         filesystems.FileSystems.delete([filesystems.FileSystems.join(out, path) for path in ours])
 
 
-def _plans(listing: items.Listing, working: str, shards: int | None) -> list[steps.ShardPlan]:
-    """The files to write; what goes into each is written down in `working` where the launcher knows it."""
+def _plans(listing: items.Listing, working: str, shards: int | None) -> tuple[list[steps.ShardPlan], int | None]:
+    """The files to write, and how many images go into them, where the launcher knows it.
+
+    What goes into each is written down in `working` then.
+    """
     pieces: dict[str, list[items.Piece]] = {}
     for piece in listing.pieces:
         pieces.setdefault(piece.split, []).append(piece)
@@ -149,11 +155,30 @@ def _plans(listing: items.Listing, working: str, shards: int | None) -> list[ste
             pieces.setdefault(split, []).append(items.Piece(split, steps.listed, (path,)))
     if not pieces:
         raise ShardsFailed(f"the {listing.title} names no image; nothing was written")
-    return [
+    plans = [
         steps.ShardPlan(f"{split}-{number:05d}-of-{len(parts):05d}.tfrecord", part)
         for split, parts in pieces.items()
         for number, part in enumerate(parts)
     ]
+    return plans, None if listing.pieces else sum(len(stored) for stored in by_split.values())
+
+
+def so_far(total: int | None) -> progress.InWords:
+    """How the job is doing that has so many images to read, None where only workers know."""
+
+    def in_words(counts: Mapping[str, int], elapsed_s: float) -> str:
+        read, lost = counts.get("images_read", 0), counts.get("dead_letters", 0)
+        if not read:
+            return f"waiting for the first image since {progress.duration(elapsed_s)}"
+        of = f" of {total:,}" if total is not None else ""
+        parts = [f"{read:,}{of} images read", f"{read / max(elapsed_s, 1e-9):.1f} images/s"]
+        if lost:
+            parts.append(f"{lost:,} dead letters")
+        if total is not None and read < total:
+            parts.append(f"about {progress.duration(elapsed_s * (total - read) / read)} left")
+        return ", ".join(parts)
+
+    return in_words
 
 
 def shard_count(images: int) -> int:

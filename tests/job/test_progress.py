@@ -31,7 +31,7 @@ def test_line(snapshot, line):
 
 def test_nothing_is_written_of_a_short_run_into_a_log():
     stream = io.StringIO()
-    with progress.shown(stream, 100):
+    with progress.shown(stream, progress.of_run(100)):
         tally.TALLY.add("images_explained", 5)
     assert stream.getvalue() == ""
 
@@ -40,7 +40,7 @@ def test_a_log_gets_a_line_every_few_seconds_from_the_first_on(monkeypatch):
     monkeypatch.setattr(progress, "_LOG_INTERVAL_S", 0.01)
     tally.TALLY.clear()
     stream = io.StringIO()
-    with progress.shown(stream, 0):
+    with progress.shown(stream, progress.of_run(0)):
         _until(lambda: "waiting for the first image since 0 s\n" in stream.getvalue())
         tally.TALLY.add("images_explained", 5)
         _until(lambda: "\n5 images explained, " in stream.getvalue())

@@ -28,6 +28,25 @@ def test_shards_are_as_many_as_the_images_ask_for(images, count):
     assert shards.shard_count(images) == count
 
 
+@pytest.mark.parametrize(
+    ("counts", "total", "line"),
+    [
+        ({}, 10, "waiting for the first image since 30 s"),
+        ({"images_read": 1200}, None, "1,200 images read, 40.0 images/s"),
+        # a third in 30 s: another 60 s to go
+        (
+            {"images_read": 5, "dead_letters": 2},
+            15,
+            "5 of 15 images read, 0.2 images/s, 2 dead letters, about 1 min 00 s left",
+        ),
+        ({"images_read": 15}, 15, "15 of 15 images read, 0.5 images/s"),
+    ],
+    ids=["none yet", "of pieces", "a third", "all"],
+)
+def test_it_says_how_far_it_is(counts, total, line):
+    assert shards.so_far(total)(counts, 30.0) == line
+
+
 def test_the_command_offers_every_format_and_meaning_of_boxes():
     # They are written there again, so that --help needs no Beam.
     assert tuple(formats.FORMATS) == commands._FORMATS and tuple(asked.BOXES) == commands._BOXES
