@@ -156,8 +156,9 @@ class _Parse(beam.DoFn):
     def process(self, element: tuple[str, int, bytes]) -> Iterator[records.EncodedExample | beam.pvalue.TaggedOutput]:
         shard, index, serialized = element
         try:
-            parsed = tfexample.parse(serialized)
+            parsed = tfexample.parse(serialized, self._features.record)
             example = features.example_of(parsed, self._features, shard, index)
+            held = tuple(features.held(parsed, self._named))
         except records.DataError as error:
             self._dead_letters.inc()
             tally.TALLY.add("dead_letters")
@@ -165,5 +166,5 @@ class _Parse(beam.DoFn):
             dead_letter = records.DeadLetter.from_error(image_id, shard, index, STAGE, error)
             yield beam.pvalue.TaggedOutput(records.DEAD_LETTER_TAG, dead_letter)
             return
-        self._held.update(features.held(parsed, self._named))
+        self._held.update(held)
         yield example

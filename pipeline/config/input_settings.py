@@ -16,6 +16,7 @@ from heatbeam.transforms.sources import (
     feature_map,
     source,
     tfds_source,
+    tfexample,
     tfrecord_source,
 )
 from heatbeam.transforms.sources import tfrecord as framing
@@ -84,6 +85,11 @@ class InputConfig(section.Section):
     compression: framing.Compression = pydantic.Field(
         tfrecord_source.TFRecordSource.compression,
         description="of the shards; auto looks at the first bytes of each",
+    )
+    record: tfexample.Record = pydantic.Field(
+        feature_map.FeatureMap.record,
+        description="what the shards hold: tf.train.Example, or SequenceExample, whose context and feature lists are "
+        "read by name; a list that is the input has its steps as the first axis",
     )
     tfds: TfdsConfig | None = pydantic.Field(None, description="a prepared TFDS dataset, instead of tfrecord")
     features: FeaturesConfig = pydantic.Field(FeaturesConfig(), description="names of the features of a record")
@@ -224,6 +230,8 @@ class InputConfig(section.Section):
             raise ValueError(f"give exactly one of {' and '.join(SOURCES)}")
         if self.tfrecord is not None and not self.tfrecord:
             raise ValueError("tfrecord names no files")
+        if self.record != "example" and self.tfrecord is None:
+            raise ValueError(f"record: {self.record} goes with tfrecord; other formats hold a tf.train.Example each")
         return self
 
     @pydantic.model_validator(mode="after")
@@ -303,6 +311,7 @@ class InputConfig(section.Section):
             **self.features.model_dump(),
             raw_shape=self.raw_shape,
             array=None if self.array is None else self.array.as_form(self.max_pixels),
+            record=self.record,
             box_convention=self.as_box_convention(),
             label_offset=self.label_offset,
             box_label_offset=self.box_label_offset,

@@ -175,7 +175,9 @@ def _judge_features(planned: plan.Plan, findings: _Findings, stream: TextIO) -> 
     for _, _, record in itertools.islice(planned.dataset.in_turn(), _FEATURES_RECORDS):
         if isinstance(record, bytes):
             with contextlib.suppress(records.DataError):
-                holding.update(features.held(tfexample.parse(record), planned.features.names()))
+                holding.update(
+                    features.held(tfexample.parse(record, planned.features.record), planned.features.names())
+                )
                 total += 1
         if time.monotonic() > until:
             break
@@ -225,14 +227,16 @@ def _arrays_in_words(
 def _input_in_words(planned: plan.Plan) -> str:
     given = planned.settings.input
     files = len({shard.path for shard in planned.dataset.shards})
+    holding = " of SequenceExamples" if given.record == "sequence_example" else ""
+    found = f"{given.as_source().title}, {files} shards{holding}"
     if given.array is not None:
         fit = (
             "refused where their length is another" if given.array.fit is None else f"fit: {', '.join(given.array.fit)}"
         )
-        return f"{given.as_source().title}, {files} shards; arrays ({given.array.format}), axes {fit}"
+        return f"{found}; arrays ({given.array.format}), axes {fit}"
     return (
-        f"{given.as_source().title}, {files} shards; images {given.resize} to the model's input, {given.interpolation} "
-        f"by {given.resampler}, decoded by {given.decoder}"
+        f"{found}; images {given.resize} to the model's input, {given.interpolation} by {given.resampler}, decoded by "
+        f"{given.decoder}"
     )
 
 

@@ -83,7 +83,7 @@ def _ids_of(planned: plan.Plan, wanted: str) -> set[int]:
 
 
 def _is_of(record: bytes, names: feature_map.FeatureMap, wanted: str, ids: set[int]) -> bool:
-    held = tfexample.parse(record)
+    held = tfexample.parse(record, names.record)
     for name in (names.label, names.labels):
         for value in tfexample.values(held[name]) if name is not None and name in held else ():
             if value.decode("utf-8", "replace") == wanted if isinstance(value, bytes) else value in ids:

@@ -27,18 +27,19 @@ def of_records(features: feature_map.FeatureMap, dataset: source.Dataset, classe
     form, name = features.label_form, features.labels
     if form != "auto" or name is None or name in (features.box_class, features.mask_class):
         return form
-    lengths = {len(values) for values in _stored(dataset, name) if len(values)}
+    lengths = {len(values) for values in _stored(dataset, name, features.record) if len(values)}
     return stored_classes.LIST if len(lengths) > 1 or (lengths == {1} and classes > 1) else form
 
 
-def _stored(dataset: source.Dataset, name: str) -> Iterator[Sequence[object]]:
+def _stored(dataset: source.Dataset, name: str, kind: tfexample.Record) -> Iterator[Sequence[object]]:
     """What the first records hold under `name`; those that cannot be read are the job's to name."""
     for _, _, record in itertools.islice(dataset.in_turn(), LOOKED_AT):
         if isinstance(record, records.DataError):
             continue
         try:
-            feature = tfexample.parse(record)
+            parsed = tfexample.parse(record, kind)
+            values = tfexample.values(parsed[name]) if name in parsed else None
         except records.DataError:
             continue
-        if name in feature:
-            yield tfexample.values(feature[name])
+        if values is not None:
+            yield values

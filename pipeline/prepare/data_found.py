@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from heatbeam import config
@@ -114,23 +114,29 @@ def _of_records(pattern: str) -> Found:
     dataset = tfrecord_source.TFRecordSource((pattern,)).open()
     kinds: dict[str, collections.Counter[str]] = {}
     images: collections.Counter[str] = collections.Counter()
-    total = 0
+    signals: dict[str, collections.Counter[str]] = {}
+    total = sequences = 0
     for _, _, record in itertools.islice(dataset.in_turn(), _RECORDS):
         if isinstance(record, records.DataError):
             continue
         with contextlib.suppress(records.DataError):
-            parsed = tfexample.parse(record)
+            parsed = tfexample.parse(record, "sequence_example")
             total += 1
+            sequences += tfexample.record_of(record) == "sequence_example"
             for name, feature in parsed.items():
                 kinds.setdefault(name, collections.Counter())[_kind(feature)] += 1
                 images[name] += _is_image(feature)
+                if isinstance(feature, tfexample.Steps):
+                    signals.setdefault(name, collections.Counter())[_format_of(feature)] += 1
     if not total:
         raise errors.UsageError(f"{pattern}: none of the first records is a tf.train.Example")
-    features, own = _named(kinds, +images, total)
+    formats = {name: next(iter(of)) for name, of in signals.items() if [*of.values()] == [total] and "" not in of}
+    features, own = _named(kinds, +images or dict.fromkeys(formats, total), total)
     why = f"{len(dataset.shards):,} shards; the features of {total:,} records"
     usual = [name for name in _USUAL.names() if name in kinds]
     found = [answers.Answer("tfrecord", pattern, (why, f"of the usual names they have {', '.join(usual) or 'none'}"))]
     found += [answers.Answer("features", features, tuple(own))] if features else []
+    found += _of_sequences(features.get("image", _USUAL.image), formats, sequences) if sequences else []
     taken = {*_USUAL.names(), *features.values(), *_OF_TOOLS}
     further = [
         name for name, counted in sorted(kinds.items()) if name not in taken and counted.keys() <= {"text", "number"}
@@ -140,6 +146,23 @@ def _of_records(pattern: str) -> Found:
 
 _OF_TOOLS = ("image/filename", "image/class/text", "image/object/class/text", "image/key/sha256", "image/colorspace")
 """What well-known tools put beside the usual features, and nobody breaks results down by."""
+
+
+def _of_sequences(image: str | None, formats: Mapping[str, str], sequences: int) -> Iterator[answers.Answer]:
+    """What the records are, and how a feature list holds the input."""
+    yield answers.Answer("record", "sequence_example", (f"{sequences:,} records have feature lists",))
+    if image is not None and image in formats:
+        why = f"the steps of {image} are the first axis of the input"
+        yield answers.Answer("array", {"format": formats[image]}, (why,))
+
+
+def _format_of(feature: tfexample.Steps) -> str:
+    """How the steps of a feature list hold a signal; empty where they hold none."""
+    if len(set(feature.lengths)) != 1 or not feature.values:
+        return ""
+    if feature.kind != "bytes":
+        return "values"
+    return "frames" if all(value.startswith(_STARTS) for value in feature.values) else ""
 
 
 def _kind(feature: Any) -> str:
@@ -155,6 +178,8 @@ def _kind(feature: Any) -> str:
 
 
 def _is_image(feature: Any) -> bool:
+    if isinstance(feature, tfexample.Steps):
+        return _format_of(feature) == "frames"
     values = tfexample.values(feature)
     return tfexample.kind(feature) == "bytes" and len(values) == 1 and values[0].startswith(_STARTS)
 
@@ -167,7 +192,7 @@ def _named(kinds: Mapping[str, Any], images: Mapping[str, int], total: int) -> t
         full = [name for name, count in images.items() if count == total]
         found["image"] = full[0] if len(full) == 1 else config.OPEN_QUESTION
         why.append(
-            f"image: {full[0]} holds an encoded image in each of them"
+            f"image: {full[0]} holds an encoded image, or a signal by steps, in each of them"
             if len(full) == 1
             else f"image: which of {', '.join(full or sorted(kinds))}?"
         )

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 from typing import Any
 
-from heatbeam.transforms.sources import box_conventions
+from heatbeam.transforms.sources import box_conventions, tfexample
 from heatbeam.transforms.sources.arrays import array_options
 from heatbeam.transforms.sources.classes import class_maps, stored_classes
 
@@ -45,6 +45,7 @@ class FeatureMap:
         height, width, channels: integers, read for raw images only.
         raw_shape: ``(height, width, channels)`` of every image, all of them raw.
         array: how `image` holds an array of numbers; None for images, encoded or raw.
+        record: what the records are; in a sequence, names are of features of its context or of its feature lists.
         slices: features whose values break the results down. A list feature puts its image into several slices.
         box_convention: what the numbers of a box mean.
         label_offset: subtracted from every stored class id, -1 (no label) excepted.
@@ -86,6 +87,7 @@ class FeatureMap:
     channels: str | None = "image/channels"
     raw_shape: tuple[int, ...] | None = None
     array: array_options.ArrayForm | None = None
+    record: tfexample.Record = "example"
     slices: tuple[str, ...] = ()
     box_convention: box_conventions.BoxConvention = box_conventions.USUAL
     label_offset: int = 0
@@ -168,7 +170,7 @@ class FeatureMap:
 
 
 _SETTINGS = (
-    *("raw_shape", "array", "slices", "required", "given", "box_convention"),
+    *("raw_shape", "array", "record", "slices", "required", "given", "box_convention"),
     *("label_offset", "box_label_offset", "label_form", "classes", "box_classes"),
 )
 

@@ -42,7 +42,7 @@ def parse_example(
             ``box_length_mismatch``, ``class_length_mismatch``, ``difficult_length_mismatch``, ``invalid_raw_image``,
             ``invalid_text``, and of arrays those of `stored_arrays.read`.
     """
-    return example_of(tfexample.parse(serialized), features, shard, index)
+    return example_of(tfexample.parse(serialized, features.record), features, shard, index)
 
 
 def example_of(
@@ -86,7 +86,7 @@ def held(parsed: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:
 def readable_image_id(serialized: bytes, features: feature_map.FeatureMap, shard: str, index: int) -> str:
     """The id of a record that may be broken in other places; `default_image_id` if the id itself cannot be read."""
     try:
-        return _image_id(_Reader(tfexample.parse(serialized)), features, shard, index)
+        return _image_id(_Reader(tfexample.parse(serialized, features.record)), features, shard, index)
     except records.DataError:
         return default_image_id(shard, index)
 
@@ -103,6 +103,11 @@ class _Reader:
             raise records.DataError(
                 "missing_feature", f"no feature {', '.join(missing)}; the record has {self._list()}"
             )
+
+    def steps(self, name: str) -> tuple[int, ...] | None:
+        """How many values each step of feature list `name` has; None for a feature."""
+        feature = self._features[name]
+        return feature.lengths if isinstance(feature, tfexample.Steps) else None
 
     def many(self, name: str | None, *kinds: str) -> Sequence[Any] | None:
         """The values of feature `name`, of one of `kinds`; None if it is not configured or not in the record."""
@@ -126,7 +131,9 @@ class _Reader:
     def _list(self) -> str:
         names = sorted(self._features)
         more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-        return (", ".join(names[:_NAMES_SHOWN]) or "no features") + more
+        without = isinstance(self._features, tfexample.SequenceFeatures) and not self._features.lists
+        hint = ", and no feature lists (a tf.train.Example is read with input.record: example)" if without else ""
+        return (", ".join(names[:_NAMES_SHOWN]) or "no features") + more + hint
 
 
 def _array(reader: _Reader, features: feature_map.FeatureMap) -> tuple[bytes, tuple[int, ...], str] | None:
@@ -140,7 +147,7 @@ def _array(reader: _Reader, features: feature_map.FeatureMap) -> tuple[bytes, tu
         if not shape:
             raise records.DataError("missing_feature", f"feature {form.shape_feature} holds no shape of the array")
     values = reader.many(features.image, "bytes", "float", "int64") or ()
-    found = stored_arrays.read(values, form, features.image, shape)
+    found = stored_arrays.read(values, form, features.image, shape, reader.steps(features.image))
     return found.tobytes(), found.shape, found.dtype.name
 
 

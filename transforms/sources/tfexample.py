@@ -1,15 +1,19 @@
-"""The ``tf.train.Example`` message, without TensorFlow.
+"""The messages ``tf.train.Example`` and ``tf.train.SequenceExample``, without TensorFlow.
 
 The message classes are built in a descriptor pool of their own, so they never clash with TensorFlow's, and reading
-records needs neither its import (seconds) nor its memory.
+records needs neither its import (seconds) nor its memory. A ``SequenceExample`` is an ``Example``, its context, with
+one more field, its feature lists: one message reads both, and the bytes say which they are.
 
 Format: tensorflow/core/example/{example,feature}.proto
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import dataclasses
+import functools
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
@@ -23,16 +27,109 @@ _LISTS = (
 _KINDS = (("bytes_list", "BytesList"), ("float_list", "FloatList"), ("int64_list", "Int64List"))
 
 
-def parse(serialized: bytes) -> Mapping[str, Any]:
-    """The features of a serialized ``tf.train.Example``, by name.
+Record = Literal["example", "sequence_example"]
+"""What a serialized record is."""
 
-    Each value is a ``Feature`` message; `kind` and `values` read it.
+_LISTS_SHOWN = 8
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Steps:
+    """A feature list of a ``tf.train.SequenceExample``: one feature for each step.
+
+    Attributes:
+        features: of the steps, in their order.
+    """
+
+    features: Sequence[Any]
+
+    @property
+    def kind(self) -> str:
+        """As of a feature; ``mixed`` where the steps hold several."""
+        kinds = {kind(step) for step in self.features} - {"empty"}
+        return kinds.pop() if len(kinds) == 1 else "mixed" if kinds else "empty"
+
+    @functools.cached_property
+    def values(self) -> Sequence[Any]:
+        """Of all steps, one after the other."""
+        return list(itertools.chain.from_iterable(map(values, self.features)))
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """How many values each step has."""
+        return tuple(len(values(step)) for step in self.features)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SequenceFeatures(Mapping[str, Any]):
+    """Context and feature lists of a ``tf.train.SequenceExample``, by name; two of one name are an error when read.
+
+    Attributes:
+        context: features, by name.
+        lists: ``FeatureList`` messages, by name.
+    """
+
+    context: Mapping[str, Any]
+    lists: Mapping[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.lists:
+            return self.context[name]
+        if name in self.context:
+            raise records.DataError(
+                "ambiguous_feature", f"{name} is a feature of the context and a feature list; expected one of the two"
+            )
+        return Steps(self.lists[name].feature)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.context or name in self.lists
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys((*self.context, *self.lists)))
+
+    def __len__(self) -> int:
+        return len(tuple(iter(self)))
+
+
+def parse(serialized: bytes, record: Record = "example") -> Mapping[str, Any]:
+    """The features of a serialized record, by name; of a sequence those of its context and its feature lists.
+
+    Each value is a ``Feature`` message, or the `Steps` of a feature list; `kind` and `values` read both.
+
+    Args:
+        serialized: the record.
+        record: what it should be. A sequence without feature lists is an example, and read as one.
 
     Raises:
-        DataError: ``invalid_record`` if `serialized` is no such message.
+        DataError: ``invalid_record`` if `serialized` is no such message, ``wrong_record`` if it is a sequence and an
+            example is expected; when a name is looked up, ``ambiguous_feature``.
     """
+    example = _message(serialized)
+    if record == "sequence_example":
+        return SequenceFeatures(example.features.feature, example.feature_lists.feature_list)
+    if example.HasField("feature_lists"):
+        lists = example.feature_lists.feature_list
+        names = ", ".join(sorted(lists)[:_LISTS_SHOWN]) + (", ..." if len(lists) > _LISTS_SHOWN else "")
+        raise records.DataError(
+            "wrong_record",
+            f"the record is a tf.train.SequenceExample with the feature lists {names or '(none)'}; set input.record: "
+            "sequence_example",
+        )
+    return example.features.feature  # type: ignore[no-any-return]
+
+
+def record_of(serialized: bytes) -> Record:
+    """What a serialized record is.
+
+    Raises:
+        DataError: ``invalid_record``.
+    """
+    return "sequence_example" if _message(serialized).HasField("feature_lists") else "example"
+
+
+def _message(serialized: bytes) -> Any:
     try:
-        return _EXAMPLE.FromString(serialized).features.feature  # type: ignore[no-any-return]
+        return _EXAMPLE.FromString(serialized)
     except message.DecodeError as error:
         raise records.DataError(
             "invalid_record", f"the {len(serialized)} bytes of this record are no tf.train.Example: {error}"
@@ -41,11 +138,15 @@ def parse(serialized: bytes) -> Mapping[str, Any]:
 
 def kind(feature: Any) -> str:
     """``bytes``, ``float``, ``int64``, or ``empty`` for a feature without a list."""
+    if isinstance(feature, Steps):
+        return feature.kind
     return (feature.WhichOneof("kind") or "empty_list")[: -len("_list")]
 
 
 def values(feature: Any) -> Sequence[Any]:
     """The values of a feature: bytes, floats or ints; none for an empty one."""
+    if isinstance(feature, Steps):
+        return feature.values
     name = feature.WhichOneof("kind")
     return () if name is None else getattr(feature, name).value
 
@@ -93,6 +194,14 @@ def _example_class() -> Any:
     _add_field(features, "feature", 1, field.TYPE_MESSAGE, repeated=True, type_name="Features.FeatureEntry")
     example = file.message_type.add(name="Example")
     _add_field(example, "features", 1, field.TYPE_MESSAGE, type_name="Features")
+    _add_field(file.message_type.add(name="FeatureList"), "feature", 1, field.TYPE_MESSAGE, True, "Feature")
+    lists = file.message_type.add(name="FeatureLists")
+    entry = lists.nested_type.add(name="FeatureListEntry")
+    entry.options.map_entry = True
+    _add_field(entry, "key", 1, field.TYPE_STRING)
+    _add_field(entry, "value", 2, field.TYPE_MESSAGE, type_name="FeatureList")
+    _add_field(lists, "feature_list", 1, field.TYPE_MESSAGE, True, "FeatureLists.FeatureListEntry")
+    _add_field(example, "feature_lists", 2, field.TYPE_MESSAGE, type_name="FeatureLists")
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("tensorflow.Example"))

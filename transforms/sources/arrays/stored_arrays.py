@@ -17,7 +17,11 @@ _FRAME = decode_options.ImageOptions(1, 1, decoder="pillow", resampler="pillow",
 
 
 def read(
-    values: Sequence[Any], form: array_options.ArrayForm, name: str, shape: Sequence[int] | None = None
+    values: Sequence[Any],
+    form: array_options.ArrayForm,
+    name: str,
+    shape: Sequence[int] | None = None,
+    steps: Sequence[int] | None = None,
 ) -> np.ndarray:
     """The array of a feature, ``(*positions, channels)``, C-contiguous and little-endian, of its stored type.
 
@@ -26,6 +30,8 @@ def read(
         form: how they hold an array.
         name: of the feature, for messages.
         shape: that the record gives for it, where `form` names a feature of shapes.
+        steps: of a feature list, how many of `values` each step has. The steps are the first axis of the array: a list
+            of numbers or an array each, or a frame.
 
     Raises:
         DataError: ``missing_feature``, ``wrong_type``, ``ambiguous_array``, ``corrupt_array``, ``array_shape``,
@@ -34,36 +40,77 @@ def read(
     if not len(values):
         raise records.DataError("missing_feature", f"feature {name} holds no array")
     wanted = form.shape if shape is None else tuple(shape)
-    kind = form.format if form.format != "auto" else _recognised(values, form, name, wanted)
+    kind, tensor = (form.format, None) if form.format != "auto" else _recognised(values, form, name, wanted, steps)
     is_bytes = isinstance(values[0], bytes)
     if is_bytes == (kind == "values"):
         holds, expected = ("bytes", "numbers") if is_bytes else ("numbers", "bytes")
         raise records.DataError(
             "wrong_type", f"feature {name} holds {holds}; input.array.format {kind} expects {expected}"
         )
+    count = None if steps is None else _each(steps, name, one=is_bytes)
     if kind == "frames":
         array = _frames(values, form, name)
     elif kind == "values":
         array = _typed(np.asarray(values), form.dtype, name)
+        array = array if count is None else array.reshape(len(array) // count, count)
+    elif steps is not None:
+        array = _stacked([_of_bytes(value, kind, form, name) for value in values], name)
     elif len(values) > 1:
         raise records.DataError(
             "multiple_values",
             f"feature {name} holds {len(values)} values; expected one {kind} array (or format frames)",
         )
     else:
-        array = _of_bytes(values[0], kind, form, name)
-    return _canonical(_shaped(array, wanted, name, flat=kind in ("values", "raw")), form, name)
+        array = _of_bytes(values[0], kind, form, name) if tensor is None else tensor
+    if count == 1 and kind == "values" and form.channels == "none" and wanted is None:
+        wanted = array.shape[:1]
+    has_shape = kind not in ("values", "raw") or (steps is not None and wanted is None)
+    shaped = _shaped(array, wanted, name, flat=not has_shape)
+    if steps is not None and len(shaped) != len(steps):
+        raise records.DataError(
+            "array_shape",
+            f"feature list {name} has {len(steps)} steps; expected {len(shaped)}, as in {_text(shaped.shape)}",
+        )
+    return _canonical(shaped, form, name)
+
+
+def _each(steps: Sequence[int], name: str, *, one: bool) -> int:
+    """How many values each step of a feature list has: as many each, and of bytes one."""
+    if len(set(steps)) > 1 or (one and steps[0] != 1):
+        expected = "one" if one else "as many"
+        raise records.DataError(
+            "array_shape",
+            f"the {len(steps)} steps of feature list {name} hold from {min(steps)} to {max(steps)} values; expected "
+            f"{expected} in each",
+        )
+    return steps[0]
+
+
+def _stacked(arrays: Sequence[np.ndarray], name: str) -> np.ndarray:
+    """The arrays of all steps as one, the steps first."""
+    shapes = sorted({array.shape for array in arrays})
+    if len(shapes) > 1:
+        raise records.DataError(
+            "array_shape",
+            f"the {len(arrays)} steps of feature list {name} have shapes from {_text(shapes[0])} to "
+            f"{_text(shapes[-1])}",
+        )
+    return np.stack(arrays)
 
 
 def _recognised(
-    values: Sequence[Any], form: array_options.ArrayForm, name: str, shape: tuple[int | None, ...] | None
-) -> array_options.Format:
-    """The format that the values can be; it is an error that they can be two, or none."""
+    values: Sequence[Any],
+    form: array_options.ArrayForm,
+    name: str,
+    shape: tuple[int | None, ...] | None,
+    steps: Sequence[int] | None,
+) -> tuple[array_options.Format, np.ndarray | None]:
+    """The format that the values can be, and the tensor where it had to be read; two formats, or none, are an error."""
     if not isinstance(values[0], bytes):
-        return "values"
+        return "values", None
     if all(map(image_files.looks_like_one, values)):
-        if len(values) > 1:
-            return "frames"
+        if len(values) > 1 or steps is not None:
+            return "frames", None
         raise records.DataError(
             "ambiguous_array",
             f"feature {name} holds one encoded image: leave input.array out for images, or set input.array.format: "
@@ -71,14 +118,15 @@ def _recognised(
         )
     data = values[0]
     if data.startswith(npy_bytes.MAGIC):
-        return "npy"
+        return "npy", None
     may_be: list[array_options.Format] = []
-    if tensor_protos.decode(data) is not None:
+    tensor = tensor_protos.decode(data)
+    if tensor is not None:
         may_be.append("tensor")
-    if form.dtype is not None and shape is not None and _may_fill(len(data), shape, form.dtype):
+    if form.dtype is not None and shape is not None and _may_fill(sum(map(len, values)), shape, form.dtype):
         may_be.append("raw")
-    if len(values) == 1 and len(may_be) == 1:
-        return may_be[0]
+    if (len(values) == 1 or steps is not None) and len(may_be) == 1:
+        return may_be[0], tensor
     what = "may be a tensor or raw" if may_be else "are no .npy, serialized tensor or images"
     raise records.DataError(
         "ambiguous_array",
