@@ -10,6 +10,7 @@ REQUIRES = [
     "apache-beam>=2.77",  # the runners; FileBasedSink and FnApiRunner behave as tested from 2.77 on
     "argcomplete>=3.5",  # Tab completion for bash, zsh and fish from the parser itself; 0.3 MB, needs nothing
     "array_record>=0.8",  # TFDS datasets in array_record files, read by index range
+    "contourpy>=1.2",  # outlines of heatmaps as lines of a page; comes with matplotlib
     "duckdb>=1.1",  # the SQL condition of heatbeam render; 1.1 is the first that can be kept from Python's variables
     "google-crc32c>=1.6",  # TFRecord checksums; 1.5 quietly computes them in Python beside a setuptools of today
     "importlib_resources>=6.0",  # tensorflow-datasets' own builders import it and do not declare it

@@ -1,7 +1,6 @@
-"""Images, heatmaps and boxes as parts of an HTML page: small data URIs that lie on top of each other.
+"""The rows of a run as pictures of a page: each original image once, under the layers of its maps (`overlays`).
 
-The original image is a JPEG; the heatmap is a PNG of a few colours whose transparency follows the evidence, so that a
-reader may fade it; boxes are numbers that the page draws. Without the image the heatmap stands alone.
+Without the image the heatmap stands alone.
 """
 
 from __future__ import annotations
@@ -10,19 +9,16 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import markupsafe
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from heatbeam.audit import map_scan
-from heatbeam.pages import map_images
+from heatbeam.pages import map_images, overlays
 from heatbeam.pages.signals import drawing, flat, of_rows, shown
 from heatbeam.runs import manifests, source_images, source_truth
 from heatbeam.transforms.tables import axis_columns, stored_maps
 
-IMAGE_PX = 240
-HEAT_PX = 120
-JPEG_QUALITY = 80
 _PICTURE_RANK = 2
 
 Box = source_truth.Box
@@ -33,29 +29,27 @@ class Picture:
     """One explained image, ready for the page.
 
     Attributes:
-        width, height: of the original image, in pixels.
-        image: data URI of the image; empty if it cannot be reached.
-        heat: data URI of the heatmap, transparent where there is no evidence.
-        true_boxes: in pixels of the original image.
-        box: the estimated box, or None.
         row: the row of ``explanations``, without its map.
-        drawn: markup of a signal that is no picture, in place of all of these; empty for a picture.
+        layers: of a picture; None for a signal that is none.
+        drawn: markup of such a signal; None for a picture.
         kind: of that signal, as of `shown.Signal`; empty for a picture.
     """
 
-    width: int
-    height: int
-    image: str
-    heat: str
-    true_boxes: tuple[Box, ...]
-    box: Box | None
     row: Mapping[str, Any]
-    drawn: str = ""
+    layers: overlays.Layers | None = None
+    drawn: markupsafe.Markup | None = None
     kind: str = ""
+
+    def markup(self, alt: str) -> markupsafe.Markup:
+        """The picture for a page, in an element of the class ``frame``."""
+        if self.layers is not None:
+            return overlays.markup(self.layers, alt)
+        head = markupsafe.Markup('<span class="frame signal {}" role="img" aria-label="{}">').format(self.kind, alt)
+        return head + (self.drawn or "") + markupsafe.Markup("</span>")
 
 
 class Album:
-    """Pictures of rows, each source image read once; `problems` says why images are missing.
+    """Pictures of rows, each source image read once; `problems` says why images are missing, `photos` has the images.
 
     Args:
         manifest: of the run.
@@ -67,13 +61,14 @@ class Album:
         self._inputs = of_rows.inputs_of(manifest)
         self._sources: dict[source_images.Place, source_images.SourceRecord] = {}
         self._images: dict[source_images.Place, str] = {}
-        self._drawn: dict[tuple[Any, ...], tuple[str, str]] = {}
+        self._drawn: dict[tuple[Any, ...], tuple[markupsafe.Markup, str]] = {}
         signals: dict[source_images.Place, list[Mapping[str, Any]]] = {}
         for row in rows:
             if axis_columns.rank_of(row) != _PICTURE_RANK:
                 signals.setdefault(source_images.place_of(row), []).append(row)
         places = {source_images.place_of(row) for row in rows}
         self.problems: list[str] = []
+        self.photos = overlays.Photos()
         found = 0
         for source in source_images.source_records(manifest, places, self.problems):
             original = source.original()
@@ -82,7 +77,7 @@ class Album:
                 self._draw(signals[source.place], original)
             elif original is not None:
                 self._sources[source.place] = source
-                self._images[source.place] = jpeg_uri(original)
+                self._images[source.place] = self.photos.add(source.place[2][:16], original)
         for shown_rows in signals.values():
             self._draw([row for row in shown_rows if _key(row) not in self._drawn], None)
         self.wanted, self.found = len(places), found
@@ -100,39 +95,26 @@ class Album:
             if _key(row) not in self._drawn:
                 self._draw([row], None)
             drawn, kind = self._drawn[_key(row)]
-            return Picture(0, 0, "", "", (), None, kept, drawn, kind)
+            return Picture(kept, drawn=drawn, kind=kind)
         place, image_size = source_images.place_of(row), (row["image_width"], row["image_height"])
         source = self._sources.get(place)
         truth: list[Box] = []
         if source is not None:
             truth = source_truth.true_boxes(source, image_size, row["class_id"], row["label_ids"], self._classes)
         corners = [map_scan.value(row, f"box_{edge}") for edge in ("x0", "y0", "x1", "y1")]
-        return Picture(
-            width=image_size[0],
-            height=image_size[1],
+        layers = overlays.of_map(
+            stored_maps.raw_map(row),
+            axis_columns.view_of(row),
+            image_size,
             image=self._images.get(place, ""),
-            heat=heat_uri(row),
-            true_boxes=tuple(truth),
+            true_boxes=truth,
             box=None if np.isnan(corners).any() else (corners[0], corners[1], corners[2], corners[3]),
-            row=kept,
         )
+        return Picture(kept, layers)
 
 
 def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return (*source_images.place_of(row), row["image_id"], row["method"], row["class_id"])
-
-
-def jpeg_uri(pixels: shown.Pixels) -> str:
-    """An image as a JPEG data URI, its longer side at most `IMAGE_PX`."""
-    size = map_images.fitted((pixels.shape[1], pixels.shape[0]), IMAGE_PX)
-    small = Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.LANCZOS)
-    return map_images.jpeg_uri(np.asarray(small), JPEG_QUALITY)
-
-
-def heat_uri(row: Mapping[str, Any]) -> str:
-    """The heatmap of a row over its whole image, by `heatmaps.heatmap`."""
-    size = map_images.fitted((row["image_width"], row["image_height"]), HEAT_PX)
-    return map_images.heat_uri(stored_maps.heatmap(row, size), transparent=True)
 
 
 def mean_uri(energy: npt.NDArray[np.float64], top: float) -> str:

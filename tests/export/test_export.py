@@ -67,7 +67,7 @@ def test_an_image_folder_has_a_row_per_explanation(run, tmp_path):
     heat = opened(tmp_path / "out" / rows[0]["heatmap_file_name"])
     assert heat.shape == (50, 100) and heat[0, 0] == 255 and heat[-1, -1] == 0
     overlay = opened(tmp_path / "out" / rows[0]["overlay_file_name"]).astype(int)
-    assert np.abs(overlay[-1, -1] - 120).max() <= 2 and np.abs(overlay[0, 0] - 120).max() > 50
+    assert np.abs(overlay[-1, -1] - (67, 68, 73)).max() <= 2 and np.abs(overlay[0, 0] - 120).max() > 50
     assert [r["with_image"] for r in rows] == [True, True, False]
     assert rows[2]["energy_share"] is None and rows[0]["box_x1"] == 30 and rows[0]["label_ids"] == [1]
     assert not any(name.startswith("heatmap_") and name != "heatmap_file_name" for name in rows[0])

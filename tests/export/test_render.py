@@ -55,10 +55,10 @@ def test_the_condition_chooses_the_rows(run, tmp_path):
     assert (len(found.files), found.matched, found.with_image) == (1, 1, 1)
     shown = pixels(found)
     assert shown.shape == (100, 200, 3)
-    # No evidence in the upper left: the image shows through. All of it in the lower right corner.
-    assert shown[0, 0].tolist() == [120, 120, 120]
+    # No evidence in the upper left: half of the dark veil (14, 16, 26). All of it in the lower right corner.
+    assert shown[0, 0].tolist() == [67, 68, 73]
     alone = map_images.overlay(np.array([[0, 0], [0, 8]], np.float32), (0, 0, 200, 100), (200, 100), (100, 200))
-    np.testing.assert_array_equal(shown[99, 199], np.rint(120 * (1 - 0.82) + alone[99, 199] * 0.82))
+    np.testing.assert_array_equal(shown[99, 199], np.rint(120 * 0.55 + alone[99, 199] * 0.45))
 
 
 def test_an_image_that_changed_is_not_shown(run, tmp_path):

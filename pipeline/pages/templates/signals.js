@@ -1,4 +1,4 @@
-// Signals in the lightbox: the slices of a volume or a clip are stepped through; all layers of heat fade together.
+// Signals in the lightbox: the slices of a volume or a clip are stepped through
 const scrub = document.querySelector(".scrub"), slider = scrub.querySelector("input"), place = scrub.querySelector("output");
 function stepTo(at) {
   const player = stage.querySelector(".player");
@@ -8,17 +8,12 @@ function stepTo(at) {
   place.textContent = JSON.parse(player.dataset.labels)[at];
   slider.setAttribute("aria-valuetext", place.textContent);
 }
-function fadeAll() {
-  for (const heat of stage.querySelectorAll(".heat")) heat.style.opacity = box.querySelector('[data-act="fade"]').value / 100;
-}
 new MutationObserver(() => {
   const player = stage.querySelector(".player");
   scrub.hidden = !player;
-  fadeAll();
   if (!player) return;
   slider.max = JSON.parse(player.dataset.labels).length - 1;
   slider.value = player.dataset.start;
   stepTo(+slider.value);
 }).observe(stage, { childList: true });
 slider.addEventListener("input", () => stepTo(+slider.value));
-box.addEventListener("input", fadeAll);

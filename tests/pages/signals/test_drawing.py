@@ -170,7 +170,10 @@ def test_the_strip_holds_each_slice_in_its_place():
     assert found.samples == tuple(range(8))
     heat = opened(found.heat, "RGBA")
     assert heat.shape == (8 * 4, 4, 4)
-    assert np.argwhere(heat[..., 3]).tolist() == [[6 * 4 + 1, 2], [7 * 4 + 1, 2]]  # the last cell is over two samples
+    assert np.argwhere(heat[..., 0] > 200).tolist() == [
+        [6 * 4 + 1, 2],
+        [7 * 4 + 1, 2],
+    ]  # the last cell is over two samples
     image = opened(found.image, "L").reshape(8, -1).astype(float)
     np.testing.assert_allclose(image.mean(axis=1), np.arange(8) * 30, atol=1.5)
 
@@ -203,8 +206,8 @@ def test_pictures_are_hot_where_the_map_is(longest):
 def test_pictures_of_volumes_and_clips_fit_and_show_the_peak():
     picture = drawing.picture(volume_of(), 300)
     assert max(picture.shape[:2]) <= 300
-    reddish = (picture[..., 0].astype(int) - picture[..., 2]) > 100
-    places = np.argwhere(reddish)
+    yellowish = (picture[..., 0].astype(int) - picture[..., 2]) > 80
+    places = np.argwhere(yellowish)
     first = places[places[:, 1] < 118]  # the plane across z is 2 of 5 wide
     assert abs(first[:, 1].mean() / 118 - 2.5 / 4) < 0.06 and abs(first[:, 0].mean() / 59 - 1.5 / 4) < 0.08
     for longest in (400, 64, 8):
