@@ -21,6 +21,18 @@ $(complete -p heatbeam | sed 's/.*-F \\([^ ]*\\).*/\\1/') heatbeam
 printf '%s\\n' "${{COMPREPLY[@]}}"
 """
 
+# Only a line editor completes, so the keys go to a shell with a terminal; it writes what Tab adds to them.
+_ZSH = """
+zmodload zsh/zpty
+zpty inner zsh -f -i
+zpty -w inner "PS1=; autoload -Uz compinit; compinit -u -D; source {script}; print rea''dy"
+zpty -r inner said '*ready*'
+zpty -n -w inner $'heatbeam rep\\t'
+zpty -r inner said '*heatbeam report*'
+print "heatbeam report${{said##*heatbeam report}}"
+zpty -d inner
+"""
+
 
 @pytest.fixture(scope="module")
 def heatbeam(tmp_path_factory) -> pathlib.Path:
@@ -75,6 +87,6 @@ def test_fish_completes(heatbeam, tmp_path, capsys):
     assert [line.split("\t")[0] for line in completed(heatbeam, tmp_path, "fish", program)] == ["report"]
 
 
-def test_zsh_takes_the_script(heatbeam, tmp_path, capsys):
-    program = f"autoload -Uz compinit; compinit -u; source {script(tmp_path, 'zsh', capsys)}; print $_comps[heatbeam]"
-    assert completed(heatbeam, tmp_path, "zsh", program) == ["_python_argcomplete"]
+def test_zsh_completes(heatbeam, tmp_path, capsys):
+    program = _ZSH.format(script=script(tmp_path, "zsh", capsys))
+    assert completed(heatbeam, tmp_path, "zsh", program) == ["heatbeam report"]

@@ -22,6 +22,7 @@ from heatbeam.runners import runner_options
 from heatbeam.runs import remote_files, run_directory
 from heatbeam.transforms import explain
 from heatbeam.transforms.sources import files as stored_files
+from tests.prepare import drawn_images
 from tests.support import engine_specs, keras_models, s3_server, small_runs
 
 BUCKET = "audit"
@@ -244,3 +245,19 @@ def test_environment_is_as_before_after_a_run(monkeypatch):
     with runner_options.connected(["--s3_endpoint_url=http://given", "--s3_session_token=t"]):
         assert os.environ["AWS_ENDPOINT_URL"] == "http://given" and os.environ["AWS_SESSION_TOKEN"] == "t"
     assert os.environ["AWS_ENDPOINT_URL"] == "http://before" and "AWS_SESSION_TOKEN" not in os.environ
+
+
+def test_shards_of_a_bucket_into_it_are_those_of_the_same_folder(s3, tmp_path, capsys):
+    for number in range(4):
+        name = f"photos/flower {number % 2}/{number}.jpg"
+        s3.put_object(Bucket=BUCKET, Key=name, Body=drawn_images.draw(tmp_path / name, seed=number))
+    to = ["--shards", "2", "--out"]
+    assert cli.main(["shards", "photos", *to, "here"]) == 0
+    assert cli.main(["shards", f"s3://{BUCKET}/photos", *to, f"s3://{BUCKET}/there"]) == 0
+    assert "  s3://audit/there/images-*.tfrecord" in capsys.readouterr().out
+    here = {path.name: path.read_bytes() for path in (tmp_path / "here").iterdir() if path.is_file()}
+    there = {name: s3.get_object(Bucket=BUCKET, Key=f"there/{name}")["Body"].read() for name in here}
+    said = json.loads(here.pop("shards.json")), json.loads(there.pop("shards.json"))
+    assert here == there and len(here) == 3  # two shards and the names of the classes
+    assert said[0] | {"source": f"s3://{BUCKET}/photos"} == said[1]
+    assert {name for name in files(s3, "there/") if "/" not in name} == {*here, "shards.json"}
