@@ -52,7 +52,7 @@ def read(settings: config.RunConfig, problems: list[str]) -> Known:
         problems.append(f"input.class_map: {error}")
     problems += _offset_problems(settings.input, dataset)
     application = settings.model.application is not None and settings.model.arguments.get("weights") == IMAGENET
-    return Known(dataset, None, model, _imagenet_if_here() if application and model is None else None, given)
+    return Known(dataset, None, model, imagenet_if_here() if application and model is None else None, given)
 
 
 def of_dataset(known: Known, dataset: source.Dataset, features: feature_map.FeatureMap) -> Known:
@@ -86,11 +86,9 @@ def _named(value: tuple[str, ...] | Mapping[int, str] | str, setting: str) -> vo
     if not isinstance(value, str):
         return class_files.of_values(value, setting)
     if value == IMAGENET and setting == "model.class_names":
-        found = _imagenet_if_here()
+        found = imagenet_if_here()
         if found is None:
-            raise ValueError(
-                f"there is no {_imagenet_path()} (Keras loads it when it decodes predictions); give a file of names"
-            )
+            raise ValueError(without_imagenet())
         return found
     found = class_files.vocabulary(_text(value), value)
     return dataclasses.replace(found, source=f"{setting} ({pathlib.PurePath(value).name})")
@@ -114,7 +112,12 @@ def _imagenet_path() -> pathlib.Path:
     return (pathlib.Path(home) if home else pathlib.Path.home() / ".keras") / "models" / "imagenet_class_index.json"
 
 
-def _imagenet_if_here() -> vocabularies.Vocabulary | None:
+def without_imagenet() -> str:
+    """What to do where `imagenet_if_here` finds nothing."""
+    return f"there is no {_imagenet_path()} (Keras loads it when it decodes predictions); give a file of names"
+
+
+def imagenet_if_here() -> vocabularies.Vocabulary | None:
     """Keras' own names, if they were ever loaded on this machine: nothing is downloaded."""
     try:
         text = _imagenet_path().read_text(encoding="utf-8")

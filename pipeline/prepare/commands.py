@@ -104,7 +104,7 @@ def _add_init(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="DATA", help="shards, TFRecord pattern or TFDS directory")
     parser.add_argument("--model", required=True, metavar="FILE", help=".keras or .h5 file, or SavedModel folder")
     parser.add_argument("--split", metavar="NAME", help="of the data")
-    parser.add_argument("--class-names", metavar="FILE", help="names of the model's classes")
+    parser.add_argument("--class-names", metavar="FILE", help="names of the model's classes; imagenet for Keras'")
     parser.add_argument("--preprocessing", metavar="MODE", help="what the model was trained with, if you know it")
     parser.add_argument("--run", default="runs/audit", metavar="RUN", help="directory of the run (default: runs/audit)")
     parser.add_argument("-o", "--output", default="audit.yaml", metavar="CONFIG.yaml", help="default: audit.yaml")

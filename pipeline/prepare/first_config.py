@@ -7,9 +7,10 @@ import os
 import pathlib
 from collections.abc import Iterator
 
+from heatbeam.job import class_sources
 from heatbeam.prepare import answers, data_found, model_found
 from heatbeam.transforms import errors
-from heatbeam.transforms.sources.classes import matching, vocabularies
+from heatbeam.transforms.sources.classes import class_maps, matching, vocabularies
 
 _HEAD = """\
 # Written by heatbeam init from what data and model say of themselves. A setting that is "?" is a question: the comment
@@ -63,7 +64,7 @@ def text(wanted: Wanted) -> tuple[str, tuple[str, ...]]:
 def _classes(data: data_found.Found, model: model_found.Found, path: str | None) -> Iterator[answers.Answer]:
     count = model.outputs
     if path is not None:
-        names = data_found.names_of(path, "--class-names")
+        names = _names_given(path)
         yield answers.Answer("class_names", path, (f"{len(names):,} names, as given to heatbeam init",))
         yield from _unmatched(data, names, count)
     elif data.classes is not None and count == len(data.classes):
@@ -73,13 +74,40 @@ def _classes(data: data_found.Found, model: model_found.Found, path: str | None)
             "heatbeam shards does); if not, give the file of the model's own"
         )
         yield answers.Answer("class_names", data.classes.source, (why,))
+    elif data.classes is not None and _all_in_imagenet(data.classes, count):
+        why = (
+            "the model has as many outputs as ImageNet has classes, and every class of the data is one of them by name"
+        )
+        yield answers.Answer("class_names", class_sources.IMAGENET, (why,))
     elif data.classes is not None and count is not None and count > 1:
         yield answers.asked(
             "class_names",
-            f"the model has {count:,} outputs and no names for them, the data {len(data.classes):,} classes:",
+            f"the model has {count:,} outputs and no names for them; the classes of the data are "
+            f"{class_maps.shown(one.name for one in data.classes.classes)}:",
             "a file of names in the order of the outputs, or imagenet for those of Keras; null where input.class_map "
             "says which output each class of the data is, {name: number}",
         )
+
+
+def _names_given(path: str) -> vocabularies.Vocabulary:
+    if path != class_sources.IMAGENET:
+        return data_found.names_of(path, "--class-names")
+    found = class_sources.imagenet_if_here()
+    if found is None:
+        raise errors.UsageError(f"--class-names {path}: {class_sources.without_imagenet()}")
+    return found
+
+
+def _all_in_imagenet(classes: vocabularies.Vocabulary, count: int | None) -> bool:
+    """Whether a model with `count` outputs may have ImageNet's classes, and every class of the data is one of them."""
+    known = class_sources.imagenet_if_here()
+    if known is None or count != len(known):
+        return False
+    try:
+        matching.match(classes, known, count)
+    except matching.MismatchError:
+        return False
+    return True
 
 
 def _unmatched(data: data_found.Found, names: vocabularies.Vocabulary, count: int | None) -> Iterator[answers.Answer]:

@@ -117,6 +117,7 @@ class Listing:
         title: of the format, in words.
         items: ``(split, item)``, of sources whose images are files; read once.
         pieces: of sources that hold their images; instead of `items`.
+        images: how many `pieces` have; None where only workers see it.
         names: the classes, in the order of their ids in the shards; None where the source names none.
         ids: the position in `names` of what the source writes, where that is not the name.
         several: whether an image may have several classes.
@@ -128,6 +129,7 @@ class Listing:
     title: str
     items: Iterator[tuple[str, Item]] = dataclasses.field(default_factory=lambda: iter(()))
     pieces: Sequence[Piece] = ()
+    images: int | None = None
     names: tuple[str, ...] | None = None
     ids: Mapping[Key, int] | None = None
     several: bool = False

@@ -160,7 +160,7 @@ def _plans(listing: items.Listing, working: str, shards: int | None) -> tuple[li
         for split, parts in pieces.items()
         for number, part in enumerate(parts)
     ]
-    return plans, None if listing.pieces else sum(len(stored) for stored in by_split.values())
+    return plans, listing.images if listing.pieces else sum(len(stored) for stored in by_split.values())
 
 
 def so_far(total: int | None) -> progress.InWords:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -13,8 +12,7 @@ from PIL import Image
 from heatbeam.prepare import formats
 from heatbeam.prepare.formats import asked
 from heatbeam.transforms import errors
-from tests.prepare import drawn_images
-from tests.support import paths
+from tests.prepare import drawn_images, raccoons
 
 # A picture of 40 x 20 pixels with a dog over columns 10 to 29, rows 5 to 14, and a cat over its last pixel.
 BOXES = [[10 / 40, 5 / 20, 30 / 40, 15 / 20], [39 / 40, 19 / 20, 1, 1]]
@@ -178,25 +176,14 @@ def test_yolo(tmp_path):
     assert found.left_out == {"keypoints of objects": 1} and found.names == ("cat", "fox", "dog")
 
 
-RACCOONS = paths.ROOT.parent / "shared" / "raccoons"
-
-
-@pytest.mark.skipif(not RACCOONS.exists(), reason="the photos of raccoons are not beside the repository")
+@pytest.mark.skipif(not raccoons.FOLDER.is_dir(), reason="the photos of raccoons are not beside the repository")
 def test_photos_annotated_as_voc_are_the_records_of_the_same_photos_as_coco(tmp_path):
-    images, annotations = [], []
-    for number, path in enumerate(sorted((RACCOONS / "annotations").glob("*.xml"))):
-        tree = ElementTree.parse(path)
-        size = {side: int(tree.findtext(f"size/{side}")) for side in ("width", "height")}
-        images.append({"id": 10 * number, "file_name": f"images/{tree.findtext('filename')}", **size})
-        for one in tree.findall("object/bndbox"):
-            x0, y0, x1, y1 = (int(one.findtext(side)) for side in ("xmin", "ymin", "xmax", "ymax"))
-            box = [x0 - 1, y0 - 1, x1 - x0 + 1, y1 - y0 + 1]  # the last pixel is part of it
-            annotations.append({"image_id": 10 * number, "category_id": 5, "bbox": box})
-    document = {"images": images, "annotations": annotations, "categories": [{"id": 5, "name": "raccoon"}]}
+    document = raccoons.as_coco()
     (tmp_path / "raccoons.json").write_text(json.dumps(document))
-    _, voc, lost = read(RACCOONS)
-    _, coco, lost_too = read(tmp_path / "raccoons.json", images=str(RACCOONS))
+    _, voc, lost = read(raccoons.FOLDER)
+    _, coco, lost_too = read(tmp_path / "raccoons.json", images=str(raccoons.FOLDER))
     for features in voc.values():  # which COCO does not say
         assert not any(features.pop("image/object/difficult")) and features.pop("image/object/truncated")
-    assert voc == coco and len(voc) == len(images) and not lost and not lost_too
-    assert sum(len(one["image/object/bbox/xmin"]) for one in voc.values()) == len(annotations) > len(images)
+    assert voc == coco and len(voc) == len(document["images"]) and not lost and not lost_too
+    assert sum(len(one["image/object/bbox/xmin"]) for one in voc.values()) == len(document["annotations"])
+    assert len(document["annotations"]) > len(voc)

@@ -102,6 +102,7 @@ def test_parquet_with_declared_classes(tmp_path):
     found, made, lost = read(tmp_path)
     name = "train-00000-of-00001.parquet__{}".format
     assert [piece.split for piece in found.pieces] == ["train"] * 3 and found.names == ("cat", "dog")
+    assert found.images == 5
     assert made[name(0)]["image/encoded"] == [image(0)]
     assert drawn_images.without_image(made[name(0)]) == {
         "image/class/label": [1],

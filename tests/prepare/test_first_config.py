@@ -8,9 +8,11 @@ import pytest
 import yaml
 
 from heatbeam import cli, config
+from heatbeam.job import class_sources
 from heatbeam.prepare import data_found, first_config, model_found
 from heatbeam.prepare.answers import Answer, asked, section
 from heatbeam.transforms import errors
+from heatbeam.transforms.sources.classes import vocabularies
 from tests.prepare import drawn_images
 from tests.support import keras_models, sample_shards, small_runs
 
@@ -137,6 +139,24 @@ def test_classes_are_matched_or_asked(tmp_path):
     assert settings(3, str(other)) == {"class_names": str(other)}
     other.write_text("dog\nlion\n")
     assert settings(2, str(other)) == {"class_names": str(other), "class_map": "?"}
+
+
+def test_imagenet_is_recognised_by_its_size_and_the_names_of_the_data(monkeypatch):
+    imagenet = vocabularies.Vocabulary.of_list(["tench", "goldfish", *(f"other {i}" for i in range(998))], "Keras")
+    monkeypatch.setattr(class_sources, "imagenet_if_here", lambda: imagenet)
+
+    def settings(names, outputs, given=None):
+        data = data_found.Found((), vocabularies.Vocabulary.of_list(names, "data"))
+        found = model_found.Found(outputs, ())
+        return {one.key: one.value for one in first_config._classes(data, found, given)}
+
+    assert settings(["goldfish", "Tench"], 1000) == {"class_names": "imagenet"}
+    assert settings(["goldfish", "raccoon"], 1000) == settings(["goldfish", "tench"], 999) == {"class_names": "?"}
+    assert settings(["raccoon"], 1000, "imagenet") == {"class_names": "imagenet", "class_map": "?"}
+    monkeypatch.setattr(class_sources, "imagenet_if_here", lambda: None)
+    assert settings(["goldfish", "tench"], 1000) == {"class_names": "?"}
+    with pytest.raises(errors.UsageError, match=r"--class-names imagenet: there is no .*imagenet_class_index.json"):
+        settings(["tench"], 1000, "imagenet")
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ Format: https://huggingface.co/docs/datasets/image_dataset
 from __future__ import annotations
 
 import collections
+import concurrent.futures
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ from heatbeam.transforms import errors, records
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _FILE = "file_name"
 _OBJECT_COLUMNS = ("x", "y", "width", "height")
+_READERS = 16  # footers that are read at once: a store far away answers slowly, and a data set may have hundreds
 
 
 def split_of(path: str) -> str:
@@ -84,15 +86,10 @@ def parquet(given: asked.Asked) -> items.Listing:
         errors.UserError: they cannot be read, or hold no images.
     """
     files = files_of(given, (".parquet",))
-    schema = None
-    pieces = []
-    for path in files:
-        split = split_of(path)
-        with _opened(path) as file:
-            schema = schema or file.schema_arrow
-            groups = file.metadata.num_row_groups
-        pieces += [(split, path, group) for group in range(groups)]
-    assert schema is not None
+    with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
+        footers = dict(zip(files, pool.map(_footer, files), strict=True))
+    schema, _ = footers[files[0]]
+    pieces = [(split_of(path), path, group) for path in files for group in range(len(footers[path][1]))]
     given.check_splits(tuple(sorted({split for split, _, _ in pieces})))
     declared = _declared(schema)
     image = _image_column(schema, declared, given.source)
@@ -116,6 +113,7 @@ def parquet(given: asked.Asked) -> items.Listing:
             for split, path, group in pieces
             if given.takes(split)
         ],
+        images=sum(footers[path][1][group] for split, path, group in pieces if given.takes(split)),
         names=names,
         ids=ids,
         several=len(labels) > 1 or any(pa.types.is_list(schema.field(name).type) for name in labels),
@@ -140,6 +138,13 @@ def files_of(given: asked.Asked, endings: tuple[str, ...]) -> list[str]:
     if not found:
         raise errors.PathError(f"{given.source} has no files {endings[0]}")
     return found
+
+
+def _footer(path: str) -> tuple[pa.Schema, list[int]]:
+    """The columns of a Parquet file, and how many rows each of its row groups has."""
+    with _opened(path) as file:
+        about = file.metadata
+        return file.schema_arrow, [about.row_group(group).num_rows for group in range(about.num_row_groups)]
 
 
 @contextlib.contextmanager
