@@ -32,7 +32,17 @@ REQUIRES = [
     "threadpoolctl>=3.1",  # one BLAS thread for the solves of ROAD, ten times as fast on a busy machine
 ]
 
+# heatbeam explore: a local web app.
+EXPLORE = [
+    "duckdb>=1.2",  # may open the files of a run and nothing else from 1.2 on
+    "fsspec>=2024.2",  # DuckDB reads runs on object stores through it
+    "jinja2>=3.1",  # pages
+    "starlette>=0.40",  # addresses and answers; the first without a known hole in what it does with forms
+    "uvicorn>=0.30",  # serves them on loopback
+]
+
 TEST = [
+    *EXPLORE,
     "boto3>=1.28",  # Beam's S3 file system; 1.28 is the first to heed AWS_ENDPOINT_URL
     "fastparquet>=2024.11",  # a reader of the tables, with no code of Arrow's; 2024.11 is the first tried with NumPy 2
     "flask>=3.0",  # moto's server; its extra "server" asks for 40 packages of other services
@@ -72,7 +82,11 @@ setuptools.setup(
     python_requires=">=3.10",
     packages=[package for name, folder in FOLDERS.items() for package in packages(name, folder)],
     package_dir=FOLDERS,
-    package_data={"heatbeam": ["py.typed"], "heatbeam.pages": ["templates/*"]},
+    package_data={
+        "heatbeam": ["py.typed"],
+        "heatbeam.pages": ["templates/*"],
+        "heatbeam.explore": ["templates/*", "static/*"],
+    },
     install_requires=REQUIRES,
     extras_require={
         "test": TEST,
@@ -85,6 +99,7 @@ setuptools.setup(
         # heatbeam publish: the client alone, 60 MB; MLflow itself wants another protobuf than TensorFlow.
         "mlflow": ["mlflow-skinny>=3.1"],
         "iceberg": ["pyiceberg[pyarrow,sql-sqlite]>=0.12"],
+        "explore": EXPLORE,
         "aws": ["apache-beam[aws]>=2.77", "boto3>=1.28"],  # S3
     },
     entry_points={

@@ -21,6 +21,7 @@ from heatbeam import command
 from heatbeam.bench import commands as bench
 from heatbeam.compare import commands as compare
 from heatbeam.demo import commands as demo
+from heatbeam.explore import commands as explore
 from heatbeam.export import commands as export
 from heatbeam.export.publish import commands as publish
 from heatbeam.job import commands as job
@@ -55,9 +56,9 @@ COMPLETION = command.Command(
 )
 
 COMMANDS: tuple[command.Command, ...] = (
-    prepare.SHARDS, prepare.INIT, job.RUN, job.CHECK, job.FINISH, report.REPORT, compare.COMPARE, runs.HISTORY,
-    export.RENDER, export.EXPORT, publish.PUBLISH, demo.DEMO, bench.BENCH, listing.METHODS, listing.METRICS,
-    listing.SETTINGS, COMPLETION,
+    prepare.SHARDS, prepare.INIT, job.RUN, job.CHECK, job.FINISH, report.REPORT, explore.EXPLORE, compare.COMPARE,
+    runs.HISTORY, export.RENDER, export.EXPORT, publish.PUBLISH, demo.DEMO, bench.BENCH, listing.METHODS,
+    listing.METRICS, listing.SETTINGS, COMPLETION,
 )  # fmt: skip
 """In the order of ``heatbeam --help``."""
 

@@ -34,6 +34,7 @@ FLOORS = (
     ("pages",),
     ("audit",),
     ("report", "compare", "export"),
+    ("explore",),
     ("job",),
     ("bench", "beam", "listing", "prepare"),
     ("demo",),

@@ -1,0 +1,120 @@
+"""A run as the pages of the explorer know it: its tables, its pictures, and what can be chosen in it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from heatbeam.explore import pictures, views
+from heatbeam.explore import table as tables
+from heatbeam.pages.signals import of_rows, shown
+from heatbeam.runs import manifests, moved_images, run_directory, run_methods, summaries
+from heatbeam.transforms.metrics import map_statistics, paired, slicing
+from heatbeam.transforms.metrics.localization import baselines
+from heatbeam.transforms.tables import axis_columns, schemas
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ShownRun:
+    """One run.
+
+    Attributes:
+        side: ``a``, or ``b`` for the second of two; begins the paths of its pages.
+        path: of the run, as it was given.
+        run: the directory.
+        manifest: of the run, with settings that lead to the images.
+        table: its rows.
+        pictures: of its rows.
+        numbers: the summary.
+        kind: of the signals, as of `shown.Signal`; empty for pictures and bands.
+    """
+
+    side: str
+    path: str
+    run: run_directory.RunDirectory
+    manifest: manifests.Finished
+    table: tables.Table
+    pictures: pictures.Pictures
+    numbers: Mapping[summaries.Key, paired.Mean]
+    kind: str
+
+    @property
+    def title(self) -> str:
+        """What the run is called."""
+        return self.run.path.rstrip("/").rsplit("/", 1)[-1] or self.run.path
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """By class id; empty where the run does not know them."""
+        return slicing.distinct_names(self.manifest.class_names)
+
+    def class_name(self, class_id: int) -> str:
+        """The name of a class, or its number."""
+        names = self.class_names
+        return names[class_id] if 0 <= class_id < len(names) else f"class_{class_id}"
+
+    @property
+    def methods(self) -> list[str]:
+        """Methods in the order of the configuration, then what else the summary has, without fixed maps."""
+        configured = list(run_methods.by_label(self.manifest))
+        known = {method for method, *_ in self.numbers} - {slicing.MODEL, *baselines.BASELINES}
+        return configured + sorted(known - set(configured))
+
+    @property
+    def reference(self) -> str:
+        """The method that is shown first: the first that is no baseline."""
+        controls = run_methods.controls(self.manifest)
+        return next((one for one in self.methods if one not in controls), next(iter(self.methods), ""))
+
+    @property
+    def targets(self) -> list[str]:
+        """Why classes were explained."""
+        return [f"class_{one}" if isinstance(one, int) else one for one in self.manifest.config.explain.targets]
+
+    @property
+    def slices(self) -> dict[str, list[str]]:
+        """Values of each slice feature, as the summary has them."""
+        found: dict[str, set[str]] = {
+            name[len(schemas.SLICE_PREFIX) :]: set()
+            for name in self.table.schema.names
+            if name.startswith(schemas.SLICE_PREFIX)
+        }
+        for _, name, value, _ in self.numbers:
+            if name in found:
+                found[name].add(value)
+        return {name: sorted(values) for name, values in found.items()}
+
+    @property
+    def health(self) -> list[str]:
+        """Flags of sick maps."""
+        return list(map_statistics.HEALTH_FLAGS)
+
+    def start(self) -> views.View:
+        """The view that is shown first."""
+        target = self.manifest.primary_target
+        return views.View(method=self.reference, target=target)
+
+
+def opened(side: str, path: str, images: str | None) -> ShownRun:
+    """Open a finished run.
+
+    Raises:
+        run_directory.RunDirectoryError: if it is not finished or damaged.
+    """
+    run = run_directory.RunDirectory(path)
+    manifest = run.read_manifest()
+    located = moved_images.located(manifest, images)
+    table = tables.Table(run)
+    rank = axis_columns.rank_of(table.schema.names)
+    axes = of_rows.axes_of(manifest)
+    kind = "" if rank == 2 else shown.kind_of(axes) if len(axes) == rank else {1: "series", 3: "volume"}[rank]
+    return ShownRun(
+        side=side,
+        path=path,
+        run=run,
+        manifest=manifests.Finished.model_validate({**dict(manifest), "config": located.config}),
+        table=table,
+        pictures=pictures.Pictures(table, located),
+        numbers=summaries.read(run),
+        kind=kind,
+    )

@@ -1,0 +1,123 @@
+"""The pages of the explorer: what they show of a run, as values."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+import shlex
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from heatbeam.explore import grid, views
+from heatbeam.runs import run_directory
+from tests.report.explore import explorers
+from tests.support import report_runs
+
+PLAN = report_runs.Plan(classes=("ant", "bee", "cat"), images=30)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return report_runs.write(tmp_path_factory.mktemp("pages"), PLAN)
+
+
+@pytest.fixture(scope="module")
+def client(path):
+    return explorers.Client(path)
+
+
+@pytest.fixture(scope="module")
+def rows(path):
+    return run_directory.RunDirectory(path).open_table("explanations").to_table().to_pylist()
+
+
+def ids(page):
+    return re.findall(r'<span class="id">([^<]+)</span>', page)
+
+
+def test_it_starts_with_the_first_method_and_the_primary_target(client):
+    answer = client.ask("/")
+    assert (answer.status, answer.headers["location"]) == (303, "/a/grid?method=cam&target=label&sort=image_id")
+    assert client.ask("/a/grid").headers["location"] == answer.headers["location"]
+
+
+def test_a_page_has_sixty_rows_and_leads_to_the_next(client):
+    first = client.page("/a/grid", method="cam", target="label")
+    assert "<strong>90</strong> rows" in first
+    more = html.unescape(re.search(r'id="more" href="([^"]+)"', first)[1])
+    second = client.ask(more).text
+    assert len(ids(first)) == views.PAGE and len(ids(second)) == 90 - views.PAGE and 'id="more"' not in second
+    assert ids(first) + ids(second) == [f"image-{i:04d}" for i in range(90)]
+
+
+def test_a_cell_says_class_decision_and_numbers(client, rows):
+    page = client.page("/a/grid", method="cam", target="label", decision="wrong")
+    wrong = [row for row in rows if row["method"] == "cam" and "label" in row["targets"]
+             and row["predicted_class_id"] not in row["label_ids"]]  # fmt: skip
+    assert len(ids(page)) == len(wrong) and f"<strong>{len(wrong)}</strong> rows" in page
+    row = min(wrong, key=lambda one: one["image_id"])
+    cell = page.split('<li class="cell')[1]
+    assert f"<strong>{row['class_name']}</strong>" in cell
+    predicted = PLAN.classes[row["predicted_class_id"]]
+    assert f"{PLAN.classes[row['label_ids'][0]]} taken for {predicted}" in cell
+    assert f"on object</span> {row['energy_share']:.2f}" in cell and f"p</span> {row['probability']:.2f}" in cell
+
+
+def test_the_form_holds_what_was_chosen_and_the_command_says_it(client, path):
+    page = client.page("/a/grid", **{"method": "layer_cam", "class": 1, "min.entropy": 0.5, "sort": "entropy"})
+    assert '<option value="layer_cam" selected>' in page and '<option value="1" selected>bee</option>' in page
+    assert 'name="min.entropy" value="0.5"' in page and '<option value="entropy" selected>' in page
+    render, export = (shlex.split(html.unescape(text)) for text in re.findall(r"<code>(heatbeam [^<]+)</code>", page))
+    where = "method = 'layer_cam' AND class_id = 1 AND \"entropy\" >= 0.5"
+    assert render == ["heatbeam", "render", path, "--where", where, "--to", "pictures"]
+    assert export[:5] == ["heatbeam", "export", path, "--where", where]
+
+
+def test_nothing_found_says_so(client):
+    assert "No row fulfils this" in client.page("/a/grid", text="no such image")
+
+
+def test_pictures_are_the_original_and_its_heat(client, rows):
+    found = client.runs[0].table.select(grid.columns(client.runs[0].table), "WHERE image_id = 'image-0005'")
+    place = next(row["place"] for row in found if row["method"] == "cam")
+    answer = client.ask(f"/a/picture/{place}/480")
+    assert answer.headers["content-type"] == "image/jpeg" and "immutable" in answer.headers["cache-control"]
+    picture = np.asarray(Image.open(io.BytesIO(answer.content)), np.float64)
+    assert picture.shape == (report_runs.HEIGHT, report_runs.WIDTH, 3) and picture.std() > 10  # never scaled up
+    heat = Image.open(io.BytesIO(client.ask(f"/a/heat/{place}").content)).convert("RGBA")
+    alpha = np.asarray(heat)[..., 3]
+    row = next(row for row in rows if row["image_id"] == "image-0005" and row["method"] == "cam")
+    x0, y0, x1, y1 = row["true_boxes"] or (0, 0, 48, 40)
+    y, x = np.unravel_index(alpha.argmax(), alpha.shape)
+    assert alpha.max() > 150 and alpha.min() == 0
+    if row["class_id"] != PLAN.planted:
+        assert x0 <= x * 48 / alpha.shape[1] <= x1 and y0 <= y * 40 / alpha.shape[0] <= y1
+
+
+def test_originals_that_are_gone_leave_the_heat_and_say_why(tmp_path):
+    client = explorers.Client(report_runs.write(tmp_path, report_runs.Plan(images=1, shard=False)))
+    answer = client.ask("/a/picture/0-0/480")
+    assert answer.status == 200 and np.asarray(Image.open(io.BytesIO(answer.content))).std() < 5
+    assert client.ask("/a/heat/0-0").status == 200
+    assert "Some originals cannot be read" in client.page("/a/grid", sort="image_id")
+
+
+def test_an_image_shows_every_method_and_class_and_its_row(client, rows):
+    page = client.page("/a/image", id="image-0003", shard=report_runs.SHARD, record=3)
+    mine = [row for row in rows if row["image_id"] == "image-0003"]
+    assert len(mine) == 4 and page.count('<li class="cell"') == 4  # two methods, label and first choice
+    assert "Labelled <strong>ant</strong>; the model says <strong>bee</strong>" in page
+    assert mine[0]["image_sha256"] in page and "SHA-256 of the encoded image bytes" in page
+    for row in mine:
+        assert f"{row['entropy']:.4g}" in page and f"{row['probability']:.4g}" in page
+    assert page.count(f'src="/a/picture/{client.runs[0].table.select(["image_id"], "LIMIT 1")[0]["place"].file}-') == 4
+
+
+@pytest.mark.parametrize("query", ["id=none&shard=x&record=1", "id=image-0003&shard=x&record=3"])
+def test_an_image_that_is_not_there_is_said(query, client):
+    assert client.ask(f"/a/image?{query}").status == 404
+    assert client.ask("/a/image?id=image-0003&shard=x&record=y").status == 400
+    assert client.ask("/b/grid?sort=image_id").status == 404
