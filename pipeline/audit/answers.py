@@ -12,6 +12,8 @@ from heatbeam.transforms.metrics import chance
 MANY = 20
 """Images, of which nothing is known, that one class may have by accident."""
 
+_NEARLY_ALL = 0.75
+
 _COLUMNS = ["image_id", "shard", "record_index", "label_ids", "predicted_class_id"]
 
 
@@ -54,7 +56,20 @@ def findings(answers: chance.Answers, names: Sequence[str], *, few: bool = False
             f"{answers.chance:.1%} (one-sided p = {answers.p_value:.2g}): random weights, other preprocessing, or "
             "classes in another order"
         )
-    return found
+    return found + _beside(answers)
+
+
+def _beside(answers: chance.Answers) -> list[str]:
+    """That labels and classes are counted from different numbers, if the first choices say so."""
+    step, hits = max(((d, answers.beside[d]) for d in (-1, 1)), key=lambda one: one[1])
+    # Neighbours may be alike, as breeds of dogs are, and be confused: nearly all images, or it is not told.
+    if not answers.can_tell or hits < _NEARLY_ALL * answers.labelled:
+        return []
+    where, change = ("plus", "lower") if step > 0 else ("minus", "higher")
+    right = (
+        f"{answers.hits:,} of {answers.labelled:,} first choices are the label, and {hits:,} are the label {where} 1"
+    )
+    return [f"the labels do not fit the model's classes: {right}: set input.label_offset one {change} than it is"]
 
 
 def value_findings(table: ds.Dataset) -> list[str]:

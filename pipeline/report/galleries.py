@@ -6,7 +6,7 @@ The choice is the same for every order of rows and files: equal scores go by ima
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from heatbeam.audit import map_scan
-from heatbeam.transforms.tables import axis_columns, stored_maps
+from heatbeam.transforms.metrics import slicing
+from heatbeam.transforms.tables import axis_columns, schemas, stored_maps
 
 MEASURES = {
     "energy_share": "share of the energy on the object",
@@ -45,7 +46,8 @@ class Galleries:
     Attributes:
         measure: key of `MEASURES` that orders them; empty if there are no images.
         n: images with that measure.
-        best, median, worst: by the measure; the median ones are the nearest to it.
+        best, median, worst: by the measure; the median ones are the nearest to it, the worst leave out those of
+            `wrong_place`, which is shown beside them.
         wrong_place: the model's first choice is right, the strongest pixel is off the object; least on the object
             first.
         wrong_place_n, right_n: how many there are of those, and of images whose first choice is right (with the point
@@ -64,13 +66,14 @@ class Galleries:
     spread: list[Chosen]
 
 
-def choose(scores: pa.Table, count: int, steps: int) -> Galleries:
+def choose(scores: pa.Table, count: int, steps: int, *, named: bool = True) -> Galleries:
     """Choose images.
 
     Args:
         scores: as `map_scan.Scan.scores`.
         count: images in each gallery.
         steps: entries of `Galleries.spread`; each holds a few candidates.
+        named: whether the model names classes, so that a first choice can be right.
     """
     columns = {name: map_scan.numbers(scores, name) for name in SCORE_COLUMNS}
     measure = next((name for name in MEASURES if np.isfinite(columns[name]).any()), "")
@@ -80,20 +83,58 @@ def choose(scores: pa.Table, count: int, steps: int) -> Galleries:
     usable = np.isfinite(values)
     middle = float(np.median(values[usable]))
     point = columns["pointing_hit"] if np.isfinite(columns["pointing_hit"]).any() else columns["box_hit"]
-    right = (columns["rank"] == 1) & np.isfinite(point)
+    right = (columns["rank"] == 1) & np.isfinite(point) & named
     wrong = right & (point == 0)
+    wrong_place = _smallest(scores, np.where(wrong, values, np.nan), count)
+    shown = _rows_of(scores, wrong_place)
     levels = np.quantile(values[usable], np.linspace(0.95, 0.05, steps)).tolist()
     return Galleries(
         measure=measure,
         n=int(usable.sum()),
         best=_smallest(scores, -values, count),
         median=_smallest(scores, np.abs(values - middle), count),
-        worst=_smallest(scores, values, count),
-        wrong_place=_smallest(scores, np.where(wrong, values, np.nan), count),
+        worst=_smallest(scores, np.where(shown, np.nan, values), count),
+        wrong_place=wrong_place,
         wrong_place_n=int(wrong.sum()),
         right_n=int(right.sum()),
         spread=[_smallest(scores, np.abs(values - level), 12) for level in levels],
     )
+
+
+def of_rows(
+    scores: pa.Table, measure: str, slices: Sequence[tuple[str, str]], names: Sequence[str]
+) -> dict[tuple[str, str], Chosen]:
+    """Of each class and each slice its worst, its median and its best image, as many as there are.
+
+    Args:
+        scores: as of `choose`, with the columns of the slices.
+        measure: as of `Galleries`; nothing is chosen without one.
+        slices: ``(slice_name, slice_value)`` pairs; `slicing.CLASS` and the name of a class for its images.
+        names: of the classes.
+    """
+    found = {}
+    for name, value in slices if measure else ():
+        column = "class_id" if name == slicing.CLASS else f"{schemas.SLICE_PREFIX}{name}"
+        if column not in scores.column_names:
+            continue
+        mine = scores.filter(pc.equal(scores[column], names.index(value) if name == slicing.CLASS else value))
+        values = map_scan.numbers(mine, measure)
+        if not np.isfinite(values).any():
+            continue
+        middle = float(np.median(values[np.isfinite(values)]))
+        worst, best = _smallest(mine, values, 1), _smallest(mine, -values, 1)
+        median = [one for one in _smallest(mine, np.abs(values - middle), 3) if one not in worst + best]
+        found[name, value] = list(dict.fromkeys(worst + median[:1] + best))
+    return found
+
+
+def _rows_of(scores: pa.Table, chosen: Chosen) -> npt.NDArray[np.bool_]:
+    """Which rows are those of `chosen`."""
+    found = np.zeros(scores.num_rows, dtype=bool)
+    for name, class_id in chosen:
+        both = pc.and_(pc.equal(scores["image_id"], name), pc.equal(scores["class_id"], class_id))
+        found |= schemas.whole(both).to_numpy(zero_copy_only=False)
+    return found
 
 
 def _smallest(scores: pa.Table, values: npt.NDArray[np.float64], count: int) -> Chosen:

@@ -8,7 +8,6 @@ Images are shown where the source shards of the run can still be read; the repor
 from __future__ import annotations
 
 import collections
-import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +25,7 @@ from heatbeam.transforms import errors
 from heatbeam.transforms.errors import harmless
 from heatbeam.transforms.metrics import map_statistics, slicing
 from heatbeam.transforms.metrics.localization import baselines
+from heatbeam.transforms.tables import schemas
 
 REPORT = "report.html"
 
@@ -34,6 +34,8 @@ SPREAD_STEPS = 4
 MAX_SHOWN_SUSPECTS = 4
 SUSPECT_IMAGES = 6
 MAX_LABEL_SUSPECTS = 12
+MAX_LED_CLASSES, MAX_LED_SLICES = 24, 16
+"""Rows of the tables of classes and slices that lead to images of their own."""
 
 SECTIONS = (
     ("findings", "Findings"), ("methods", "Methods"), ("audit", "Shortcut audit"), ("classes", "Classes"),
@@ -90,15 +92,20 @@ def _context(
     queues = {method: collector.result() for method, collector in collectors.items()}
     queue = queues[reference]
     names = _class_names(manifest, table)
+    twins = report_findings.coinciding(scan, [reference, *(m for m in methods if m not in {reference, *controls})])
+    methods = [m for m in methods if m not in {other for others in twins.values() for other in others}]
     findings = shortcuts.audit([g for g in scan.groups() if g.method in methods and g.method not in controls])
     # An id of several records does not say which image is meant.
     one_record = pc.invert(pc.is_in(scan.scores["image_id"], value_set=pa.array(scan.ambiguous, pa.string())))
-    chosen = galleries.choose(scan.scores.filter(one_record), GALLERY_SIZE, SPREAD_STEPS)
-    if manifest.model.probability == "value":  # no class is named rightly
-        chosen = dataclasses.replace(chosen, right_n=0, wrong_place_n=0, wrong_place=[])
+    scores = scan.scores.filter(one_record)
+    named = manifest.model.probability != "value"
+    chosen = galleries.choose(scores, GALLERY_SIZE, SPREAD_STEPS, named=named)
+    class_table = report_sections.class_table(summary, methods, reference, names, scan, findings)
+    slice_table = report_sections.slices(summary, methods, reference)
+    led = galleries.of_rows(scores, chosen.measure, _led(class_table["rows"], slice_table[0][1], reference), names)
     groups = report_findings.clusters(table, findings, names, clusters, reference, target)
     located = moved_images.located(manifest, images)
-    shown = _pictures(located, table, chosen, findings, queue, groups, reference, target, scan.ambiguous)
+    shown = _pictures(located, table, chosen, led, findings, queue, groups, reference, target, scan.ambiguous)
     styles = {name: f"s{i % _STYLES}" for i, name in enumerate(methods)}
     context = {
         "run": run.path,
@@ -112,8 +119,11 @@ def _context(
         "names": names,
         "cards": report_sections.cards(manifest.counts, summary, reference, chosen),
         "method_table": report_tables.method_table(summary, methods, controls),
-        "class_table": report_sections.class_table(summary, methods, reference, names, scan, findings),
-        "slice_table": report_sections.slices(summary, methods, reference),
+        "class_table": class_table,
+        "slice_table": slice_table,
+        "led": {key: f"images-{number}" for number, key in enumerate(led)},
+        "twins": twins,
+        "named": any(name != f"class_{i}" for i, name in enumerate(names)),
         "curves": report_curves.figures(run, methods, summary, styles),
         "distributions": report_sections.distributions(scan, methods, styles),
         "mean_maps": report_sections.mean_maps(scan, reference, names),
@@ -151,6 +161,18 @@ def _context(
     return context
 
 
+def _led(
+    classes: Sequence[report_tables.Row], slices: Sequence[report_tables.Row], reference: str
+) -> list[tuple[str, str]]:
+    """The rows of classes and slices that lead to their images."""
+    by_size = sorted((row for row in classes if row.method == reference), key=lambda row: -row.n)[:MAX_LED_CLASSES]
+    kept = {row.key for row in by_size}
+    return [
+        *(row.key for row in classes if row.method == reference and row.key in kept),
+        *[row.key for row in slices if row.method == reference][:MAX_LED_SLICES],
+    ]
+
+
 def _about_answers(manifest: manifests.Finished, table: ds.Dataset, names: Sequence[str]) -> list[str]:
     """What is wrong with the model's answers."""
     model = manifest.model
@@ -180,9 +202,8 @@ def _scan(
     table: ds.Dataset, target: str, reference: str, methods: Sequence[str]
 ) -> tuple[map_scan.Scan, dict[str, label_suspects.Collector]]:
     """One pass over the explanations; a collector per method."""
-    scanner = map_scan.Scanner(
-        table.schema, target, reference, galleries.SCORE_COLUMNS, list(report_sections.DISTRIBUTIONS)
-    )
+    score_columns = [*galleries.SCORE_COLUMNS, *schemas.column_names(table.schema, "slice")]
+    scanner = map_scan.Scanner(table.schema, target, reference, score_columns, list(report_sections.DISTRIBUTIONS))
     collectors = {method: label_suspects.Collector(method) for method in methods or [reference]}
     columns = list(dict.fromkeys([*scanner.columns, *label_suspects.Collector.columns]))
     for batch in map_scan.batches(table, columns):
@@ -206,6 +227,7 @@ def _pictures(  # noqa: PLR0913, PLR0917 - what each section chose of the images
     manifest: manifests.Manifest,
     table: ds.Dataset,
     chosen: galleries.Galleries,
+    led: Mapping[tuple[str, str], galleries.Chosen],
     findings: Sequence[shortcuts.Finding],
     queue: Any,
     groups: Mapping[int, Sequence[map_clusters.Cluster]],
@@ -219,7 +241,8 @@ def _pictures(  # noqa: PLR0913, PLR0917 - what each section chose of the images
     of_suspects = galleries.strongest_at(table, reference, target, places, SUSPECT_IMAGES)
     doubtful = queue.slice(0, MAX_LABEL_SUSPECTS).to_pylist()
     lists = [chosen.best, chosen.median, chosen.worst, chosen.wrong_place]
-    single = {name for one in lists for name, _ in one} | {name for ids in of_suspects.values() for name in ids}
+    single = {name for one in [*lists, *led.values()] for name, _ in one}
+    single |= {name for ids in of_suspects.values() for name in ids}
     single |= {row["image_id"] for row in doubtful}
     single |= {name for found in groups.values() for one in found for name in one.image_ids}
     single -= set(ambiguous)
@@ -235,6 +258,7 @@ def _pictures(  # noqa: PLR0913, PLR0917 - what each section chose of the images
 
     return {
         "galleries": dict(zip(("best", "median", "worst", "wrong_place"), map(shown, lists), strict=True)),
+        "led": {key: shown(keys) for key, keys in led.items()},
         "suspects": {i: shown([(name, i) for name in ids]) for i, ids in of_suspects.items()},
         "clusters": {i: [shown([(n, i) for n in one.image_ids]) for one in found] for i, found in groups.items()},
         "labels": [

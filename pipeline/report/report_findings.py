@@ -8,6 +8,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow.dataset as ds
 
 from heatbeam.audit import label_suspects, map_clusters, map_health, map_scan, shortcuts
@@ -94,6 +95,33 @@ def clusters(
     return {i: groups for i, groups in found.items() if groups}
 
 
+def coinciding(scan: map_scan.Scan, methods: Sequence[str]) -> dict[str, list[str]]:
+    """Methods whose maps are the same: the first of them, and the others.
+
+    They are the same where both halves of the images of every class have the same mean energy, to a thousandth of its
+    greatest cell.
+    """
+    maps = {method: {group.class_id: group for group in scan.groups(method, slicing.ALL)} for method in methods}
+    found: dict[str, list[str]] = {}
+    for method in methods:
+        first = next((one for one in found if _same_maps(maps[one], maps[method])), None)
+        found.setdefault(first or method, []).extend([method] if first else [])
+    return {first: others for first, others in found.items() if others}
+
+
+def _same_maps(one: Mapping[int, map_scan.Group], other: Mapping[int, map_scan.Group]) -> bool:
+    return (
+        bool(one)
+        and one.keys() == other.keys()
+        and all(
+            group.half_n == other[i].half_n
+            and group.halves.shape == other[i].halves.shape
+            and np.allclose(group.halves, other[i].halves, rtol=0, atol=1e-3 * group.halves.max())
+            for i, group in one.items()
+        )
+    )
+
+
 def health(
     scan: map_scan.Scan, collectors: Mapping[str, label_suspects.Collector], by_label: Mapping[str, str]
 ) -> list[map_health.MethodHealth]:
@@ -120,15 +148,12 @@ def _capital(text: str) -> str:
 def notes(context: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """What stands out, as ``(level, sentence, section)``; levels are ``alert``, ``note`` and ``good``."""
     notes = [("alert", f"{_capital(text)}.", "methods") for text in context["answers"]]
+    if context["names"] and not context["named"]:
+        numbered = f"The classes have no names, only numbers such as {context['names'][-1]}"
+        asked = "give model.class_names a list, or a file with a name on each line."
+        notes.append(("note", f"{numbered}: {asked}", "classes"))
     notes += _about_shortcuts(context["audit"])
-    columns, rows = context["method_table"]
-    for i, one in enumerate(columns):
-        below = [row.name for row in rows if row.cells[i].below_baseline]
-        if below and one.name in _HEADLINES:
-            notes.append(("alert", f"{one.title}: {', '.join(below)} not better than the best baseline.", "methods"))
-    own = {row.method for row in rows if not row.baseline}
-    for one in context["health"]:
-        notes += [("alert", f"{_capital(text)}.", "health") for _, text in one.alerts() if one.method in own]
+    notes += _about_methods(context)
     if context["health"] and not any(one.sick for one in context["health"]):
         notes.append(("good", "No map is blank, constant, saturated or otherwise sick.", "health"))
     chosen = context["galleries"]
@@ -143,6 +168,25 @@ def notes(context: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         notes.append(("alert", _about_ambiguous(context["ambiguous"]), "galleries"))
     if context["dead"]["total"]:
         notes.append(("alert", f"Dead letters: {report_text.count(context['dead']['total'])}.", "dead"))
+    return notes
+
+
+def _about_methods(context: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Methods that are no better than a map that knows nothing, that are one, and whose maps are sick."""
+    notes = []
+    columns, rows = context["method_table"]
+    for i, one in enumerate(columns):
+        below = [row.name for row in rows if row.cells[i].below_baseline]
+        if below and one.name in _HEADLINES:
+            notes.append(("alert", f"{one.title}: {', '.join(below)} not better than the best baseline.", "methods"))
+    for first, others in context["twins"].items():
+        same = f"The maps of {' and '.join([first, *others])} are the same in this run"
+        notes.append(
+            ("note", f"{same}: {first} stands for {'both' if len(others) == 1 else 'all of them'}.", "methods")
+        )
+    own = {row.method for row in rows if not row.baseline}
+    for found in context["health"]:
+        notes += [("alert", f"{_capital(text)}.", "health") for _, text in found.alerts() if found.method in own]
     return notes
 
 

@@ -53,12 +53,13 @@ NOTHING = Number(math.nan, 0, math.nan, math.nan)
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A metric as a column: its name, title, explanation and better direction."""
+    """A metric as a column: its name, title, explanation, better direction, and what it says in plain words."""
 
     name: str
     title: str
     about: str
     better: str
+    plain: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,13 +74,14 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A row of a table: its name, the method of its numbers, and one cell per column."""
+    """A row of a table: its name, the method of its numbers, one cell per column, and the slice that it is of."""
 
     name: str
     method: str
     n: int
     cells: tuple[Cell, ...]
     baseline: bool = False
+    key: tuple[str, str] = slicing.EVERYTHING
 
 
 class Summary:
@@ -127,7 +129,7 @@ def column(name: str) -> Column:
     if known is None:
         return Column(name, title, "", "none")
     paper = f" ({known.paper})" if known.paper else ""
-    return Column(name, title, f"{known.definition} {known.formula}.{paper}", known.better)
+    return Column(name, title, f"{known.definition} {known.formula}.{paper}", known.better, known.plain)
 
 
 def method_table(summary: Summary, methods: Sequence[str], controls: Collection[str]) -> tuple[list[Column], list[Row]]:
@@ -198,7 +200,8 @@ def slice_table(
             if any(number.exists for number in numbers[len(own) :]):
                 cells = tuple(Cell(number, markupsafe.Markup("")) for number in numbers)
                 title = slice_value if slice_name == slicing.CLASS else f"{slice_name} = {slice_value}"
-                rows.append(Row(title, method, max(number.n for number in numbers[len(own) :]), cells))
+                n = max(number.n for number in numbers[len(own) :])
+                rows.append(Row(title, method, n, cells, key=(slice_name, slice_value)))
     return [column(name) for name in names], rows
 
 

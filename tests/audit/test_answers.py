@@ -27,6 +27,16 @@ def test_classes_in_another_order_are_no_better_than_chance():
     assert "0 of 30 first choices are right" in said and "classes in another order" in said
 
 
+@pytest.mark.parametrize(("step", "said"), [(1, "plus 1: set input.label_offset one lower"), (-1, "minus 1: set")])
+def test_labels_that_count_from_another_number_do_not_fit(step, said):
+    labels = [1 + i % 2 if step > 0 else 2 - i % 2 for i in range(40)]
+    pairs = [((label - (step > 0),), label - (step > 0) + step * (i % 5 > 0)) for i, label in enumerate(labels)]
+    *_, last = answers.findings(counted(pairs), NAMES)
+    # Four of five first choices are the next number.
+    assert last.startswith("the labels do not fit the model's classes: 8 of 40 first choices are the label, and 32 are")
+    assert said in last
+
+
 @pytest.mark.parametrize(
     "pairs",
     [

@@ -48,6 +48,26 @@ def test_right_class_wrong_place():
     assert (found.wrong_place_n, found.right_n) == (2, 3)
 
 
+def test_the_worst_are_not_shown_twice():
+    given = scores(energy_share=[0.1, 0.2, 0.3, 0.4], pointing_hit=[0, 1, 0, 1])
+    found = galleries.choose(given, 2, 0)
+    assert names(found.wrong_place) == ["i0", "i2"] and names(found.worst) == ["i1", "i3"]
+    values = galleries.choose(given, 2, 0, named=False)  # nothing is right or wrong
+    assert (values.wrong_place, values.wrong_place_n, values.right_n) == ([], 0, 0) and names(values.worst)[0] == "i0"
+
+
+def test_worst_median_and_best_of_a_class_and_of_a_slice():
+    given = scores(energy_share=[0.5, 0.1, 0.9, 0.4, 0.6, None], class_id=[0, 0, 0, 0, 1, 1])
+    given = given.append_column("slice_camera", pa.array(["left", "right", "right", None, "left", "left"]))
+    wanted = [("class", "ant"), ("class", "bee"), ("camera", "right"), ("camera", "up"), ("country", "x")]
+    found = galleries.of_rows(given, "energy_share", wanted, ["ant", "bee"])
+    # The median of .1 .4 .5 .9 is .45; .4 and .5 are as near: by id.
+    assert {key: names(chosen) for key, chosen in found.items()} == {
+        ("class", "ant"): ["i1", "i0", "i2"], ("class", "bee"): ["i4"], ("camera", "right"): ["i1", "i2"],
+    }  # fmt: skip
+    assert galleries.of_rows(given, "", wanted, ["ant", "bee"]) == {}
+
+
 def test_without_the_point_the_box_decides():
     found = galleries.choose(scores(box_iou=[0.1, 0.9], box_hit=[0, 1]), 8, 0)
     assert names(found.wrong_place) == ["i0"] and found.right_n == 2

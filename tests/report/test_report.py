@@ -143,7 +143,7 @@ def test_names_and_ids_from_data_are_escaped(tmp_path):
     assert EVIL not in text
     assert text.count("<script") == 1 and text.count("</script>") == 1
     assert "&lt;script&gt;alert(" in text and "b&amp;b" in text and "{{ 7*7 }}" in text
-    assert "49 " not in re.sub(' d="[^"]*"', "", text)  # the lines of outlines
+    assert re.search(r"(?<![\d.])49 ", text) is None
 
 
 def test_characters_that_turn_or_hide_text_are_shown_as_their_codes(tmp_path):
@@ -232,6 +232,41 @@ def test_a_model_no_better_than_chance_is_the_first_finding(tmp_path):
     text = _text(report.write_report(path))
     first = text.split('class="mark"')[1].split("</li>")[0]
     assert "The model is no better than chance: 0 of 21 first choices are right (0.0%)" in first
+    # Class i is taken for class i + 1, the last one for the first.
+    second = text.split('class="mark"')[2].split("</li>")[0]
+    assert (
+        "0 of 21 first choices are the label, and 18 are the label plus 1: set input.label_offset one lower" in second
+    )
+
+
+def test_rows_of_classes_and_slices_lead_to_their_images(written):
+    for table, count in (("t-classes", 7), ("t-slices", 2)):
+        text = written[1].split(f'id="{table}"')[1].split("</table>")[0]
+        led = re.findall(r'<th scope="row"><a href="#(images-\d+)">([^<]+)</a>', text)
+        # Rows of both methods lead to the images of one.
+        assert len(led) == 2 * count and len(set(led)) == count
+        for target, name in led:
+            card = written[1].split(f'id="{target}"')[1].split("</article>")[0]
+            assert f"<h4>{name}</h4>" in card and card.count('class="view"') == 3
+
+
+def test_methods_with_the_same_maps_are_said_once(tmp_path, written):
+    plan = report_runs.Plan(images=3, methods=("cam", "grad_cam", "random_cam"), twins=True)
+    path = report_runs.write(tmp_path, plan)
+    text = _text(report.write_report(path))
+    assert "The maps of cam and grad_cam are the same in this run: cam stands for both." in text
+    table = text.split('id="t-methods"')[1].split("</table>")[0]
+    assert table.count("the same maps: grad_cam") == 1
+    assert [row.split("</th>")[0].count("grad") for row in table.split("<tr")[2:4]] == [1, 0]  # no row of its own
+    assert "the same maps: cam" in _text(report.write_report(path, reference="grad_cam"))
+    assert "are the same in this run" not in written[1]
+
+
+def test_names_are_asked_for_where_classes_have_numbers(tmp_path, written):
+    plan = report_runs.Plan(classes=tuple(f"class_{i}" for i in range(3)), images=3)
+    text = _text(report.write_report(report_runs.write(tmp_path, plan)))
+    assert "The classes have no names, only numbers such as class_2: give model.class_names a list" in text
+    assert "The classes have no names" not in written[1]
 
 
 def test_random_method_is_a_baseline(tmp_path):

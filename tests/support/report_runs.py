@@ -40,6 +40,7 @@ class Plan:
         shard: whether the source shard is written.
         id_format: of image ids.
         class_independent: whether the map of the first choice is that of the label.
+        twins: whether the maps of all methods are the same; else each is a little more peaked than the one before.
     """
 
     classes: tuple[str, ...] = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu")
@@ -51,6 +52,7 @@ class Plan:
     shard: bool = True
     id_format: str = "image-{:04d}"
     class_independent: bool = False
+    twins: bool = False
 
 
 def write(folder: pathlib.Path, plan: Plan, dead_letters: tuple[records.DeadLetter, ...] = ()) -> str:
@@ -104,7 +106,10 @@ def _image(plan: Plan, number: int) -> tuple[records.Explanation, bytes]:
         probabilities=np.array([0.1, 0.85] if wrong else [0.9], np.float32),
         ranks=np.array([2, 1] if wrong else [1]),
         predicted_class_id=predicted,
-        methods=tuple(records.MethodMaps(method, "last", maps) for method in plan.methods),
+        methods=tuple(
+            records.MethodMaps(method, "last", maps ** (1 + number / 4 * (not plan.twins)))
+            for number, method in enumerate(plan.methods)
+        ),
     )
     features: dict[str, Any] = {
         "image/encoded": [encoded],

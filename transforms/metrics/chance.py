@@ -38,6 +38,7 @@ class Answers:
         chosen: those by first choice.
         labels: those by label.
         sets: those by all their labels together.
+        beside: those whose first choice is a label + d, by d of -1 and 1.
     """
 
     classes: int
@@ -48,6 +49,7 @@ class Answers:
     chosen: collections.Counter[int] = dataclasses.field(default_factory=collections.Counter)
     labels: collections.Counter[int] = dataclasses.field(default_factory=collections.Counter)
     sets: collections.Counter[frozenset[int]] = dataclasses.field(default_factory=collections.Counter)
+    beside: collections.Counter[int] = dataclasses.field(default_factory=collections.Counter)
 
     def add(self, label_ids: Collection[int], predicted: int) -> None:
         """Count one image."""
@@ -59,6 +61,7 @@ class Answers:
             self.chosen[predicted] += 1
             self.labels.update(set(label_ids))
             self.sets[frozenset(label_ids)] += 1
+            self.beside.update(d for d in (-1, 1) if predicted - d in label_ids)
 
     @property
     def chance(self) -> float:
