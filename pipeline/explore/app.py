@@ -18,6 +18,7 @@ from heatbeam.transforms.errors import harmless
 
 _FILES = {
     "report.css": ("heatbeam.pages", "templates", "text/css"),
+    "overlay.css": ("heatbeam.pages", "templates", "text/css"),
     "signals.css": ("heatbeam.pages", "templates", "text/css"),
     "explore.css": ("heatbeam.explore", "static", "text/css"),
     "explore.js": ("heatbeam.explore", "static", "text/javascript"),
@@ -150,7 +151,7 @@ class Explorer:
         return self._drawing(request, "image/jpeg", lambda album, place: album.original(place, px))
 
     def _heat(self, request: requests.Request) -> responses.Response:
-        return self._drawing(request, "image/png", lambda album, place: album.heat(place))
+        return self._drawing(request, "image/svg+xml", lambda album, place: album.heat(place))
 
     def _print(self, request: requests.Request) -> responses.Response:
         px = _size(request)

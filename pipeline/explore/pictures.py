@@ -1,4 +1,4 @@
-"""Pictures of rows, drawn when a browser asks for them: the original as a JPEG, its heat as a transparent PNG.
+"""Pictures of rows, drawn when a browser asks for them: the original as a JPEG, its heat as an SVG.
 
 Maps and source records are read by one thread, all that wait together at a time: a page of sixty pictures opens each
 shard once, however many requests the browser makes of it. What was read is kept while there is room.
@@ -6,7 +6,6 @@ shard once, however many requests the browser makes of it. What was read is kept
 
 from __future__ import annotations
 
-import base64
 import collections
 import importlib
 import io
@@ -19,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from heatbeam.explore import table as tables
-from heatbeam.pages import map_images
+from heatbeam.pages import map_images, overlays
 from heatbeam.pages.signals import drawing, of_rows, shown
 from heatbeam.runs import manifests, source_images
 from heatbeam.transforms.tables import axis_columns, stored_maps
@@ -27,13 +26,22 @@ from heatbeam.transforms.tables import axis_columns, stored_maps
 SIZES = (480, 1200)
 """Longer sides of an original on a page, in pixels: in a grid, and alone."""
 
-HEAT_PX = 240
 JPEG_QUALITY = 85
 
 _KEPT_BYTES = 128 << 20
 _PICTURE_RANK = 2
 _NOTHING = (24, 25, 28)
 """Colour of an original that cannot be read."""
+
+_ALONE = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {0} {1}" width="{0}" height="{1}" preserveAspectRatio="none">'
+    '<image width="100%" height="100%" preserveAspectRatio="none" href="{2}"/></svg>'
+)
+_LINE = (
+    '<path fill="none" stroke="{}" stroke-width="{}" vector-effect="non-scaling-stroke" stroke-opacity="{}" d="{{3}}"/>'
+)
+_OVER = _ALONE.replace("</svg>", _LINE.format("#000", 3.5, 0.5) + _LINE.format("#fff", 1.5, 1) + "</svg>")
+"""As `overlays.markup` lays them: the outline in white with a dark edge."""
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -179,15 +187,21 @@ class Pictures:
         return _jpeg(np.asarray(small))
 
     def heat(self, place: tables.Place) -> bytes:
-        """The heat of a row over its whole image as a PNG that is transparent where there is none.
+        """What lies over the original of a row, as an SVG: its heat and the outline of that, sharp at any size.
+
+        Where the original cannot be read the heat stands alone and hides what is below.
 
         Raises:
             LookupError: if there is no such row.
         """
         row = self._row(place)
-        size = map_images.fitted((row["image_width"], row["image_height"]), HEAT_PX)
-        uri = map_images.heat_uri(stored_maps.heatmap(row, size), transparent=True)
-        return base64.b64decode(uri.partition(",")[2])
+        width, height = image_size = row["image_width"], row["image_height"]
+        heat = stored_maps.heatmap(row, map_images.fitted(image_size, overlays.HEAT_PX))
+        over = bool(self._known.get(source_images.place_of(row)))
+        drawn = (_OVER if over else _ALONE).format(
+            width, height, map_images.heat_uri(heat, transparent=over), map_images.edge(heat, image_size)
+        )
+        return drawn.encode()
 
     def printed(self, place: tables.Place, longest_px: int) -> bytes:
         """A signal that is no picture, drawn with its heat as one PNG.

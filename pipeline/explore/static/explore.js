@@ -1,24 +1,28 @@
 // The explorer without a script is links and forms; this adds the slider, keys, ranges, copying and signals.
 const root = document.documentElement, said = document.getElementById("said");
 
-const heat = document.getElementById("heat"), boxes = document.getElementById("boxes");
-if (heat) {
-  heat.value = sessionStorage.getItem("heat") ?? 100;
-  const fade = () => { root.style.setProperty("--heat", heat.value / 100); sessionStorage.setItem("heat", heat.value); };
-  heat.addEventListener("input", fade);
-  fade();
-  boxes.checked = sessionStorage.getItem("boxes") !== "no";
-  const show = () => { root.classList.toggle("no-boxes", !boxes.checked); sessionStorage.setItem("boxes", boxes.checked ? "yes" : "no"); };
-  boxes.addEventListener("change", show);
-  show();
+// How strong heat is, whether pictures are plain and boxes drawn: as in the report, and kept from page to page.
+const acts = {
+  fade: (one) => { root.style.setProperty("--blend", one.value / 100); return one.value; },
+  boxes: (one) => { root.classList.toggle("no-boxes", !one.checked); return one.checked; },
+  plain: (one) => { root.classList.toggle("plain-pictures", one.checked); return one.checked; },
+};
+function act(one) { sessionStorage.setItem(one.dataset.act, acts[one.dataset.act](one)); }
+for (const one of document.querySelectorAll(".looks [data-act]")) {
+  const kept = sessionStorage.getItem(one.dataset.act);
+  if (kept !== null && one.type === "range") one.value = kept;
+  if (kept !== null && one.type === "checkbox") one.checked = kept === "true";
+  act(one);
+  one.addEventListener("input", () => act(one));
 }
 
-const typing = (target) => target.closest("input:not([type=range]):not([type=checkbox]), select, textarea, dialog");
+const typing = (event) => event.ctrlKey || event.metaKey || event.altKey || event.target.closest('input:not([type="range"], [type="checkbox"]), select, textarea');
 document.addEventListener("keydown", (event) => {
-  if (event.key === "h" && !typing(event.target) && !event.ctrlKey && !event.metaKey) root.classList.add("plainly");
+  const plain = document.querySelector('[data-act="plain"]');
+  if (event.key.toLowerCase() !== "p" || typing(event) || !plain) return;
+  plain.checked = !plain.checked;
+  act(plain);
 });
-document.addEventListener("keyup", (event) => { if (event.key === "h") root.classList.remove("plainly"); });
-addEventListener("blur", () => root.classList.remove("plainly"));
 
 // A form sends only what says something, so that the address is short.
 for (const form of document.querySelectorAll(".choose form")) {
