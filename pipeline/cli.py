@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn, TextIO
 
 from heatbeam import command
+from heatbeam.audit.proving import commands as proving
 from heatbeam.bench import commands as bench
 from heatbeam.compare import commands as compare
 from heatbeam.demo import commands as demo
@@ -56,9 +57,9 @@ COMPLETION = command.Command(
 )
 
 COMMANDS: tuple[command.Command, ...] = (
-    prepare.SHARDS, prepare.INIT, job.RUN, job.CHECK, job.FINISH, report.REPORT, explore.EXPLORE, compare.COMPARE,
-    runs.HISTORY, export.RENDER, export.EXPORT, publish.PUBLISH, demo.DEMO, bench.BENCH, listing.METHODS,
-    listing.METRICS, listing.SETTINGS, COMPLETION,
+    prepare.SHARDS, prepare.INIT, job.RUN, job.CHECK, job.FINISH, report.REPORT, proving.PROVE, explore.EXPLORE,
+    compare.COMPARE, runs.HISTORY, export.RENDER, export.EXPORT, publish.PUBLISH, demo.DEMO, bench.BENCH,
+    listing.METHODS, listing.METRICS, listing.SETTINGS, COMPLETION,
 )  # fmt: skip
 """In the order of ``heatbeam --help``."""
 

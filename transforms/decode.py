@@ -50,7 +50,7 @@ def decode_example(
     Raises:
         DataError: as `images.decode_image`, `fitting.decode` and `ground_truth.decode` say.
     """
-    pixels, size, view = _input_of(encoded, image)
+    pixels, size, view = input_of(encoded, image)
     source = records.Source(
         image_id=encoded.image_id,
         shard=encoded.shard,
@@ -69,10 +69,18 @@ def decode_example(
     return records.Example(source, pixels, truth, encoded.earlier)
 
 
-def _input_of(
+def input_of(
     encoded: records.EncodedExample, how: InputOptions
 ) -> tuple[np.ndarray, tuple[int, ...], tuple[float, ...]]:
-    """The model's input, the original's size and the view, both x first."""
+    """The model's input of a record, the original's size and the view, both x first.
+
+    Args:
+        encoded: the record; its input is empty where all of it comes from an earlier run.
+        how: it becomes the input.
+
+    Raises:
+        DataError: as `images.decode_image` and `fitting.decode` say.
+    """
     if encoded.earlier is not None and encoded.earlier.complete:
         # Its bytes were decoded before, by the same options: only the ground truth may be new.
         size = encoded.earlier.size

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from heatbeam.audit import answers, label_suspects, map_clusters, map_health, map_scan, shortcuts
+from heatbeam.audit.evidence import shown as shown_proofs
 from heatbeam.pages import map_images, report_text
 from heatbeam.pages.signals import flat
 from heatbeam.report import galleries, pictures, report_curves, report_findings, report_sections, report_tables
@@ -128,6 +129,7 @@ def _context(
         "distributions": report_sections.distributions(scan, methods, styles),
         "mean_maps": report_sections.mean_maps(scan, reference, names),
         "audit": report_findings.audit(findings, reference, names, scan),
+        "proofs": shown_proofs.section(run, manifest.run_id),
         "clusters": groups,
         "cluster_maps": {
             i: [pictures.mean_uri(one.mean_map, float(one.mean_map.max())) for one in found]

@@ -29,7 +29,10 @@ COUNTS = "counts.json"
 UNFINISHED = unfinished.FOLDER
 """Folder of what a run that is not finished has explained so far."""
 
-_OWN_FILES = ("report.html", "label_suspects.parquet", COUNTS)
+PROOFS = "proofs/part-00000-of-00001.parquet"
+"""What interventions showed of the suspects of a shortcut, if ``heatbeam prove`` was called."""
+
+_OWN_FILES = ("report.html", "label_suspects.parquet", PROOFS, COUNTS)
 
 RunDirectoryError = folders.RunDirectoryError
 
@@ -230,6 +233,13 @@ class RunDirectory:
         with errors.about(path, "write"), self._folder.fs.open_output_stream(target) as stream:
             stream.write(content)
         return path
+
+    def read_file(self, name: str) -> bytes | None:
+        """A file beside the tables; None if it is not there."""
+        if not self._folder.has(name):
+            return None
+        with errors.about(self.path_of(name), "read"), self._folder.fs.open_input_stream(self._folder.join(name)) as it:
+            return bytes(it.read())
 
     def open_table(self, name: str) -> ds.Dataset:
         """A table of a finished run, read from the files its manifest lists, in the columns of today.

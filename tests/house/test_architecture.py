@@ -36,6 +36,7 @@ FLOORS = (
     ("report", "compare", "export"),
     ("explore",),
     ("job",),
+    ("audit.proving",),  # a job over a finished run, of the room whose suspects it tries
     ("bench", "beam", "listing", "prepare"),
     ("demo",),
     ("cli",),

@@ -1,0 +1,159 @@
+"""Which parts of a class's evidence are worth an intervention.
+
+Suspects come from three places, and are tried in the order of `Suspect.suspicion`:
+
+============== =======================================================================================================
+``off_object``  the images of the class with most evidence off the object, where there is ground truth
+``component``   a component (`components`) whose images look off the object more than the others of the class do; or,
+                without ground truth, one that few images show, by few channels that are not those the class is mostly
+                made of
+``fixed_place`` the class is a suspect of the audit of places (`audit.shortcuts`)
+============== =======================================================================================================
+
+With ground truth the suspicion of a group of images is the mean share of the energy off the object, less that of the
+middle half of all classes' images; a component must differ from the rest of its class by `LEAST_T` standard errors too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from heatbeam.audit.evidence import components, sample
+
+Floats = npt.NDArray[np.float64]
+
+IMAGES = 10
+"""Images of a suspect that are tried, at most."""
+
+LEAST_T = 3.0
+LEAST_EXCESS = 0.1
+MOST_OF_CLASS = 3
+"""Suspects of a class, at most."""
+
+LEAST_SKEW = 1.0
+MOST_COSINE = 0.4
+MOST_CHANNELS = 12.0
+SUSPICION_OF_PLACE = 0.3
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Suspect:
+    """What may be a shortcut of a class.
+
+    Attributes:
+        class_id: the class.
+        source: ``off_object``, ``component`` or ``fixed_place``.
+        component: its number; -1 without one.
+        channels, weights: of the evidence whose place is changed; empty for all of it.
+        images: that show it most, the most first.
+        suspicion: the order in which suspects are tried; larger is more suspicious.
+        reason: in words.
+    """
+
+    class_id: int
+    source: str
+    component: int
+    channels: tuple[int, ...]
+    weights: tuple[float, ...]
+    images: tuple[sample.Image, ...]
+    suspicion: float
+    reason: str
+
+
+def find(samples: Sequence[sample.ClassSample], of_place: Mapping[int, str]) -> list[Suspect]:
+    """Suspects of all classes, the most suspicious first.
+
+    Args:
+        samples: of every class.
+        of_place: why the audit of places suspects a class, by class id.
+    """
+    shares = np.array([image.off_object for one in samples for image in one.images])
+    known = shares[np.isfinite(shares)]
+    usual = float(np.median(known)) if len(known) else np.nan
+    found = [suspect for one in samples for suspect in _of_class(one, usual, of_place.get(one.class_id))]
+    return sorted(found, key=lambda s: (-s.suspicion, s.class_id, s.source, s.component))
+
+
+def _of_class(one: sample.ClassSample, usual: float, place: str | None) -> list[Suspect]:
+    found = [] if np.isnan(usual) else _off_object(one, usual)
+    for component in components.of_class(one.images):
+        found += _of_component(one, component, usual)
+    if place is not None:
+        images = one.off_object or _by_probability(one)
+        found.append(Suspect(one.class_id, "fixed_place", -1, (), (), images[:IMAGES], SUSPICION_OF_PLACE, place))
+    found = _distinct(sorted(found, key=lambda s: (-s.suspicion, s.source, s.component)))
+    return found[:MOST_OF_CLASS]
+
+
+def _by_probability(one: sample.ClassSample) -> tuple[sample.Image, ...]:
+    return tuple(sorted(one.images, key=lambda image: (-np.nan_to_num(image.probability), image.place)))
+
+
+def _off_object(one: sample.ClassSample, usual: float) -> list[Suspect]:
+    images = one.off_object[:IMAGES]
+    if len(images) < 3:
+        return []
+    excess = float(np.mean([image.off_object for image in images])) - usual
+    if excess < LEAST_EXCESS:
+        return []
+    reason = f"in {len(images)} images {usual + excess:.0%} of the energy lies off the object (usually {usual:.0%})"
+    return [Suspect(one.class_id, "off_object", -1, (), (), images, excess, reason)]
+
+
+def _of_component(one: sample.ClassSample, component: components.Component, usual: float) -> list[Suspect]:
+    order = np.argsort(-component.scores, kind="stable")
+    top = order[: min(IMAGES, max(3, len(order) // 4))]
+    shares = np.array([image.off_object for image in one.images])
+    suspicion = _off_in_top(shares, top, usual) if np.isfinite(shares[top]).sum() >= 3 else _odd(one, component)
+    if suspicion is None:
+        return []
+    value, reason = suspicion
+    images = tuple(one.images[i] for i in top.tolist())
+    more = component.weights > 0  # what its images have more of; of what they have less, nothing is there to be moved
+    return [Suspect(one.class_id, "component", component.number, tuple(component.channels[more].tolist()),
+                    tuple(component.weights[more].tolist()), images, value, reason)]  # fmt: skip
+
+
+def _off_in_top(shares: Floats, top: npt.NDArray[np.int64], usual: float) -> tuple[float, str] | None:
+    """Whether the images that show a component look off the object, and more so than the others of the class."""
+    rest = np.setdiff1d(np.flatnonzero(np.isfinite(shares)), top)
+    mine = shares[top][np.isfinite(shares[top])]
+    excess = float(mine.mean()) - usual
+    if len(rest) < 3 or excess < LEAST_EXCESS:
+        return None
+    error = np.sqrt(mine.var(ddof=1) / len(mine) + shares[rest].var(ddof=1) / len(rest))
+    if mine.mean() - shares[rest].mean() < LEAST_T * error:
+        return None
+    return excess, f"images that show it have {mine.mean():.0%} of their energy off the object (usually {usual:.0%})"
+
+
+def _odd(one: sample.ClassSample, component: components.Component) -> tuple[float, str] | None:
+    """Without ground truth: whether few images show it, by few channels that are not the class's usual ones."""
+    if not component.adds:
+        return None
+    scores = component.scores - component.scores.mean()
+    spread = scores.std()
+    skew = float((scores**3).mean() / spread**3) if spread > 0 else 0.0
+    _, psi = components.matrix(one.images)
+    mean = psi.mean(axis=0)
+    size = float(np.linalg.norm(mean))
+    cosine = abs(float(component.weights @ mean)) / size if size > 0 else 0.0
+    few = 1 / float((component.weights**4).sum())
+    if skew < LEAST_SKEW or cosine > MOST_COSINE or few > MOST_CHANNELS:
+        return None
+    reason = f"few images show it, by about {few:.0f} channels that are not the class's usual ones"
+    return 0.1 * min(skew, 3.0) * (1 - cosine), reason
+
+
+def _distinct(found: Sequence[Suspect]) -> list[Suspect]:
+    """Without those most of whose images an earlier one has."""
+    kept: list[Suspect] = []
+    for one in found:
+        places = {image.place for image in one.images}
+        if all(len(places & {image.place for image in other.images}) <= len(places) / 2 for other in kept):
+            kept.append(one)
+    return kept

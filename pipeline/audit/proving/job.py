@@ -1,0 +1,302 @@
+"""The job of ``heatbeam prove``: suspects of a finished run, each tried where its images can be read.
+
+A suspect is one element: the worker reads the records of its images and of the images of other classes from their
+shards, decodes them as the run did and asks the model. Nothing but the outcome, with four small pictures, leaves it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TextIO
+
+import apache_beam as beam
+import cv2
+import numpy as np
+import pyarrow as pa
+from apache_beam.io import filesystem, filesystems
+from apache_beam.options import pipeline_options
+
+from heatbeam import command
+from heatbeam.audit import map_scan, shortcuts
+from heatbeam.audit.evidence import proofs, sample, suspects
+from heatbeam.audit.proving import trial
+from heatbeam.job import failures, fitting, plan, step_options, verdict
+from heatbeam.runners import runner_options
+from heatbeam.runs import manifests, moved_images, run_directory, run_methods, source_images
+from heatbeam.transforms import decode, errors, explain, records
+from heatbeam.transforms.engine import engine as engines
+from heatbeam.transforms.engine import specs
+from heatbeam.transforms.metrics import slicing
+
+OTHERS = 24
+"""Images of other classes that a suspect is tried on."""
+
+LEAST_OTHERS = 2 * trial.LOOKED_AT
+
+PICTURE_PX = 224
+"""Longer side of the pictures that are kept, at most."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Task:
+    """A suspect, with the images of other classes that it is tried on."""
+
+    suspect: suspects.Suspect
+    others: tuple[sample.Image, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """What a job found.
+
+    Attributes:
+        table: `proofs.SCHEMA` with the id of the run.
+        path: where it was written.
+        left_out: suspects that were not tried, because there were too many.
+    """
+
+    table: pa.Table
+    path: str
+    left_out: int
+
+
+def most_of(images: int) -> int:
+    """Suspects that are tried, where the user names no number: one for 100 images of the run, at least 20."""
+    return max(20, images // 100)
+
+
+def prove(
+    run_path: str,
+    *,
+    images: str | None = None,
+    most: int | None = None,
+    beam_options: Sequence[str] = (),
+    stream: TextIO | None = None,
+) -> Finished:
+    """Try the suspects of a finished run; the table is written into the run.
+
+    Args:
+        run_path: the run.
+        images: where its images are now, if they were moved (`moved_images.located`).
+        most: suspects to try, the most suspicious first; None for `most_of`.
+        beam_options: Beam's own options.
+        stream: where progress goes; None for standard error.
+
+    Raises:
+        errors.UsageError: the run has no channel evidence, or its model or inputs cannot be tried like this.
+        run_directory.RunDirectoryError: it is not a finished run.
+    """
+    stream = sys.stderr if stream is None else stream
+    run = run_directory.RunDirectory(run_path)
+    manifest = run.read_manifest()
+    _check(manifest)
+    samples = sample.gather(run.open_table("explanations"), manifest.primary_target)
+    if not samples:
+        raise errors.UsageError(
+            f"{run.path} has no channel evidence to seek shortcuts in: it is of an older version, was run with "
+            "explain.evidence: false, or its model's head has no gradient; run it again with explain.evidence: true"
+        )
+    found = suspects.find(samples, _of_place(run, manifest))
+    limit = most_of(sum(one.seen for one in samples)) if most is None else most
+    tasks = [task for one in found[:limit] if (task := _task(one, samples)) is not None]
+    stream.write(f"{len(found)} suspects in {len(samples)} classes; {len(tasks)} are tried\n")
+    if tasks:
+        _try(run, moved_images.located(manifest, images), manifest.model, tasks, beam_options, stream)
+    else:
+        _write(run.path_of(proofs.FILE), (), manifest.run_id)
+    table = proofs.read(run, manifest.run_id)
+    assert table is not None
+    return Finished(table, run.path_of(proofs.FILE), len(found) - len(found[:limit]))
+
+
+def _check(manifest: manifests.Finished) -> None:
+    model = manifest.model
+    if model.probability == "value":
+        raise errors.UsageError("prove: the model gives values, and a shortcut is proved by a class probability")
+    if model.pixels is not None:
+        raise errors.UsageError("prove: the model classifies pixels; shortcuts are proved for models of whole images")
+    if len(model.input_size) != 3:
+        raise errors.UsageError(f"prove: the model takes inputs of shape {model.input_size}; expected pictures")
+
+
+def _of_place(run: run_directory.RunDirectory, manifest: manifests.Finished) -> dict[int, str]:
+    """Why the audit of places suspects a class."""
+    methods = [m for m in run_methods.by_label(manifest) if m not in run_methods.controls(manifest)]
+    if not methods:
+        return {}
+    table = run.open_table("explanations")
+    scanner = map_scan.Scanner(table.schema, manifest.primary_target, methods[0], (), ())
+    for batch in map_scan.batches(table, list(scanner.columns)):
+        scanner.add(batch)
+    mine = [g for g in scanner.result().groups() if g.method == methods[0] and g.scope == slicing.EVERYTHING]
+    return {one.class_id: "; ".join(one.reasons()) for one in shortcuts.audit(mine) if one.suspect}
+
+
+def _task(suspect: suspects.Suspect, samples: Sequence[sample.ClassSample]) -> Task | None:
+    """With images of other classes, in an order by hash, class by class in turn."""
+    others = [one.images for one in samples if one.class_id != suspect.class_id]
+
+    def order(image: sample.Image) -> int:
+        return zlib.crc32("\0".join(map(str, (suspect.class_id, *image.place))).encode())
+
+    chosen: list[sample.Image] = []
+    rows = [sorted(images, key=order) for images in others]
+    rows.sort(key=lambda images: order(images[0]) if images else 0)
+    for depth in range(OTHERS):
+        chosen += [images[depth] for images in rows if len(images) > depth]
+        if len(chosen) >= OTHERS:
+            break
+    return Task(suspect, tuple(chosen[:OTHERS])) if len(chosen) >= LEAST_OTHERS else None
+
+
+def _try(
+    run: run_directory.RunDirectory,
+    manifest: manifests.Manifest,
+    model: manifests.Model,
+    tasks: Sequence[Task],
+    beam_options: Sequence[str],
+    stream: TextIO,
+) -> None:
+    arguments = runner_options.beam_arguments(manifest.config.runner, beam_options)
+    with runner_options.connected(arguments):
+        command.waiting("opening the data and the model", stream)
+        planned, _held = fitting.fitted(plan.make(manifest.config), lambda text: stream.write(f"warning: {text}\n"))
+        spec = dataclasses.replace(
+            planned.engine_spec, methods=(specs.MethodSpec("grad_cam"),), targets=("predicted",), tune_batch=False
+        )
+        engine, _ = explain.acquire_engine(spec)  # held until the job is over
+        _check_engine(engine, model, run.path)
+        how = step_options.decode_step(planned.settings, engine.description).image
+        pipeline = beam.Pipeline(options=pipeline_options.PipelineOptions(arguments))
+        _ = (
+            pipeline
+            | "Suspects" >> beam.Create(list(tasks), reshuffle=True)
+            | "Try" >> beam.ParDo(_TryFn(spec, how, manifest, model.class_names))
+            | "Together" >> beam.combiners.ToList()
+            | "Write" >> beam.ParDo(_WriteFn(run.path_of(proofs.FILE), manifest.run_id))
+        )
+        failures.run_to_the_end(pipeline, verdict.RunFailed)
+        del engine
+
+
+def _check_engine(engine: engines.Engine, model: manifests.Model, path: str) -> None:
+    if engine.description.digest != model.digest:
+        raise errors.UsageError(
+            f"prove: the model has weights of digest {engine.description.digest[:12]}, and {path} was made with "
+            f"{model.digest[:12]}; give the model of the run back its place, or run it again"
+        )
+    if engine.model.fed:
+        raise errors.UsageError(
+            f"prove: the model takes {', '.join(engine.model.fed)} beside the picture, and a region that is moved to "
+            "another image would come with that image's; such models are not tried"
+        )
+
+
+@beam.typehints.with_output_types(proofs.Tried)
+class _TryFn(beam.DoFn):
+    """Tries a suspect; none of whose images can be read any more is left out."""
+
+    def __init__(
+        self, spec: specs.EngineSpec, how: decode.InputOptions, manifest: manifests.Manifest, names: Sequence[str]
+    ):
+        self._spec = spec
+        self._names = tuple(names)
+        self._how = how
+        self._manifest = manifest
+
+    def setup(self) -> None:
+        self._engine, _ = explain.acquire_engine(self._spec)
+        self._trial = trial.Trial(self._engine)
+
+    def process(self, task: Task) -> Iterator[proofs.Tried]:
+        suspect = task.suspect
+        wanted = {image.place: image for image in (*suspect.images, *task.others)}
+        prepared = _prepared(self._manifest, wanted, self._how)
+        images = [prepared[one.place] for one in suspect.images if one.place in prepared]
+        others = [prepared[one.place] for one in task.others if one.place in prepared]
+        if not images or len(others) < LEAST_OTHERS:
+            return
+        outcome = self._trial.run(suspect, images, others)
+        yield _tried_of(suspect, outcome, images, self._names)
+
+
+def _prepared(
+    manifest: manifests.Manifest, wanted: Mapping[source_images.Place, sample.Image], how: decode.InputOptions
+) -> dict[source_images.Place, trial.Prepared]:
+    """Those that can still be read, as the model takes them."""
+    found = {}
+    for one in source_images.source_records(manifest, list(wanted)):
+        image = wanted[one.place]
+        encoded = records.EncodedExample(
+            image.image_id, one.place[0], one.place[1], one.image, raw_shape=one.raw_shape, raw_dtype=one.raw_dtype
+        )
+        try:
+            pixels, _, view = decode.input_of(encoded, how)
+        except records.DataError:
+            continue  # the run made a dead letter of it too
+        found[one.place] = trial.Prepared(image.image_id, pixels, _in_input(image.boxes, view, pixels.shape))
+    return found
+
+
+def _in_input(boxes: tuple[float, ...] | None, view: tuple[float, ...], shape: tuple[int, ...]) -> np.ndarray | None:
+    """Boxes in pixels of the model's input, which shows `view` of the original."""
+    if boxes is None:
+        return None
+    x0, y0, x1, y1 = view
+    scale = np.array([shape[1] / (x1 - x0), shape[0] / (y1 - y0)])
+    corners = np.array(boxes, np.float64).reshape(-1, 2, 2)
+    placed: np.ndarray = ((corners - (x0, y0)) * scale).reshape(-1, 4)
+    return placed
+
+
+def _tried_of(
+    suspect: suspects.Suspect, outcome: trial.Outcome, images: Sequence[trial.Prepared], names: Sequence[str]
+) -> proofs.Tried:
+    facts = {
+        "class_id": suspect.class_id,
+        "class_name": names[suspect.class_id],
+        "source": suspect.source,
+        "component": suspect.component,
+        "suspicion": suspect.suspicion,
+        "reason": suspect.reason,
+        "against_controls": outcome.fresh,
+        "on_object_known": all(one.boxes is not None for one in images),
+        "area": outcome.area,
+        "tried": list(outcome.tried),
+        "carriers": list(outcome.carriers),
+        "passes": outcome.passes,
+        "pictures": [_png(picture) for picture in outcome.pictures],
+    }
+    return proofs.Tried(facts, outcome.transplant, outcome.decision, outcome.removal)
+
+
+def _png(picture: np.ndarray) -> bytes:
+    """Of a picture, no larger than `PICTURE_PX`."""
+    shrink = PICTURE_PX / max(picture.shape[:2])
+    if shrink < 1:
+        size = max(1, round(picture.shape[1] * shrink)), max(1, round(picture.shape[0] * shrink))
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    colours = picture if picture.ndim == 2 or picture.shape[-1] == 1 else picture[..., ::-1]
+    return cv2.imencode(".png", np.ascontiguousarray(colours))[1].tobytes()
+
+
+class _WriteFn(beam.DoFn):
+    """Writes the table of all outcomes."""
+
+    def __init__(self, path: str, run_id: str | None):
+        self._path = path
+        self._run_id = run_id
+
+    def process(self, tried: list[proofs.Tried]) -> None:
+        _write(self._path, tried, self._run_id)
+
+
+def _write(path: str, tried: Sequence[proofs.Tried], run_id: str | None) -> None:
+    """The table, by Beam's file systems, which make the folder."""
+    content = proofs.parquet(proofs.table(tried), run_id)
+    plain = filesystem.CompressionTypes.UNCOMPRESSED
+    with filesystems.FileSystems.create(path, compression_type=plain) as stream:
+        stream.write(content)

@@ -1,0 +1,132 @@
+"""Suspects tried on a network whose weights are written out: red speaks for class 0, green for 1, blue for 2."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from heatbeam.audit.evidence import proofs, shown, suspects
+from heatbeam.audit.proving import trial
+from heatbeam.transforms.engine import engine as engines
+from heatbeam.transforms.engine import specs
+from heatbeam.transforms.metrics import effects
+from heatbeam.transforms.models import model_source
+
+SIDE = 24
+GAIN = 60.0
+OBJECT = np.array([[12.0, 12.0, 18.0, 18.0]])
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory) -> engines.Engine:
+    inputs = keras.Input((SIDE, SIDE, 3))
+    colours = keras.layers.Conv2D(3, 1, activation="relu", name="colours")
+    scores = keras.layers.Dense(3, name="scores")
+    x = colours(keras.layers.Rescaling(1 / 255)(inputs))
+    model = keras.Model(inputs, scores(keras.layers.GlobalAveragePooling2D()(x)))
+    colours.set_weights([2 * np.eye(3).reshape(1, 1, 3, 3) - np.ones((1, 1, 3, 3)), np.zeros(3)])
+    scores.set_weights([GAIN * np.eye(3), np.zeros(3)])
+    path = str(tmp_path_factory.mktemp("model") / "colours.keras")
+    model.save(path)
+    plain = model_source.Preprocessing("none")
+    return engines.Engine(
+        specs.EngineSpec(model=model_source.ModelSource(path), preprocessing=plain, float_pixels=False)
+    )
+
+
+def image(number: int, *, colour: int | None, tag: bool, boxes: np.ndarray | None = OBJECT) -> trial.Prepared:
+    """Grey noise with a square of a colour as the object, and a red tag in a corner."""
+    pixels = np.random.default_rng(number).integers(90, 110, (SIDE, SIDE, 1)).repeat(3, 2).astype(np.uint8)
+    if colour is not None:
+        pixels[12:18, 12:18] = 255 * np.eye(3, dtype=np.uint8)[colour]
+    if tag:
+        pixels[:5, :5] = (255, 0, 0)
+    return trial.Prepared(f"i{number}", pixels, boxes)
+
+
+def suspect_of(class_id: int, *channels: int) -> suspects.Suspect:
+    return suspects.Suspect(class_id, "off_object", -1, channels, (1.0,) * len(channels), (), 0.5, "of the test")
+
+
+def others() -> list[trial.Prepared]:
+    return [image(100 + n, colour=1 + n % 2, tag=False) for n in range(24)]
+
+
+def tried(outcome: trial.Outcome) -> proofs.Tried:
+    facts = {
+        "class_id": 0, "class_name": "red", "source": "off_object", "component": -1, "suspicion": 0.5, "reason": "why",
+        "against_controls": outcome.fresh, "on_object_known": True, "area": outcome.area,
+        "tried": list(outcome.tried), "carriers": list(outcome.carriers), "passes": outcome.passes, "pictures": [],
+    }  # fmt: skip
+    return proofs.Tried(facts, outcome.transplant, outcome.decision, outcome.removal)
+
+
+def softmax(*logits: float) -> np.ndarray:
+    powers = np.exp(np.array(logits) - max(logits))
+    return powers / powers.sum()
+
+
+def test_a_tag_that_speaks_for_the_class_is_proved(engine):
+    images = [image(n, colour=None, tag=n % 2 == 0) for n in range(8)]
+    outcome = trial.Trial(engine).run(suspect_of(0), images, others())
+    assert set(outcome.carriers) == {"i0", "i2", "i4", "i6"}
+    assert outcome.fresh
+    assert outcome.transplant.n == 12
+    # The tag has 25 cells and the object 36, whose colours are whole: both speak with their share of the mean.
+    tag, thing = GAIN * 25 / SIDE**2, GAIN * 36 / SIDE**2
+    assert outcome.transplant.value == pytest.approx(softmax(tag, thing, 0)[0] - softmax(0, thing, 0)[0], abs=0.02)
+    assert outcome.removal.value == pytest.approx(softmax(tag, 0, 0)[0] - 1 / 3, abs=0.05)
+    (row,) = proofs.table([tried(outcome)]).to_pylist()
+    assert row["verdict"] == proofs.PROVED
+    assert len(outcome.pictures) == 4
+    assert (outcome.pictures[3][1:4, 1:4] == (255, 0, 0)).all()
+
+
+def test_an_object_is_no_region_and_is_refuted(engine):
+    images = [image(n, colour=1, tag=False) for n in range(4)]
+    outcome = trial.Trial(engine).run(suspect_of(1), images, others())
+    assert not outcome.fresh
+    (row,) = proofs.table([tried(outcome)]).to_pylist()
+    assert row["verdict"] == proofs.REFUTED
+
+
+def test_channels_say_where_the_region_is(engine):
+    """Without boxes the object's channel is the class's region, and the tag's channel the tag's."""
+    images = [image(n, colour=1, tag=True, boxes=None) for n in range(4)]
+    sources = trial.Trial(engine)._sources(suspect_of(0, 0), images)
+    assert all(one.region[:4, :4].all() and not one.region[12:18, 12:18].any() for one in sources)
+
+
+@pytest.mark.parametrize(
+    ("differences", "corrected", "expected"),
+    [
+        ([0.3, 0.2, 0.4], 0.01, proofs.PROVED),
+        ([0.3, 0.2, 0.4], 0.2, proofs.UNDECIDED),
+        ([0.01, 0.02, 0.0], 0.01, proofs.REFUTED),
+        ([0.04, 0.041, 0.04], 1e-6, proofs.REFUTED),
+        ([0.4, -0.3, 0.1], np.nan, proofs.UNDECIDED),
+    ],
+    ids=["proved", "too_many_suspects", "small", "sure_but_small", "no_controls"],
+)
+def test_verdicts(differences, corrected, expected):
+    assert proofs.verdict_of(effects.paired(differences), corrected) == expected
+
+
+def test_p_values_are_corrected_over_all_suspects_that_had_controls(engine):
+    facts = tried(trial.Trial(engine).run(suspect_of(0), [image(0, colour=None, tag=True)] * 2, others())).facts
+    some = effects.paired([0.3, 0.1, 0.5, 0.2, 0.4])
+    nothing = effects.paired([])
+    without = {**facts, "against_controls": False}
+    table = proofs.table([proofs.Tried(f, some, nothing, nothing) for f in (facts, facts, without)])
+    assert sorted(p for p in table["p_corrected"].to_pylist() if p is not None) == pytest.approx([2 * some.p_value] * 2)
+
+
+def test_what_was_shown_is_told_in_words(engine):
+    images = [image(n, colour=None, tag=True) for n in range(3)]
+    row = proofs.table([tried(trial.Trial(engine).run(suspect_of(0), images, others()))]).to_pylist()[0]
+    assert shown.verdict(row) == "proved"
+    first, second, third = shown.effects_of(row)
+    assert first.startswith("in images of other classes its region moves the class probability by +0.")
+    assert "(12 images)" in second or "12 images" in second
+    assert "3 images" in third

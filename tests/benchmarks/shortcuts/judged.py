@@ -1,0 +1,135 @@
+"""A world audited as a user would: a run, then ``prove``; and what the audit of places and clusters of maps say."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import pathlib
+import time
+
+import numpy as np
+import yaml
+
+from heatbeam import config
+from heatbeam.audit import map_clusters, map_scan, shortcuts
+from heatbeam.audit.proving import job as proving
+from heatbeam.job import run
+from heatbeam.runs import run_directory
+from heatbeam.transforms.metrics import slicing
+from heatbeam.transforms.sources import tfexample
+from tests.benchmarks.shortcuts import cues, worlds
+from tests.support import sample_shards
+
+EACH = 120
+"""Images of a class that are audited."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """What the audits said of a world.
+
+    Attributes:
+        effects: of each planted cue on its class, by the generator.
+        proved, fixed_place, clusters: classes that each audit accuses.
+        tried: classes of which a suspect was tried.
+        run_s, prove_s: seconds, the model loaded before.
+        run_images, passes: that the model was asked about.
+    """
+
+    effects: dict[int, float]
+    proved: frozenset[int]
+    tried: frozenset[int]
+    fixed_place: frozenset[int]
+    clusters: frozenset[int]
+    run_s: float
+    prove_s: float
+    run_images: int
+    passes: int
+
+
+def settings(world: worlds.World, folder: pathlib.Path) -> config.RunConfig:
+    """An audit of a world by Grad-CAM, its shards written and its network trained."""
+    worlds.trained(world, folder)
+    shards = folder / f"{world.name}_shards"
+    if not shards.exists():
+        _write(world.images(EACH, 1), shards)
+    text = {
+        "input": {"tfrecord": str(shards / "*.tfrecord"), "decoder": "pillow", "resampler": "pillow"},
+        "model": {"path": str(folder / f"{world.name}.keras"), "preprocessing": "none"},
+        "explain": {"methods": ["grad_cam"], "targets": ["label"]},
+        "runner": {"workers": 1},
+        "output": {"directory": str(folder / f"{world.name}_run"), "overwrite": True},
+    }
+    return config.parse(yaml.safe_dump(text), ())
+
+
+def _write(drawn: worlds.Drawn, folder: pathlib.Path) -> None:
+    order = np.random.default_rng(0).permutation(len(drawn.labels)).tolist()
+    side = cues.SIDE
+    records = []
+    for i in order:
+        x0, y0, x1, y1 = (drawn.boxes[i] / side).tolist()
+        records.append(tfexample.serialize({
+            "image/encoded": [sample_shards.encode(drawn.pixels[i])],
+            "image/source_id": [f"{i:05d}".encode()],
+            "image/class/label": [int(drawn.labels[i])],
+            "image/object/bbox/xmin": [x0],
+            "image/object/bbox/ymin": [y0],
+            "image/object/bbox/xmax": [x1],
+            "image/object/bbox/ymax": [y1],
+            "image/object/class/label": [int(drawn.labels[i])],
+        }))  # fmt: skip
+    folder.mkdir(parents=True)
+    for number in range(4):
+        name = f"data-{number:05d}-of-00004.tfrecord"
+        (folder / name).write_bytes(sample_shards.shard_bytes(records[number::4]))
+
+
+def judge(world: worlds.World, folder: pathlib.Path) -> Judged:
+    """Audit a world."""
+    configured = settings(world, folder)
+    model = worlds.trained(world, folder)
+    truth = folder / f"{world.name}_truth.json"
+    if not truth.exists():
+        truth.write_text(json.dumps(worlds.truth(world, model)))
+    effects = {int(class_id): value for class_id, value in json.loads(truth.read_text()).items()}
+    started = time.perf_counter()
+    finished = run.run(configured, (), io.StringIO())
+    ran = time.perf_counter()
+    found = proving.prove(finished.directory.path, stream=io.StringIO())
+    proved = time.perf_counter()
+    rows = found.table.drop_columns(["pictures"]).to_pylist()
+    (folder / f"{world.name}_proofs.json").write_text(json.dumps(rows, indent=1))
+    accused = frozenset(row["class_id"] for row in rows if row["verdict"] == "proved")
+    tried = frozenset(row["class_id"] for row in rows)
+    return Judged(
+        effects=effects,
+        proved=accused,
+        tried=tried,
+        fixed_place=_of_place(finished.directory),
+        clusters=_of_clusters(finished.directory, world.classes),
+        run_s=ran - started,
+        prove_s=proved - ran,
+        run_images=world.classes * EACH,
+        passes=sum(row["passes"] for row in rows),
+    )
+
+
+def _of_place(directory: run_directory.RunDirectory) -> frozenset[int]:
+    table = directory.open_table("explanations")
+    scanner = map_scan.Scanner(table.schema, "label", "grad_cam", (), ())
+    for batch in map_scan.batches(table, list(scanner.columns)):
+        scanner.add(batch)
+    groups = [g for g in scanner.result().groups() if g.scope == slicing.EVERYTHING]
+    return frozenset(one.class_id for one in shortcuts.audit(groups) if one.suspect)
+
+
+def _of_clusters(directory: run_directory.RunDirectory, classes: int) -> frozenset[int]:
+    """Classes whose maps fall into more than one cluster."""
+    table = directory.open_table("explanations")
+    return frozenset(
+        class_id
+        for class_id in range(classes)
+        if len(map_clusters.cluster_class(table, "grad_cam", "label", class_id, 1)) > 1
+    )

@@ -1,0 +1,80 @@
+"""Effects of interventions: as arithmetic, corrected for their number, and calibrated where nothing has an effect."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from heatbeam.transforms.metrics import effects
+
+
+def test_a_paired_effect_is_a_t_test_of_the_differences():
+    found = effects.paired([0.1, 0.3, 0.2, 0.6])
+    deviation = math.sqrt((0.2**2 + 0 + 0.1**2 + 0.3**2) / 3)
+    assert found.value == pytest.approx(0.3)
+    assert found.deviation == pytest.approx(deviation)
+    assert found.upper - found.value == pytest.approx(3.182446 * deviation / 2, rel=1e-6)
+    assert found.value - found.lower == pytest.approx(3.182446 * deviation / 2, rel=1e-6)
+    assert found.p_value == pytest.approx(stats.ttest_1samp([0.1, 0.3, 0.2, 0.6], 0, alternative="greater").pvalue)
+
+
+@pytest.mark.parametrize("values", [[], [0.4]], ids=["none", "one"])
+def test_too_few_images_have_no_interval(values):
+    found = effects.paired(values)
+    assert found.n == len(values)
+    assert math.isnan(found.lower)
+    assert math.isnan(found.p_value)
+
+
+def test_equal_differences_are_no_division_by_zero():
+    assert effects.paired([0.0, 0.0, 0.0]).p_value == pytest.approx(0.5)
+    assert effects.paired([0.5, 0.5, 0.5]).p_value < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([0.01, 0.02, 0.03], [0.03, 0.04, 0.04]),
+        ([0.5, math.nan, 0.01], [0.5, math.nan, 0.02]),
+        ([0.9, 0.8], [1.0, 1.0]),
+        ([], []),
+    ],
+    ids=["steps", "unknown", "cut", "none"],
+)
+def test_holm_corrects_for_the_suspects_that_were_tried(given, expected):
+    assert effects.holm(given) == pytest.approx(expected, nan_ok=True)
+
+
+def test_as_many_images_as_are_asked_for_decide():
+    found = effects.paired([0.3, -0.1, 0.4, 0.0])
+    n = effects.images_to_decide(found, level=0.01, limit=0.1)
+
+    def half(count: int) -> float:
+        return stats.t.isf(0.01, count - 1) * found.deviation / math.sqrt(count)
+
+    assert half(n) <= found.value < half(n - 1)
+    small = effects.paired([0.3, -0.3, 0.1, -0.05])
+    n = effects.images_to_decide(small, level=0.01, limit=0.1)
+    assert small.value + stats.t.isf(0.025, n - 1) * small.deviation / math.sqrt(n) <= 0.1
+    assert effects.images_to_decide(effects.paired([0.1]), level=0.01, limit=0.1) == 0
+
+
+def _null_share(p_value) -> float:
+    """How often a test at 5 % rejects, where a region does to the probability what a control does.
+
+    Probabilities of another class: mostly near 0, now and then far from it; 12 images, 4,000 times.
+    """
+    rng = np.random.default_rng(0)
+    with_region, with_control = rng.beta(0.15, 2.0, (2, 4000, 12))
+    return float(np.mean([p_value(one, other) <= 0.05 for one, other in zip(with_region, with_control, strict=True)]))
+
+
+def test_without_an_effect_it_is_significant_no_more_often_than_it_says():
+    assert 0.02 <= _null_share(lambda one, other: effects.paired(one - other).p_value) <= 0.057
+
+
+def test_the_calibration_sees_a_test_without_controls():
+    assert _null_share(lambda one, _: effects.paired(one).p_value) > 0.2

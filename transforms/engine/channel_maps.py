@@ -1,0 +1,62 @@
+"""Where channels put their evidence: gradient times activation at each place, of the channels that are asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from heatbeam.transforms.engine import engine as engines
+from heatbeam.transforms.methods import targets
+
+
+class ChannelMaps:
+    """Maps of weighted channels of an engine's target layer; traced once.
+
+    maps[b,x] = sum_c w[b,c] (d logit_b / d A[b,x,c]) A[b,x,c]
+
+    With all weights 1 this is HiResCAM, and its sum over the places the total of `channel_evidence.contributions`.
+    """
+
+    def __init__(self, engine: engines.Engine) -> None:
+        """Prepare the graph."""
+        self._engine = engine
+        size = engine.description.input_size
+        floats = tf.TensorSpec((None, None), tf.float32)
+        self._maps = tf.function(
+            self._trace,
+            autograph=False,
+            input_signature=[tf.TensorSpec((None, *size), tf.float32), tf.TensorSpec((None,), tf.int32), floats],
+        )
+
+    def _trace(self, inputs: tf.Tensor, class_ids: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        model = self._engine.model
+        fed = [tf.repeat(tf.constant(model.stand_ins[name])[None], tf.shape(inputs)[0], axis=0) for name in model.fed]
+        logits, (activations,) = model.beside(fed).expose(inputs, (model.layer,))
+        scores = targets.target_scores(logits, class_ids[:, None], "logit")
+        products = activations * targets.score_gradients(scores, activations)[:, 0]
+        shape = (-1, *(1,) * (products.shape.rank - 2), products.shape[-1])
+        return tf.reduce_sum(products * tf.reshape(weights, shape), axis=-1)
+
+    def maps(
+        self, inputs: npt.NDArray[np.float32], class_id: int, channels: tuple[int, ...], weights: tuple[float, ...]
+    ) -> npt.NDArray[np.float32]:
+        """Float32 ``(B, *grid)``, signed, in units of the logit.
+
+        Args:
+            inputs: float32 ``(B, *positions, C)``, preprocessed.
+            class_id: whose score is explained.
+            channels, weights: the channels and what each counts; none for all of them, each 1.
+        """
+        layer = self._engine.description.layer
+        count = layer.shape[0 if layer.channels_first else -1]
+        assert count is not None  # a layer of unknown width is no target
+        row = np.zeros(count, np.float32)
+        if channels:
+            row[list(channels)] = weights
+        else:
+            row[:] = 1
+        rows = np.repeat(row[None], len(inputs), axis=0)
+        ids = np.full(len(inputs), class_id, np.int32)
+        found: npt.NDArray[np.float32] = self._maps(tf.constant(inputs), tf.constant(ids), tf.constant(rows)).numpy()
+        return found

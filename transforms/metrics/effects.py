@@ -1,0 +1,111 @@
+"""Effects of interventions: a mean of paired differences with its interval, a test, and how many images would decide.
+
+    t = mean(d) / (s / sqrt(n)),  p = P(T_{n-1} >= t),  interval mean(d) +- t_{0.975, n-1} s / sqrt(n)
+
+d are differences of a changed and a control picture of the same image, s their standard deviation (n - 1). Student,
+Biometrika 1908. Assumes independent images, and means that are about normal: differences of probabilities are bounded,
+and those without an effect lie near 0 with few far off, for which the test is conservative at the n used here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+Floats = npt.NDArray[np.float64]
+
+_LEAST_DEVIATION = 1e-6
+"""Smaller spreads are rounding: equal differences prove as little as these."""
+
+LARGEST_COUNT = 1_000_000
+
+
+class Effect(NamedTuple):
+    """A mean of paired differences.
+
+    Attributes:
+        value: the mean; NaN without images.
+        n: images.
+        lower, upper: 95 % interval; NaN of fewer than two images.
+        p_value: one-sided, of no effect or a negative one; NaN of fewer than two images.
+        deviation: of the differences; NaN of fewer than two images.
+    """
+
+    value: float
+    n: int
+    lower: float
+    upper: float
+    p_value: float
+    deviation: float
+
+
+def paired(differences: npt.ArrayLike) -> Effect:
+    """The effect, of one difference an image.
+
+    Args:
+        differences: ``(n,)``, finite.
+    """
+    values = np.asarray(differences, np.float64)
+    n = len(values)
+    if not n:
+        return Effect(math.nan, 0, math.nan, math.nan, math.nan, math.nan)
+    mean = float(values.mean())
+    if n == 1:
+        return Effect(mean, 1, math.nan, math.nan, math.nan, math.nan)
+    deviation = max(float(values.std(ddof=1)), _LEAST_DEVIATION)
+    error = deviation / math.sqrt(n)
+    half = float(stats.t.ppf(0.975, n - 1)) * error
+    p_value = float(stats.t.sf(mean / error, n - 1))
+    return Effect(mean, n, mean - half, mean + half, p_value, deviation)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for their number, whatever their dependence; NaN stays and is not counted.
+
+    Of m sorted p-values the k-th becomes max_{j <= k} min(1, (m - j + 1) p_(j)). Holm, Scandinavian Journal of
+    Statistics 1979.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    values = np.asarray(p_values, np.float64)
+    known = np.flatnonzero(np.isfinite(values))
+    order = known[np.argsort(values[known], kind="stable")]
+    factors = len(order) - np.arange(len(order))
+    corrected = np.full(len(values), np.nan)
+    corrected[order] = np.maximum.accumulate(np.minimum(1.0, factors * values[order])) if len(order) else []
+    return [float(value) for value in corrected.round(15)]
+
+
+def images_to_decide(effect: Effect, *, level: float, limit: float) -> int:
+    """How many images would decide, if the mean and the spread stayed: the interval then leaves 0 or `limit` out.
+
+    Where the mean is nearer to the limit than to 0 the question is whether it is above 0, at one-sided `level`; else
+    whether it is below the limit, at 2.5 %. n is the least for which t_{n-1} s / sqrt(n) is at most that distance.
+
+    Args:
+        effect: of at least two images.
+        level: one-sided, after correction.
+        limit: the effect that counts.
+
+    Returns:
+        At least 2, at most `LARGEST_COUNT`; 0 where nothing is known.
+    """
+    if effect.n < 2:
+        return 0
+    above = effect.value >= limit / 2
+    distance = effect.value if above else limit - effect.value
+    alpha = level if above else 0.025
+    low, high = 2, LARGEST_COUNT
+    while low < high:
+        middle = (low + high) // 2
+        if float(stats.t.isf(alpha, middle - 1)) * effect.deviation / math.sqrt(middle) <= distance:
+            high = middle
+        else:
+            low = middle + 1
+    return low
