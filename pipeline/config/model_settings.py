@@ -22,13 +22,26 @@ class PreprocessingConfig(section.Section):
         model_source.Preprocessing.scale, description="pixel * scale + offset: one number, or one for each channel"
     )
     offset: tuple[float, ...] | None = pydantic.Field(model_source.Preprocessing.offset, description="see scale")
+    mean: tuple[float, ...] | None = pydantic.Field(
+        model_source.Preprocessing.mean,
+        description="(value - mean) / std, behind scale and offset where these are given: one number, or one for each "
+        "channel",
+    )
+    std: tuple[Annotated[float, pydantic.Field(gt=0)], ...] | None = pydantic.Field(
+        model_source.Preprocessing.std, description="see mean"
+    )
+    statistics: str | None = pydantic.Field(
+        None,
+        description="file of mean and std of each channel, instead: JSON or .npz that name them (variance, and "
+        "preprocessor_config.json, too), or .npy of two rows",
+    )
 
     @pydantic.model_validator(mode="before")
     @classmethod
     def _short_form(cls, value: Any) -> Any:
         return {"mode": value} if isinstance(value, str) else value
 
-    @pydantic.field_validator("scale", "offset", mode="before")
+    @pydantic.field_validator("scale", "offset", "mean", "std", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return (value,) if isinstance(value, (int, float)) else value
@@ -36,8 +49,11 @@ class PreprocessingConfig(section.Section):
     @pydantic.model_validator(mode="after")
     def _mode_or_scale(self) -> PreprocessingConfig:
         # A manifest holds the default too, beside scale and offset.
-        if self.mode != "auto" and (self.scale is not None or self.offset is not None):
-            raise ValueError("give either a mode or scale and offset, not both")
+        numbers = (self.scale, self.offset, self.mean, self.std, self.statistics)
+        if self.mode != "auto" and any(one is not None for one in numbers):
+            raise ValueError("give either a mode or numbers (scale and offset, mean and std, statistics), not both")
+        if self.statistics is not None and (self.mean is not None or self.std is not None):
+            raise ValueError("give either statistics or mean and std, not both")
         return self
 
 

@@ -30,6 +30,7 @@ from heatbeam.transforms.engine import assess
 from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.errors import redaction
 from heatbeam.transforms.metrics import registry
+from heatbeam.transforms.models import model_source
 from heatbeam.transforms.models.files import user_modules
 from heatbeam.transforms.tables import earlier, schemas
 
@@ -166,7 +167,7 @@ def content_facts(planned: plan.Plan, engine: engines.Engine) -> manifests.Keyed
             "scores": description.scores,
             "probability": description.probability,
             "output": spec.output,
-            "preprocessing": dataclasses.asdict(spec.preprocessing),
+            "preprocessing": _pixels(spec.preprocessing),
             "application": spec.model.application,
             **user_modules.facts(spec.model, spec.preprocessing),
         },
@@ -192,6 +193,12 @@ def content_facts(planned: plan.Plan, engine: engines.Engine) -> manifests.Keyed
     }
     facts = {"all": shared, "scores": _score_facts(step_options.assessment(settings)), "methods": methods}
     return manifests.KeyedBy.model_validate_json(json.dumps(facts))
+
+
+def _pixels(preprocessing: model_source.Preprocessing) -> dict[str, Any]:
+    """What is made of pixels; what earlier versions did not know only where it is given, so that keys stay."""
+    later = ("mean", "std")
+    return {name: v for name, v in dataclasses.asdict(preprocessing).items() if name not in later or v is not None}
 
 
 def _score_facts(assessment: assess.Assessment | None) -> dict[str, Any] | None:

@@ -13,7 +13,8 @@ from heatbeam.job import class_sources, references, target_layers
 from heatbeam.runs import remote_files
 from heatbeam.transforms.engine import batch_tuning, specs
 from heatbeam.transforms.models import model_source
-from heatbeam.transforms.sources import feature_map, source
+from heatbeam.transforms.models.files import channel_statistics
+from heatbeam.transforms.sources import feature_map, files, source
 
 if TYPE_CHECKING:
     import _typeshed
@@ -50,6 +51,7 @@ def make(settings: config.RunConfig) -> Plan:
     """
     settings = target_layers.on_each(settings)
     problems = [*mistakes.method_problems(dict(enumerate(settings.explain.methods))), *_value_problems(settings)]
+    settings = _with_statistics(settings, problems)
     dataset, features, reference = None, None, None
     try:
         reference = references.read(settings)
@@ -72,6 +74,25 @@ def make(settings: config.RunConfig) -> Plan:
     if problems or dataset is None or features is None:
         raise config.ConfigError(problems)
     return Plan(settings, engine_spec(settings, reference), features, dataset, known)
+
+
+def _with_statistics(settings: config.RunConfig, problems: list[str]) -> config.RunConfig:
+    """The configuration with the numbers of ``model.preprocessing.statistics`` in its place: workers need no file."""
+    given = settings.model.preprocessing
+    if given.statistics is None:
+        return settings
+    try:
+        with files.open_stored(given.statistics) as file:
+            found = channel_statistics.parsed(file.read(), given.statistics)
+    except (ValueError, OSError) as error:
+        problems.append(f"model.preprocessing.statistics: {error}")
+        return settings
+    if found.scale is not None and (given.scale is not None or given.offset is not None):
+        problems.append(f"model.preprocessing: {given.statistics} has a rescale_factor; leave scale and offset out")
+    scale = given.scale if found.scale is None else (found.scale,)
+    numbers = {"statistics": None, "scale": scale, "mean": found.mean, "std": found.std}
+    model = settings.model.model_copy(update={"preprocessing": given.model_copy(update=numbers)})
+    return settings.model_copy(update={"model": model})
 
 
 def engine_spec(settings: config.RunConfig, reference: references.Reference | None = None) -> specs.EngineSpec:

@@ -334,7 +334,7 @@ def _take_floats(keras_model: keras.Model, spec: specs.EngineSpec) -> None:
     dtype = integer_inputs.declared(keras_model)
     if dtype is not None:
         pixels = spec.preprocessing
-        if pixels.mode != "none" or pixels.scale is not None or pixels.offset is not None:
+        if pixels.mode != "none" or pixels.numbers:
             raise loading.ModelError(
                 f"model {keras_model.name} takes {dtype} pixels and prepares them itself; set model.preprocessing: none"
             )

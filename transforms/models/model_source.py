@@ -13,7 +13,7 @@ from heatbeam.transforms import errors
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """From uint8 pixels to what the model expects: a mode, or ``x * scale + offset`` where either is given.
+    """From uint8 pixels to what the model expects: a mode, or ``(x * scale + offset - mean) / std`` where one is given.
 
     Attributes:
         mode: ``tf`` scales to [-1, 1]; ``caffe`` is BGR less the ImageNet mean; ``torch`` scales to [0, 1] and
@@ -21,12 +21,21 @@ class Preprocessing:
             model); the name of a Keras application whose ``preprocess_input`` to use; or ``module:function``, of
             TensorFlow or Keras operations, from float32 pixels 0..255 ``(B, H, W, C)`` to inputs of that shape.
             ``auto`` is the application's own for a model made by name, and an error for any other model.
-        scale, offset: one number, or one per channel; None means 1 and 0, or, where both are None, that `mode` decides.
+        scale, offset: one number, or one per channel; None means 1 and 0, or, where all are None, that `mode` decides.
+        mean, std: the same, None meaning 0 and 1; of the values after `scale` and `offset`.
     """
 
     mode: str = "auto"
     scale: tuple[float, ...] | None = None
     offset: tuple[float, ...] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    @property
+    def numbers(self) -> dict[str, tuple[float, ...]]:
+        """Those that are given, by name; empty where `mode` decides."""
+        named = {name: getattr(self, name) for name in ("scale", "offset", "mean", "std")}
+        return {name: value for name, value in named.items() if value is not None}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,12 +6,13 @@ only because the configuration names it.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import os
 import pathlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -160,7 +161,7 @@ def _application(name: str) -> Callable[..., Any]:
 def preprocessing_function(
     preprocessing: model_source.Preprocessing, source: model_source.ModelSource | None
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A traceable function from uint8 or float pixels 0..255 ``(B, H, W, C)`` to the model's float32 input.
+    """A traceable function from uint8 or float pixels 0..255 ``(B, *positions, C)`` to the model's float32 input.
 
     Args:
         preprocessing: as configured.
@@ -168,17 +169,17 @@ def preprocessing_function(
 
     Raises:
         ModelError: ``auto`` for a model that is not made by application name, an unknown mode, or a function that
-            cannot be imported; from the returned function, when a function of the user's does not fit.
+            cannot be imported; from the returned function, when a function of the user's, a mode or the numbers do not
+            fit the channels.
     """
-    if preprocessing.scale is not None or preprocessing.offset is not None:
-        scale = tf.constant(preprocessing.scale or (1.0,), tf.float32)
-        offset = tf.constant(preprocessing.offset or (0.0,), tf.float32)
-        return lambda images: tf.cast(images, tf.float32) * scale + offset
+    if preprocessing.numbers:
+        return lambda images: _by_numbers(preprocessing.numbers, tf.cast(images, tf.float32))
     mode = preprocessing.mode
     if mode == "none":
         return lambda images: tf.cast(images, tf.float32)
     if mode in ("tf", "caffe", "torch"):
-        return lambda images: keras.applications.imagenet_utils.preprocess_input(tf.cast(images, tf.float32), mode=mode)
+        of_mode = functools.partial(keras.applications.imagenet_utils.preprocess_input, mode=mode)
+        return lambda images: _of_three_channels(of_mode, mode, tf.cast(images, tf.float32))
     if ":" in mode:
         own = user_modules.function(mode, source.search_path if source else None, "model.preprocessing")
         return lambda images: _preprocessed(own, mode, images)
@@ -188,7 +189,7 @@ def preprocessing_function(
             raise ModelError(
                 "model.preprocessing is 'auto', which is known only for a model made by model.application. Say "
                 "what the model was trained with: a mode (none, tf, caffe, torch), an application's name, scale and "
-                "offset, or a function of your own (module:function)."
+                "offset, mean and std, or a function of your own (module:function)."
             )
         if dict(source.arguments if source is not None else ()).get("include_preprocessing") is False:
             raise ModelError(
@@ -200,7 +201,38 @@ def preprocessing_function(
     # keras.applications.X is defined in keras.src.applications.x; its preprocess_input stands beside it.
     assert module is not None
     preprocess_input = module.preprocess_input
-    return lambda images: preprocess_input(tf.cast(images, tf.float32))
+    return lambda images: _of_three_channels(preprocess_input, mode, tf.cast(images, tf.float32))
+
+
+def _by_numbers(numbers: Mapping[str, Sequence[float]], pixels: tf.Tensor) -> tf.Tensor:
+    """``(x * scale + offset - mean) / std``, each one number or one for each channel."""
+    channels = pixels.shape[-1]
+    for name, given in numbers.items():
+        if len(given) not in (1, channels):
+            raise ModelError(
+                f"model.preprocessing.{name} has {len(given)} numbers, and the model's input {channels} channels; "
+                "give one for each, or one for all"
+            )
+    constant = {name: tf.constant(given, tf.float32) for name, given in numbers.items()}
+    if "scale" in constant or "offset" in constant:
+        pixels = pixels * constant.get("scale", tf.constant((1.0,))) + constant.get("offset", tf.constant((0.0,)))
+    if "mean" in constant:
+        pixels -= constant["mean"]
+    return pixels / constant["std"] if "std" in constant else pixels
+
+
+def _of_three_channels(function: Callable[[tf.Tensor], tf.Tensor], mode: str, pixels: tf.Tensor) -> tf.Tensor:
+    """What a function of Keras makes of pixels; of any number of channels where it only scales."""
+    if pixels.shape[-1] == _RGB:
+        return function(pixels)
+    try:
+        return tf.ensure_shape(function(pixels), pixels.shape)
+    except (ValueError, IndexError, tf.errors.OpError) as error:
+        raise ModelError(
+            f"model.preprocessing {mode} is for the three channels of RGB, and the model's input has "
+            f"{pixels.shape[-1]}; give the statistics of its channels, {{mean: [...], std: [...]}} or "
+            "{statistics: FILE}, or {scale, offset}"
+        ) from error
 
 
 def _preprocessed(function: Callable[..., Any], name: str, images: tf.Tensor) -> tf.Tensor:
@@ -282,6 +314,7 @@ def _keep_freed_memory() -> None:
         os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
 
 
+_RGB = 3
 _AXES = {
     2: ("steps", "channels"),
     3: ("height", "width", "channels"),
