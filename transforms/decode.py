@@ -90,7 +90,8 @@ def input_of(
     if isinstance(how, array_options.ArrayOptions):
         if encoded.raw_shape is None:
             raise records.DataError("wrong_type", "the record holds an encoded image, and input.array expects an array")
-        return fitting.decode(fitting.stored(encoded.image, encoded.raw_shape, encoded.raw_dtype), how)
+        array = fitting.stored(encoded.image, encoded.raw_shape, encoded.raw_dtype)
+        return fitting.decode(array, how, is_clip=encoded.is_clip)
     return images.decode_image(encoded.image, encoded.raw_shape, how)
 
 

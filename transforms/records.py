@@ -175,6 +175,7 @@ class EncodedExample:
             order and little-endian: raw uint8 pixels, or of `raw_dtype`.
         raw_shape: ``(*positions, channels)`` of an array, ``(height, width, channels)`` of a raw image; or None.
         raw_dtype: NumPy's name of the type of its numbers.
+        is_clip: whether that array is of encoded frames, whose height and width are resized as images are.
         label_ids: class ids of the image; empty if it has no label.
         boxes: float64 ``(N, 4)`` as ``x0 y0 x1 y1``, in general ``(N, 2 * rank)``, in *fractions* of the image's width
             and height, or in its pixels where `boxes_are_pixels`; None if the dataset has no boxes. An image without
@@ -215,6 +216,7 @@ class EncodedExample:
     slices: tuple[tuple[str, str], ...] = ()
     values: tuple[float, ...] | None = None
     earlier: Earlier | None = None
+    is_clip: bool = False
 
     @property
     def image_sha256(self) -> str:

@@ -8,6 +8,7 @@ import pydantic
 
 from heatbeam.config import section
 from heatbeam.transforms import records
+from heatbeam.transforms.sources import decode_options
 from heatbeam.transforms.sources.arrays import array_options
 
 _Channel = Annotated[int, pydantic.Field(ge=0)]
@@ -33,10 +34,12 @@ class ArrayConfig(section.Section):
     format: array_options.Format = pydantic.Field(
         array_options.ArrayForm.format,
         description="how records hold an array: lists of numbers (values), raw bytes, tf.io.serialize_tensor (tensor), "
-        "npy files, or encoded images (frames); auto tells them apart, and refuses what may be two of them",
+        "npy files, or encoded images (frames); auto tells them apart, and refuses what may be two of them. zlib: raw "
+        "bytes, packed; float_png: a PNG whose pixels are float32, of TFDS",
     )
     dtype: array_options.Dtype | None = pydantic.Field(
-        array_options.ArrayForm.dtype, description="of the numbers; needed for raw, and what values become"
+        array_options.ArrayForm.dtype,
+        description="of the numbers; needed for raw and zlib, what values become, uint16: frames as stored",
     )
     shape: tuple[section.Positive | None, ...] | None = pydantic.Field(
         array_options.ArrayForm.shape,
@@ -78,7 +81,7 @@ class ArrayConfig(section.Section):
         section.refuse({
             "give either shape or shape_feature, not both": self.shape is not None and self.shape_feature is not None,
             "shape: at most one axis can be null": (self.shape or ()).count(None) > 1,
-            "raw bytes need dtype": self.format == "raw" and self.dtype is None,
+            f"{self.format} bytes need dtype": self.format in ("raw", "zlib") and self.dtype is None,
             f"an array of {self.rank} position axes: expected 1 to 3": self.rank not in (None, 1, 2, 3),
             **{f"{name}: expected one for each of {self.rank} position axes, as shape has them":
                value is not None and len(value) != self.rank for name, value in given.items()},
@@ -94,10 +97,10 @@ class ArrayConfig(section.Section):
             return 3
         return None if self.axes is None else len(self.axes)
 
-    def as_form(self, max_samples: int) -> array_options.ArrayForm:
-        """How records hold an array, as the steps know it; `max_samples` of the largest."""
+    def as_form(self, frame: decode_options.ImageOptions) -> array_options.ArrayForm:
+        """How records hold an array, as the steps know it; `frame`: how one of a clip is decoded."""
         return array_options.ArrayForm(
-            self.format, self.dtype, self.shape, self.shape_feature, self.channels, max_samples
+            self.format, self.dtype, self.shape, self.shape_feature, self.channels, frame.max_pixels, frame
         )
 
     def as_axes(self, rank: int) -> tuple[records.Axis, ...]:

@@ -23,6 +23,10 @@ from heatbeam.transforms.sources import tfrecord as framing
 from heatbeam.transforms.sources.arrays import array_options
 from heatbeam.transforms.sources.classes import class_files, stored_classes
 
+_WHOLE: Mapping[str, Any] = {"resize": "squash", "shorter_side": None, "draft": False}
+"""Of a frame: no part of it is cut off, nor is it decoded at another size."""
+_OF_CLIPS = 4
+
 
 class TfdsConfig(section.Section):
     """A TensorFlow Datasets source: a prepared dataset by name, or by the directory it lies in."""
@@ -280,6 +284,8 @@ class InputConfig(section.Section):
         """
         given = self.array or array_settings.ArrayConfig()
         image = self.as_image_options(shape[0], shape[1], channels=shape[2]) if len(shape) == 3 else None
+        if len(shape) == _OF_CLIPS and given.format in ("auto", "frames"):
+            image = self.as_image_options(shape[1], shape[2], channels=shape[3], **_WHOLE)
         return array_options.ArrayOptions(shape, given.fit or (), given.pad_value, given.pad_side, image)
 
     @property
@@ -310,7 +316,7 @@ class InputConfig(section.Section):
         return feature_map.FeatureMap(
             **self.features.model_dump(),
             raw_shape=self.raw_shape,
-            array=None if self.array is None else self.array.as_form(self.max_pixels),
+            array=None if self.array is None else self.array.as_form(self.as_image_options(1, 1, **_WHOLE)),
             record=self.record,
             box_convention=self.as_box_convention(),
             label_offset=self.label_offset,

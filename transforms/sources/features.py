@@ -51,7 +51,7 @@ def example_of(
     """As `parse_example`, from the features that `tfexample.parse` gives."""
     reader = _Reader(parsed)
     reader.check_present((features.image, *features.required))
-    image, raw_shape, raw_dtype = _array(reader, features) or (*_image(reader, features), "uint8")
+    image, raw_shape, raw_dtype, is_clip = _array(reader, features) or (*_image(reader, features), "uint8", False)
     boxes = _boxes(reader, features)
     masks, mask_class_ids = _masks(reader, features)
     return records.EncodedExample(
@@ -73,6 +73,7 @@ def example_of(
         ignore_mask=_whole_mask(reader, features.ignore_mask),
         slices=_slices(reader, features),
         values=_values(reader, features),
+        is_clip=is_clip,
     )
 
 
@@ -136,8 +137,8 @@ class _Reader:
         return (", ".join(names[:_NAMES_SHOWN]) or "no features") + more + hint
 
 
-def _array(reader: _Reader, features: feature_map.FeatureMap) -> tuple[bytes, tuple[int, ...], str] | None:
-    """The numbers of an array, its shape and its type; None where images are read."""
+def _array(reader: _Reader, features: feature_map.FeatureMap) -> tuple[bytes, tuple[int, ...], str, bool] | None:
+    """The numbers of an array, its shape, its type and whether it is a clip; None where images are read."""
     form = features.array
     if form is None:
         return None
@@ -148,7 +149,7 @@ def _array(reader: _Reader, features: feature_map.FeatureMap) -> tuple[bytes, tu
             raise records.DataError("missing_feature", f"feature {form.shape_feature} holds no shape of the array")
     values = reader.many(features.image, "bytes", "float", "int64") or ()
     found = stored_arrays.read(values, form, features.image, shape, reader.steps(features.image))
-    return found.tobytes(), found.shape, found.dtype.name
+    return found.tobytes(), found.shape, found.dtype.name, stored_arrays.is_clip(values, form)
 
 
 def _image(reader: _Reader, features: feature_map.FeatureMap) -> tuple[bytes, tuple[int, ...] | None]:

@@ -201,6 +201,8 @@ def resolve_features(info: Any, features: feature_map.FeatureMap) -> feature_map
             that cannot be read. All problems are reported together.
     """
     stored = dict(_flatten(info.features.get_serialized_info()))
+    connector = _feature(info.features, features.image) if _stored_name(features.image, stored) in stored else None
+    features = _with_stored_names(features, stored)
     read = features.names()
     expected = (features.image, *features.required, *(name for name in features.given if name in read))
     problems = [f"no feature {name!r}" for name in dict.fromkeys(expected) if name not in stored]
@@ -211,11 +213,11 @@ def resolve_features(info: Any, features: feature_map.FeatureMap) -> feature_map
         problems += _box_units(_feature(info.features, features.boxes or ""), features)
     raw_shape, array = features.raw_shape, features.array
     if array is not None:
-        if features.image in stored:
-            array = _declared_array(array, _feature(info.features, features.image), stored[features.image])
-    elif features.image in stored:
+        if connector is not None:
+            array = _declared_array(array, connector, stored[features.image])
+    elif connector is not None:
         try:
-            raw_shape = _raw_shape(_feature(info.features, features.image), stored[features.image]) or raw_shape
+            raw_shape = _raw_shape(connector, stored[features.image]) or raw_shape
         except ValueError as error:
             problems.append(str(error))
     if problems:
@@ -225,6 +227,25 @@ def resolve_features(info: Any, features: feature_map.FeatureMap) -> feature_map
     if features.label_form == "auto" and labels and all(map(_is_class, labels)):
         return dataclasses.replace(features, label_form=stored_classes.LIST)  # declared, so no vector
     return features
+
+
+def _stored_name(name: str, stored: Mapping[str, Any]) -> str:
+    """The feature that holds the values of `name`: a tensor with several open axes is stored as two."""
+    return f"{name}/value" if name not in stored and f"{name}/shape" in stored else name
+
+
+def _with_stored_names(features: feature_map.FeatureMap, stored: Mapping[str, Any]) -> feature_map.FeatureMap:
+    """`features` with the image by the name under which it is stored, and its shape if that is stored too."""
+    name, image = features.image, _stored_name(features.image, stored)
+    if image == name:
+        return features
+    array = features.array
+    if array is not None and array.shape is None and array.shape_feature is None:
+        array = dataclasses.replace(array, shape_feature=f"{name}/shape")
+    required, given = (
+        tuple(image if one == name else one for one in names) for names in (features.required, features.given)
+    )
+    return dataclasses.replace(features, image=image, array=array, required=required, given=given)
 
 
 def _is_class(feature: Any) -> bool:
@@ -284,30 +305,47 @@ def _feature(feature: Any, name: str) -> Any:
 def _declared_array(form: array_options.ArrayForm, feature: Any, stored: Any) -> array_options.ArrayForm:
     """`form` with the shape and the type that the dataset declares, where neither settings nor records say them.
 
-    A Tensor, and an Audio, is stored as a list of numbers; images of a video are frames, which have their own.
+    A Tensor, and an Audio, is stored as a list of numbers, or as bytes if its encoding says so; images of a video are
+    frames, which have their own; an Image of float32 is a PNG of its bytes.
     """
     import tensorflow_datasets as tfds
 
-    if isinstance(feature, tfds.features.Image) or form.shape is not None or form.shape_feature is not None:
-        return form
+    if isinstance(feature, tfds.features.Image):
+        is_float = form.format == "auto" and np.dtype(feature.np_dtype) == np.float32
+        return dataclasses.replace(form, format="float_png") if is_float else form
     shape, dtype = tuple(stored.shape), str(stored.np_dtype and np.dtype(stored.np_dtype).name)
+    if isinstance(feature, tfds.features.Tensor) and not shape and feature.shape:
+        encoding = feature.to_json_content().encoding
+        form = dataclasses.replace(form, format=_PACKED_AS.get(encoding, form.format))
+        shape, dtype = tuple(feature.shape), np.dtype(feature.np_dtype).name
+    if form.shape is not None or form.shape_feature is not None:
+        known = form.dtype or (dtype if dtype in array_options.DTYPES else None)
+        return dataclasses.replace(form, dtype=known) if form.format in _PACKED_AS.values() else form
     if not shape or shape.count(None) > 1 or dtype not in array_options.DTYPES:
         return form
     return dataclasses.replace(form, shape=shape, dtype=form.dtype or dtype)
+
+
+_PACKED_AS: Mapping[str, array_options.Format] = {"bytes": "raw", "zlib": "zlib"}
+"""Formats of arrays by TFDS's names of the encodings of its tensors."""
 
 
 def _raw_shape(feature: Any, stored: Any) -> tuple[int, int, int] | None:
     """The shape of an image that is stored as numbers; None for one that is stored encoded."""
     import tensorflow_datasets as tfds
 
-    dtype = feature.np_dtype
     if isinstance(feature, tfds.features.Image):
+        dtype = np.dtype(feature.np_dtype).name
         if dtype not in ("uint8", "uint16"):
-            raise ValueError(f"the image is stored as {dtype}; expected uint8 or uint16")
+            raise ValueError(f"the image is stored as {dtype}; expected uint8 or uint16; {_AS_ARRAY}")
         return None
     shape = tuple(stored.shape)
-    if stored.np_dtype == "uint8" and len(shape) == 3 and None not in shape:
+    if np.dtype(stored.np_dtype) == np.uint8 and len(shape) == 3 and None not in shape:
         return shape
     raise ValueError(
-        f"the image feature is a {feature!r}; expected an Image or a uint8 Tensor of fixed (height, width, channels)"
+        f"the image feature is a {feature!r}; expected an Image or a uint8 Tensor of fixed (height, width, channels); "
+        f"{_AS_ARRAY}"
     )
+
+
+_AS_ARRAY = "arrays of other types and shapes are read by input.array, such as array: {}"

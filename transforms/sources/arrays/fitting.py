@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from heatbeam.transforms import records
-from heatbeam.transforms.sources import images
+from heatbeam.transforms.sources import decode_options, images
 from heatbeam.transforms.sources.arrays import array_options
 from heatbeam.transforms.sources.pixels import geometry, resamplers
 
@@ -23,12 +23,15 @@ def stored(data: bytes, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     return np.frombuffer(data, np.dtype(dtype).newbyteorder("<")).reshape(shape)
 
 
-def decode(array: np.ndarray, options: array_options.ArrayOptions) -> tuple[np.ndarray, tuple[int, ...], View]:
+def decode(
+    array: np.ndarray, options: array_options.ArrayOptions, *, is_clip: bool = False
+) -> tuple[np.ndarray, tuple[int, ...], View]:
     """The model's view of an array.
 
     Args:
         array: ``(*positions, channels)`` as stored, of any number type.
         options: how.
+        is_clip: whether it is of encoded frames; ``resize`` is then the images' own resampler along height and width.
 
     Returns:
         The input of shape ``options.shape``, uint8 where the array is and no axis is resized between samples, else
@@ -43,9 +46,25 @@ def decode(array: np.ndarray, options: array_options.ArrayOptions) -> tuple[np.n
     numbers = _numbers(array)
     if options.image_rules is not None:
         return images.resized_array(numbers, options.image_rules), size, view
+    if is_clip and options.image is not None:
+        numbers = _frames_resized(numbers, options, options.image)
     for axis, (fit, length) in enumerate(zip(options.fits, options.shape[:-1], strict=True)):
         numbers = _fitted(numbers, axis, length, fit, options)
     return np.ascontiguousarray(numbers), size, view
+
+
+def _frames_resized(
+    frames: np.ndarray, options: array_options.ArrayOptions, image: decode_options.ImageOptions
+) -> np.ndarray:
+    """A clip whose height and width have the model's length where their rule is to resize."""
+    target = tuple(
+        length if fit == "resize" else own
+        for fit, length, own in zip(options.fits[1:], options.shape[1:-1], frames.shape[1:-1], strict=True)
+    )
+    if target == frames.shape[1:-1]:
+        return frames
+    resampled = resamplers.BY_NAME[image.resampler]
+    return np.stack([resampled(frame, (target[0], target[1]), image.interpolation) for frame in frames])
 
 
 def view_of(size: tuple[int, ...], options: array_options.ArrayOptions) -> View:
@@ -71,7 +90,8 @@ def recipe(options: array_options.ArrayOptions) -> dict[str, Any]:
     if options.image_rules is not None:
         return {"image": images.recipe(options.image_rules)}
     rules = {"fit": list(options.fits), "pad_value": options.pad_value, "pad_side": options.pad_side}
-    return {"shape": list(options.shape), **rules, "resize": "linear, half-sample centers"}
+    frames = {} if options.image is None or options.rank == 2 else {"frames": images.recipe(options.image)}
+    return {"shape": list(options.shape), **rules, "resize": "linear, half-sample centers", **frames}
 
 
 def in_words(array: np.ndarray, view: View) -> str:

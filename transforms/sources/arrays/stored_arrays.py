@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from heatbeam.transforms import records
-from heatbeam.transforms.sources import decode_options
 from heatbeam.transforms.sources.arrays import array_options, npy_bytes
 from heatbeam.transforms.sources.pixels import image_files, tensor_protos
 
-_FRAME = decode_options.ImageOptions(1, 1, decoder="pillow", resampler="pillow", value_range="upper_byte")
+_OF_BYTES: tuple[array_options.Format, ...] = ("raw", "zlib")
+"""Formats whose bytes are the numbers alone, without a shape."""
+_RGB = 3
+_BYTES_OF_FOUR = b"\x08\x06"
+"""Bit depth and colour type in the header of a PNG of red, green, blue and alpha."""
+
+
+def is_clip(values: Sequence[Any], form: array_options.ArrayForm) -> bool:
+    """Whether the values of a feature are encoded frames, as `read` takes them."""
+    if form.format != "auto":
+        return form.format == "frames"
+    return isinstance(values[0], bytes) and all(map(image_files.looks_like_one, values))
 
 
 def read(
@@ -49,7 +61,8 @@ def read(
         )
     count = None if steps is None else _each(steps, name, one=is_bytes)
     if kind == "frames":
-        array = _frames(values, form, name)
+        channels = 1 if form.channels == "none" else (wanted or (_RGB,))[-1] or _RGB
+        array = _frames(values, channels, form, name)
     elif kind == "values":
         array = _typed(np.asarray(values), form.dtype, name)
         array = array if count is None else array.reshape(len(array) // count, count)
@@ -64,7 +77,7 @@ def read(
         array = _of_bytes(values[0], kind, form, name) if tensor is None else tensor
     if count == 1 and kind == "values" and form.channels == "none" and wanted is None:
         wanted = array.shape[:1]
-    has_shape = kind not in ("values", "raw") or (steps is not None and wanted is None)
+    has_shape = kind not in ("values", *_OF_BYTES) or (steps is not None and wanted is None)
     shaped = _shaped(array, wanted, name, flat=not has_shape)
     if steps is not None and len(shaped) != len(steps):
         raise records.DataError(
@@ -140,6 +153,8 @@ def _may_fill(size: int, shape: tuple[int | None, ...], dtype: str) -> bool:
 
 
 def _of_bytes(data: bytes, kind: str, form: array_options.ArrayForm, name: str) -> np.ndarray:
+    if kind == "float_png":
+        return _float_png(data, form, name)
     if kind == "npy":
         try:
             return npy_bytes.decode(data)
@@ -158,6 +173,8 @@ def _of_bytes(data: bytes, kind: str, form: array_options.ArrayForm, name: str) 
             "wrong_type", f"feature {name} holds {len(data)} raw bytes: set input.array.dtype, such as float32"
         )
     dtype = np.dtype(form.dtype).newbyteorder("<")
+    if kind == "zlib":
+        data = _inflated(data, dtype.itemsize * form.max_samples, name)
     if len(data) % dtype.itemsize:
         raise records.DataError(
             "corrupt_array", f"feature {name} holds {len(data)} bytes, no whole number of {form.dtype} values"
@@ -165,18 +182,61 @@ def _of_bytes(data: bytes, kind: str, form: array_options.ArrayForm, name: str) 
     return np.frombuffer(data, dtype)
 
 
-def _frames(values: Sequence[bytes], form: array_options.ArrayForm, name: str) -> np.ndarray:
-    """Encoded images as ``(frames, height, width, channels)`` uint8."""
-    first = image_files.decoded(values[0], None, _FRAME)
-    samples = len(values) * first.size[0] * first.size[1]
-    _check_samples(samples, form, name)
-    frames = [first.array, *(image_files.decoded(value, None, _FRAME).array for value in values[1:])]
+def _frames(values: Sequence[bytes], channels: int, form: array_options.ArrayForm, name: str) -> np.ndarray:
+    """Encoded images as ``(frames, height, width, channels)``: uint8, or float32 levels where one has 16 bits."""
+    first = _frame(values[0], channels, form, name)
+    _check_samples(len(values) * first.shape[0] * first.shape[1], form, name)
+    frames = [first, *(_frame(value, channels, form, name) for value in values[1:])]
+    if form.channels == "none":
+        frames = [frame[:, :, 0] for frame in frames]
     sizes = sorted({frame.shape for frame in frames})
     if len(sizes) > 1:
         raise records.DataError(
             "array_shape", f"the {len(frames)} frames of feature {name} have sizes from {sizes[0]} to {sizes[-1]}"
         )
     return np.stack(frames)
+
+
+def _frame(data: bytes, channels: int, form: array_options.ArrayForm, name: str) -> np.ndarray:
+    """A frame ``(height, width, channels)``, decoded as images are; of `form.dtype` uint16 as it is stored."""
+    found = image_files.decoded(data, None, dataclasses.replace(form.frame, channels=channels)).array
+    if form.dtype != "uint16":
+        return found
+    values = image_files.sixteen_bit_values(data)
+    if values is None or values.shape[2] != channels:
+        held = "8 bits a channel" if values is None else f"{values.shape[2]} channels"
+        raise records.DataError(
+            "wrong_type",
+            f"a frame of feature {name} holds {held}; expected {channels} channels of 16 bits (input.array.dtype and "
+            "shape)",
+        )
+    return values
+
+
+def _float_png(data: bytes, form: array_options.ArrayForm, name: str) -> np.ndarray:
+    """A PNG whose red, green, blue and alpha are the bytes of a float32, as ``(height, width, 1)``."""
+    if data[24:26] != _BYTES_OF_FOUR:
+        raise records.DataError(
+            "wrong_type", f"feature {name} holds no PNG of four bytes a pixel; expected one whose pixels are float32"
+        )
+    options = dataclasses.replace(form.frame, channels=4, decoder="pillow", exif=False)
+    return np.ascontiguousarray(image_files.decoded(data, None, options).array).view("<f4")
+
+
+def _inflated(data: bytes, most: int, name: str) -> bytes:
+    """Unpacked bytes, no more than `most`."""
+    unpacking = zlib.decompressobj()
+    try:
+        found = unpacking.decompress(data, most)
+    except zlib.error as error:
+        raise records.DataError("corrupt_array", f"feature {name} holds no zlib stream: {error}") from error
+    if unpacking.unconsumed_tail:
+        raise records.DataError(
+            "array_too_large", f"the array of feature {name} has more than {most} bytes (input.max_pixels)"
+        )
+    if not unpacking.eof:
+        raise records.DataError("corrupt_array", f"the zlib stream of feature {name} ends too early")
+    return found
 
 
 def _typed(numbers: np.ndarray, dtype: str | None, name: str) -> np.ndarray:

@@ -25,6 +25,7 @@ READ_BY_TENSORFLOW = {1: ("JPEG", "PNG"), 3: ("JPEG", "PNG", "GIF", "BMP", "WEBP
 reads for every decoder."""
 
 _STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+_AVIF_BRANDS = (b"avif", b"avis")
 _ORIENTATION = 0x0112  # EXIF tag
 _BITS_PER_SAMPLE = 258  # TIFF tag
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -80,6 +81,8 @@ def decoded(data: bytes, raw_shape: tuple[int, ...] | None, options: decode_opti
 
 def looks_like_one(data: bytes) -> bool:
     """Whether bytes begin as an image file does; what they hold may still be damaged, or something else."""
+    if data[4:8] == b"ftyp":
+        return data[8:12] in _AVIF_BRANDS
     return data.startswith(_STARTS) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
 
 

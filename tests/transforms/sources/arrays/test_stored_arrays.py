@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import zlib
 
 import numpy as np
+import PIL.features
+import PIL.Image
 import pytest
 import tensorflow as tf
 
-from heatbeam.transforms import records
-from heatbeam.transforms.sources import feature_map, features, tfexample
+from heatbeam.transforms import decode, records
+from heatbeam.transforms.sources import decode_options, feature_map, features, images, tfexample
 from heatbeam.transforms.sources.arrays import array_options, stored_arrays
 from tests.support import sample_shards
 
@@ -134,3 +137,61 @@ def test_digests_tell_shapes_and_types_apart_and_know_raw_images():
     assert digest((2, 2, 3), "uint8") == image  # as before arrays
     different = [digest(*of) for of in (((12, 1), "uint8"), ((1, 12), "uint8"), ((3, 1), "float32"), ((3, 1), "int32"))]
     assert len({image, *different}) == 5
+
+
+def test_packed_bytes():
+    data = zlib.compress(SERIES.tobytes())
+    form = {"format": "zlib", "dtype": "float32", "shape": (4, 3)}
+    np.testing.assert_array_equal(read([data], **form), SERIES)
+    for wrong, more, error_type in (
+        (data[:-5], {}, "corrupt_array"),
+        (b"none", {}, "corrupt_array"),
+        (data, {"max_samples": 2}, "array_too_large"),
+    ):
+        with pytest.raises(records.DataError) as caught:
+            read([wrong], **form, **more)
+        assert caught.value.error_type == error_type
+
+
+DEEP = np.linspace(0, 65535, 3 * 2 * 4).reshape(3, 2, 4).astype(np.uint16)
+CLIP = np.stack([sample_shards.noise(4, 6, seed=number) for number in range(3)])
+
+
+def test_frames_of_sixteen_bits_keep_their_range():
+    frames = [sample_shards.encode(frame) for frame in DEEP]
+    found = read(frames, shape=(None, 2, 4, 1))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found[..., 0], DEEP * (255 / 65535), rtol=1e-6)
+    low, high = 1000.0, 30000.0
+    frame = decode_options.ImageOptions(1, 1, value_range=(low, high))
+    found = read(frames, format="frames", channels="none", frame=frame)
+    np.testing.assert_allclose(
+        found[..., 0], np.clip((DEEP - low) * (255 / (high - low)), 0, 255), rtol=1e-5, atol=1e-4
+    )
+    stored = read(frames, dtype="uint16", shape=(3, 2, 4, 1))
+    assert stored.dtype == np.uint16
+    np.testing.assert_array_equal(stored[..., 0], DEEP)
+    with pytest.raises(records.DataError, match="holds 8 bits a channel; expected 1 channels of 16 bits"):
+        read([sample_shards.encode(CLIP[0][:, :, 0])] * 2, dtype="uint16", shape=(2, 4, 6, 1))
+
+
+@pytest.mark.skipif(not PIL.features.check("avif"), reason="this Pillow has no AVIF")
+def test_frames_of_avif_are_recognised():
+    stream = io.BytesIO()
+    PIL.Image.fromarray(CLIP[0]).save(stream, "AVIF", quality=100)
+    found = read([stream.getvalue()] * 2)
+    assert found.shape == (2, 4, 6, 3)
+    np.testing.assert_array_equal(found[0], np.asarray(PIL.Image.open(stream)))
+
+
+@pytest.mark.parametrize("resampler", ["tensorflow", "pillow", "opencv"])
+def test_frames_are_resized_as_images_are(resampler):
+    data = tfexample.serialize({"x": [sample_shards.encode(frame) for frame in CLIP]})
+    names = dataclasses.replace(feature_map.FeatureMap.naming("x"), array=array_options.ArrayForm())
+    image = decode_options.ImageOptions(3, 5, resampler=resampler)
+    of_clip = array_options.ArrayOptions((2, 3, 5, 3), fit=("crop", "resize", "resize"), image=image)
+    found = decode.decode_example(features.parse_example(data, names, "s", 0), of_clip, decode_options.MaskOptions())
+    wanted = [images.decode_image(sample_shards.encode(frame), None, image)[0] for frame in CLIP[:2]]
+    assert found.image.dtype == wanted[0].dtype
+    np.testing.assert_allclose(found.image, np.stack(wanted), atol=1e-4)
+    assert (found.source.size, found.source.view) == ((6, 4, 3), (0, 0, 0, 6, 4, 2))
