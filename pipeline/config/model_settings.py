@@ -51,7 +51,7 @@ class PreprocessingConfig(section.Section):
         # A manifest holds the default too, beside scale and offset.
         numbers = (self.scale, self.offset, self.mean, self.std, self.statistics)
         if self.mode != "auto" and any(one is not None for one in numbers):
-            raise ValueError("give either a mode or numbers (scale and offset, mean and std, statistics), not both")
+            raise ValueError("give either a mode or scale and offset (or mean and std, or statistics), not both")
         if self.statistics is not None and (self.mean is not None or self.std is not None):
             raise ValueError("give either statistics or mean and std, not both")
         return self

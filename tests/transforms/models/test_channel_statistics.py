@@ -134,7 +134,7 @@ def test_a_plan_holds_the_numbers_of_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"mode": "tf", "mean": 3}, "either a mode or numbers"),
+        ({"mode": "tf", "mean": 3}, "either a mode or scale and offset"),
         ({"statistics": "a.json", "std": 3}, "either statistics or mean and std"),
         ({"std": [1, 0]}, "greater than 0"),
     ],
