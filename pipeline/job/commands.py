@@ -84,14 +84,14 @@ def _check(options: argparse.Namespace, _: Sequence[str]) -> int:
     errors.check_at_least_one("--records", options.records)
     settings = config.load(options.config, options.set)
     command.load_tensorflow(options)
-    from heatbeam.job import check
+    from heatbeam.job.check import dry_run
 
     command.waiting("opening the data and the model")
     if options.json:
-        found = check.document(settings, options.records)
+        found = dry_run.document(settings, options.records)
         command.write_json(found)
         return command.OK if found["works"] else command.FAILED
-    return command.OK if check.check(settings, options.records, sys.stdout) else command.FAILED
+    return command.OK if dry_run.check(settings, options.records, sys.stdout) else command.FAILED
 
 
 def _add_finish(parser: argparse.ArgumentParser) -> None:

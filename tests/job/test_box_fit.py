@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from heatbeam import config
-from heatbeam.job import box_fit, check
+from heatbeam.job import box_fit
+from heatbeam.job.check import dry_run
 from heatbeam.transforms.sources import box_conventions
 from tests.support import small_runs
 
@@ -100,5 +101,5 @@ def test_check_warns_of_boxes_in_pixels(tmp_path):
 
 def said(settings: config.RunConfig) -> str:
     stream = io.StringIO()
-    check.check(settings, 4, stream)
+    dry_run.check(settings, 4, stream)
     return stream.getvalue()

@@ -10,7 +10,7 @@ import pytest
 
 from heatbeam import config
 from heatbeam.audit import map_health
-from heatbeam.job import check
+from heatbeam.job.check import dry_run
 from tests.audit import test_map_health
 from tests.support import small_runs
 
@@ -23,7 +23,7 @@ def pattern(tmp_path) -> str:
 
 def said_of(settings: config.RunConfig, count: int = 8) -> tuple[bool, str]:
     stream = io.StringIO()
-    return check.check(settings, count, stream), stream.getvalue()
+    return dry_run.check(settings, count, stream), stream.getvalue()
 
 
 def test_says_what_a_run_would_do(pattern, tmp_path):
@@ -65,7 +65,7 @@ def test_answers_no_better_than_chance_come_first(tmp_path):
     pattern = small_runs.write(tmp_path / "data", [small_runs.record(i) for i in range(8)], 1)
     settings = small_runs.settings(pattern, tmp_path / "run")
     stream = io.StringIO()
-    check.check(settings, 8, stream)
+    dry_run.check(settings, 8, stream)
     found = [int(n) for n in re.findall(r"predicted class_(\d)", stream.getvalue())]
     moved = [small_runs.record(i, **{"image/class/label": [(n + 1 + i % 2) % 10]}) for i, n in enumerate(found)]
     settings = small_runs.settings(small_runs.write(tmp_path / "moved", moved, 1), tmp_path / "run")
@@ -113,7 +113,7 @@ def test_a_directory_that_is_taken_is_a_problem(pattern, tmp_path):
 @pytest.mark.parametrize("sick", ["saturated", "single_cell", "edge_locked"])
 def test_every_kind_of_sick_map_is_warned_about(pattern, tmp_path, monkeypatch, sick):
     """Each kind alone, put in place of what the engine gives; the words are those of the report."""
-    monkeypatch.setattr(check, "_explain", _explaining(test_map_health.SICK[sick]))
+    monkeypatch.setattr(dry_run, "_explain", _explaining(test_map_health.SICK[sick]))
     good, text = said_of(small_runs.settings(pattern, tmp_path / "run"))
     assert good  # a warning, not a reason to stop
     said = f" maps of grad_cam are {sick} ({map_health.FLAGS[sick]}): {map_health.CAUSES[sick]}"
@@ -124,14 +124,14 @@ def test_every_kind_of_sick_map_is_warned_about(pattern, tmp_path, monkeypatch, 
 
 @pytest.mark.parametrize("sick", ["nan", "constant"])
 def test_maps_that_say_nothing_are_a_problem(pattern, tmp_path, monkeypatch, sick):
-    monkeypatch.setattr(check, "_explain", _explaining(test_map_health.SICK[sick]))
+    monkeypatch.setattr(dry_run, "_explain", _explaining(test_map_health.SICK[sick]))
     good, text = said_of(small_runs.settings(pattern, tmp_path / "run"))
     assert not good and f"PROBLEM  every map of grad_cam is {sick}" in text
 
 
 def _explaining(raw: np.ndarray):
-    """What `check._explain` gives if every map of every method is `raw`."""
-    true = check._explain
+    """What `dry_run._explain` gives if every map of every method is `raw`."""
+    true = dry_run._explain
 
     def explain(engine, examples):
         seconds, results = true(engine, examples)

@@ -10,7 +10,8 @@ import pytest
 import tensorflow_datasets as tfds
 
 from heatbeam import config
-from heatbeam.job import check, class_sources, plan
+from heatbeam.job import class_sources, plan
+from heatbeam.job.check import dry_run
 from heatbeam.runs import source_images, source_truth
 from heatbeam.transforms.sources import tfexample
 from tests.support import sample_shards, small_runs
@@ -29,7 +30,7 @@ def given(pattern, tmp_path, *more, name="run"):
 
 def said_of(settings):
     stream = io.StringIO()
-    good = check.check(settings, 6, stream)
+    good = dry_run.check(settings, 6, stream)
     return good, stream.getvalue()
 
 

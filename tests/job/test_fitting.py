@@ -7,7 +7,8 @@ import io
 import keras
 import pytest
 
-from heatbeam.job import check, run
+from heatbeam.job import run
+from heatbeam.job.check import dry_run
 from heatbeam.transforms.models.files import loading
 from tests.support import keras_models, small_runs
 
@@ -44,7 +45,7 @@ def test_without_it_the_run_ends(settings):
 
 def test_a_run_without_a_method_that_fits_ends(settings):
     with pytest.raises(loading.ModelError, match="method cam needs a head of global average pooling"):
-        check.check(settings("explain.unfit=skip", "explain.methods=[cam]"), 1, io.StringIO())
+        dry_run.check(settings("explain.unfit=skip", "explain.methods=[cam]"), 1, io.StringIO())
 
 
 def test_full_grad_is_refused_where_windows_are_folded_into_the_batch(tmp_path):

@@ -8,7 +8,8 @@ import pathlib
 import keras
 import pytest
 
-from heatbeam.job import check, run
+from heatbeam.job import run
+from heatbeam.job.check import dry_run
 from tests.support import keras_models, small_runs
 
 
@@ -41,9 +42,9 @@ def test_check_names_the_layer_of_a_saved_model(folder):
     told = io.StringIO()
     pattern = str(folder / "data" / "*.tfrecord*")
     configured = small_runs.settings(pattern, folder / "checked", f"model.path={folder / 'exported'}")
-    check.check(configured, 2, told)
+    dry_run.check(configured, 2, told)
     plain = io.StringIO()
-    check.check(small_runs.settings(pattern, folder / "checked"), 2, plain)
+    dry_run.check(small_runs.settings(pattern, folder / "checked"), 2, plain)
     lines = [next(line for line in one.getvalue().splitlines() if "layer" in line) for one in (told, plain)]
     assert lines[0].split()[:2] == lines[1].split()[:2]
 

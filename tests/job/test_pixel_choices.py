@@ -12,7 +12,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from heatbeam.job import check, pixel_choices
+from heatbeam.job import pixel_choices
+from heatbeam.job.check import dry_run
 from heatbeam.transforms import records
 from heatbeam.transforms.engine import engine
 from heatbeam.transforms.sources import decode_options, images
@@ -124,7 +125,7 @@ def test_a_range_that_hides_most_of_sixteen_bits_is_said(top, value_range, words
 def test_check_says_it(tmp_path):
     pattern = small_runs.write(tmp_path / "data", [small_runs.record(i) for i in range(3)], 1)
     stream = io.StringIO()
-    assert check.check(small_runs.settings(pattern, tmp_path / "run"), 3, stream)
+    assert dry_run.check(small_runs.settings(pattern, tmp_path / "run"), 3, stream)
     lines = [line for line in stream.getvalue().splitlines() if line.startswith("pixels")]
     assert len(lines) == 2 and "first choices of 3 records" in lines[0]
     assert "bilinear by pillow, decoded by pillow" in stream.getvalue()

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from heatbeam import config
-from heatbeam.job import check, run
+from heatbeam.job import run
+from heatbeam.job.check import dry_run
 from heatbeam.report import report
 from heatbeam.transforms.models.files import loading
 from heatbeam.transforms.tables import stored_maps
@@ -55,7 +56,7 @@ def finished(tmp_path_factory) -> tuple[keras.Model, pathlib.Path, str]:
     model, path = saved(folder)
     settings = settings_of(folder, path, [[v] for v in YEARS] + [[]])
     said = io.StringIO()
-    assert check.check(settings, 5, said)
+    assert dry_run.check(settings, 5, said)
     run.run(settings, [], io.StringIO())
     return model, folder / "run", said.getvalue()
 
@@ -141,7 +142,7 @@ def test_the_report_shows_errors(finished):
 def test_several_outputs_are_named_by_index(tmp_path):
     _, path = saved(tmp_path, 2)
     with pytest.raises(loading.ModelError, match=r"name outputs by their index, such as explain.targets: \[0\]"):
-        check.check(settings_of(tmp_path, path, [[1.0, 2.0]]), 1, io.StringIO())
+        dry_run.check(settings_of(tmp_path, path, [[1.0, 2.0]]), 1, io.StringIO())
     settings = settings_of(tmp_path, path, [[1.0, 2.0], [3.0, 5.0], [7.0]], targets=[1])
     directory = run.run(settings, [], io.StringIO()).directory.path
     rows = rows_of(pathlib.Path(directory))
@@ -156,10 +157,10 @@ def test_what_needs_probabilities_is_refused(tmp_path):
     _, path = saved(tmp_path)
     settings = settings_of(tmp_path, path, [[1.0]], targets=["label"])
     with pytest.raises(config.ConfigError, match="a label names a class, and the model gives values"):
-        check.check(settings, 1, io.StringIO())
+        dry_run.check(settings, 1, io.StringIO())
     settings = settings_of(tmp_path, path, [[1.0]], methods=[{"method": "grad_cam", "target": "finer_cam"}])
     with pytest.raises(loading.ModelError, match="finer_cam contrasts classes"):
-        check.check(settings, 1, io.StringIO())
+        dry_run.check(settings, 1, io.StringIO())
     settings = settings_of(tmp_path, path, [[1.0]], methods=["rise"])
     with pytest.raises(loading.ModelError, match="a method asks for probabilities, and values"):
-        check.check(settings, 1, io.StringIO())
+        dry_run.check(settings, 1, io.StringIO())

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from heatbeam import config
-from heatbeam.job import check, run
+from heatbeam.job import run
+from heatbeam.job.check import dry_run
 from heatbeam.report import report
 from heatbeam.transforms.models.files import loading
 from tests.support import sample_shards, small_runs
@@ -70,7 +71,7 @@ def test_labels_come_from_the_masks_and_the_choice_is_the_largest_area(settings)
 def test_check_says_what_is_explained(settings):
     said = io.StringIO()
     explained = settings.model_copy(update={"output": settings.output.model_copy(update={"overwrite": True})})
-    assert check.check(explained, 3, said)
+    assert dry_run.check(explained, 3, said)
     assert "of 20x24 pixels: of a class, the mean over those that it claims (Seg-Grad-CAM)" in said.getvalue()
 
 
@@ -78,4 +79,4 @@ def test_methods_that_ask_the_model_again_are_refused(settings):
     again = settings.explain.model_copy(update={"methods": (config.MethodConfig(method="score_cam"),)})
     changed = settings.model_copy(update={"explain": again})
     with pytest.raises(loading.ModelError, match="for a model that classifies pixels take a method of one pass"):
-        check.check(changed, 1, io.StringIO())
+        dry_run.check(changed, 1, io.StringIO())

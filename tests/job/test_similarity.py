@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from heatbeam import config
-from heatbeam.job import check, run
+from heatbeam.job import run
+from heatbeam.job.check import dry_run
 from heatbeam.transforms.models.files import loading
 from heatbeam.transforms.tables import stored_maps
 from tests.support import sample_shards, small_runs
@@ -86,7 +87,7 @@ def test_several_references_are_named_by_index(folder):
 
 def test_check_says_what_it_is(folder):
     said = io.StringIO()
-    assert check.check(settings_of(folder, REFERENCES[0], "said"), 2, said)
+    assert dry_run.check(settings_of(folder, REFERENCES[0], "said"), 2, said)
     assert (
         "scores   cosine of the embedding that the model returns with the reference (model.reference)"
         in said.getvalue()
@@ -118,7 +119,7 @@ def test_the_mean_embedding_of_a_class_is_compared_with(folder):
     assert set(pq.read_table(skipped / "explanations")["method"].to_pylist()) == {"grad_cam"}
     settings["model"]["reference_class"] = "raccoon"
     with pytest.raises(config.ConfigError, match="no record of class raccoon"):
-        check.check(config.RunConfig.model_validate(settings), 1, io.StringIO())
+        dry_run.check(config.RunConfig.model_validate(settings), 1, io.StringIO())
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_the_mean_embedding_of_a_class_is_compared_with(folder):
 )
 def test_a_reference_that_does_not_fit_is_refused(folder, reference, said):
     with pytest.raises((config.ConfigError, loading.ModelError), match=said):
-        check.check(settings_of(folder, reference, "wrong"), 1, io.StringIO())
+        dry_run.check(settings_of(folder, reference, "wrong"), 1, io.StringIO())
 
 
 def test_a_reference_that_is_missing_or_not_needed_is_named(folder):
@@ -145,4 +146,4 @@ def test_a_reference_that_is_missing_or_not_needed_is_named(folder):
     ):
         changed = settings.model_copy(update={"model": settings.model.model_copy(update=changes)})
         with pytest.raises(config.ConfigError, match=said):
-            check.check(changed, 1, io.StringIO())
+            dry_run.check(changed, 1, io.StringIO())

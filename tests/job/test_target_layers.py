@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from heatbeam import config
-from heatbeam.job import check, target_layers
+from heatbeam.job import target_layers
+from heatbeam.job.check import dry_run
 from heatbeam.runs import run_directory
 from heatbeam.transforms.models.files import loading
 from heatbeam.transforms.tables import stored_maps
@@ -104,12 +105,12 @@ def test_methods_that_map_no_layer_stay_and_those_that_fuse_take_all(settings):
 
 def test_check_says_what_to_name(settings):
     told = io.StringIO()
-    check.check(settings(), 2, told)
+    dry_run.check(settings(), 2, told)
     assert "by-passes layer one/features" in told.getvalue()
     assert "set model.target_layer: [one/features, other/features]" in told.getvalue()
     assert "next best: other/features (4x4) (model.target_layer)" in told.getvalue()
     told = io.StringIO()
-    check.check(settings(LAYERS), 2, told)
+    dry_run.check(settings(LAYERS), 2, told)
     assert "every path runs through one of them" in told.getvalue() and "by-passes" not in told.getvalue()
 
 

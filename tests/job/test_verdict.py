@@ -9,7 +9,8 @@ import re
 import pytest
 
 from heatbeam import config
-from heatbeam.job import check, held_features, run
+from heatbeam.job import held_features, run
+from heatbeam.job.check import dry_run
 from heatbeam.runs import manifests, run_directory
 from tests.support import small_runs
 
@@ -228,9 +229,9 @@ def test_check_says_what_the_records_do_not_hold(tmp_path):
     records = [small_runs.record(i, **{"image/object/mask": None}) for i in range(8)]
     pattern = small_runs.write(tmp_path / "data", records, 1)
     stream = io.StringIO()
-    assert check.check(quick(pattern, tmp_path), 4, stream)
+    assert dry_run.check(quick(pattern, tmp_path), 4, stream)
     assert "not in 8 records, and not asked for: image/object/difficult, image/object/mask\n" in stream.getvalue()
     stream = io.StringIO()
-    assert not check.check(quick(pattern, tmp_path, "input.features.instance_masks=image/object/mask"), 4, stream)
+    assert not dry_run.check(quick(pattern, tmp_path, "input.features.instance_masks=image/object/mask"), 4, stream)
     named = "PROBLEM  none of 8 records has the feature image/object/mask (input.features.instance_masks)\n"
     assert named in stream.getvalue()

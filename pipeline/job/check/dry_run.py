@@ -2,45 +2,26 @@
 
 from __future__ import annotations
 
-import collections
-import contextlib
 import dataclasses
 import io
 import itertools
-import math
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 import numpy as np
 
 from heatbeam import config
-from heatbeam.audit import answers, map_health
-from heatbeam.job import box_fit, classes, fitting, held_features, pixel_choices, plan, run, step_options, verdict
+from heatbeam.job import box_fit, classes, fitting, pixel_choices, plan, run, step_options, verdict
+from heatbeam.job.check import costs, judging
 from heatbeam.runners import runner_options
-from heatbeam.runs import run_directory, run_methods
+from heatbeam.runs import run_directory
 from heatbeam.transforms import decode, errors, explain, read, records
 from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.engine import explained, specs
-from heatbeam.transforms.methods import registry
-from heatbeam.transforms.metrics import chance, map_statistics
-from heatbeam.transforms.metrics import registry as metrics
 from heatbeam.transforms.models import exposure
-from heatbeam.transforms.sources import decode_options, features, source, tfexample
+from heatbeam.transforms.sources import decode_options, features
 from heatbeam.transforms.sources.arrays import fitting as fitting_arrays
-
-_FEATURES_RECORDS = 512
-_FEATURES_S = 5.0
-"""How many records are looked at for their features, and for how long."""
-
-
-@dataclasses.dataclass
-class _Findings:
-    """What is wrong, what merely looks wrong, and what was found as plain values by the keys of `document`."""
-
-    problems: list[str] = dataclasses.field(default_factory=list)
-    warnings: list[str] = dataclasses.field(default_factory=list)
-    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def check(settings: config.RunConfig, count: int, stream: TextIO) -> bool:
@@ -71,14 +52,14 @@ def document(settings: config.RunConfig, count: int) -> dict[str, Any]:
     return {"works": not found.problems, "problems": found.problems, "warnings": found.warnings, **found.facts}
 
 
-def _findings(settings: config.RunConfig, count: int, stream: TextIO) -> _Findings:
+def _findings(settings: config.RunConfig, count: int, stream: TextIO) -> judging.Findings:
     errors.check_at_least_one("--records", count)
     with runner_options.connected(runner_options.beam_arguments(settings.runner, ())):
         return _check(settings, count, stream)
 
 
-def _check(settings: config.RunConfig, count: int, stream: TextIO) -> _Findings:
-    findings = _Findings()
+def _check(settings: config.RunConfig, count: int, stream: TextIO) -> judging.Findings:
+    findings = judging.Findings()
     planned, _fitting = fitting.fitted(plan.make(settings), findings.warnings.append, _with_rivals)
     try:
         run.directory_of(settings.output).check_free(overwrite=settings.output.overwrite, resume=settings.output.resume)
@@ -86,7 +67,7 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> _Findings:
         findings.problems.append(str(error))
     stream.write(f"input    {_input_in_words(planned)}\n")
     findings.warnings += planned.dataset.oddities()
-    _judge_features(planned, findings, stream)
+    judging.named_features(planned, findings, stream)
     spec = _with_rivals(planned.engine_spec)
     engine, _ = explain.acquire_engine(spec)
     planned, names = classes.resolved(planned, engine.description)
@@ -114,18 +95,18 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> _Findings:
     convention = box_fit.convention_of(planned.features)
     stored = box_fit.stored_boxes(encoded, examples, convention)
     findings.warnings += box_fit.warnings(convention, stored, by_sides=planned.features.boxes is None)
-    findings.warnings += _boxes_beyond(encoded, engine.description.classes)
-    good = [e for e in examples if _labels_fit(e, engine.description.classes, findings)]
+    findings.warnings += judging.boxes_beyond(encoded, engine.description.classes)
+    good = [e for e in examples if judging.labels_fit(e, engine.description.classes, findings)]
     if not good:
         findings.problems.append(f"none of the first {len(examples) + len(letters)} records can be explained")
     else:
         seconds, results = _explain(engine, good)
-        _judge_answers(engine.description, good, results, names, findings)
-        _write_methods(spec, engine, stream)
-        _write_metrics(settings.evaluate.faithfulness, stream)
+        judging.model_answers(engine.description, good, results, names, findings)
+        costs.write_methods(spec, engine, stream)
+        costs.write_metrics(settings.evaluate.faithfulness, stream)
         _write_records(good, results, names, stream)
         findings.warnings += _write_inputs(settings, engine, encoded, examples, stream)
-        _judge_maps(spec, {str(target) for target in planned.engine_spec.targets}, results, findings, stream)
+        judging.method_maps(spec, {str(target) for target in planned.engine_spec.targets}, results, findings, stream)
         findings.facts["records"] = [
             {
                 "image_id": example.source.image_id,
@@ -134,7 +115,7 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> _Findings:
             }
             for example, one in zip(good, results, strict=True)
         ]
-        findings.facts["estimate"] = _write_estimate(planned, engine, seconds / len(good), results[0], stream)
+        findings.facts["estimate"] = costs.write_estimate(planned, engine, seconds / len(good), results[0], stream)
     stream.writelines(f"warning  {warning}\n" for warning in findings.warnings)
     stream.writelines(f"PROBLEM  {problem}\n" for problem in findings.problems)
     stream.write("the run would work as far as these records can tell\n" if not findings.problems else "")
@@ -143,7 +124,7 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> _Findings:
 
 def _facts(planned: plan.Plan, engine: engines.Engine) -> dict[str, Any]:
     """What is known before the first record."""
-    about, costs = engine.description, [(m.label, _cost(m, engine)) for m in planned.engine_spec.methods]
+    about, methods = engine.description, [(m.label, costs.cost_of(m, engine)) for m in planned.engine_spec.methods]
     return {
         "input": {
             "source": planned.settings.input.as_source().title,
@@ -163,29 +144,9 @@ def _facts(planned: plan.Plan, engine: engines.Engine) -> dict[str, Any]:
             "evidence": about.evidence,
         },
         "batch_size": engine.batch_size,
-        "methods": [{"name": name, "forward_passes": cost.forward, "head_passes": cost.head} for name, cost in costs],
+        "methods": [{"name": name, "forward_passes": cost.forward, "head_passes": cost.head} for name, cost in methods],
         "maps": [],
     }
-
-
-def _judge_features(planned: plan.Plan, findings: _Findings, stream: TextIO) -> None:
-    """Say which of the features that the settings name the records have, as far as some hundred can tell."""
-    total, holding = 0, collections.Counter(dict.fromkeys(planned.features.names(), 0))
-    until = time.monotonic() + _FEATURES_S
-    for _, _, record in itertools.islice(planned.dataset.in_turn(), _FEATURES_RECORDS):
-        if isinstance(record, bytes):
-            with contextlib.suppress(records.DataError):
-                holding.update(
-                    features.held(tfexample.parse(record, planned.features.record), planned.features.names())
-                )
-                total += 1
-        if time.monotonic() > until:
-            break
-    found = held_features.findings(planned.settings, total, holding)
-    findings.problems += found.problems
-    findings.warnings += found.warnings
-    if found.missing:
-        stream.write(f"         not in {total:,} records, and not asked for: {', '.join(found.missing)}\n")
 
 
 def _with_rivals(spec: specs.EngineSpec) -> specs.EngineSpec:
@@ -291,27 +252,6 @@ def _read(
     return examples, stored, letters
 
 
-def _boxes_beyond(encoded: Sequence[records.EncodedExample], classes: int) -> Iterator[str]:
-    """Boxes of classes that the model does not have, which no map is scored against."""
-    beyond = {one.image_id: max(one.box_class_ids, default=0) for one in encoded if one.box_class_ids is not None}
-    wrong = [(image_id, class_id) for image_id, class_id in beyond.items() if class_id >= classes]
-    if wrong:
-        yield (
-            f"{len(wrong)} of {len(encoded)} records have boxes of classes that the model does not have, the first, "
-            f"{wrong[0][0]}, of class {wrong[0][1]}; its classes are 0 to {classes - 1}: see input.box_label_offset"
-        )
-
-
-def _labels_fit(example: records.Example, classes: int, findings: _Findings) -> bool:
-    wrong = [i for i in example.source.label_ids if not 0 <= i < classes]
-    if wrong:
-        findings.warnings.append(
-            f"record {example.source.image_id} has label {wrong[0]}, the model has classes 0 to {classes - 1}; "
-            "see input.label_offset" + (", as 1 where ids count from 1" if wrong[0] == classes else "")
-        )
-    return not wrong
-
-
 def _explain(
     engine: engines.Engine, examples: Sequence[records.Example]
 ) -> tuple[float, list[explained.ImageExplanation]]:
@@ -322,37 +262,6 @@ def _explain(
         batch = examples[i : i + size]
         results += engine.explain(np.stack([e.image for e in batch]), [e.source.label_ids for e in batch], {})
     return time.monotonic() - started, results
-
-
-def _write_methods(spec: specs.EngineSpec, engine: engines.Engine, stream: TextIO) -> None:
-    for method in spec.methods:
-        cost = _cost(method, engine)
-        options = ", ".join(f"{k}={v}" for k, v in method.options)
-        stream.write(
-            f"method   {method.label}: {cost.forward:g} forward passes and {cost.head:g} passes of the head beyond the "
-            f"shared one{f' ({options})' if options else ''}\n"
-        )
-
-
-def _write_metrics(asked: config.FaithfulnessConfig, stream: TextIO) -> None:
-    for group in metrics.faithfulness(asked.metrics):
-        each = metrics.passes([group], asked)
-        stream.write(
-            f"metric   {group.name}: {each.predictions} predictions and {each.explanations} explanations of each map, "
-            f"for {asked.sample:.0%} of the images\n"
-        )
-
-
-def _cost(method: specs.MethodSpec, engine: engines.Engine) -> registry.Cost:
-    known = registry.get(method.method)
-    channels, classes = engine.description.layer.channels, engine.description.classes
-    own = known.cost(channels, classes, dict(method.options))
-    if engine.model.head_is_affine and known.affine_cost is not None:
-        own = known.affine_cost
-    if method.wrapper is None:
-        return own
-    times = registry.get_wrapper(method.wrapper).cost(channels, classes, dict(method.wrapper_options)).forward
-    return registry.Cost(times * (own.forward + 1), times * own.head)
 
 
 def _write_records(
@@ -384,111 +293,3 @@ def _answer_in_words(source: records.Source, one: explained.ImageExplanation, na
     labels = ", ".join(names[i] for i in source.label_ids) or "none"
     place = int(np.flatnonzero(one.ranks == 1)[0])
     return f"label {labels}, predicted {names[one.predicted_class_id]} ({one.probabilities[place]:.1%})"
-
-
-def _judge_answers(
-    about: exposure.ModelDescription,
-    examples: Sequence[records.Example],
-    results: Sequence[explained.ImageExplanation],
-    names: Sequence[str],
-    findings: _Findings,
-) -> None:
-    """Find answers that have nothing to do with the images, before anything else that looks wrong."""
-    of_values = about.probability == "value"
-    first = [np.append(one.logits[one.ranks == 1], one.predicted_class_id) for one in results]
-    told = [one.logits for one in results] if of_values else first
-    same_image = all(np.array_equal(example.image, examples[0].image) for example in examples)
-    if answers.equal(told) and not same_image:
-        findings.problems.insert(
-            0,
-            f"the model's numbers are the same for all {len(results)} records: nothing of the images is in them",
-        )
-    elif not of_values and about.pixels is None:  # the largest area is no guess at one label
-        counted = chance.Answers(about.classes)
-        for example, one in zip(examples, results, strict=True):
-            counted.add(example.source.label_ids, one.predicted_class_id)
-        findings.warnings[:0] = answers.findings(counted, names, few=True)
-
-
-def _judge_maps(
-    spec: specs.EngineSpec,
-    targets: Collection[str],
-    results: Sequence[explained.ImageExplanation],
-    findings: _Findings,
-    stream: TextIO,
-) -> None:
-    """Count and judge the maps as the report of the run would: those of `targets`, and pairs of any two classes."""
-    for method in spec.methods:
-        health = map_health.MethodHealth(method.label, class_free=method.method in run_methods.CLASS_FREE)
-        for one in results:
-            maps = next((m for label, _, m in one.maps if label == method.label), None)
-            if maps is None:
-                continue
-            wanted = [any(reason in targets for reason in reasons) for reasons in one.targets]
-            health.add(map_statistics.health(maps[np.array(wanted)]))
-            if len(maps) > 1 and np.isfinite(maps[:2]).all():
-                health.add_pairs(maps[:1], maps[1:2])
-        said = ", ".join(f"{n} {flag}" for flag, n in sorted(health.flags.items())) or "all healthy"
-        compared = f"the same for two classes in {health.same} of {health.pairs} images" if health.pairs else ""
-        by_design = ", by design" if health.class_free and health.same else ""
-        stream.write(
-            f"maps     {method.label}: {health.maps} maps, {said}{'; ' if compared else ''}{compared}{by_design}\n"
-        )
-        findings.facts["maps"].append(
-            {
-                "method": method.label,
-                "maps": health.maps,
-                "flags": dict(health.flags),
-                "pairs": health.pairs,
-                "same_for_two_classes": health.same,
-            }
-        )
-        if health.maps and health.useless == health.maps:
-            kinds = " or ".join(flag for flag in map_health.USELESS if health.flags[flag])
-            findings.problems.append(
-                f"every map of {method.label} is {kinds}: wrong target layer, scores or preprocessing"
-            )
-        findings.warnings += [f"{text}: {map_health.CAUSES[flag]}" for flag, text in health.alerts(min_pairs=2)]
-
-
-def _write_estimate(
-    planned: plan.Plan,
-    engine: engines.Engine,
-    seconds_per_image: float,
-    one: explained.ImageExplanation,
-    stream: TextIO,
-) -> dict[str, Any]:
-    """Passes, time and bytes of the full run, as far as a few records, of which `one` is the first, can tell."""
-    records_total = _record_count(planned.dataset)
-    spec = planned.engine_spec
-    cost = [_cost(m, engine) for m in spec.methods]
-    passes = 1 + sum(c.forward * m.sample for c, m in zip(cost, spec.methods, strict=True))
-    targets = len(spec.targets)
-    asked = planned.settings.evaluate.faithfulness
-    each = metrics.passes(metrics.faithfulness(asked.metrics), asked)
-    # Each explanation that a metric asks for costs what the method does, and the shared pass.
-    passes += asked.sample * targets * sum(each.predictions + each.explanations * (1 + c.forward) for c in cost)
-    cell_bytes = 2 if planned.settings.output.heatmap_dtype == "int16" else 4
-    minutes = records_total * seconds_per_image / planned.settings.runner.worker_count / 60
-    cells = {label: math.prod(maps.shape[1:]) for label, _, maps in one.maps}  # some have the size of the image
-    image_bytes = targets * sum(m.sample * (cells.get(m.label, 0) * cell_bytes + 120) for m in spec.methods)
-    stream.write(
-        f"estimate about {records_total:,} records, {records_total * passes:,.0f} forward passes, "
-        f"{minutes:,.1f} minutes at the speed of these records, "
-        f"at most {records_total * image_bytes / 1e6:,.0f} MB of heatmaps and metrics\n"
-    )
-    return {
-        "records": records_total,
-        "forward_passes": round(records_total * passes),
-        "minutes": round(minutes, 2),
-        "bytes": round(records_total * image_bytes),
-    }
-
-
-def _record_count(dataset: source.Dataset) -> int:
-    """Records in all: exact where the format knows, else from the bytes of the shards and of the first records."""
-    if dataset.count is not None:
-        return dataset.count
-    first = itertools.islice(dataset.in_turn(), 256)
-    sizes = [len(record) + shard.overhead_bytes for shard, _, record in first if isinstance(record, bytes)]
-    return round(dataset.stored_bytes / (sum(sizes) / len(sizes))) if sizes else 0
