@@ -8,9 +8,9 @@ from typing import Any
 
 import jinja2
 import markupsafe
-from starlette import applications, requests, responses, routing, types
+from starlette import applications, concurrency, requests, responses, routing, types
 
-from heatbeam.explore import grid, one_image, safety, shown_run, views
+from heatbeam.explore import grid, marking, one_image, safety, shown_run, views
 from heatbeam.explore import pictures as drawn
 from heatbeam.explore import table as tables
 from heatbeam.pages import report_text
@@ -61,6 +61,8 @@ class Explorer:
                 routing.Route("/static/{name:str}", self._file),
                 routing.Route(f"{side}/grid", self._page(self._grid)),
                 routing.Route(f"{side}/image", self._page(self._image)),
+                routing.Route(f"{side}/review", self._page(self._reviews)),
+                routing.Route(f"{side}/review", self._mark, methods=["POST"]),
                 routing.Route(f"{side}/picture/{{place:str}}/{{px:int}}", self._picture),
                 routing.Route(f"{side}/heat/{{place:str}}", self._heat),
                 routing.Route(f"{side}/print/{{place:str}}/{{px:int}}", self._print),
@@ -110,6 +112,16 @@ class Explorer:
         context = one_image.page(run, asked.get("id", ""), asked.get("shard", ""), int(record))
         return self._html("image.html", run, context)
 
+    def _reviews(self, _: requests.Request, run: shown_run.ShownRun) -> responses.Response:
+        return self._html("review.html", run, marking.page(run))
+
+    async def _mark(self, request: requests.Request) -> responses.Response:
+        run = self._runs.get(request.path_params["side"])
+        form = await marking.form_of(request)
+        if run is None or form is None or not self._secrets.made(form.get("form")):
+            return responses.JSONResponse({"error": "the page is too old; load it again"}, 403)
+        return await concurrency.run_in_threadpool(marking.answer, run, form)
+
     def _missing(self, _: requests.Request, __: Exception) -> responses.Response:
         return self._message(404, "There is no such page.")
 
@@ -120,7 +132,12 @@ class Explorer:
     def _html(
         self, template: str, run: shown_run.ShownRun, context: Mapping[str, Any], status: int = 200
     ) -> responses.Response:
-        about = {"run": run, "runs": list(self._runs.values()), "form_token": markupsafe.escape(self._secrets.form)}
+        about = {
+            "run": run,
+            "MARKS": marking.KEYS,
+            "runs": list(self._runs.values()),
+            "form_token": markupsafe.escape(self._secrets.form),
+        }
         page = self._templates.get_template(template).render({**about, "link": grid.link, **context})
         return responses.HTMLResponse(harmless.lines(page).encode("utf-8", "replace"), status)
 

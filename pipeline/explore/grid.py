@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import urllib.parse
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import markupsafe
 
 from heatbeam.explore import shown_run, views
 from heatbeam.explore import table as tables
+from heatbeam.runs import reviews
 from heatbeam.transforms.tables import axis_columns
 
 NUMBERS = {"probability": "p", "energy_share": "on object", "box_iou": "IoU"}
@@ -47,6 +49,7 @@ class Cell:
         right: whether that is a label; None without labels.
         numbers: title and number, by `NUMBERS`.
         true_boxes, box: in pixels of the original; of pictures.
+        marks: of people, each with its note.
     """
 
     row: tables.Row
@@ -58,6 +61,7 @@ class Cell:
     numbers: tuple[tuple[str, float | None], ...]
     true_boxes: tuple[tuple[float, ...], ...]
     box: tuple[float, ...] | None
+    marks: dict[str, str]
 
 
 def columns(table: tables.Table, more: tuple[str, ...] = ()) -> list[str]:
@@ -66,8 +70,8 @@ def columns(table: tables.Table, more: tuple[str, ...] = ()) -> list[str]:
     rank = axis_columns.rank_of(names)
     boxes = ("true_boxes", *axis_columns.boxes(rank)) if rank == 2 else ()
     wanted = (
-        *tables.KEY, *axis_columns.sizes(rank), "class_name", "target", "predicted_class_id", "label_ids", "health",
-        *NUMBERS, *boxes, *more,
+        *tables.KEY, "image_sha256", *axis_columns.sizes(rank), "class_name", "target", "predicted_class_id",
+        "label_ids", "health", *NUMBERS, *boxes, *more,
     )  # fmt: skip
     return [name for name in dict.fromkeys(wanted) if name in names]
 
@@ -84,8 +88,13 @@ def row_key(row: tables.Row) -> markupsafe.Markup:
     return markupsafe.escape(query)
 
 
-def cell(run: shown_run.ShownRun, row: tables.Row, sort: str = "") -> Cell:
-    """A row as a cell."""
+def cells(run: shown_run.ShownRun, rows: Sequence[tables.Row], sort: str = "") -> list[Cell]:
+    """Rows as cells."""
+    marked = run.marks.by_key()
+    return [_cell(run, row, marked, sort) for row in rows]
+
+
+def _cell(run: shown_run.ShownRun, row: tables.Row, marked: Mapping[tuple[Any, ...], str], sort: str) -> Cell:
     labels = row["label_ids"] or []
     names = [name for name in dict.fromkeys([*NUMBERS, sort]) if name in run.table.numbers and name in row]
     flat = row.get("true_boxes") or []
@@ -100,6 +109,7 @@ def cell(run: shown_run.ShownRun, row: tables.Row, sort: str = "") -> Cell:
         numbers=tuple((NUMBERS.get(name, name.replace("_", " ")), row[name]) for name in names),
         true_boxes=tuple(tuple(flat[i : i + 4]) for i in range(0, len(flat), 4)) if "box_y0" in row else (),
         box=tuple(edges) if len(edges) == 4 else None,
+        marks=reviews.marks_of(run.subject(row), marked),
     )
 
 
@@ -114,7 +124,7 @@ def page(run: shown_run.ShownRun, view: views.View) -> dict[str, Any]:
     render, export = views.commands(run.path, view)
     return {
         "view": view,
-        "cells": [cell(run, row, view.sort) for row in shown],
+        "cells": cells(run, shown, view.sort),
         "count": run.table.count(matching.bound, matching.values),
         "more": markupsafe.escape(f"/{run.side}/grid?{more}") if more else "",
         "first": markupsafe.escape(f"/{run.side}/grid?{dataclasses.replace(view, after=()).address()}"),

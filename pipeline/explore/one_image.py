@@ -63,7 +63,7 @@ def _by_class(run: shown_run.ShownRun, rows: Sequence[tables.Row]) -> list[tuple
         probability = same[0]["probability"]
         number = "" if probability is None else f", p {probability:.3f}"
         title = f"{same[0]['class_name'] or run.class_name(class_id)} ({why}{number})"
-        titled.append((title, [grid.cell(run, row) for row in same]))
+        titled.append((title, grid.cells(run, same)))
     return titled
 
 

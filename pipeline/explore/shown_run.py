@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import getpass
 from collections.abc import Mapping, Sequence
 
 from heatbeam.explore import pictures, views
 from heatbeam.explore import table as tables
 from heatbeam.pages.signals import of_rows, shown
-from heatbeam.runs import manifests, moved_images, run_directory, run_methods, summaries
+from heatbeam.runs import manifests, moved_images, reviews, run_directory, run_methods, summaries
 from heatbeam.transforms.metrics import map_statistics, paired, slicing
 from heatbeam.transforms.metrics.localization import baselines
 from heatbeam.transforms.tables import axis_columns, schemas
@@ -26,6 +27,7 @@ class ShownRun:
         table: its rows.
         pictures: of its rows.
         numbers: the summary.
+        marks: of people.
         kind: of the signals, as of `shown.Signal`; empty for pictures and bands.
     """
 
@@ -36,7 +38,13 @@ class ShownRun:
     table: tables.Table
     pictures: pictures.Pictures
     numbers: Mapping[summaries.Key, paired.Mean]
+    marks: reviews.Reviews
     kind: str
+
+    def subject(self, row: tables.Row) -> reviews.Subject:
+        """What a mark of a row is about."""
+        labels = row["label_ids"] or ()
+        return reviews.Subject(row, (labels[0], self.class_name(labels[0])) if labels else None)
 
     @property
     def title(self) -> str:
@@ -95,6 +103,14 @@ class ShownRun:
         return views.View(method=self.reference, target=target)
 
 
+def _user() -> str:
+    """Who is at the machine; nobody where it does not know."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return ""
+
+
 def opened(side: str, path: str, images: str | None) -> ShownRun:
     """Open a finished run.
 
@@ -116,5 +132,6 @@ def opened(side: str, path: str, images: str | None) -> ShownRun:
         table=table,
         pictures=pictures.Pictures(table, located),
         numbers=summaries.read(run),
+        marks=reviews.Reviews(path, manifest.run_id or "", _user()),
         kind=kind,
     )

@@ -77,3 +77,53 @@ for (const place of document.querySelectorAll("[data-fetch]")) {
     place.replaceChildren(document.adoptNode(signal));
   }).catch(() => {});
 }
+
+// Marks: a button, or its key on the picture that has the focus or the pointer.
+const cells = Array.from(document.querySelectorAll(".cell[data-key]")), dialog = document.getElementById("note");
+const focusOf = (cell) => cell.querySelector(".view") || cell;
+let hovered = null;
+for (const cell of cells) {
+  cell.addEventListener("pointerenter", () => { hovered = cell; });
+  cell.addEventListener("pointerleave", () => { hovered = null; });
+}
+async function mark(cell, name, there, note) {
+  const body = new URLSearchParams({ key: cell.dataset.key, mark: name, there: there ? "yes" : "no", note: note ?? "", form: document.body.dataset.form });
+  const answer = await fetch(`/${document.body.dataset.side}/review`, { method: "POST", body }).catch(() => null);
+  const found = answer ? await answer.json() : { error: "the explorer does not answer" };
+  said.textContent = found.error ? `Not marked: ${found.error}` : `${name.replaceAll("_", " ")} ${there ? "marked" : "taken away"}`;
+  said.classList.toggle("sr", !found.error);
+  if (found.error) return;
+  for (const button of cell.querySelectorAll("[data-mark]")) button.setAttribute("aria-pressed", button.dataset.mark in found.marks);
+  const notes = Object.values(found.marks).filter(Boolean), noted = cell.querySelector(".noted");
+  noted.textContent = notes.join("; ");
+  noted.hidden = !notes.length;
+}
+function press(cell, button) {
+  const there = button.getAttribute("aria-pressed") !== "true", name = button.dataset.mark;
+  if (name !== "note") return mark(cell, name, there);
+  const text = dialog.querySelector("textarea");
+  text.value = cell.querySelector(".noted").textContent;
+  dialog.returnValue = "";
+  dialog.showModal();
+  dialog.onclose = () => {
+    if (dialog.returnValue === "keep") mark(cell, "note", Boolean(text.value.trim()), text.value.trim());
+    focusOf(cell).focus();
+  };
+  return null;
+}
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-mark]");
+  if (button) press(button.closest(".cell"), button);
+});
+document.addEventListener("keydown", (event) => {
+  if (typing(event) || event.target.closest("dialog, [type=range]") || !cells.length) return;
+  const at = cells.indexOf(document.activeElement.closest(".cell"));
+  const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  if (step) {
+    event.preventDefault();
+    focusOf(cells[at < 0 ? 0 : Math.min(Math.max(at + step, 0), cells.length - 1)]).focus();
+    return;
+  }
+  const cell = at < 0 ? hovered : cells[at], button = cell?.querySelector(`[title$=": key ${CSS.escape(event.key.toLowerCase())}"]`);
+  if (button) { event.preventDefault(); press(cell, button); }
+});

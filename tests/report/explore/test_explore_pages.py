@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import json
 import re
 import shlex
 
@@ -14,7 +15,7 @@ from PIL import Image
 
 from heatbeam.explore import grid, views
 from heatbeam.pages import map_images
-from heatbeam.runs import run_directory
+from heatbeam.runs import reviews, run_directory
 from tests.report.explore import explorers
 from tests.support import report_runs
 
@@ -125,3 +126,54 @@ def test_an_image_that_is_not_there_is_said(query, client):
     assert client.ask(f"/a/image?{query}").status == 404
     assert client.ask("/a/image?id=image-0003&shard=x&record=y").status == 400
     assert client.ask("/b/grid?sort=image_id").status == 404
+
+
+def key_of(page, number=0):
+    return html.unescape(re.findall(r'data-key="([^"]+)"', page)[number])
+
+
+def test_marks_are_set_shown_listed_and_taken_away(tmp_path):
+    path = report_runs.write(tmp_path, report_runs.Plan(images=2, shard=False, id_format="a&b='{:02d}'"))
+    client = explorers.Client(path)
+    page = client.page("/a/grid", method="cam")
+    key = key_of(page, 3)  # its label is dog, the model says elk
+    sent = {"key": key, "mark": "label_wrong", "form": client.secrets.form}
+    assert json.loads(client.ask("/a/review", method="POST", form=sent).text) == {"marks": {"label_wrong": ""}}
+    noted = {**sent, "mark": "note", "note": "<b>look</b>"}
+    assert json.loads(client.ask("/a/review", method="POST", form=noted).text)["marks"]["note"] == "<b>look</b>"
+    row = reviews.read(path).to_pylist()[0]
+    assert (row["image_id"], row["mark"], row["class_name"]) == ("a&b='03'", "label_wrong", "dog")
+    cell = client.page("/a/grid", method="cam").split('<li class="cell')[4]
+    assert 'data-mark="label_wrong" aria-pressed="true"' in cell and "&lt;b&gt;look&lt;/b&gt;" in cell
+    listed = client.page("/a/review")
+    assert "<strong>1</strong> label wrong" in listed and "a&amp;b=&#39;03&#39;" in listed and "<b>look" not in listed
+    client.ask("/a/review", method="POST", form={**sent, "there": "no"})
+    assert [row["mark"] for row in reviews.read(path).to_pylist()] == ["note"]
+
+
+BAD_FORMS = {
+    "no token": ({"form": ""}, 403),
+    "a wrong token": ({"form": "x" * 43}, 403),
+    "no row": ({"key": "image_id=none&shard=x&record_index=1&method=cam&class_id=1"}, 404),
+    "no key": ({"key": "image_id=../../x"}, 404),
+    "letters for a number": ({"key": "image_id=a&shard=x&record_index=1;drop&method=cam&class_id=1"}, 404),
+    "another mark": ({"mark": "../../x"}, 400),
+    "a long note": ({"note": "x" * 2001}, 400),
+    "a longer note": ({"note": "x" * 70_000}, 403),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FORMS)
+def test_a_form_that_is_wrong_marks_nothing(name, client, path):
+    changed, status = BAD_FORMS[name]
+    form = {"key": key_of(client.page("/a/grid", method="cam")), "mark": "note", "form": client.secrets.form, **changed}
+    assert client.ask("/a/review", method="POST", form=form).status == status
+    assert reviews.read(path).num_rows == 0
+
+
+def test_a_form_of_another_kind_or_origin_marks_nothing(client, path):
+    form = {"key": key_of(client.page("/a/grid", method="cam")), "mark": "sick_map", "form": client.secrets.form}
+    for headers in ({"content-type": "text/plain"}, {"origin": "http://evil.example"}, {"origin": ""}):
+        assert client.ask("/a/review", method="POST", form=form, headers=headers).status == 403
+    assert client.ask("/a/review", method="POST", form=form, headers={"cookie": ""}).status == 403
+    assert reviews.read(path).num_rows == 0
