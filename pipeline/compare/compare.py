@@ -54,12 +54,14 @@ class Options:
         replicates: of the bootstrap.
         map_flip_overlap: a pair with less `map_top20_overlap` is a map flip.
         examples: most changed maps to keep, per method.
+        flips: images with another first choice to keep, per method and change (`map_pairs.CHANGES`).
         part_bytes: how much of a run is held in memory at a time, about.
     """
 
     replicates: int = 400
     map_flip_overlap: float = 1 / 3
     examples: int = 6
+    flips: int = 8
     part_bytes: int = pairs.PART_BYTES
 
 
@@ -118,6 +120,8 @@ class Comparison:
         differences, agreements: see `Difference` and `Agreement`.
         histograms: per method and measure, counts of the pairs in equal bins (`map_pairs.BINS`).
         examples: the most changed maps.
+        flips: images whose first choice differs, in the order of `map_pairs.by_decision`.
+        class_names: of the baseline, by id; empty if it has none.
         options: how it was made.
     """
 
@@ -136,6 +140,8 @@ class Comparison:
     agreements: tuple[Agreement, ...]
     histograms: dict[str, dict[str, list[int]]]
     examples: tuple[map_pairs.Example, ...]
+    flips: tuple[map_pairs.Example, ...]
+    class_names: tuple[str, ...]
     options: Options
 
 
@@ -170,6 +176,7 @@ def compare(
         replicates=options.replicates,
         map_flip_overlap=options.map_flip_overlap,
         examples=options.examples,
+        flips=options.flips,
     )
     _add_all(work, tables, class_ids(*(one.class_names for one in both)), options.part_bytes, pairs_path)
     methods = [_methods(table) for table in tables]
@@ -191,6 +198,8 @@ def compare(
         agreements=tuple(_agreements(work.sums())),
         histograms=work.histograms,
         examples=tuple(work.examples),
+        flips=tuple(work.flips),
+        class_names=tuple(slicing.distinct_names(both[0].class_names)),
         options=options,
     )
 

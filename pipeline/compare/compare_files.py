@@ -11,20 +11,27 @@ from typing import Any, TextIO
 
 import jinja2
 
-from heatbeam.compare import compare, compare_rows, gate, map_pairs, verdict_files
-from heatbeam.pages import map_images, report_text
-from heatbeam.pages.signals import of_rows
-from heatbeam.runs import moved_images, remote_files, run_directory, run_methods, settings_diff, source_images
+from heatbeam.compare import changed_pictures, compare, compare_rows, gate, map_pairs, verdict_files
+from heatbeam.pages import report_text
+from heatbeam.runs import moved_images, remote_files, run_directory, run_methods, settings_diff
 from heatbeam.transforms.errors import harmless
 from heatbeam.transforms.metrics import registry, slicing
 
 _TABLE_LIMIT = 40
 _ALWAYS_TOLD = ("images_in_both", "decision_flips", "map_flips")
-_EXAMPLE_PX = {1: 320, 2: 168, 3: 320}  # by the number of axes: lanes and slices need more room
 
 
 def as_dict(comparison: compare.Comparison) -> dict[str, Any]:
     """Plain values for JSON; a number that does not exist is None. Maps are left out of the examples."""
+    flips = [
+        {
+            "image_id": one.image_id, "class_name": one.class_name, "method": one.method, "change": one.change,
+            "baseline_choice": _class(one.first_choices[0], comparison.class_names),
+            "candidate_choice": _class(one.first_choices[1], comparison.class_names),
+            "baseline_probability": one.probabilities[0], "candidate_probability": one.probabilities[1],
+        }
+        for one in comparison.flips
+    ]  # fmt: skip
     examples = [
         {
             "image_id": one.image_id, "class_name": one.class_name, "method": one.method,
@@ -50,6 +57,7 @@ def as_dict(comparison: compare.Comparison) -> dict[str, Any]:
         "agreements": [_plain(row._asdict()) for row in comparison.agreements],
         "histograms": comparison.histograms,
         "examples": examples,
+        "flips": flips,
         "options": {
             "replicates": comparison.options.replicates,
             "map_flip_overlap": comparison.options.map_flip_overlap,
@@ -203,7 +211,12 @@ def write_html(
         loader=jinja2.PackageLoader("heatbeam.pages"), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, finalize=report_text.without_secrets,
     )  # fmt: skip
-    environment.filters |= {"number": _number, "setting": settings_diff.shown, "breakable": report_text.breakable}
+    environment.filters |= {
+        "signed": _number,
+        "number": report_text.number,
+        "setting": settings_diff.shown,
+        "breakable": report_text.breakable,
+    }
     rows, count = noticed(comparison)
     page = environment.get_template("compare.html").render(
         comparison=comparison,
@@ -213,7 +226,7 @@ def write_html(
             if comparison.counts[name] or name in _ALWAYS_TOLD
         ],
         agreements=_agreements(comparison),
-        short=_in_short(comparison),
+        short=sorted(_in_short(comparison), key=lambda one: one[0] != "alert"),
         failures=verdict_files.grouped(verdict) if verdict is not None else [],
         measures=compare.MEASURES,
         map_measures=list(map_pairs.MEASURES),
@@ -224,7 +237,7 @@ def write_html(
         warnings=[text for text in (changed_images(comparison), repeated_images(comparison)) if text],
         worse=worse,
         histograms=_histograms(comparison),
-        examples=_examples(comparison, images),
+        **_shown(comparison, images),
         listed=compare_rows.LISTED_IMAGES,
         verdict=verdict,
     )
@@ -282,22 +295,30 @@ def _number(value: float, signed: bool = False) -> str:
     return f"{value:+.4f}" if signed else f"{value:.4f}"
 
 
-def _examples(comparison: compare.Comparison, images_path: str | None) -> list[dict[str, Any]]:
-    """The most changed pairs, each map over the baseline's image where its shard can be reached."""
+def _shown(comparison: compare.Comparison, images_path: str | None) -> dict[str, Any]:
+    """The flips of one method, the most changed pairs of all, and their pictures."""
     manifest = moved_images.located(run_directory.RunDirectory(comparison.baseline).read_manifest(), images_path)
-    of_place: dict[source_images.Place, list[int]] = {}
-    for number, one in enumerate(comparison.examples):
-        of_place.setdefault(one.place, []).append(number)
-    inputs = of_rows.inputs_of(manifest)
-    pictures: dict[int, list[str]] = {}
-    for number, original in source_images.row_originals(manifest, of_place):
-        one = comparison.examples[number]
-        longest = _EXAMPLE_PX[len(one.image_size)]
-        pictures[number] = [
-            map_images.data_uri(of_rows.picture_of_map(raw, view, one.image_size, inputs, original, longest))
-            for raw, view in zip(one.maps, one.views, strict=True)
-        ]
-    return [{"pair": one, "pictures": pictures[number]} for number, one in enumerate(comparison.examples)]
+    methods = list(dict.fromkeys(one.method for one in comparison.flips))
+    method = next((m for m in methods if not run_methods.is_baseline(m, comparison.controls)), (methods or [""])[0])
+    flips = [one for one in comparison.flips if one.method == method]
+    drawn = changed_pictures.draw(manifest, [*flips, *comparison.examples])
+    names = comparison.class_names
+    return {
+        "flips": [
+            {"pair": one, "frames": frames, "choices": [_class(i, names) for i in one.first_choices]}
+            for one, frames in zip(flips, drawn.frames, strict=False)
+        ],
+        "flips_method": method,
+        "examples": [
+            {"pair": one, "frames": frames}
+            for one, frames in zip(comparison.examples, drawn.frames[len(flips) :], strict=True)
+        ],
+        "photos": drawn.photos,
+    }
+
+
+def _class(class_id: int, names: Sequence[str]) -> str:
+    return names[class_id] if 0 <= class_id < len(names) else f"class {class_id}"
 
 
 def _histograms(comparison: compare.Comparison) -> list[dict[str, Any]]:

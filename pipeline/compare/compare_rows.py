@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,7 +51,7 @@ class Work:
         schemas_: of both tables of explanations.
         class_names: of the baseline, by class id; those beyond it are named by the candidate's rows.
         primary_target: whose maps are in the slices ``all``, ``class`` and the features.
-        replicates, map_flip_overlap, examples: as in `compare.Options`.
+        replicates, map_flip_overlap, examples, flips: as in `compare.Options`.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Work:
         replicates: int,
         map_flip_overlap: float,
         examples: int,
+        flips: int,
     ):
         self._values = _common(schemas_, "value", _NOT_METRICS)
         self._slices = _common(schemas_, "slice", ())
@@ -71,7 +73,7 @@ class Work:
         self._primary = primary_target
         self._replicates = replicates
         self._flip_below = map_flip_overlap
-        self._limit = examples
+        self._limit, self._flips = examples, flips
         derived = top_k.TOP_COLUMNS if "box_hit" in self._values else ()
         metrics = [registry.dataset_name(name) for name in (*self._values, *derived)]
         self._maps = paired_sums.PairedSums(metrics, tuple(map_pairs.MEASURES), replicates)
@@ -84,6 +86,7 @@ class Work:
         self.repeated: list[str] = []
         self.histograms: dict[str, dict[str, list[int]]] = {}
         self.examples: list[map_pairs.Example] = []
+        self.flips: list[map_pairs.Example] = []
 
     def sums(self) -> tuple[paired_sums.PairedSums, ...]:
         """Everything that was added up."""
@@ -105,8 +108,11 @@ class Work:
             "map_flips_same_decision": int(np.nansum(map_flip[~flipped])),
         })  # fmt: skip
         self._add_rows(part, {**measures, "map_flip": map_flip})
-        found = map_pairs.most_changed(part.baseline, part.candidate, measures, flipped, self._limit)
-        self._keep(found)
+        right = (_right(part.baseline), _right(part.candidate))
+        self._keep(map_pairs.most_changed(part.baseline, part.candidate, measures, right, self._limit))
+        primary = _targets_of_both(part).get(self._primary, np.zeros(part.baseline.num_rows, bool))
+        found = map_pairs.flips(part.baseline, part.candidate, measures, right, flipped & primary, self._flips)
+        self.flips = _first_of_each([*self.flips, *found], map_pairs.by_decision, self._flips)
         return _pairs_table(part, measures, map_flip, flipped)
 
     def _add_images(self, part: pairs.Joined) -> None:
@@ -209,16 +215,21 @@ class Work:
         bins[:] = [had + more for had, more in zip(bins, counts.tolist(), strict=True)]
 
     def _keep(self, found: Sequence[map_pairs.Example]) -> None:
-        kept: collections.Counter[str] = collections.Counter()
-        best = sorted(
-            [*self.examples, *found],
-            key=lambda one: (one.method, one.similarity["map_top20_overlap"], one.image_id, one.class_name),
-        )
-        self.examples = []
-        for one in best:
-            kept[one.method] += 1
-            if kept[one.method] <= self._limit:
-                self.examples.append(one)
+        self.examples = _first_of_each([*self.examples, *found], map_pairs.by_overlap, self._limit)
+
+
+def _first_of_each(
+    found: Sequence[map_pairs.Example], order: Callable[[map_pairs.Example], tuple[Any, ...]], limit: int
+) -> list[map_pairs.Example]:
+    """The first `limit` of each group, which `order` gives first, in that order."""
+    kept: collections.Counter[Any] = collections.Counter()
+    chosen = []
+    for one in sorted(found, key=order):
+        group = order(one)[0]
+        kept[group] += 1
+        if kept[group] <= limit:
+            chosen.append(one)
+    return chosen
 
 
 def _common(both: Sequence[pa.Schema], role: str, left_out: Sequence[str]) -> list[str]:

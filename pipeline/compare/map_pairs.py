@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from heatbeam.transforms.tables import axis_columns, stored_maps
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Rights = tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]
 
 MEASURES = {
     **map_similarity.MEASURES,
@@ -24,6 +26,9 @@ BINS = {"map_spearman": (-1.0, 1.0), "map_top20_overlap": (0.0, 1.0), "map_centr
 """Range of the histogram of each measure, in `BIN_COUNT` equal bins; values beyond it go to the last."""
 
 BIN_COUNT = 20
+
+CHANGES = ("now wrong", "now right", "wrong in both", "right in both")
+"""What may become of a decision that flips, what is worst first."""
 
 _PLAIN = (
     "image_id", "image_sha256", "shard", "record_index", "label_ids", "targets", "class_id", "class_name",
@@ -56,17 +61,19 @@ PAIRS = pa.schema([
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Example:
-    """A pair whose maps changed much.
+    """A pair whose maps changed much, or whose first choice differs.
 
     Attributes:
         image_id, class_name, method: of the pair.
         place: shard, index and digest of the baseline's image, as of `source_images`.
         similarity: the measures.
-        decision_flip: whether the first choice differs too.
+        decision_flip: whether the first choice differs.
         probabilities: of the class, baseline and candidate; None of values.
         maps: raw maps, baseline and candidate.
         image_size: of the baseline's image, x first.
         views: of both maps, in pixels.
+        first_choices: the class that each run chose, by the baseline's ids.
+        right: whether these are labels.
     """
 
     image_id: str
@@ -79,6 +86,13 @@ class Example:
     maps: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
     image_size: tuple[int, ...]
     views: tuple[tuple[float, ...], tuple[float, ...]]
+    first_choices: tuple[int, int]
+    right: tuple[bool, bool]
+
+    @property
+    def change(self) -> str:
+        """What became of the decision: one of `CHANGES`."""
+        return CHANGES[_change(*self.right)]
 
 
 def similarity(baseline: pa.Table, candidate: pa.Table) -> dict[str, Floats]:
@@ -126,14 +140,26 @@ def _aligned(
     return np.array(kept, np.int64), stacks[0], stacks[1]
 
 
+def _change(was: bool, now: bool) -> int:
+    """Position in `CHANGES`."""
+    return {(True, False): 0, (False, True): 1, (False, False): 2, (True, True): 3}[bool(was), bool(now)]
+
+
 def most_changed(
     baseline: pa.Table,
     candidate: pa.Table,
     measures: dict[str, Floats],
-    decision_flip: npt.NDArray[np.bool_],
+    right: Rights,
     limit: int,
 ) -> list[Example]:
-    """Of each method the `limit` pairs with the smallest overlap, the smallest first."""
+    """Of each method the `limit` pairs with the smallest overlap, the smallest first.
+
+    Args:
+        baseline, candidate: the rows of both runs, pair by pair.
+        measures: of the pairs.
+        right: whether the first choice of each row is a label, in either run.
+        limit: pairs of a method.
+    """
     overlap = measures["map_top20_overlap"]
     methods, names = (np.array(baseline[name].to_pylist(), object) for name in ("method", "image_id"))
     rows = [
@@ -141,24 +167,75 @@ def most_changed(
         for method in sorted(set(methods))
         for row in _smallest(np.where(methods == method, overlap, np.nan), names, limit)
     ]
+    return _examples(baseline, candidate, measures, right, rows)
+
+
+def flips(
+    baseline: pa.Table,
+    candidate: pa.Table,
+    measures: dict[str, Floats],
+    right: Rights,
+    wanted: npt.NDArray[np.bool_],
+    limit: int,
+) -> list[Example]:
+    """Of each method and each of `CHANGES` `limit` pairs whose first choice differs, in the order of `by_decision`.
+
+    Args:
+        baseline, candidate, measures, right: as of `most_changed`.
+        wanted: the pairs to choose from, whose first choice differs.
+        limit: pairs of a method and a change.
+    """
+    kinds = np.array([_change(was, now) for was, now in zip(*right, strict=True)], np.int64)
+    methods, names = (np.array(baseline[name].to_pylist(), object) for name in ("method", "image_id"))
+    moved = _moved(baseline["probability"].to_numpy(), candidate["probability"].to_numpy())
+    rows = []
+    for method in sorted(set(methods)):
+        for kind in range(len(CHANGES)):
+            rows += _smallest(np.where(wanted & (methods == method) & (kinds == kind), -moved, np.nan), names, limit)
+    return _examples(baseline, candidate, measures, right, rows)
+
+
+def by_overlap(example: Example) -> tuple[Any, ...]:
+    """The method, and the order within it of pairs whose maps changed."""
+    return example.method, example.similarity["map_top20_overlap"], example.image_id, example.class_name
+
+
+def by_decision(example: Example) -> tuple[Any, ...]:
+    """Method and change together, and the order within these: the furthest move of the probability first."""
+    first, second = (np.array([one], np.float64) for one in example.probabilities)
+    moved = float(_moved(first, second)[0])
+    return (example.method, _change(*example.right)), -moved, example.image_id, example.class_name
+
+
+def _moved(first: Floats, second: Floats) -> Floats:
+    """How far probabilities moved, in float32 as they are stored; 0 where there are none."""
+    return np.nan_to_num(np.abs(first.astype(np.float32) - second.astype(np.float32))).astype(np.float64)
+
+
+def _examples(
+    baseline: pa.Table, candidate: pa.Table, measures: dict[str, Floats], right: Rights, rows: list[int]
+) -> list[Example]:
+    """The pairs at `rows`."""
+    if not rows:
+        return []
     sides = [_Side(baseline), _Side(candidate)]
     sizes = axis_columns.sizes(axis_columns.rank_of(baseline.column_names))
     plain = baseline.select([name for name in (*_PLAIN, *sizes) if not name.startswith(("targets", "label"))])
+    second = candidate.select(["probability", "predicted_class_id"])
     examples = []
-    for row, of_baseline, of_candidate in (
-        zip(rows, plain.take(rows).to_pylist(), candidate["probability"].take(rows).to_pylist(), strict=True)
-        if rows
-        else ()
-    ):
-        size = tuple(of_baseline[name] for name in sizes)
+    for row, one, other in zip(rows, plain.take(rows).to_pylist(), second.take(rows).to_pylist(), strict=True):
+        size = tuple(one[name] for name in sizes)
         views = [tuple((side.views[row] * (size * 2)).tolist()) for side in sides]
-        first, second = (side.maps(np.array([row]))[0] for side in sides)
+        maps = [side.maps(np.array([row]))[0] for side in sides]
         examples.append(Example(
-            image_id=of_baseline["image_id"], class_name=of_baseline["class_name"], method=of_baseline["method"],
-            place=(of_baseline["shard"], of_baseline["record_index"], of_baseline["image_sha256"]),
+            image_id=one["image_id"], class_name=one["class_name"], method=one["method"],
+            place=(one["shard"], one["record_index"], one["image_sha256"]),
             similarity={name: float(values[row]) for name, values in measures.items()},
-            decision_flip=bool(decision_flip[row]), probabilities=(of_baseline["probability"], of_candidate),
-            maps=(first, second), image_size=size, views=(views[0], views[1]),
+            decision_flip=one["predicted_class_id"] != other["predicted_class_id"],
+            probabilities=(one["probability"], other["probability"]),
+            maps=(maps[0], maps[1]), image_size=size, views=(views[0], views[1]),
+            first_choices=(one["predicted_class_id"], other["predicted_class_id"]),
+            right=(bool(right[0][row]), bool(right[1][row])),
         ))  # fmt: skip
     return examples
 

@@ -62,6 +62,9 @@ def test_json_has_every_number_and_no_nan(comparison, tmp_path):
     assert content["examples"][0]["image_id"] == "<b>i7</b>"
 
 
+VOID = ("img", "meta", "wbr", "br", "rect", "input")
+
+
 class Page(html.parser.HTMLParser):
     """Open tags, images and text of a page."""
 
@@ -76,11 +79,11 @@ class Page(html.parser.HTMLParser):
         self.tags.append(tag)
         if tag == "img":
             self.images.append(dict(attrs))
-        if tag not in ("img", "meta", "wbr", "br", "rect"):
+        if tag not in VOID:
             self.open.append(tag)
 
     def handle_endtag(self, tag):
-        if tag not in ("img", "meta", "wbr", "br", "rect"):
+        if tag not in VOID:
             assert self.open.pop() == tag
 
 
@@ -93,13 +96,16 @@ def test_the_page_is_well_formed_self_contained_and_escaped(comparison, tmp_path
     page = Page(text)
     assert page.open == []
     assert "<b>i7" not in text and "&lt;b&gt;i7" in text
-    assert not re.search(r"(src|href)=\"(?!data:)", text) and "script" not in page.tags and "link" not in page.tags
+    assert (
+        not re.search(r"(src|href)=\"(?!data:|#)", text) and page.tags.count("script") == 1 and "link" not in page.tags
+    )
     assert 'Gate: <span class="bad">fail' in text
-    assert len(page.images) == 2 * 6 and all(image["alt"] for image in page.images)
-    data = page.images[1]["src"].removeprefix("data:image/png;base64,")
-    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
-    # i7 of the candidate, 200 x 100 px scaled to 168 x 84: its strongest cell is the lower right one.
-    assert shown.shape == (84, 168, 3)
+    # Six maps that moved, and eight of the 30 decisions that flipped for the worse, in both runs.
+    assert len(page.images) == 2 * (6 + 8) and all(image["alt"] for image in page.images)
+    (uri,) = {one["src"] for one in page.images if "<b>i7</b>, candidate" in one["alt"]}
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGB")).astype(int)
+    # i7 of the candidate, 200 x 100 px: its strongest cell is the lower right one.
+    assert shown.shape == (60, 120, 3)
     assert shown[-1, -1].sum() == shown.sum(axis=2).max() > shown[0, 0].sum()
 
 
@@ -112,13 +118,35 @@ def test_maps_lie_over_the_image_where_its_shard_is_there(tmp_path):
         for name, cells in (("a", ((0, 0), (0, 8))), ("b", ((8, 0), (0, 0))))
     ]
     compare_files.write_html(compare.compare(*runs), tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert text.count(f'<use href="#photo-{digest[:16]}"/>') == 2 and text.count('<image id="photo-') == 1
     first, second = (
-        np.asarray(Image.open(io.BytesIO(base64.b64decode(image["src"].partition(",")[2]))))
-        for image in Page((tmp_path / "page.html").read_text()).images
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(image["src"].partition(",")[2]))).convert("RGBA"))
+        for image in Page(text).images
     )
-    # Where a map has no evidence the grey image shows, half of it under a dark veil.
-    assert first[0, 0].tolist() == second[-1, -1].tolist() == [67, 68, 73]
-    assert first[-1, -1].tolist() != [120, 120, 120] != second[0, 0].tolist()
+    # Where a map has no evidence a dark veil hides half of the image, where it has most, yellow 45 %.
+    for cold, hot in ((first[0, 0], first[-1, -1]), (second[-1, -1], second[0, 0])):
+        np.testing.assert_allclose(cold, [14, 16, 26, 127.5], atol=1)
+        np.testing.assert_allclose(hot, [253, 231, 37, 0.45 * 255], atol=1)
+
+
+def test_flips_are_told_with_both_choices_what_is_wrong_now_first(tmp_path):
+    def row(k, predicted, probability):
+        return Row(f"i{k}", predicted=predicted, rank=1 + predicted, probability=probability)
+
+    before = [row(0, 0, 0.9), row(1, 1, 0.2), row(2, 0, 0.8), row(3, 0, 0.5), row(4, 1, 0.1)]
+    after = [row(0, 1, 0.7), row(1, 0, 0.6), row(2, 1, 0.1), row(3, 0, 0.4), row(4, 2, 0.1)]
+    found = compare.compare(write_run(tmp_path / "a", before), write_run(tmp_path / "b", after))
+    assert [(one.image_id, one.change) for one in found.flips] == [
+        ("i2", "now wrong"), ("i0", "now wrong"), ("i1", "now right"), ("i4", "wrong in both"),
+    ]  # fmt: skip
+    compare_files.write_html(found, tmp_path / "page.html")
+    section = (tmp_path / "page.html").read_text().split('id="flips"')[1].split("</section>")[0]
+    assert re.findall('<div class="sides"><span>([^<]*)</span><span>([^<]*)</span>', section) == [
+        ("cat", "dog"), ("cat", "dog"), ("dog", "cat"), ("dog", "owl"),
+    ]  # fmt: skip
+    first = compare_files.as_dict(found)["flips"][0]
+    assert (first["image_id"], first["baseline_choice"], first["candidate_choice"]) == ("i2", "cat", "dog")
 
 
 def test_runs_that_are_not_comparable_say_so_everywhere(tmp_path):

@@ -1,4 +1,4 @@
-// Tables: sort by a column, search by name, filter by method.
+// Tables: sort by a column, search by name, filter by method; the last two for galleries too.
 function sortBy(head) {
   const row = head.parentElement, table = row.closest("table"), body = table.tBodies[0];
   const index = Array.prototype.indexOf.call(row.cells, head);
@@ -27,13 +27,13 @@ function filter(id) {
   const search = document.querySelector(`input[data-table="${id}"]`), select = document.querySelector(`select[data-table="${id}"]`);
   const wanted = search.value.trim().toLowerCase(), method = select ? select.value : "";
   let shown = 0;
-  const lines = document.getElementById(id).tBodies[0].rows;
+  const listed = document.getElementById(id), lines = listed.tBodies ? listed.tBodies[0].rows : listed.children;
   for (const line of lines) {
     const hidden = (method && line.dataset.method !== method) || !line.dataset.name.includes(wanted);
     line.hidden = hidden;
     if (!hidden) shown += 1;
   }
-  document.querySelector(`output[data-count="${id}"]`).textContent = `${shown} of ${lines.length} rows`;
+  document.querySelector(`output[data-count="${id}"]`).textContent = `${shown} of ${lines.length} ${listed.tBodies ? "rows" : "shown"}`;
 }
 for (const control of document.querySelectorAll("[data-table]")) {
   for (const kind of ["input", "change"]) control.addEventListener(kind, () => filter(control.dataset.table));
