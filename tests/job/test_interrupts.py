@@ -67,27 +67,22 @@ def lines_of_the_end(stderr: str) -> list[str]:
 
 
 @pytest.mark.runner
-@pytest.mark.parametrize(
-    ("number", "status", "output", "processes", "how"),
-    [
-        (signal.SIGINT, 130, {}, 1, "--resume, or with --reuse"),
-        (signal.SIGTERM, 143, {"overwrite": True}, 1, "--set output.overwrite=false --resume"),
-        (signal.SIGINT, 130, {}, 2, "--resume, or with --reuse"),
-    ],
-    ids=["SIGINT", "SIGTERM", "processes"],
-)
-def test_a_run_that_is_stopped_ends_in_one_line_that_says_how_to_go_on(
-    number, status, output, processes, how, pattern, tmp_path
-):
-    config = write_config(tmp_path, pattern, **output)
-    arguments = ["run", config, "--set", f"runner.processes={processes}"]
-    done = ended_by(number, arguments, lambda: kept_in(tmp_path / "run"), 3.0)
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_run_that_is_stopped_ends_in_one_line_that_says_how_to_go_on(processes, pattern, tmp_path):
+    arguments = ["run", write_config(tmp_path, pattern), "--set", f"runner.processes={processes}"]
+    assert_stopped(signal.SIGINT, 130, arguments, tmp_path / "run", "--resume, or with --reuse", processes)
+
+
+def assert_stopped(
+    number: int, status: int, arguments: list[str], folder: pathlib.Path, how: str, processes: int = 1
+) -> None:
+    done = ended_by(number, arguments, lambda: kept_in(folder), 2.0)
     *before, last = lines_of_the_end(done.stderr)
     assert done.returncode == status, done.stderr
     assert last.startswith("interrupted; what was explained so far is kept in ") and how in last
     # Worker processes write what TensorFlow has to say when it starts.
     assert "Traceback" not in done.stderr if processes > 1 else not before, done.stderr
-    assert status_of(tmp_path / "run") == "failed"
+    assert status_of(folder) == "failed"
 
 
 @pytest.mark.runner
@@ -103,8 +98,8 @@ def test_an_interrupt_before_the_first_record_ends_in_one_line(wait_s, pattern, 
 @pytest.mark.runner
 def test_the_run_goes_on_as_the_line_says(pattern, tmp_path):
     config = write_config(tmp_path, pattern, overwrite=True)
-    ended_by(signal.SIGINT, ["run", config], lambda: kept_in(tmp_path / "run"), 5.0)
     hint = ["--set", "output.overwrite=false", "--resume"]
+    assert_stopped(signal.SIGTERM, 143, ["run", config], tmp_path / "run", " ".join(hint))
     indexed = lambda: any((tmp_path / "run" / "unfinished").glob("index-*.npz"))  # noqa: E731
     again = ended_by(signal.SIGINT, ["run", config, *hint], indexed, 5.0)
     assert again.returncode == 130 and "Traceback" not in again.stderr
