@@ -10,7 +10,7 @@ import jinja2
 import markupsafe
 from starlette import applications, concurrency, requests, responses, routing, types
 
-from heatbeam.explore import grid, marking, one_image, safety, shown_run, views
+from heatbeam.explore import grid, marking, one_image, overview, safety, shown_run, views
 from heatbeam.explore import pictures as drawn
 from heatbeam.explore import table as tables
 from heatbeam.pages import report_text
@@ -20,6 +20,7 @@ _FILES = {
     "report.css": ("heatbeam.pages", "templates", "text/css"),
     "overlay.css": ("heatbeam.pages", "templates", "text/css"),
     "signals.css": ("heatbeam.pages", "templates", "text/css"),
+    "tables.js": ("heatbeam.pages", "templates", "text/javascript"),
     "explore.css": ("heatbeam.explore", "static", "text/css"),
     "explore.js": ("heatbeam.explore", "static", "text/javascript"),
 }
@@ -41,7 +42,12 @@ class Explorer:
         self._runs = {run.side: run for run in runs}
         self._secrets = known
         self._templates = jinja2.Environment(
-            loader=jinja2.PackageLoader("heatbeam.explore"),
+            loader=jinja2.ChoiceLoader(
+                [
+                    jinja2.PackageLoader("heatbeam.explore"),
+                    jinja2.PrefixLoader({"pages": jinja2.PackageLoader("heatbeam.pages")}),
+                ]
+            ),
             autoescape=True,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
@@ -61,6 +67,7 @@ class Explorer:
                 routing.Route("/static/{name:str}", self._file),
                 routing.Route(f"{side}/grid", self._page(self._grid)),
                 routing.Route(f"{side}/image", self._page(self._image)),
+                routing.Route(f"{side}/summary", self._page(self._summary)),
                 routing.Route(f"{side}/review", self._page(self._reviews)),
                 routing.Route(f"{side}/review", self._mark, methods=["POST"]),
                 routing.Route(f"{side}/picture/{{place:str}}/{{px:int}}", self._picture),
@@ -111,6 +118,9 @@ class Explorer:
             raise views.ViewError("record is no number of a record")
         context = one_image.page(run, asked.get("id", ""), asked.get("shard", ""), int(record))
         return self._html("image.html", run, context)
+
+    def _summary(self, request: requests.Request, run: shown_run.ShownRun) -> responses.Response:
+        return self._html("summary.html", run, overview.page(run, request.query_params.get("method", "")))
 
     def _reviews(self, _: requests.Request, run: shown_run.ShownRun) -> responses.Response:
         return self._html("review.html", run, marking.page(run))

@@ -42,7 +42,7 @@ if (add) {
     if (!name) return;
     if (!there) {
       const set = document.createElement("fieldset"), legend = document.createElement("legend");
-      set.className = "range";
+      set.className = "between";
       legend.textContent = name.replaceAll("_", " ");
       set.append(legend);
       for (const [end, word] of [["min", "from"], ["max", "to"]]) {

@@ -65,7 +65,9 @@ def test_a_cell_says_class_decision_and_numbers(client, rows):
     cell = page.split('<li class="cell')[1]
     assert f"<strong>{row['class_name']}</strong>" in cell
     predicted = PLAN.classes[row["predicted_class_id"]]
-    assert f"{PLAN.classes[row['label_ids'][0]]} taken for {predicted}" in cell
+    assert f">taken for {predicted}<" in cell
+    other = client.page("/a/grid", method="cam", target="predicted", decision="wrong").split('<li class="cell')[1]
+    assert f"<strong>{predicted}</strong>" in other and f">instead of {row['class_name']}<" in other
     assert f"on object</span> {row['energy_share']:.2f}" in cell and f"p</span> {row['probability']:.2f}" in cell
 
 
@@ -177,3 +179,32 @@ def test_a_form_of_another_kind_or_origin_marks_nothing(client, path):
         assert client.ask("/a/review", method="POST", form=form, headers=headers).status == 403
     assert client.ask("/a/review", method="POST", form=form, headers={"cookie": ""}).status == 403
     assert reviews.read(path).num_rows == 0
+
+
+def numbers_of(page, name):
+    """Text and address of every number in the line of a name, by the title of its column."""
+    table = next(one for one in page.split("<table")[1:] if re.search(rf">{name}</a></th>", one))
+    titles = re.findall(r'class="sort">([^<]+)<', table.split("</thead>")[0])[1:]
+    line = re.search(rf">{name}</a></th>(.*?)</tr>", table, re.DOTALL)[1]
+    cells = re.findall(r'<td class="n"[^>]*>(?:<a href="([^"]+)">([^<]+)</a>|–)', line)
+    return {title: (html.unescape(link), text) for title, (link, text) in zip(titles, cells, strict=True)}
+
+
+def test_every_number_of_the_summary_leads_to_its_rows_the_worst_first(client, rows):
+    page = client.page("/a/summary", method="layer_cam")
+    link, text = numbers_of(page, "bee")["Energy on object"]
+    mine = [
+        row for row in rows if row["method"] == "layer_cam" and row["class_name"] == "bee" and "label" in row["targets"]
+    ]
+    shares = [row["energy_share"] for row in mine if row["energy_share"] is not None]
+    assert text == f"{np.mean(shares):.3f}"
+    shown = client.ask(link).text
+    assert f"<strong>{len(mine)}</strong> rows" in shown
+    first = min(mine, key=lambda row: row["energy_share"])
+    assert ids(shown)[0] == first["image_id"]
+    whole, _ = numbers_of(page, "cam")["Energy on object"]
+    assert "<strong>90</strong> rows" in client.ask(whole).text
+
+
+def test_a_summary_of_a_method_that_is_not_there_is_said(client):
+    assert client.ask("/a/summary?method=none").status == 404
