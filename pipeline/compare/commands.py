@@ -25,10 +25,10 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _compare(options: argparse.Namespace, _: Sequence[str]) -> int:
-    from heatbeam.compare import compare, compare_files, gate, verdict_files
+    from heatbeam.compare import compare, compare_files, gate, gate_rules, verdict_files
 
     # A mistake in the gate is told even when there is nothing to compare yet.
-    rules = gate.load(options.gate) if options.gate else None
+    rules = gate_rules.load(options.gate) if options.gate else None
     runs = _compared(options)
     if not runs:
         sys.stdout.write(f"{options.newest} has one finished run; there is nothing to compare it with yet\n")

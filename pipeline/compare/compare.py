@@ -21,7 +21,7 @@ import dataclasses
 import functools
 import math
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +33,7 @@ from heatbeam.compare import compare_rows, map_pairs, paired_sums, pairs
 from heatbeam.runs import remote_files, run_directory, run_methods, settings_diff, summaries
 from heatbeam.transforms import errors
 from heatbeam.transforms.metrics import paired, registry, slicing
+from heatbeam.transforms.metrics.alarms import samples
 from heatbeam.transforms.tables import axis_columns
 
 MEASURES = {**map_pairs.MEASURES, "decision_flip": "share of images whose first choice differs"}
@@ -118,6 +119,7 @@ class Comparison:
         methods_only_baseline, methods_only_candidate: methods of one run.
         controls: methods of either run that are baselines.
         differences, agreements: see `Difference` and `Agreement`.
+        samples: of every paired difference and every agreement what a test needs, by the first four fields of its row.
         histograms: per method and measure, counts of the pairs in equal bins (`map_pairs.BINS`).
         examples: the most changed maps.
         flips: images whose first choice differs, in the order of `map_pairs.by_decision`.
@@ -138,6 +140,7 @@ class Comparison:
     controls: frozenset[str]
     differences: tuple[Difference, ...]
     agreements: tuple[Agreement, ...]
+    samples: Mapping[summaries.Key, samples.Sample]
     histograms: dict[str, dict[str, list[int]]]
     examples: tuple[map_pairs.Example, ...]
     flips: tuple[map_pairs.Example, ...]
@@ -196,6 +199,7 @@ def compare(
         controls=run_methods.controls(both[0]) | run_methods.controls(both[1]),
         differences=tuple(sorted(rows, key=lambda row: row[:4])),
         agreements=tuple(_agreements(work.sums())),
+        samples={(*key, name): one for sums in work.sums() for key, name, one in sums.samples()},
         histograms=work.histograms,
         examples=tuple(work.examples),
         flips=tuple(work.flips),

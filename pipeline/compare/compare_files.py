@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import jinja2
 
-from heatbeam.compare import changed_pictures, compare, compare_rows, gate, map_pairs, verdict_files
+from heatbeam.compare import changed_pictures, compare, compare_rows, map_pairs, verdict_files, verdicts
 from heatbeam.pages import report_text
 from heatbeam.runs import moved_images, remote_files, run_directory, run_methods, settings_diff
 from heatbeam.transforms.errors import harmless
@@ -196,7 +196,7 @@ def _ends(lower: float, upper: float, sign: str = "+") -> str:
 def write_html(
     comparison: compare.Comparison,
     path: str | os.PathLike[str],
-    verdict: gate.Verdict | None = None,
+    verdict: verdicts.Verdict | None = None,
     images: str | None = None,
 ) -> None:
     """One self-contained HTML file; it shows at most some dozens of rows and says how many there are.
@@ -227,7 +227,7 @@ def write_html(
         ],
         agreements=_agreements(comparison),
         short=sorted(_in_short(comparison), key=lambda one: one[0] != "alert"),
-        failures=verdict_files.grouped(verdict) if verdict is not None else [],
+        told=verdict_files.told(verdict) if verdict is not None else None,
         measures=compare.MEASURES,
         map_measures=list(map_pairs.MEASURES),
         headlines=headlines(comparison),

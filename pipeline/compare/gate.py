@@ -6,6 +6,10 @@ Every check ends in one of three ways:
     * ``inconclusive``: the limit lies inside the interval, or there are fewer than ``min_n`` measurements: a change
       within noise, or an audit too small to tell. The gate's setting ``inconclusive`` makes it a warning or a failure.
 
+A gate that promises how seldom it fails on equal models (``false_alarms``) has all checks decided together
+(`gate_decisions`): one fails if its p-value is small enough among all of them, and passes if its interval keeps the
+limit.
+
 Limits are inclusive. An allowed change is a change for the worse, of ``absolute`` size or ``relative`` to the
 baseline's value; both must be kept where both are given. Set it above what the audit can resolve: with an allowed
 change of 0 only identical or clearly better numbers pass.
@@ -13,18 +17,11 @@ change of 0 only identical or clearly better numbers pass.
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import os
-import pathlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, Literal
-
-import pydantic
 
 from heatbeam import config
-from heatbeam.compare import compare
-from heatbeam.config import yaml_text
+from heatbeam.compare import compare, gate_decisions, gate_rules, gate_tests, verdicts
 from heatbeam.runs import run_directory, run_methods, summaries
 from heatbeam.transforms.metrics import paired, slicing
 
@@ -32,157 +29,15 @@ Key = tuple[str, str, str, str]
 """``(method, slice_name, slice_value, metric)``."""
 
 Numbers = Mapping[Key, paired.Mean]
-Outcome = Literal["pass", "fail", "inconclusive"]
+
+_SIGNS = {"higher": (-1.0,), "lower": (1.0,), "either": (1.0, -1.0)}
+"""What makes more of a number a loss, by the direction that is better."""
 
 _ROUNDING = 1e-9
 """0.5 - 0.48 is a little more than 0.02 in floating point; limits are inclusive."""
 
 
-class _Section(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
-
-_Allowed = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
-_Bound = Annotated[float, pydantic.Field(allow_inf_nan=False)]
-_Count = Annotated[int, pydantic.Field(ge=0)]
-_Names = Annotated[
-    tuple[Annotated[str, pydantic.Field(min_length=1)], ...],
-    pydantic.BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
-    pydantic.Field(min_length=1),
-]
-
-
-class ChangeRule(_Section):
-    """How much worse than in the baseline a number may be."""
-
-    absolute: _Allowed | None = pydantic.Field(None, description="in units of the metric")
-    relative: _Allowed | None = pydantic.Field(None, description="as a share of the baseline's value")
-    direction: Literal["auto", "higher", "lower", "either"] = pydantic.Field(
-        "auto", description="which is better; auto asks the metric, either allows no change in any direction"
-    )
-
-    @pydantic.model_validator(mode="after")
-    def _one(self) -> ChangeRule:
-        if self.absolute is None and self.relative is None:
-            raise ValueError("give absolute, relative or both")
-        return self
-
-
-class Rule(_Section):
-    """What one metric must keep, for some methods and slices."""
-
-    metric: str
-    method: _Names = pydantic.Field(
-        ("*",), description="names; * is every method that has the metric, baseline maps and random_cam left out"
-    )
-    slice: _Names = pydantic.Field(
-        ("all",), description="all, a slice with its value (class=cat), or a slice (class) for every value"
-    )
-    lower: _Bound | None = pydantic.Field(None, description="the number must not be below")
-    upper: _Bound | None = pydantic.Field(None, description="the number must not be above")
-    change: ChangeRule | None = None
-    judge: Literal["interval", "value"] = pydantic.Field("interval", description="value looks at no interval")
-    min_n: _Count | None = pydantic.Field(None, description="instead of the gate's")
-    inconclusive: Literal["warn", "fail"] | None = pydantic.Field(None, description="instead of the gate's")
-
-    @pydantic.model_validator(mode="after")
-    def _something(self) -> Rule:
-        if self.lower is None and self.upper is None and self.change is None:
-            raise ValueError("give lower, upper or change")
-        if self.lower is not None and self.upper is not None and self.lower > self.upper:
-            raise ValueError(f"lower is {self.lower} and upper is {self.upper}; nothing can be between")
-        return self
-
-
-class Gate(_Section):
-    """A whole gate file."""
-
-    min_n: _Count = pydantic.Field(30, description="with fewer measurements a number is inconclusive")
-    inconclusive: Literal["warn", "fail"] = "warn"
-    rules: Annotated[tuple[Rule, ...], pydantic.Field(min_length=1)]
-
-
-@dataclasses.dataclass(frozen=True)
-class Check:
-    """One number held against one limit.
-
-    Attributes:
-        rule: number of the rule in the file, from 1.
-        metric, method, slice_name, slice_value: the number.
-        kind: ``lower``, ``upper``, ``change`` or ``missing``.
-        outcome: see the module.
-        fails: whether the gate fails by it.
-        value, value_lower, value_upper, n: the number (a change: candidate - baseline); NaN where there is none.
-        limit: the bound, or the allowed change for the worse.
-        message: all of it in words.
-    """
-
-    rule: int
-    metric: str
-    method: str
-    slice_name: str
-    slice_value: str
-    kind: str
-    outcome: Outcome
-    fails: bool
-    value: float
-    value_lower: float
-    value_upper: float
-    n: int
-    limit: float
-    message: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Verdict:
-    """The outcome of a gate.
-
-    Attributes:
-        checks: in the order of the rules.
-        candidate, baseline: paths of the runs; `baseline` is empty without one.
-    """
-
-    checks: tuple[Check, ...]
-    candidate: str
-    baseline: str
-
-    @property
-    def passed(self) -> bool:
-        """Whether no check fails."""
-        return not any(check.fails for check in self.checks)
-
-    def count(self, outcome: Outcome) -> int:
-        """Checks with an outcome."""
-        return sum(check.outcome == outcome for check in self.checks)
-
-
-def load(path: str | os.PathLike[str]) -> Gate:
-    """The gate in a YAML file.
-
-    Raises:
-        config.ConfigError: the file cannot be read, or anything in it is wrong; all problems at once.
-    """
-    try:
-        content, wrong = yaml_text.read(pathlib.Path(path).read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise config.ConfigError([f"it is not UTF-8 text ({error})"], str(path)) from None
-    except (OSError, ValueError) as error:
-        raise config.ConfigError([" ".join(str(error).split())], str(path)) from None
-    if wrong:
-        raise config.ConfigError(wrong, str(path))
-    if not isinstance(content, dict):
-        problem = f"the whole file: expected a mapping with rules, got {type(content).__name__}"
-        raise config.ConfigError([problem], str(path))
-    try:
-        return Gate.model_validate(content)
-    except pydantic.ValidationError as error:
-        problems = list(config.describe_problems(error, Gate))
-        # A rule with a mistake is left out and may leave none; that there is none then is no mistake of its own.
-        own = [one for one in problems if not one.startswith("rules: ")]
-        raise config.ConfigError(own or problems, str(path)) from None
-
-
-def judge(gate: Gate, candidate_path: str, comparison: compare.Comparison | None = None) -> Verdict:
+def judge(gate: gate_rules.Gate, candidate_path: str, comparison: compare.Comparison | None = None) -> verdicts.Verdict:
     """Hold a finished run, and its comparison with a baseline where there is one, against a gate.
 
     Raises:
@@ -196,13 +51,13 @@ def judge(gate: Gate, candidate_path: str, comparison: compare.Comparison | None
 
 
 def evaluate_gate(
-    gate: Gate,
+    gate: gate_rules.Gate,
     candidate: Numbers,
     baseline: Numbers,
     comparison: compare.Comparison | None,
     candidate_path: str = "",
     controls: frozenset[str] = frozenset(),
-) -> Verdict:
+) -> verdicts.Verdict:
     """As `judge`, from the numbers of both summaries (`summaries.read`); `baseline` is empty without one.
 
     `controls` are the candidate's methods that are baselines, beside those that the comparison knows.
@@ -215,11 +70,12 @@ def evaluate_gate(
                 row.value, row.n, row.lower, row.upper, "none" if math.isnan(row.lower) else "bootstrap"
             )
     judged = _Judge(gate, numbers, {*numbers, *baseline}, comparison, controls)
-    checks = tuple(check for number, rule in enumerate(gate.rules, 1) for check in judged.checks(number, rule))
-    return Verdict(checks, candidate_path, comparison.baseline if comparison else "")
+    each = [one for number, rule in enumerate(gate.rules, 1) for one in judged.checks(number, rule)]
+    checks, promise, reach = gate_decisions.decide(gate, each)
+    return verdicts.Verdict(checks, candidate_path, comparison.baseline if comparison else "", promise, reach)
 
 
-def _check_usable(gate: Gate, comparison: compare.Comparison | None) -> None:
+def _check_usable(gate: gate_rules.Gate, comparison: compare.Comparison | None) -> None:
     problems = []
     for number, rule in enumerate(gate.rules):
         if rule.change is None:
@@ -240,7 +96,7 @@ class _Judge:
 
     def __init__(
         self,
-        gate: Gate,
+        gate: gate_rules.Gate,
         numbers: Numbers,
         known: Iterable[Key],
         comparison: compare.Comparison | None,
@@ -252,9 +108,10 @@ class _Judge:
         self._incomparable = comparison.incomparable if comparison else ()
         rows = comparison.differences if comparison else ()
         self._changes = {(row.method, row.slice_name, row.slice_value, row.metric): row for row in rows}
+        self._samples = comparison.samples if comparison else {}
         self._known = sorted({*known, *self._changes})
 
-    def checks(self, number: int, rule: Rule) -> Iterator[Check]:
+    def checks(self, number: int, rule: gate_rules.Rule) -> Iterator[gate_decisions.Judged]:
         """Every check of one rule."""
         for key in self._keys(rule):
             if rule.lower is not None or rule.upper is not None:
@@ -262,7 +119,7 @@ class _Judge:
             if rule.change is not None:
                 yield self._change(number, rule, key)
 
-    def _keys(self, rule: Rule) -> Iterator[Key]:
+    def _keys(self, rule: gate_rules.Rule) -> Iterator[Key]:
         """What the rule is about; where nothing fits, the names as they stand, which are then missing."""
         have = [key for key in self._known if key[3] == rule.metric]
         every = sorted({key[0] for key in have if not run_methods.is_baseline(key[0], self._controls)}) or ["*"]
@@ -275,7 +132,7 @@ class _Judge:
                 values = sorted({key[2] for key in have if key[0] == method and key[1] == name}) or ["*"]
                 yield from ((method, name, one, rule.metric) for one in values)
 
-    def _bounds(self, number: int, rule: Rule, key: Key) -> Iterator[Check]:
+    def _bounds(self, number: int, rule: gate_rules.Rule, key: Key) -> Iterator[gate_decisions.Judged]:
         mean = self._numbers.get(key)
         if mean is None or math.isnan(mean.value):
             why = "there is no such number in the candidate" if mean is None else "nothing could be measured"
@@ -287,10 +144,14 @@ class _Judge:
             # A loss of at most 0: how far the number is on the wrong side of its bound.
             ends = sorted((sign * (limit - mean.lower), sign * (limit - mean.upper)))
             outcome, reason = self._outcome(rule, mean, sign * (limit - mean.value), ends, 0.0)
-            said = f"{_place(key)} is {_shown(mean)}; {'at least' if kind == 'lower' else 'at most'} {limit:g}{reason}"
-            yield self._check(number, rule, key, kind, outcome, mean, limit, said)
+            said = f"{_place(key)} is {_shown(mean)}; {'at least' if kind == 'lower' else 'at most'} {limit:g}"
+            sample = self._samples.get(key) if rule.metric in compare.MEASURES else None
+            # The summary has Student's intervals for single classes, where it keeps no replicates.
+            question = gate_tests.Question(mean, (-sign,), limit, False, sample, key[1] == slicing.CLASS)
+            check = self._check(number, rule, key, kind, outcome, mean, limit, said + reason)
+            yield self._judged(rule, check, said, question, rule.see)
 
-    def _change(self, number: int, rule: Rule, key: Key) -> Check:
+    def _change(self, number: int, rule: gate_rules.Rule, key: Key) -> gate_decisions.Judged:
         assert rule.change is not None
         if self._incomparable:
             return self._missing(number, key, f"the runs are not comparable: {self._incomparable[0]}")
@@ -305,17 +166,30 @@ class _Judge:
         better = "no direction is better" if direction == "either" else f"{direction} is better"
         said = (
             f"{_place(key)} goes from {row.baseline:.4g} to {row.candidate:.4g}, a change of {_shown(mean)};"
-            f" {limit:.4g} for the worse is allowed, {better}{reason}"
+            f" {limit:.4g} for the worse is allowed, {better}"
         )
-        return self._check(number, rule, key, "change", outcome, mean, limit, said)
+        check = self._check(number, rule, key, "change", outcome, mean, limit, said + reason)
+        question = gate_tests.Question(mean, _SIGNS[direction], limit, True, self._samples.get(key))
+        return self._judged(rule, check, said, question, rule.see or 2 * limit or None)
+
+    def _judged(
+        self, rule: gate_rules.Rule, check: verdicts.Check, said: str, question: gate_tests.Question, see: float | None
+    ) -> gate_decisions.Judged:
+        too_few = check.n < self._least_n(rule)
+        return gate_decisions.Judged(
+            check, said, question, too_few, rule.judge == "value", math.nan if see is None else see
+        )
+
+    def _least_n(self, rule: gate_rules.Rule) -> int:
+        return self._gate.min_n if rule.min_n is None else rule.min_n
 
     def _outcome(
-        self, rule: Rule, mean: paired.Mean, loss: float, ends: Iterable[float], allowed: float
-    ) -> tuple[Outcome, str]:
+        self, rule: gate_rules.Rule, mean: paired.Mean, loss: float, ends: Iterable[float], allowed: float
+    ) -> tuple[verdicts.Outcome, str]:
         """The outcome of a loss, with the ends of its interval, where so much is allowed; and why."""
         least, most = ends
         allowed += _ROUNDING
-        smallest = self._gate.min_n if rule.min_n is None else rule.min_n
+        smallest = self._least_n(rule)
         if mean.n < smallest:
             return "inconclusive", f" (too few to tell: {mean.n} of {smallest} measurements)"
         if rule.judge == "value" or math.isnan(least) or math.isnan(most):
@@ -336,21 +210,31 @@ class _Judge:
         )
 
     def _check(
-        self, number: int, rule: Rule, key: Key, kind: str, outcome: Outcome, mean: paired.Mean, limit: float, said: str
-    ) -> Check:
+        self,
+        number: int,
+        rule: gate_rules.Rule,
+        key: Key,
+        kind: str,
+        outcome: verdicts.Outcome,
+        mean: paired.Mean,
+        limit: float,
+        said: str,
+    ) -> verdicts.Check:
         strict = (rule.inconclusive or self._gate.inconclusive) == "fail"
         fails = outcome == "fail" or (outcome == "inconclusive" and strict)
         method, name, value, metric = key
-        return Check(
+        return verdicts.Check(
             number, metric, method, name, value, kind, outcome, fails, mean.value, mean.lower, mean.upper, mean.n,
             limit, said,
         )  # fmt: skip
 
-    def _missing(self, number: int, key: Key, why: str) -> Check:
+    def _missing(self, number: int, key: Key, why: str) -> gate_decisions.Judged:
         method, name, value, metric = key
         nan = math.nan
-        return Check(
-            number, metric, method, name, value, "missing", "fail", True, nan, nan, nan, 0, nan, f"{_place(key)}: {why}"
+        said = f"{_place(key)}: {why}"
+        return gate_decisions.Judged(
+            verdicts.Check(number, metric, method, name, value, "missing", "fail", True, nan, nan, nan, 0, nan, said),
+            said,
         )
 
 
@@ -364,7 +248,7 @@ def _worsening(change: paired.Mean, direction: str) -> tuple[float, tuple[float,
     return abs(change.value), (nearest, max(-change.lower, change.upper))
 
 
-def _allowed(rule: ChangeRule, baseline: float) -> float:
+def _allowed(rule: gate_rules.ChangeRule, baseline: float) -> float:
     limits = [] if rule.absolute is None else [rule.absolute]
     return min([*limits, rule.relative * abs(baseline)] if rule.relative is not None else limits)
 
@@ -377,20 +261,3 @@ def _place(key: Key) -> str:
 def _shown(mean: paired.Mean) -> str:
     ends = "" if math.isnan(mean.lower) else f" ({mean.lower:.4g} to {mean.upper:.4g})"
     return f"{mean.value:.4g}{ends}"
-
-
-def as_dict(verdict: Verdict) -> dict[str, Any]:
-    """Plain values for JSON; a number that does not exist is None."""
-    checks = [
-        {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in fields.items()}
-        for fields in (dataclasses.asdict(check) for check in verdict.checks)
-    ]
-    return {
-        "format": "heatbeam-verdict",
-        "format_version": 1,
-        "verdict": "pass" if verdict.passed else "fail",
-        "candidate": verdict.candidate,
-        "baseline": verdict.baseline or None,
-        "counts": {outcome: verdict.count(outcome) for outcome in ("pass", "fail", "inconclusive")},
-        "checks": checks,
-    }

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from heatbeam.transforms.metrics import intervals, paired
+from heatbeam.transforms.metrics.alarms import samples
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -104,6 +105,12 @@ class PairedSums:
             for i, (name, mean) in enumerate(zip(self.metrics, sums.differences.means(), strict=True)):
                 if mean.n:
                     yield key, name, float(sums.sides[0, i] / mean.n), float(sums.sides[1, i] / mean.n), mean
+
+    def samples(self) -> Iterator[tuple[Key, str, samples.Sample]]:
+        """Key, metric or measure, and the measurements of its difference or of itself; only where there are some."""
+        for key, sums in self._sums.items():
+            for names, means in ((self.metrics, sums.differences), (self.measures, sums.agreement)):
+                yield from ((key, name, one) for name, one in zip(names, means.samples(), strict=True) if one.n)
 
     def agreements(self) -> Iterator[tuple[Key, str, paired.Mean]]:
         """Key, measure and its mean; only where something was measured."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
 import os
 import re
@@ -9,21 +11,22 @@ from collections.abc import Iterable
 from typing import TextIO
 from xml.etree import ElementTree
 
-from heatbeam.compare import gate
+from heatbeam.compare import verdicts
 from heatbeam.runs import remote_files
 from heatbeam.transforms.metrics import slicing
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SUITE = "heatbeam gate"
+_OPEN_OF_A_RULE = 8
 
 
-def write_json(verdict: gate.Verdict, path: str | os.PathLike[str]) -> None:
+def write_json(verdict: verdicts.Verdict, path: str | os.PathLike[str]) -> None:
     """The verdict as JSON."""
-    text = json.dumps(gate.as_dict(verdict), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    text = json.dumps(verdicts.as_dict(verdict), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     remote_files.write(path, text.encode("utf-8", "replace"))
 
 
-def write_junit(verdict: gate.Verdict, path: str | os.PathLike[str]) -> None:
+def write_junit(verdict: verdicts.Verdict, path: str | os.PathLike[str]) -> None:
     """The verdict as JUnit XML: one test case per check, a warning being a skipped one.
 
     The elements are those that Jenkins, GitLab and GitHub's report actions read: ``testsuites``, ``testsuite`` with
@@ -50,9 +53,9 @@ def write_junit(verdict: gate.Verdict, path: str | os.PathLike[str]) -> None:
     remote_files.write(path, ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n")
 
 
-def grouped(verdict: gate.Verdict) -> list[tuple[str, bool, int, str]]:
+def grouped(verdict: verdicts.Verdict) -> list[tuple[str, bool, int, str]]:
     """What did not pass, as ``(outcome, fails, rule, message)``; what is missing for one reason is one entry."""
-    found: dict[tuple[int, str, str], list[gate.Check]] = {}
+    found: dict[tuple[int, str, str], list[verdicts.Check]] = {}
     for check in verdict.checks:
         if check.outcome != "pass":
             # Only the reason of what is missing is the same for many; every other message has its own numbers.
@@ -74,16 +77,65 @@ def _some(names: Iterable[str], limit: int = 4) -> str:
     return ", ".join(listed[:limit]) + (f" and {len(listed) - limit} more" if len(listed) > limit else "")
 
 
-def print_verdict(verdict: gate.Verdict, stream: TextIO) -> None:
-    """What fails and what cannot be told, then the verdict."""
-    stream.writelines(
-        f"  {'FAIL' if fails else '?':<5} {message}\n"
-        for _, fails, _, message in sorted(grouped(verdict), key=lambda row: not row[1])
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """A verdict in the order in which it is read.
+
+    Attributes:
+        failures: ``(rule, message)`` of what fails, what is missing for one reason once.
+        open: ``(rule, fails, message)`` of what cannot be told, at most a few a rule.
+        more_open: ``(rule, count)`` of those left out.
+        needed: ``(rule, metric, sentence)``: what each rule could have seen; of a gate with a promise, every rule.
+        fine: checks that passed.
+    """
+
+    failures: list[tuple[int, str]]
+    open: list[tuple[int, bool, str]]
+    more_open: list[tuple[int, int]]
+    needed: list[tuple[int, str, str]]
+    fine: int
+
+
+def told(verdict: verdicts.Verdict) -> Told:
+    """What failed first, then what would have been needed to tell; what is fine is a number."""
+    rows = grouped(verdict)
+    undecided: dict[int, list[tuple[int, bool, str]]] = {}
+    for outcome, fails, rule, message in rows:
+        if outcome == "inconclusive":
+            undecided.setdefault(rule, []).append((rule, fails, message))
+    return Told(
+        failures=[(rule, message) for outcome, _, rule, message in rows if outcome == "fail"],
+        open=[one for rule in undecided.values() for one in rule[:_OPEN_OF_A_RULE]],
+        more_open=[
+            (number, len(rule) - _OPEN_OF_A_RULE) for number, rule in undecided.items() if len(rule) > _OPEN_OF_A_RULE
+        ],
+        needed=[
+            (one.rule, one.metric, sentence)
+            for one in verdict.reach
+            if verdict.promise and (sentence := one.sentence())
+        ],
+        fine=verdict.count("pass"),
     )
+
+
+def print_verdict(verdict: verdicts.Verdict, stream: TextIO) -> None:
+    """What fails, what cannot be told and what that would have taken, then the verdict."""
+    said = told(verdict)
+    stream.writelines(f"  FAIL  {message}\n" for _, message in said.failures)
+    more = dict(said.more_open)
+    for rule, rows in itertools.groupby(said.open, lambda one: one[0]):
+        stream.writelines(f"  {'FAIL' if fails else '?':<5} {message}\n" for _, fails, message in rows)
+        if rule in more:
+            stream.write(f"        and {more[rule]:,} more checks of rule {rule} that cannot be told\n")
+    if said.needed:
+        stream.write("\nwhat each rule could have seen (in four of five such audits)\n")
+        stream.writelines(f"  rule {rule}  {metric}: {sentence}\n" for rule, metric, sentence in said.needed)
     stream.write(
         f"gate: {'pass' if verdict.passed else 'FAIL'} ({verdict.count('pass')} passed, {verdict.count('fail')} failed,"
         f" {verdict.count('inconclusive')} inconclusive)\n"
     )
+    if verdict.promise is not None:
+        stream.write(f"promise: {verdict.promise.sentence()}\n")
 
 
 def _clean(text: str) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from heatbeam.compare import compare, compare_files, gate
+from heatbeam.compare import compare, compare_files, gate, gate_rules
 from heatbeam.pages import map_images
 from heatbeam.transforms.sources import tfexample
 from tests.support import sample_shards
@@ -89,7 +89,7 @@ class Page(html.parser.HTMLParser):
 
 def test_the_page_is_well_formed_self_contained_and_escaped(comparison, tmp_path):
     verdict = gate.evaluate_gate(
-        gate.Gate(rules=[{"metric": "energy_pointing_game", "change": {"absolute": 0}}]), {}, {}, comparison
+        gate_rules.Gate(rules=[{"metric": "energy_pointing_game", "change": {"absolute": 0}}]), {}, {}, comparison
     )
     compare_files.write_html(comparison, tmp_path / "page.html", verdict)
     text = (tmp_path / "page.html").read_text()

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from heatbeam import config
-from heatbeam.compare import compare, gate, verdict_files
+from heatbeam.compare import compare, gate, gate_rules, verdict_files, verdicts
 from heatbeam.transforms.metrics import paired
 from tests.support import paths
 from tests.support.audit_runs import Row, summary_row, write_run
@@ -35,14 +35,16 @@ def comparison(tmp_path_factory) -> compare.Comparison:
     return compare.compare(run, run)
 
 
-def bounds(rule: dict, numbers: dict, **settings) -> list[gate.Check]:
-    return list(gate.evaluate_gate(gate.Gate(rules=[{"metric": "pxap", **rule}], **settings), numbers, {}, None).checks)
+def bounds(rule: dict, numbers: dict, **settings) -> list[verdicts.Check]:
+    return list(
+        gate.evaluate_gate(gate_rules.Gate(rules=[{"metric": "pxap", **rule}], **settings), numbers, {}, None).checks
+    )
 
 
-def changes(comparison, rule: dict, *rows: compare.Difference, **settings) -> gate.Verdict:
+def changes(comparison, rule: dict, *rows: compare.Difference, **settings) -> verdicts.Verdict:
     found = dataclasses.replace(comparison, differences=rows)
     numbers = {row[:4]: mean(row.candidate) for row in rows}
-    return gate.evaluate_gate(gate.Gate(rules=[{"metric": "pxap", **rule}], **settings), numbers, numbers, found)
+    return gate.evaluate_gate(gate_rules.Gate(rules=[{"metric": "pxap", **rule}], **settings), numbers, numbers, found)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +164,7 @@ def test_a_random_method_is_gated_only_by_name(tmp_path):
     rule = {"metric": "pxap", "lower": 0.5}
 
     def judged(**changes):
-        rules = gate.Gate(rules=[{**rule, **changes}])
+        rules = gate_rules.Gate(rules=[{**rule, **changes}])
         one_run = gate.judge(rules, run).checks
         compared = gate.judge(rules, run, compare.compare(run, run)).checks
         assert [c.outcome for c in one_run] == [c.outcome for c in compared]
@@ -176,7 +178,7 @@ def test_a_random_method_is_gated_only_by_name(tmp_path):
 def test_slices_of_the_comparison_are_known_too(comparison):
     rows = [difference(0, 0, 0, key=("cam", "class", name, "pxap")) for name in ("cat", "dog")]
     found = dataclasses.replace(comparison, differences=tuple(rows))
-    rules = gate.Gate(rules=[{"metric": "pxap", "slice": "class", "change": {"absolute": 0}}])
+    rules = gate_rules.Gate(rules=[{"metric": "pxap", "slice": "class", "change": {"absolute": 0}}])
     assert [(c.slice_value, c.outcome) for c in gate.evaluate_gate(rules, {}, {}, found).checks] == [
         ("cat", "pass"),
         ("dog", "pass"),
@@ -184,7 +186,7 @@ def test_slices_of_the_comparison_are_known_too(comparison):
 
 
 def test_what_is_gone_from_the_candidate_fails():
-    rules = gate.Gate(rules=[{"metric": "pxap", "method": "cam", "slice": "class", "lower": 0.0}])
+    rules = gate_rules.Gate(rules=[{"metric": "pxap", "method": "cam", "slice": "class", "lower": 0.0}])
     candidate = {key: value for key, value in CLASSES.items() if key[2] != "dog"}
     checks = gate.evaluate_gate(rules, candidate, CLASSES, None).checks
     assert [(c.slice_value, c.kind, c.outcome) for c in checks] == [
@@ -200,7 +202,7 @@ def test_a_number_that_could_not_be_measured_fails():
 
 def test_runs_that_are_not_comparable_fail_a_change_and_not_a_bound(comparison):
     found = dataclasses.replace(comparison, incomparable=("conventions.protocol.frame_px is 224 ... 448",))
-    rules = gate.Gate(rules=[{"metric": "pxap", "lower": 0.1, "change": {"absolute": 0.5}}])
+    rules = gate_rules.Gate(rules=[{"metric": "pxap", "lower": 0.1, "change": {"absolute": 0.5}}])
     checks = gate.evaluate_gate(rules, {KEY: mean(0.5, 0.4, 0.6)}, {}, found).checks
     assert [(c.kind, c.outcome) for c in checks] == [("lower", "pass"), ("missing", "fail")]
     assert "not comparable" in checks[1].message
@@ -233,7 +235,7 @@ rules:
 def test_two_runs_and_a_file(runs, tmp_path):
     path = tmp_path / "gate.yaml"
     path.write_text(GATE)
-    verdict = gate.judge(gate.load(path), runs[1], compare.compare(*runs))
+    verdict = gate.judge(gate_rules.load(path), runs[1], compare.compare(*runs))
     assert [(c.metric, c.kind, c.method, c.outcome) for c in verdict.checks] == [
         ("energy_pointing_game", "lower", "cam", "pass"),
         ("energy_pointing_game", "change", "cam", "fail"),
@@ -246,10 +248,10 @@ def test_two_runs_and_a_file(runs, tmp_path):
 
 
 def test_one_run_alone_keeps_bounds_only(runs):
-    rules = gate.Gate(rules=[{"metric": "energy_pointing_game", "lower": 0.1}])
+    rules = gate_rules.Gate(rules=[{"metric": "energy_pointing_game", "lower": 0.1}])
     assert gate.judge(rules, runs[1]).passed
     with pytest.raises(config.ConfigError, match=r"rules.0.change: there is no baseline"):
-        gate.judge(gate.Gate(rules=[{"metric": "pxap", "change": {"absolute": 0}}]), runs[1])
+        gate.judge(gate_rules.Gate(rules=[{"metric": "pxap", "change": {"absolute": 0}}]), runs[1])
 
 
 def test_a_metric_without_a_direction_needs_one(comparison):
@@ -268,7 +270,7 @@ rules:
   - {lower: .nan}
 """)
     with pytest.raises(config.ConfigError) as caught:
-        gate.load(path)
+        gate_rules.load(path)
     said = "\n".join(caught.value.problems)
     for part in (
         "min_n: Input should be greater than or equal to 0", "rules.0.lowr: unknown key; did you mean lower?",
@@ -290,22 +292,22 @@ def test_wrong_files(tmp_path, text, problem):
     path = tmp_path / "gate.yaml"
     path.write_text(text)
     with pytest.raises(config.ConfigError, match=problem):
-        gate.load(path)
+        gate_rules.load(path)
 
 
 def test_a_missing_file_is_a_configuration_error(tmp_path):
     with pytest.raises(config.ConfigError, match="No such file"):
-        gate.load(tmp_path / "none.yaml")
+        gate_rules.load(tmp_path / "none.yaml")
 
 
 def test_the_example_file_is_valid():
-    loaded = gate.load(paths.ROOT / "configs" / "gate.yaml")
+    loaded = gate_rules.load(paths.ROOT / "configs" / "gate.yaml")
     assert loaded.inconclusive == "warn" and {"energy_pointing_game", "map_flip"} <= {
         rule.metric for rule in loaded.rules
     }
 
 
-def verdict_of_three(comparison) -> gate.Verdict:
+def verdict_of_three(comparison) -> verdicts.Verdict:
     rows = [
         difference(-0.3, -0.4, -0.2, key=("cam", "class", "a & <b>\x00", "pxap")), difference(0.1, 0.1, 0.1),
         difference(0, -1, 1, key=("cam", "class", "\U0001f408", "pxap")),
@@ -349,7 +351,9 @@ def test_the_printed_verdict_says_what_failed(comparison):
 
 
 def test_what_is_missing_for_one_reason_is_told_once():
-    rules = gate.Gate(rules=[{"metric": "pxap", "method": ["cam", "gone"], "slice": ["all", "class"], "lower": 0.5}])
+    rules = gate_rules.Gate(
+        rules=[{"metric": "pxap", "method": ["cam", "gone"], "slice": ["all", "class"], "lower": 0.5}]
+    )
     verdict = gate.evaluate_gate(rules, {KEY: mean(0.1, 0.0, 0.2)}, CLASSES, None)
     assert verdict_files.grouped(verdict) == [
         ("fail", True, 1, "pxap of cam, all is 0.1 (0 to 0.2); at least 0.5"),
@@ -365,8 +369,8 @@ def test_a_mistake_in_the_only_rule_is_one_problem(tmp_path):
     path = tmp_path / "gate.yaml"
     path.write_text("rules:\n  - {metric: pxap, lowr: 1}\n")
     with pytest.raises(config.ConfigError) as caught:
-        gate.load(path)
+        gate_rules.load(path)
     assert "1 problem\n" in str(caught.value) and "did you mean lower?" in str(caught.value)
     path.write_text("rules: []\n")
     with pytest.raises(config.ConfigError, match="rules: "):
-        gate.load(path)
+        gate_rules.load(path)

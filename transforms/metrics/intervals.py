@@ -44,8 +44,13 @@ def student(total: float, squares: float, n: int) -> tuple[float, float]:
         return _NONE
     mean = total / n
     variance = max(squares - n * mean * mean, 0.0) / (n - 1)
-    half = float(special.stdtrit(n - 1, 0.975)) * math.sqrt(variance / n)
+    half = student_point(n) * math.sqrt(variance / n)
     return mean - half, mean + half
+
+
+def student_point(n: int) -> float:
+    """97.5 % point of Student's distribution of n measurements, at least 2."""
+    return float(special.stdtrit(n - 1, 0.975))
 
 
 def percentile(replicates: npt.ArrayLike) -> tuple[float, float]:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from heatbeam.transforms.metrics import intervals
+from heatbeam.transforms.metrics.alarms import samples
 
 Floats = npt.NDArray[np.float64]
 
@@ -50,6 +51,9 @@ class Means:
         self._n = np.zeros(quantities, np.int64)
         self._total = np.zeros(quantities)
         self._squares = np.zeros(quantities)
+        self._cubes = np.zeros(quantities)
+        self._rows = 0
+        self._kept: list[npt.NDArray[np.float32]] = []
         # Single precision: a comparison of 1000 classes holds tens of thousands of these.
         self._totals = np.zeros((quantities, replicates), np.float32)
         self._weights = np.zeros((quantities, replicates), np.float32)
@@ -66,6 +70,8 @@ class Means:
         self._n += there.sum(axis=0)
         self._total += filled.sum(axis=0)
         self._squares += (filled * filled).sum(axis=0)
+        self._cubes += (filled**3).sum(axis=0)
+        self._keep(len(values), [values.astype(np.float32)])
         self._totals += filled.astype(np.float32).T @ weights
         self._weights += weights.sum(axis=0) if there.all() else there.astype(np.float32).T @ weights
 
@@ -74,8 +80,26 @@ class Means:
         self._n += other._n
         self._total += other._total
         self._squares += other._squares
+        self._cubes += other._cubes
+        self._keep(other._rows, other._kept)
         self._totals += other._totals
         self._weights += other._weights
+
+    def _keep(self, rows: int, values: Sequence[npt.NDArray[np.float32]]) -> None:
+        self._rows += rows
+        self._kept = [*self._kept, *values] if self._rows <= samples.KEPT else []
+
+    def samples(self) -> list[samples.Sample]:
+        """What tests need of each quantity; single measurements only where at most `samples.KEPT` rows were added."""
+        few = 0 < self._rows <= samples.KEPT
+        rows = np.concatenate(self._kept) if few else np.zeros((0, len(self._n)), np.float32)
+        return [
+            samples.Sample(
+                int(self._n[i]), float(self._total[i]), float(self._squares[i]), float(self._cubes[i]),
+                rows[np.isfinite(rows[:, i]), i] if few else None,
+            )
+            for i in range(len(self._n))
+        ]  # fmt: skip
 
     def means(self) -> list[Mean]:
         """The mean of each quantity."""
