@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 import apache_beam as beam
@@ -21,7 +21,7 @@ from apache_beam.utils import windowed_value
 
 from heatbeam.transforms import records, tally
 from heatbeam.transforms.sources import decode_options, ground_truth, images
-from heatbeam.transforms.sources.arrays import array_options, fitting
+from heatbeam.transforms.sources.arrays import array_options, fitting, input_forms, other_inputs
 from heatbeam.transforms.sources.pixels import geometry
 
 NAMESPACE = "heatbeam"
@@ -38,6 +38,7 @@ def decode_example(
     image: InputOptions,
     masks: decode_options.MaskOptions,
     box_tolerance: float = decode_options.BOX_TOLERANCE_PX,
+    inputs: Sequence[input_forms.InputOptions] = (),
 ) -> records.Example:
     """One record, decoded.
 
@@ -46,9 +47,10 @@ def decode_example(
         image: how its image, or its array, becomes the model's input.
         masks: how a semantic mask is read.
         box_tolerance: pixels by which a box may stick out of its image.
+        inputs: how the model's other inputs are made, those that come with the image.
 
     Raises:
-        DataError: as `images.decode_image`, `fitting.decode` and `ground_truth.decode` say.
+        DataError: as `images.decode_image`, `fitting.decode`, `other_inputs.decode` and `ground_truth.decode` say.
     """
     pixels, size, view = input_of(encoded, image)
     source = records.Source(
@@ -66,7 +68,18 @@ def decode_example(
     if masks.labels:
         largest = ground_truth.largest_class(truth)
         source = dataclasses.replace(source, label_ids=source.label_ids if largest is None else (largest,))
-    return records.Example(source, pixels, truth, encoded.earlier)
+    return records.Example(source, pixels, truth, encoded.earlier, tuple(_others(encoded, inputs)))
+
+
+def _others(
+    encoded: records.EncodedExample, inputs: Sequence[input_forms.InputOptions]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """The model's other inputs that come with an image; none where the model is not asked."""
+    if encoded.earlier is not None and encoded.earlier.complete:
+        return
+    held = dict(encoded.inputs)
+    for one in inputs:
+        yield one.form.name, other_inputs.decode(held[one.form.name], one)
 
 
 def input_of(
@@ -100,14 +113,21 @@ def input_recipe(how: InputOptions) -> dict[str, Any]:
     return fitting.recipe(how) if isinstance(how, array_options.ArrayOptions) else images.recipe(how)
 
 
-def decode_recipe(image: InputOptions, masks: decode_options.MaskOptions) -> dict[str, Any]:
+def inputs_recipe(inputs: Sequence[input_forms.InputOptions]) -> dict[str, Any]:
+    """The same of the model's other inputs; empty where none comes with the images."""
+    return {"inputs": [other_inputs.recipe(one) for one in inputs]} if inputs else {}
+
+
+def decode_recipe(
+    image: InputOptions, masks: decode_options.MaskOptions, inputs: Sequence[input_forms.InputOptions] = ()
+) -> dict[str, Any]:
     """Everything about this step that can change a number, for the manifest. JSON types only."""
     # Which class is which is said once, for labels and boxes too.
     left_out = ("classes", "labels")
     mask_recipe = {name: value for name, value in dataclasses.asdict(masks).items() if name not in left_out}
     label = {"label": "the largest class of the masks"} if masks.labels else {}
     kind = "array" if isinstance(image, array_options.ArrayOptions) else "image"
-    return {kind: input_recipe(image), "semantic_mask": mask_recipe, **label}
+    return {kind: input_recipe(image), "semantic_mask": mask_recipe, **label, **inputs_recipe(inputs)}
 
 
 @dataclasses.dataclass(eq=False)
@@ -120,17 +140,19 @@ class Decode(beam.PTransform):
         image: how an image, or an array, becomes the model's input.
         masks: how a semantic mask is read.
         box_tolerance: pixels by which a box may stick out of its image.
+        inputs: how the model's other inputs are made, those that come with each image.
     """
 
     image: InputOptions
     masks: decode_options.MaskOptions = decode_options.MaskOptions()
     box_tolerance: float = decode_options.BOX_TOLERANCE_PX
+    inputs: tuple[input_forms.InputOptions, ...] = ()
 
     def __post_init__(self) -> None:
         super().__init__()
 
     def expand(self, encoded: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
-        step = _Decode(self.image, self.masks, self.box_tolerance)
+        step = _Decode(self.image, self.masks, self.box_tolerance, self.inputs)
         return encoded | "Decode" >> beam.ParDo(step).with_outputs(records.DEAD_LETTER_TAG, BOXES_TAG, main=MAIN_TAG)
 
 
@@ -141,9 +163,11 @@ class _Decode(beam.DoFn):
         image: InputOptions,
         masks: decode_options.MaskOptions,
         box_tolerance: float = decode_options.BOX_TOLERANCE_PX,
+        inputs: tuple[input_forms.InputOptions, ...] = (),
     ):
         super().__init__()
         self._image = image
+        self._inputs = inputs
         self._masks = masks
         self._box_tolerance = box_tolerance
         self._boxes = self._dropped_boxes = 0
@@ -158,7 +182,7 @@ class _Decode(beam.DoFn):
     def process(self, encoded: records.EncodedExample) -> Iterator[records.Example | beam.pvalue.TaggedOutput]:
         start = time.perf_counter_ns()
         try:
-            example = decode_example(encoded, self._image, self._masks, self._box_tolerance)
+            example = decode_example(encoded, self._image, self._masks, self._box_tolerance, self._inputs)
         except records.DataError as error:
             self._dead_letters.inc()
             tally.TALLY.add("dead_letters")

@@ -64,6 +64,12 @@ def acquire_engine(spec: specs.EngineSpec) -> tuple[engines.Engine, bool]:
     return handle.acquire(load), bool(loaded)
 
 
+def stacked_inputs(examples: Sequence[records.Example]) -> dict[str, np.ndarray]:
+    """The model's other inputs that come with N images, ``(N, ...)`` by name; empty where none does."""
+    names = [name for name, _ in examples[0].inputs]
+    return {name: np.stack([dict(e.inputs)[name] for e in examples]) for name in names}
+
+
 def unfit_methods(spec: specs.EngineSpec) -> dict[str, str]:
     """As `fitting.unfit`, wherever the model's files are."""
     local = _with_local_files(spec)
@@ -294,8 +300,8 @@ class _ExplainFn(beam.DoFn):
         """The explanations of one batch, and dead letters of images whose scores or maps are not finite."""
         self._batches.inc()
         self._sizes.update(len(batch))
-        images = np.stack([e.image for e in batch])
-        results = self._engine.explain(images, [e.source.label_ids for e in batch], self._selected(batch))
+        images, inputs = np.stack([e.image for e in batch]), stacked_inputs(batch)
+        results = self._engine.explain(images, [e.source.label_ids for e in batch], self._selected(batch), inputs)
         good, explanations, others = [], [], []
         for number, (example, result) in enumerate(zip(batch, results, strict=True)):
             try:
@@ -309,7 +315,8 @@ class _ExplainFn(beam.DoFn):
             else:  # a near tie went the other way: what is known is about other classes, so all is made anew
                 others += self._explain_batch([dataclasses.replace(example, earlier=None)])
         if self._assessment is not None and explanations:
-            explanations = assess.assess(self._engine, images[good], explanations, self._assessment)
+            own = {name: rows[good] for name, rows in inputs.items()}
+            explanations = assess.assess(self._engine, images[good], explanations, self._assessment, own)
         joined = [self._joined(batch[n].earlier, e) for n, e in zip(good, explanations, strict=True)]
         return [*joined, *others]
 

@@ -195,6 +195,8 @@ class EncodedExample:
         values: what a regression is to give, one number for each output; empty where it is not known, None where the
             model gives no values.
         earlier: what an earlier run is to lend; None in a run that reuses nothing.
+        inputs: ``(name, values)`` of the model's other inputs that come with the image, as the record holds them
+            (`sources.arrays.stored_arrays.unchanged`).
     """
 
     image_id: str
@@ -217,14 +219,22 @@ class EncodedExample:
     values: tuple[float, ...] | None = None
     earlier: Earlier | None = None
     is_clip: bool = False
+    inputs: tuple[tuple[str, np.ndarray], ...] = ()
 
     @property
     def image_sha256(self) -> str:
-        """Hex digest of what is explained: of an encoded or raw image its bytes, of other arrays type and shape too."""
+        """Hex digest of what is explained: of an encoded or raw image its bytes, of other arrays type and shape too.
+
+        What the model is given beside it counts: the same image with other `inputs` has other maps.
+        """
         digest = hashlib.sha256()
         if self.raw_shape is not None and (self.raw_dtype != "uint8" or len(self.raw_shape) != 3):
             digest.update(f"{self.raw_dtype} {list(self.raw_shape)}".encode())
         digest.update(self.image)
+        for name, values in self.inputs:
+            digest.update(f"{name} {values.dtype} {list(values.shape)}".encode())
+            for value in values.tolist() if values.dtype == object else (values.tobytes(),):
+                digest.update(len(value).to_bytes(8, "little") + value)
         return digest.hexdigest()
 
 
@@ -324,12 +334,15 @@ class Example:
             array's own numbers; empty where `earlier` is complete.
         ground_truth: boxes and masks in the original frame.
         earlier: as in `EncodedExample`.
+        inputs: ``(name, array)`` of the model's other inputs that come with the image, without a batch axis; none
+            where `earlier` is complete.
     """
 
     source: Source
     image: np.ndarray
     ground_truth: GroundTruth
     earlier: Earlier | None = None
+    inputs: tuple[tuple[str, np.ndarray], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

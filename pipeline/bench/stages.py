@@ -128,7 +128,7 @@ class Stages:
     def _decode(self, encoded: records.EncodedExample) -> records.Example | None:
         try:
             step = self._decode_step
-            return decode.decode_example(encoded, step.image, step.masks, step.box_tolerance)
+            return decode.decode_example(encoded, step.image, step.masks, step.box_tolerance, step.inputs)
         except records.DataError:
             return None
 

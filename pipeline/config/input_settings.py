@@ -323,7 +323,11 @@ class InputConfig(section.Section):
             box_label_offset=self.box_label_offset,
             label_form=self.label_form,
             required=self.required,
-            given=(*(getattr(self.features, field) for field in self.features_given or ()), *more.get("slices", ())),
+            given=(
+                *(getattr(self.features, field) for field in self.features_given or ()),
+                *more.get("slices", ()),
+                *(one.feature for one in more.get("inputs", ())),
+            ),
             **more,
         )
 

@@ -9,6 +9,7 @@ import pydantic
 from heatbeam.config import section
 from heatbeam.transforms.engine import specs
 from heatbeam.transforms.models import model_source
+from heatbeam.transforms.sources.arrays import array_options, input_forms
 
 
 class PreprocessingConfig(section.Section):
@@ -57,6 +58,59 @@ class PreprocessingConfig(section.Section):
         return self
 
 
+class OtherInputConfig(section.Section):
+    """An input of the model beside the explained one, and the feature of the records that each image brings for it."""
+
+    feature: str = pydantic.Field(description="of the records; every record must have it")
+    format: input_forms.Format = pydantic.Field(
+        input_forms.InputForm.format,
+        description="a list of numbers or texts (values), raw bytes, tf.io.serialize_tensor (tensor), an npy file or "
+        "an encoded image; auto tells them apart",
+    )
+    dtype: array_options.Dtype | None = pydantic.Field(input_forms.InputForm.dtype, description="of raw bytes")
+    shape: tuple[section.Positive, ...] | None = pydantic.Field(
+        input_forms.InputForm.shape, description="of the input, without the batch, where the model leaves it open"
+    )
+    categories: tuple[int | str, ...] | None = pydantic.Field(
+        input_forms.InputForm.categories,
+        description="the values that there are, in the order of the ids that the model was trained with",
+    )
+    one_hot: bool = pydantic.Field(
+        input_forms.InputForm.one_hot,
+        description="each value is an id, and the model takes a row with a 1 at its place",
+    )
+    scale: tuple[float, ...] = pydantic.Field(
+        input_forms.InputForm.scale, description="number * scale + offset: one number, or one for each of the last axis"
+    )
+    offset: tuple[float, ...] = pydantic.Field(input_forms.InputForm.offset, description="see scale")
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"feature": value} if isinstance(value, str) else value
+
+    @pydantic.field_validator("scale", "offset", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, (int, float)) else value
+
+    @pydantic.model_validator(mode="after")
+    def _fits_together(self) -> OtherInputConfig:
+        known = [str(category) for category in self.categories or ()]
+        section.refuse({
+            "raw bytes need dtype": self.format == "raw" and self.dtype is None,
+            "dtype goes with format raw or auto": self.dtype is not None and self.format not in ("raw", "auto"),
+            "categories: the same value twice": len(set(known)) < len(known),
+            "categories go with format values or auto": (
+                self.categories is not None and self.format not in ("values", "auto")),
+        })  # fmt: skip
+        return self
+
+    def as_form(self, name: str) -> input_forms.InputForm:
+        """How records hold the input `name`, as the steps know it."""
+        return input_forms.InputForm(name=name, **{key: getattr(self, key) for key in type(self).model_fields})
+
+
 class ModelConfig(section.Section):
     """The model, the layer to map and the scores to explain."""
 
@@ -85,11 +139,15 @@ class ModelConfig(section.Section):
     )
     input: str | None = pydantic.Field(
         model_source.ModelSource.input,
-        description="name of the input that takes the image, of several (default: the one without a constant)",
+        description="name of the input that is explained, of several (default: the one that the next two leave)",
+    )
+    inputs: dict[str, OtherInputConfig] = pydantic.Field(
+        {}, description="the other inputs, by name: the feature of the records that each image brings, or a mapping"
     )
     constants: dict[str, Any] = pydantic.Field(
         dict(model_source.ModelSource.constants),
-        description="of the other inputs, by name, the same for every image: a number, lists of them, or an .npy file",
+        description="of the other inputs, by name, the same for every image: a number, lists of them, or an .npy file "
+        "(for one of inputs too: what it has while the model is looked into)",
     )
     imports: tuple[str, ...] = pydantic.Field(
         model_source.ModelSource.imports, description="modules with custom layers, imported before the model is loaded"
@@ -155,6 +213,10 @@ class ModelConfig(section.Section):
         if not layers or "auto" in layers or len(set(layers)) < len(layers):
             raise ValueError(f"expected names of different layers, it is [{', '.join(layers)}]")
         return layers[0] if len(layers) == 1 else layers
+
+    def as_input_forms(self) -> tuple[input_forms.InputForm, ...]:
+        """How records hold the inputs beside the explained one, in the order of their names."""
+        return tuple(given.as_form(name) for name, given in sorted(self.inputs.items()))
 
     @property
     def names_modules(self) -> bool:

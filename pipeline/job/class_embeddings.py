@@ -50,8 +50,9 @@ def resolved(planned: plan.Plan) -> plan.Plan:
         raise config.ConfigError([problem])
     size, found = engine.pass_size, []
     for start in range(0, len(examples), size):
-        images = np.stack([example.image for example in examples[start : start + size]])
-        found.append(engine.scores(images).astype(np.float64))
+        batch = examples[start : start + size]
+        images = np.stack([example.image for example in batch])
+        found.append(engine.scores(images, explain.stacked_inputs(batch)).astype(np.float64))
     mean = np.concatenate(found).mean(axis=0)
     reference = (tuple(float(number) for number in mean),)
     return dataclasses.replace(planned, engine_spec=dataclasses.replace(planned.engine_spec, reference=reference))
@@ -70,7 +71,7 @@ def _examples_of(planned: plan.Plan, wanted: str, engine: engines.Engine) -> Ite
                 if not _is_of(record, of_classes, wanted, ids):
                     continue
                 encoded = features.parse_example(record, planned.features, shard.name, index)
-                yield decode.decode_example(encoded, decoding.image, decoding.masks)
+                yield decode.decode_example(encoded, decoding.image, decoding.masks, inputs=decoding.inputs)
             except records.DataError:  # the run tells of it
                 continue
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 from heatbeam import config
+from heatbeam.transforms import explain, records
 from heatbeam.transforms.sources import feature_map
 
 FEW = 0.1
@@ -26,6 +30,46 @@ class Findings:
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
     missing: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class OtherInput:
+    """What records brought for an input of the model beside the explained one.
+
+    Attributes:
+        name: of the input.
+        feature: of the records.
+        shape, type: of what the model is given for an image.
+        least, greatest: of all numbers; None of text.
+    """
+
+    name: str
+    feature: str
+    shape: tuple[int, ...]
+    type: str
+    least: float | None
+    greatest: float | None
+
+    def in_words(self, count: int) -> str:
+        """A line about `count` records."""
+        shape = "x".join(map(str, self.shape)) or "1"
+        span = "text" if self.least is None else f"{self.least:.4g} to {self.greatest:.4g}"
+        return f"{self.name}, {shape} {self.type} of feature {self.feature}: {span} in {count} records"
+
+    def facts(self) -> dict[str, Any]:
+        """The same as JSON types."""
+        return dataclasses.asdict(self) | {"shape": list(self.shape)}
+
+
+def others(settings: config.RunConfig, examples: Sequence[records.Example]) -> list[OtherInput]:
+    """What comes with the images, for each input that is not explained."""
+    found = []
+    for name, rows in explain.stacked_inputs(examples).items():
+        numbers = None if rows.dtype == object else rows.astype(np.float64)
+        span = (None, None) if numbers is None else (float(numbers.min()), float(numbers.max()))
+        kind = "text" if numbers is None else rows.dtype.name
+        found.append(OtherInput(name, settings.model.inputs[name].feature, rows.shape[1:], kind, *span))
+    return found
 
 
 def findings(settings: config.RunConfig, total: int, holding: Mapping[str, int]) -> Findings:
@@ -68,5 +112,7 @@ def _places(settings: config.RunConfig) -> Iterator[tuple[str, str, bool]]:
         name = getattr(settings.input.features, field)
         if name is not None and field != "image" and field not in feature_map.OF_THE_IMAGE:
             yield f"input.features.{field}", name, field in given
+    for form in settings.model.as_input_forms():
+        yield f"model.inputs.{form.name}", form.feature, True
     for name in settings.evaluate.slices:
         yield "evaluate.slices", name, True

@@ -17,7 +17,7 @@ import json
 import os
 import socket
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -154,7 +154,8 @@ def _refuse_live(manifest: manifests.Manifest, path: str) -> None:
 def content_facts(planned: plan.Plan, engine: engines.Engine) -> manifests.KeyedBy:
     """Everything that can change a map, a score of the model or a number of it; JSON types only."""
     settings, spec, description = planned.settings, planned.engine_spec, engine.description
-    image = decode.input_recipe(step_options.decode_step(settings, description).image)
+    decoding = step_options.decode_step(settings, description)
+    image = decode.input_recipe(decoding.image)
     # zlib unpacks every PNG to the same pixels, and which zlib a process has depends on what it imported first.
     image.pop("png_library", None)
     shared = {
@@ -163,7 +164,7 @@ def content_facts(planned: plan.Plan, engine: engines.Engine) -> manifests.Keyed
         "versions": {package: importlib.metadata.version(package) for package in _COMPUTING},
         "model": {
             "digest": description.digest,
-            "architecture": architecture_digest(engine.model.keras_model),
+            "architecture": architecture_digest(engine.model.keras_model, spec.fed),
             "scores": description.scores,
             "probability": description.probability,
             "output": spec.output,
@@ -172,6 +173,7 @@ def content_facts(planned: plan.Plan, engine: engines.Engine) -> manifests.Keyed
             **user_modules.facts(spec.model, spec.preprocessing),
         },
         "image": image,
+        **decode.inputs_recipe(decoding.inputs),
         "targets": list(spec.targets),
         "precision": spec.precision,
         "evidence": description.layer.name if spec.evidence else None,
@@ -215,8 +217,10 @@ def _score_facts(assessment: assess.Assessment | None) -> dict[str, Any] | None:
     }
 
 
-def architecture_digest(model: Any) -> str:
+def architecture_digest(model: Any, fed: Collection[str] = ()) -> str:
     """Digest of a Keras model's configuration, in which layers are numbered and not named.
+
+    What stands in for the inputs `fed`, which come with each image, is no part of it.
 
     Keras names the layers that a function makes by how many it made before, so names may differ for equal models.
     """
@@ -225,6 +229,8 @@ def architecture_digest(model: Any) -> str:
     except NotImplementedError:  # a subclass that cannot be saved as JSON: its weights' digest has to do
         return f"{type(model).__module__}.{type(model).__qualname__}"
     described.pop("compile_config", None)
+    for name in fed:
+        described["constants"].pop(name)
     names: dict[str, str] = {}
     for name in _values_of(described, "name"):
         names.setdefault(name, f"#{len(names)}")

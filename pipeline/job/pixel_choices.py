@@ -38,7 +38,10 @@ class Effect:
 
 
 def in_words(
-    engine: engines.Engine, stored: Sequence[records.EncodedExample], chosen: decode_options.ImageOptions
+    engine: engines.Engine,
+    stored: Sequence[records.EncodedExample],
+    chosen: decode_options.ImageOptions,
+    others: Mapping[str, np.ndarray] | None = None,
 ) -> Iterator[str]:
     """What the other choices would change, and which setting matters.
 
@@ -46,8 +49,9 @@ def in_words(
         engine: of the run.
         stored: records whose images can be decoded; at least one.
         chosen: how the run decodes them.
+        others: as `inputs` of `engine.Engine.explain`.
     """
-    found = effects(engine, stored, chosen)
+    found = effects(engine, stored, chosen, others)
     if not found:
         return
     other = f"{len(stored)} records with other code than resampler {chosen.resampler} and decoder {chosen.decoder}"
@@ -97,17 +101,20 @@ def _range_of(highest: int) -> int:
 
 
 def effects(
-    engine: engines.Engine, stored: Sequence[records.EncodedExample], chosen: decode_options.ImageOptions
+    engine: engines.Engine,
+    stored: Sequence[records.EncodedExample],
+    chosen: decode_options.ImageOptions,
+    others: Mapping[str, np.ndarray] | None = None,
 ) -> list[Effect]:
     """What each other resampler that has the filter, and each other decoder that reads the images, changes."""
-    own = _probabilities(engine, stored, chosen)
+    own = _probabilities(engine, stored, chosen, others)
     if own is None:
         return []
     choosing = engine.description.probability != "value"
     first = own.argmax(axis=1)
     found = []
     for (setting, value), other in _others(chosen).items():
-        changed = _probabilities(engine, stored, other)
+        changed = _probabilities(engine, stored, other, others)
         if changed is not None:
             change = np.abs(changed - own)
             if choosing:
@@ -131,11 +138,14 @@ def _others(chosen: decode_options.ImageOptions) -> Mapping[tuple[str, str], dec
 
 
 def _probabilities(
-    engine: engines.Engine, stored: Sequence[records.EncodedExample], how: decode_options.ImageOptions
+    engine: engines.Engine,
+    stored: Sequence[records.EncodedExample],
+    how: decode_options.ImageOptions,
+    others: Mapping[str, np.ndarray] | None,
 ) -> np.ndarray | None:
     """float32 ``(N, classes)``; None if an image cannot be decoded so."""
     try:
         pixels = [images.decode_image(one.image, one.raw_shape, how)[0] for one in stored]
     except records.DataError:
         return None
-    return engine.predict(engine.preprocess(np.stack(pixels)))
+    return engine.predict(engine.preprocess(np.stack(pixels)), others)

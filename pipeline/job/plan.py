@@ -63,7 +63,9 @@ def make(settings: config.RunConfig) -> Plan:
     except (ValueError, OSError) as error:
         problems.append(f"input: {error}")
     try:
-        features = settings.input.as_feature_map(slices=settings.evaluate.slices)
+        features = settings.input.as_feature_map(
+            slices=settings.evaluate.slices, inputs=settings.model.as_input_forms()
+        )
         if dataset is not None:
             gives_values = settings.model.scores in specs.VALUES
             of_values = features.of_values(known=settings.model.scores == "regression")
@@ -112,12 +114,12 @@ def engine_spec(settings: config.RunConfig, reference: references.Reference | No
             path=_absolute(model.path),
             weights=_absolute(model.weights),
             arguments=specs.pairs(model.arguments),
-            constants=specs.pairs({name: _absolute_array(value) for name, value in model.constants.items()}),
+            constants=specs.pairs(_constants(model)),
             search_path=_absolute(model.search_path),
         ),
         preprocessing=filled(model_source.Preprocessing, model.preprocessing),
         reference=reference,
-        fed=(),
+        fed=tuple(sorted(model.inputs)),
         float_pixels=_float_pixels(settings.input),
         methods=tuple(_method_spec(m, explain.seed) for m in explain.methods),
         batch_size=batch_tuning.LARGEST if explain.batch_size == "auto" else explain.batch_size,
@@ -135,9 +137,13 @@ def _float_pixels(given: config.InputConfig) -> bool:
     return given.as_image_options(1, 1).gives_fractions
 
 
-def _absolute_array(value: Any) -> Any:
-    """A constant, if it is the path of an array from wherever the job runs."""
-    return _absolute(value) if model_source.is_array_file(value) else value
+def _constants(model: config.ModelConfig) -> dict[str, Any]:
+    """What the inputs beside the explained one have: files of constants from wherever the job runs."""
+    stand_ins = {name: model_source.StandIn(given.shape) for name, given in model.inputs.items()}
+    return stand_ins | {
+        name: _absolute(value) if model_source.is_array_file(value) else value
+        for name, value in model.constants.items()
+    }
 
 
 def filled(record: type[Record], *sections: pydantic.BaseModel, prefix: str = "", **given: Any) -> Record:

@@ -23,6 +23,7 @@ from heatbeam.transforms.metrics import protocols, registry, slicing
 from heatbeam.transforms.metrics.faithfulness import batch
 from heatbeam.transforms.models import exposure
 from heatbeam.transforms.sources import decode_options, feature_map
+from heatbeam.transforms.sources.arrays import input_forms
 from heatbeam.transforms.sources.classes import class_maps
 from heatbeam.transforms.tables import schemas
 
@@ -154,7 +155,30 @@ def decode_step(
             labels=description.pixels is not None,
         ),
         source.box_tolerance,
+        other_inputs(settings, description),
     )
+
+
+def other_inputs(
+    settings: config.RunConfig, description: exposure.ModelDescription
+) -> tuple[input_forms.InputOptions, ...]:
+    """How the model's inputs beside the explained one are made, those that come with each image.
+
+    Raises:
+        config.ConfigError: the settings do not fit them.
+    """
+    forms = {form.name: form for form in settings.model.as_input_forms()}
+    found, problems = [], []
+    for one in description.fed:
+        of_image = len(one.shape) == 3
+        image = settings.input.as_image_options(*one.shape[:2], channels=one.shape[2]) if of_image else None
+        try:
+            found.append(input_forms.InputOptions(forms[one.name], one.shape, one.dtype, image))
+        except ValueError as error:
+            problems.append(f"{error}")
+    if problems:
+        raise config.ConfigError(problems)
+    return tuple(found)
 
 
 def _input_options(source: config.InputConfig, shape: tuple[int, ...]) -> decode.InputOptions:
@@ -264,7 +288,7 @@ def conventions(planned: plan.Plan, description: exposure.ModelDescription) -> m
     decoding = decode_step(settings, description)
     rank = description.rank
     return manifests.Conventions(
-        decode=decode.decode_recipe(decoding.image, decoding.masks),
+        decode=decode.decode_recipe(decoding.image, decoding.masks, decoding.inputs),
         protocol=localize_step(settings).protocol.as_dict(rank),
         primary_target=_primary_target(settings),
         heatmap=schemas.QUANTIZATION,

@@ -91,7 +91,8 @@ def every_setting(
         inner = sections_of(field.annotation)
         yield path, _takes(field), _default(field), field.description or _about(inner)
         for each in inner:
-            mark = "[]." if typing.get_origin(field.annotation) is tuple else "."
+            origin = typing.get_origin(field.annotation)
+            mark = "[]." if origin is tuple else ".NAME." if origin is dict else "."
             yield from every_setting(each, path + mark)
 
 

@@ -126,13 +126,14 @@ def source_records(
     from heatbeam.runners import runner_options  # Beam takes a second to import, and a report may need no image
 
     with runner_options.connected(()):
-        yield from _wanted_records(moved_images.located(manifest).config.input, wanted, problems)
+        yield from _wanted_records(moved_images.located(manifest).config, wanted, problems)
 
 
 def _wanted_records(
-    settings: config.InputConfig, wanted: Mapping[str, Mapping[int, Collection[str]]], problems: list[str]
+    given: config.RunConfig, wanted: Mapping[str, Mapping[int, Collection[str]]], problems: list[str]
 ) -> Iterator[SourceRecord]:
-    found, features_of_image = _found(settings, problems)
+    settings = given.input
+    found, features_of_image = _found(settings, image_features(given), problems)
     changed = 0
     # Shards of two directories may have one name: the bytes tell which image it is.
     for name, shard in _called(found, wanted, problems):
@@ -148,14 +149,16 @@ def _wanted_records(
         problems.append(f"{changed} of the wanted records hold other bytes than those that were explained")
 
 
-def image_features(settings: config.InputConfig) -> feature_map.FeatureMap:
-    """What `features.parse_example` must read of a record for its image alone."""
-    return settings.as_feature_map().reduced_to(*feature_map.OF_THE_IMAGE)
+def image_features(given: config.RunConfig) -> feature_map.FeatureMap:
+    """What `features.parse_example` must read of a record for what was explained: its image, and what came with it."""
+    forms = given.model.as_input_forms()
+    return given.input.as_feature_map(inputs=forms).reduced_to(*feature_map.OF_THE_IMAGE)
 
 
-def _found(settings: config.InputConfig, problems: list[str]) -> tuple[Sequence[source.Shard], feature_map.FeatureMap]:
-    """The shards that are there, and how to read an image of their records."""
-    names = image_features(settings)
+def _found(
+    settings: config.InputConfig, names: feature_map.FeatureMap, problems: list[str]
+) -> tuple[Sequence[source.Shard], feature_map.FeatureMap]:
+    """The shards that are there, and how to read what `names` names of their records."""
     try:
         dataset = settings.as_source().open()
         return dataset.shards, dataset.resolve(names)

@@ -162,9 +162,9 @@ def test_a_new_and_a_changed_method_recompute_only_themselves(before, tmp_path):
     engine_methods: list[dict] = []
     explain = engines.Engine.explain
 
-    def noted(self, images, label_ids, selected):
+    def noted(self, images, label_ids, selected, inputs):
         engine_methods.append({name: chosen.tolist() for name, chosen in selected.items()})
-        return explain(self, images, label_ids, selected)
+        return explain(self, images, label_ids, selected, inputs)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engines.Engine, "explain", noted)

@@ -86,7 +86,8 @@ def test_words_name_the_setting_that_matters_most(monkeypatch):
 def test_of_values_the_change_is_said_and_no_choice():
     """A model that gives one number for each image, its mean."""
 
-    def predict(pixels):
+    def predict(pixels, others):
+        assert others is None
         return pixels.mean(axis=(1, 2, 3))[:, None]
 
     regressor = types.SimpleNamespace(

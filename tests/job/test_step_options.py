@@ -13,7 +13,7 @@ from heatbeam.runs import run_directory
 from heatbeam.transforms.sources import decode_options
 from tests.support import small_runs
 
-ABOUT = types.SimpleNamespace(input_size=(64, 48, 3), rank=2, digest="d" * 64, pixels=None)
+ABOUT = types.SimpleNamespace(input_size=(64, 48, 3), rank=2, digest="d" * 64, pixels=None, fed=())
 """What of a model's description the steps ask."""
 
 

@@ -26,7 +26,7 @@ class _Choosy(engines.Engine):
 
     batches: list[int]
 
-    def explain(self, images, label_ids, selected):
+    def explain(self, images, label_ids, selected, inputs):
         self.batches.append(len(images))
         if len(images) > 2:
             raise engines.OutOfMemory("no room")
@@ -77,7 +77,7 @@ def test_threads_that_start_together_do_not_stay_together(monkeypatch):
 
 def test_one_image_that_does_not_fit_stops_the_run(monkeypatch):
     class Full(engines.Engine):
-        def explain(self, images, label_ids, selected):
+        def explain(self, images, label_ids, selected, inputs):
             raise engines.OutOfMemory("no room")
 
     with pytest.raises(Exception, match="no room"):
@@ -137,7 +137,7 @@ class _Counting(engines.Engine):
 
     batches: list[tuple[int, int]]
 
-    def explain(self, images, label_ids, selected):
+    def explain(self, images, label_ids, selected, inputs):
         chosen = selected.get(self.spec.methods[0].label, np.ones(len(images), bool))
         self.batches.append((len(images), int(chosen.sum())))
         return super().explain(images, label_ids, selected)

@@ -7,7 +7,7 @@ image id, so batches, shards and workers change nothing. The formulas are in `he
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -37,26 +37,24 @@ class Assessment:
 
 
 def assess(
-    engine: engines.Engine, images: np.ndarray, explanations: Sequence[records.Explanation], wanted: Assessment
+    engine: engines.Engine,
+    images: np.ndarray,
+    explanations: Sequence[records.Explanation],
+    wanted: Assessment,
+    others: Mapping[str, np.ndarray] | None = None,
 ) -> list[records.Explanation]:
     """The explanations with their scores and curves, rounded to float32 as the table keeps them.
 
-    NaN for images outside the sample.
+    NaN for images outside the sample. Of a model of several inputs the explained one is changed; the others stay what
+    they are for the image.
 
     Args:
         engine: that made the explanations.
         images: uint8 or float32 ``(N, *positions, C)`` at the model's input size.
         explanations: one per image.
         wanted: what to measure.
-
-    Raises:
-        ValueError: each image comes with other inputs of the model; changed images would be given those of none.
+        others: as `inputs` of `engine.Engine.explain`.
     """
-    if engine.spec.fed:
-        raise ValueError(
-            f"metrics {', '.join(wanted.metrics)} change images of a model whose inputs {', '.join(engine.spec.fed)} "
-            "come with each image, which is not supported; leave them out or make those inputs constants"
-        )
     chosen = [sampling.in_sample(e.source.image_id, wanted.sample, wanted.settings.seed) for e in explanations]
     inputs = engine.preprocess(images[chosen]) if any(chosen) else np.zeros((0, *images.shape[1:]), np.float32)
     place = np.cumsum(chosen) - 1
@@ -65,7 +63,7 @@ def assess(
     for label in labels:
         pairs = _pairs(explanations, chosen, place, label)
         if pairs.image_ids:
-            measured[label] = _measure(engine, label, inputs[pairs.rows], pairs, wanted)
+            measured[label] = _measure(engine, label, inputs, pairs, wanted, _rows(others, chosen))
     return [_with_scores(e, measured, wanted, number) for number, e in enumerate(explanations)]
 
 
@@ -79,6 +77,12 @@ class _Pairs:
     class_ids: np.ndarray
     maps: np.ndarray
 
+    def of(self, row: int) -> _Pairs:
+        """Those of one input."""
+        places = np.flatnonzero(self.rows == row).tolist()
+        numbers, image_ids = [self.numbers[i] for i in places], [self.image_ids[i] for i in places]
+        return _Pairs(self.rows[places], numbers, image_ids, self.class_ids[places], self.maps[places])
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Measured:
@@ -87,6 +91,15 @@ class _Measured:
     numbers: np.ndarray
     scores: dict[str, np.ndarray]
     curves: dict[str, np.ndarray]
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Measured]) -> _Measured:
+        """Parts of one or more pairs each, one after the other."""
+        scores, curves = (
+            {name: np.concatenate([getattr(part, field)[name] for part in parts]) for name in getattr(parts[0], field)}
+            for field in ("scores", "curves")
+        )
+        return cls(np.concatenate([part.numbers for part in parts]), scores, curves)
 
 
 def _pairs(
@@ -106,15 +119,53 @@ def _pairs(
     return _Pairs(np.array(rows, int), numbers, image_ids, np.array(class_ids, np.int64), np.array(maps))
 
 
-def _measure(engine: engines.Engine, label: str, inputs: np.ndarray, pairs: _Pairs, wanted: Assessment) -> _Measured:
+def _rows(others: Mapping[str, np.ndarray] | None, chosen: Sequence[bool]) -> Mapping[str, np.ndarray] | None:
+    return None if others is None else {name: rows[chosen] for name, rows in others.items()}
+
+
+def _measure(
+    engine: engines.Engine,
+    label: str,
+    inputs: np.ndarray,
+    pairs: _Pairs,
+    wanted: Assessment,
+    others: Mapping[str, np.ndarray] | None,
+) -> _Measured:
+    if not others:
+        return _measure_beside(engine, label, inputs[pairs.rows], pairs, wanted, None)
+    # A metric makes any number of changed copies of an image, in its own order: with what comes with one image at a
+    # time, each copy is certain to have its own.
+    parts = []
+    for row in np.unique(pairs.rows).tolist():
+        own = pairs.of(row)
+        beside = {name: rows[row] for name, rows in others.items()}
+        parts.append(_measure_beside(engine, label, inputs[own.rows], own, wanted, beside))
+    return _Measured.joined(parts)
+
+
+def _measure_beside(
+    engine: engines.Engine,
+    label: str,
+    inputs: np.ndarray,
+    pairs: _Pairs,
+    wanted: Assessment,
+    beside: Mapping[str, np.ndarray] | None,
+) -> _Measured:
+    """The numbers of some pairs; `beside` is what comes with every one of their inputs, without the batch axis."""
+
+    def others(count: int) -> Mapping[str, np.ndarray] | None:
+        return None if beside is None else {name: np.repeat(one[None], count, 0) for name, one in beside.items()}
+
     def explained(by: engines.Engine) -> batch.Explain:
-        return lambda x, ids: _heatmaps(by.explain_inputs(label, x, ids), x.shape[1:-1], wanted.protocol)
+        return lambda x, ids: _heatmaps(
+            by.explain_inputs(label, x, ids, others(len(x))), x.shape[1:-1], wanted.protocol
+        )
 
     twin = None
     if any(group.twin for group in registry.faithfulness(wanted.metrics)):
         twin = explained(engine.randomized(wanted.randomized_share, wanted.settings.seed))
     given = batch.Batch(
-        predict=engine.predict,
+        predict=lambda x: engine.predict(x, others(len(x))),
         explain=explained(engine),
         explain_twin=twin,
         inputs=inputs,

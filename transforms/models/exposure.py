@@ -29,6 +29,21 @@ from heatbeam.transforms.models.targets import target_choice, trial_runs
 
 
 @dataclasses.dataclass(frozen=True)
+class FedInput:
+    """An input of the model that comes with each image.
+
+    Attributes:
+        name: of the input.
+        shape: without the batch axis.
+        dtype: NumPy's name of what it takes, or ``string``.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclasses.dataclass(frozen=True)
 class ModelDescription:
     """What was exposed; written to the manifest and printed by ``heatbeam check``.
 
@@ -47,6 +62,7 @@ class ModelDescription:
         warnings: what speaks against it and against the reading of the scores, a sentence each.
         doubt: what is not known of the scores unless the classes have names; empty where nothing is.
         pixels: rows and columns of the pixels that the model classifies; None for one that classifies images.
+        fed: the inputs that come with each image, beside the explained one.
     """
 
     layer: layer_outputs.LayerOutput
@@ -63,6 +79,7 @@ class ModelDescription:
     warnings: tuple[str, ...] = ()
     doubt: str = ""
     pixels: tuple[int, int] | None = None
+    fed: tuple[FedInput, ...] = ()
 
     @property
     def rank(self) -> int:
@@ -160,6 +177,9 @@ class ExposedModel:
             warnings=(*choice.warnings, *reading.warnings, *told),
             doubt=reading.doubt,
             pixels=pixels,
+            fed=tuple(
+                FedInput(name, tuple(spec.shape[1:].as_list()), spec.dtype.name) for name, spec in self.fed.items()
+            ),
         )
 
     def resolve(self, name: str) -> str:

@@ -39,6 +39,20 @@ class Preprocessing:
 
 
 @dataclasses.dataclass(frozen=True)
+class StandIn:
+    """Instead of a constant: each image brings a value of its own, and this is there while the model is looked into.
+
+    Numbers from 0 to 1 by a fixed seed; ones where integers are taken, as ids or as a mask that hides nothing; empty
+    text.
+
+    Attributes:
+        shape: of the input without the batch axis, where the model leaves it open.
+    """
+
+    shape: tuple[int, ...] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class ModelSource:
     """Where a model comes from: exactly one of `path`, `application` and `factory`.
 
@@ -52,7 +66,7 @@ class ModelSource:
         safe_mode: Keras' refusal to load code (Lambda layers) from a file; ours of SavedModels that reach for files.
         signature: of a SavedModel; None for ``serving_default``, or its only one.
         input: name of the input that takes the image, of several; None for the only one without a constant.
-        constants: of the other inputs, as sorted pairs: numbers, tuples of them, or paths of ``.npy`` files.
+        constants: of the other inputs, as sorted pairs: numbers, tuples of them, paths of ``.npy`` files, `StandIn`.
         imports: modules with custom layers and functions, imported before the model is loaded.
         search_path: folder in which the modules of `factory`, `imports` and a preprocessing function are looked for
             first, or None.

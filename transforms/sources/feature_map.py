@@ -7,7 +7,7 @@ import functools
 from typing import Any
 
 from heatbeam.transforms.sources import box_conventions, tfexample
-from heatbeam.transforms.sources.arrays import array_options
+from heatbeam.transforms.sources.arrays import array_options, input_forms
 from heatbeam.transforms.sources.classes import class_maps, stored_classes
 
 
@@ -46,6 +46,7 @@ class FeatureMap:
         raw_shape: ``(height, width, channels)`` of every image, all of them raw.
         array: how `image` holds an array of numbers; None for images, encoded or raw.
         record: what the records are; in a sequence, names are of features of its context or of its feature lists.
+        inputs: how the model's inputs beside the explained one are stored; every record must have each of them.
         slices: features whose values break the results down. A list feature puts its image into several slices.
         box_convention: what the numbers of a box mean.
         label_offset: subtracted from every stored class id, -1 (no label) excepted.
@@ -88,6 +89,7 @@ class FeatureMap:
     raw_shape: tuple[int, ...] | None = None
     array: array_options.ArrayForm | None = None
     record: tfexample.Record = "example"
+    inputs: tuple[input_forms.InputForm, ...] = ()
     slices: tuple[str, ...] = ()
     box_convention: box_conventions.BoxConvention = box_conventions.USUAL
     label_offset: int = 0
@@ -152,7 +154,8 @@ class FeatureMap:
         """Every feature named here that is read, each once."""
         unread = {*_ALL_SIDES} - {*self._sides}
         named = (getattr(self, field) for field in NAMES if field not in unread)
-        return tuple(dict.fromkeys(name for name in (*named, *self.slices) if name))
+        others = (one.feature for one in self.inputs)
+        return tuple(dict.fromkeys(name for name in (*named, *self.slices, *others) if name))
 
     @classmethod
     def naming(cls, image: str, **names: Any) -> FeatureMap:
@@ -170,7 +173,7 @@ class FeatureMap:
 
 
 _SETTINGS = (
-    *("raw_shape", "array", "record", "slices", "required", "given", "box_convention"),
+    *("raw_shape", "array", "record", "inputs", "slices", "required", "given", "box_convention"),
     *("label_offset", "box_label_offset", "label_form", "classes", "box_classes"),
 )
 

@@ -74,6 +74,7 @@ def example_of(
         slices=_slices(reader, features),
         values=_values(reader, features),
         is_clip=is_clip,
+        inputs=tuple(_inputs(reader, features)),
     )
 
 
@@ -150,6 +151,17 @@ def _array(reader: _Reader, features: feature_map.FeatureMap) -> tuple[bytes, tu
     values = reader.many(features.image, "bytes", "float", "int64") or ()
     found = stored_arrays.read(values, form, features.image, shape, reader.steps(features.image))
     return found.tobytes(), found.shape, found.dtype.name, stored_arrays.is_clip(values, form)
+
+
+def _inputs(reader: _Reader, features: feature_map.FeatureMap) -> Iterator[tuple[str, np.ndarray]]:
+    """What the record holds of the model's other inputs."""
+    for form in features.inputs:
+        values = reader.many(form.feature, "bytes", "float", "int64")
+        if not values:
+            raise records.DataError(
+                "missing_feature", f"no value of feature {form.feature}, which input {form.name} of the model takes"
+            )
+        yield form.name, stored_arrays.unchanged(values)
 
 
 def _image(reader: _Reader, features: feature_map.FeatureMap) -> tuple[bytes, tuple[int, ...] | None]:

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from heatbeam import config
-from heatbeam.job import box_fit, classes, fitting, pixel_choices, plan, run, step_options, verdict
+from heatbeam.job import box_fit, classes, fitting, held_features, pixel_choices, plan, run, step_options, verdict
 from heatbeam.job.check import costs, judging
 from heatbeam.runners import runner_options
 from heatbeam.runs import run_directory
@@ -106,6 +106,9 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> judging.Fi
         costs.write_metrics(settings.evaluate.faithfulness, stream)
         _write_records(good, results, names, stream)
         findings.warnings += _write_inputs(settings, engine, encoded, examples, stream)
+        others = held_features.others(settings, good)
+        stream.writelines(f"input    {one.in_words(len(good))}\n" for one in others)
+        findings.facts["inputs"] = [one.facts() for one in others]
         judging.method_maps(spec, {str(target) for target in planned.engine_spec.targets}, results, findings, stream)
         findings.facts["records"] = [
             {
@@ -167,7 +170,8 @@ def _write_inputs(
     """Say how much the ways matter in which images are read, or what arrays are; return what looks wrong."""
     how = step_options.decode_step(settings, engine.description).image
     if isinstance(how, decode_options.ImageOptions):
-        stream.writelines(f"pixels   {line}\n" for line in pixel_choices.in_words(engine, stored, how))
+        found = pixel_choices.in_words(engine, stored, how, explain.stacked_inputs(examples))
+        stream.writelines(f"pixels   {line}\n" for line in found)
         return list(pixel_choices.ranges_in_words(stored, how))
     stream.writelines(f"array    {line}\n" for line in _arrays_in_words(settings.input, stored, examples))
     return []
@@ -245,7 +249,9 @@ def _read(
         try:
             encoded = features.parse_example(record, planned.features, shard.name, index)
             stage = decode.STAGE
-            examples.append(decode.decode_example(encoded, decoding.image, decoding.masks, decoding.box_tolerance))
+            examples.append(
+                decode.decode_example(encoded, decoding.image, decoding.masks, decoding.box_tolerance, decoding.inputs)
+            )
             stored.append(encoded)
         except records.DataError as error:
             lose(stage, image_id, shard.name, index, error)
@@ -260,7 +266,8 @@ def _explain(
     results: list[explained.ImageExplanation] = []
     for i in range(0, len(examples), size):
         batch = examples[i : i + size]
-        results += engine.explain(np.stack([e.image for e in batch]), [e.source.label_ids for e in batch], {})
+        images, inputs = np.stack([e.image for e in batch]), explain.stacked_inputs(batch)
+        results += engine.explain(images, [e.source.label_ids for e in batch], {}, inputs)
     return time.monotonic() - started, results
 
 

@@ -146,7 +146,7 @@ def one_input(model: keras.Model, explained: str | None, constants: Mapping[str,
         model: a loaded model.
         explained: name of the input that takes the image; None for the only one without a constant.
         constants: by name of the input: a number, lists of numbers, or the path of an ``.npy`` file; of the input's
-            shape without the batch axis, or one that can be broadcast to it.
+            shape without the batch axis, or one that can be broadcast to it; or a `model_source.StandIn`.
 
     Raises:
         load_failures.ModelError: an input has neither, or both, or is not there, or a value does not fit it.
@@ -155,28 +155,33 @@ def one_input(model: keras.Model, explained: str | None, constants: Mapping[str,
     if not inputs:
         if explained is not None or constants:
             raise load_failures.ModelError(
-                f"model {model.name} does not declare its inputs, so model.input and model.constants can't name them. "
-                "Name a factory (model.factory: module:function) that returns a functional model"
+                f"model {model.name} does not declare its inputs, so model.input, inputs and constants can't name "
+                "them. Name a factory (model.factory: module:function) that returns a functional model"
             )
         return model
     if explained is None and len(inputs) == 1 and not constants:
         return model
     listed = ", ".join(f"{name} {_described(tensor)}" for name, tensor in inputs.items())
-    for setting, names in (("input", [explained] if explained is not None else []), ("constants", list(constants))):
-        for name in names:
-            if name not in inputs:
-                raise load_failures.ModelError(
-                    f"model.{setting} names {name!r}, and model {model.name} has the inputs {listed}"
-                )
+    named = [("input", explained)] if explained is not None else []
+    for name, given in constants.items():
+        named.append(("inputs" if isinstance(given, model_source.StandIn) else "constants", name))
+    for setting, name in named:
+        if name not in inputs:
+            raise load_failures.ModelError(
+                f"model.{setting} names {name!r}, and model {model.name} has the inputs {listed}"
+            )
     left = [name for name in inputs if name not in constants]
     if explained in constants:
-        raise load_failures.ModelError(f"model.constants has a value for {explained}, which is the input to explain")
+        raise load_failures.ModelError(
+            f"model.inputs or constants have a value for {explained}, which is the input to explain (model.input)"
+        )
     if len(left) != 1:
         missing = [name for name in left if name != explained]
         wanted = ", ".join(missing) if explained is not None else "all but the image"
         raise load_failures.ModelError(
-            f"model {model.name} has {len(inputs)} inputs: {listed}. Name the image to explain (model.input) and "
-            f"give values for the others (model.constants: {{name: number, list or .npy file}}), here for {wanted}"
+            f"model {model.name} has {len(inputs)} inputs: {listed}. Name the image to explain (model.input), and say "
+            "which feature of the records the others are (model.inputs: {name: feature}) or give values for them "
+            f"(model.constants: {{name: number, list or .npy file}}), here for {wanted}"
         )
     values = {name: _value(name, value, inputs[name]) for name, value in constants.items()}
     return OneInput(model, left[0], values) if values else model
@@ -197,6 +202,8 @@ def _described(tensor: keras.KerasTensor) -> str:
 def _value(name: str, value: Any, tensor: keras.KerasTensor) -> np.ndarray:
     """The constant for an input, without the batch axis."""
     wanted = tuple(tensor.shape[1:])
+    if isinstance(value, model_source.StandIn):
+        return _stand_in(name, value, tensor)
     is_file = model_source.is_array_file(value)
     origin = f"model.constants.{name}: {value}" if is_file else f"model.constants.{name}"
     try:
@@ -210,6 +217,24 @@ def _value(name: str, value: Any, tensor: keras.KerasTensor) -> np.ndarray:
             f"{origin} is no value for input {name}, expected {_described(tensor)}: {load_failures.cause(error)}"
         ) from error
     return _of_type(array, tensor, origin)
+
+
+def _stand_in(name: str, value: model_source.StandIn, tensor: keras.KerasTensor) -> np.ndarray:
+    """What an input has while the model is looked into."""
+    shape = tuple(tensor.shape[1:])
+    if value.shape is not None and len(value.shape) == len(shape):
+        shape = tuple(given if side is None else side for side, given in zip(shape, value.shape, strict=True))
+    if None in shape:
+        raise load_failures.ModelError(
+            f"input {name} leaves its shape open {_described(tensor)}; set model.inputs.{name}.shape, without the batch"
+        )
+    if tensor.dtype == "string":
+        return np.full(shape, b"", object)
+    if not keras.backend.is_float_dtype(tensor.dtype):
+        return np.ones(shape, _numpy_type(tensor.dtype))
+    # From the name, so that two inputs of one shape are not alike.
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little")
+    return np.random.default_rng(seed).uniform(size=shape).astype(_numpy_type(tensor.dtype))
 
 
 def _of_type(array: np.ndarray, tensor: keras.KerasTensor, origin: str) -> np.ndarray:

@@ -111,6 +111,13 @@ def _stacked(arrays: Sequence[np.ndarray], name: str) -> np.ndarray:
     return np.stack(arrays)
 
 
+def unchanged(values: Sequence[Any]) -> np.ndarray:
+    """The values of a feature as they are, ``(n,)``: float32, int64, or bytes as objects."""
+    if isinstance(values[0], bytes):
+        return np.array(values, object)
+    return np.asarray(values, np.float32 if isinstance(values[0], float) else np.int64)
+
+
 def _recognised(
     values: Sequence[Any],
     form: array_options.ArrayForm,
