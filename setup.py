@@ -43,6 +43,7 @@ EXPLORE = [
 
 TEST = [
     *EXPLORE,
+    "axe-core-python>=0.1",  # axe.min.js, which looks for what keeps people from using a page
     "boto3>=1.28",  # Beam's S3 file system; 1.28 is the first to heed AWS_ENDPOINT_URL
     "fastparquet>=2024.11",  # a reader of the tables, with no code of Arrow's; 2024.11 is the first tried with NumPy 2
     "flask>=3.0",  # moto's server; its extra "server" asks for 40 packages of other services

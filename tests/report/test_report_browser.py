@@ -1,16 +1,18 @@
-"""The report in a real browser: it loads nothing, and its tables and pictures work by mouse and keyboard.
+"""Report and comparison in a real browser: they load nothing, and tables and pictures work by mouse and keyboard.
 
 Needs Chromium and its driver (Debian: ``chromium``, ``chromium-driver``) and selenium.
 """
 
 from __future__ import annotations
 
+import importlib.resources
 import json
 import pathlib
 import shutil
 
 import pytest
 
+from heatbeam.compare import compare, compare_files
 from heatbeam.report import report
 from tests.support import report_runs
 
@@ -38,6 +40,22 @@ def page_url(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def compared_url(tmp_path_factory):
+    """Another model mistakes other images, of classes and ids that would be markup."""
+    classes = ("ant", "bee", "<img src=x onerror=alert(1)>")
+    runs = [
+        report_runs.write(
+            tmp_path_factory.mktemp("compared"),
+            report_runs.Plan(classes, images=8, planted=planted, mistaken=mistaken, id_format="<b>i{:02d}</b>"),
+        )
+        for planted, mistaken in ((None, 7), (0, 5))
+    ]
+    page = tmp_path_factory.mktemp("page") / "comparison.html"
+    compare_files.write_html(compare.compare(*runs), page)
+    return page.as_uri()
+
+
+@pytest.fixture(scope="module")
 def started(tmp_path_factory):
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
@@ -52,15 +70,25 @@ def started(tmp_path_factory):
 @pytest.fixture
 def browser(started, page_url):
     """The report, freshly loaded; no message in the console and no request beside the file itself."""
-    resize(started, 1280, 900)
-    media(started, "light")
-    started.get_log("performance")
-    started.get(page_url)
-    yield started
-    assert started.get_log("browser") == []
-    messages = [json.loads(entry["message"])["message"] for entry in started.get_log("performance")]
+    yield from loaded(started, page_url)
+
+
+@pytest.fixture
+def comparison(started, compared_url):
+    """The page of two runs, in the same way."""
+    yield from loaded(started, compared_url)
+
+
+def loaded(driver, url):
+    resize(driver, 1280, 900)
+    media(driver, "light")
+    driver.get_log("performance")
+    driver.get(url)
+    yield driver
+    assert driver.get_log("browser") == []
+    messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
     urls = {m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"}
-    assert {url for url in urls if not url.startswith("data:")} <= {page_url}
+    assert {one for one in urls if not one.startswith("data:")} <= {url}
 
 
 def resize(driver, width, height):
@@ -284,3 +312,83 @@ def test_text_has_contrast(browser, scheme):
 def test_data_is_text_not_markup(browser):
     assert browser.find_elements("css selector", "main b") == []
     assert "<b>h&m</b>" in column(browser, "t-classes", "Class")
+
+
+def opacities(driver, selector):
+    return {one.value_of_css_property("opacity") for one in driver.find_elements("css selector", selector)}
+
+
+def test_one_slider_and_one_key_for_all_pictures(browser):
+    everywhere = "#galleries .frame .heat"
+    fade = find(browser, ".looks [data-act=fade]")
+    browser.execute_script(
+        "arguments[0].value = 40; arguments[0].dispatchEvent(new Event('input', {bubbles: true}))", fade
+    )
+    assert opacities(browser, everywhere) == opacities(browser, "#galleries .edge") == {"0.4"}
+    press(browser, "p")
+    assert opacities(browser, everywhere) == {"0"} and find(browser, ".looks [data-act=plain]").is_selected()
+    press(browser, "p")
+    assert opacities(browser, everywhere) == {"0.4"}
+    find(browser, "input[data-table=t-classes]").send_keys("p")  # a letter of a search is no key
+    assert opacities(browser, everywhere) == {"0.4"}
+    view = find(browser, "#galleries .view")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", view)
+    webdriver.ActionChains(browser).move_to_element(view).perform()
+    assert view.find_element("css selector", ".heat").value_of_css_property("opacity") == "0"
+    assert len(opacities(browser, everywhere)) == 2
+
+
+def test_a_picture_shows_its_image_as_sharp_as_it_is(browser):
+    script = """
+      const use = document.querySelector('#galleries .image use'), at = use.getBoundingClientRect();
+      const image = document.querySelector(use.getAttribute('href')), loaded = new Image();
+      loaded.src = image.getAttribute('href');
+      return loaded.decode().then(() => [loaded.naturalWidth, loaded.naturalHeight, at.width > 50]);
+    """
+    assert browser.execute_script(script) == [report_runs.WIDTH, report_runs.HEIGHT, True]
+
+
+def test_a_class_leads_to_its_images(browser):
+    link = next(one for one in browser.find_elements("css selector", "#t-classes th a") if one.text == "dog")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", link)
+    link.click()
+    card = find(browser, ".led .card:target")
+    assert card.find_element("css selector", "h4").text == "dog"
+    place = browser.execute_script("return arguments[0].getBoundingClientRect().top", card)
+    assert find(browser, "nav").size["height"] <= place < 300
+    card.find_element("css selector", ".view").click()
+    assert is_open(browser) and "dog" in find(browser, "#lightbox-details").text
+
+
+def test_the_comparison_is_sorted_filtered_and_enlarged(comparison):
+    head(comparison, "t-metrics", "Difference").find_element("css selector", "button").click()
+    numbers = [float(text.split(" ")[0]) for text in column(comparison, "t-metrics", "Difference")]
+    assert len(numbers) > 4 and numbers == sorted(numbers, reverse=True)
+    shown = [one for one in comparison.find_elements("css selector", "#t-flips figure") if one.is_displayed()]
+    search = find(comparison, "input[data-table=t-flips]")
+    search.send_keys("onerror")
+    left = [one for one in comparison.find_elements("css selector", "#t-flips figure") if one.is_displayed()]
+    assert 0 < len(left) < len(shown)
+    assert find(comparison, "output[data-count=t-flips]").text == f"{len(left)} of {len(shown)} shown"
+    view = left[0].find_element("css selector", ".view")
+    comparison.execute_script("arguments[0].scrollIntoView({block: 'center'})", view)
+    view.click()
+    frames = comparison.find_elements("css selector", "#lightbox .frame")
+    assert len(frames) == 2 and abs(frames[0].rect["y"] - frames[1].rect["y"]) < 1  # side by side
+    assert find(comparison, "#lightbox-title").text.startswith("<b>i")
+    assert comparison.find_elements("css selector", "main b, main img[onerror]") == []
+
+
+@pytest.mark.parametrize("page", ["browser", "comparison"])
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
+def test_nothing_keeps_people_from_using_the_page(page, width, scheme, request):
+    axe = pytest.importorskip("axe_core_python", reason="axe-core-python is not installed")
+    driver = request.getfixturevalue(page)
+    resize(driver, width, 900)
+    media(driver, scheme)
+    assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+    driver.execute_script((importlib.resources.files(axe) / "axe.min.js").read_text(encoding="utf-8"))
+    found = driver.execute_async_script("""
+      axe.run(document, {resultTypes: ['violations']}).then(arguments[arguments.length - 1])
+    """)
+    assert [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]] == []
