@@ -52,6 +52,7 @@ def listening(port: int | None, usual: int) -> socket.socket:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             one.bind((HOST, tried))
+            one.listen(128)  # from now on a browser waits, and is not refused
         except OSError as error:
             one.close()
             if tried == port:
