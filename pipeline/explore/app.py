@@ -10,7 +10,7 @@ import jinja2
 import markupsafe
 from starlette import applications, concurrency, requests, responses, routing, types
 
-from heatbeam.explore import grid, marking, one_image, overview, safety, shown_run, views
+from heatbeam.explore import grid, marking, one_image, overview, safety, shown_run, two_runs, views
 from heatbeam.explore import pictures as drawn
 from heatbeam.explore import table as tables
 from heatbeam.pages import report_text
@@ -40,6 +40,7 @@ class Explorer:
 
     def __init__(self, runs: Sequence[shown_run.ShownRun], known: safety.Secrets):
         self._runs = {run.side: run for run in runs}
+        self._two = two_runs.TwoRuns(runs[0], runs[1]) if len(runs) > 1 else None
         self._secrets = known
         self._templates = jinja2.Environment(
             loader=jinja2.ChoiceLoader(
@@ -65,6 +66,7 @@ class Explorer:
             routes=[
                 routing.Route("/", self._start),
                 routing.Route("/static/{name:str}", self._file),
+                routing.Route("/pairs", self._pairs),
                 routing.Route(f"{side}/grid", self._page(self._grid)),
                 routing.Route(f"{side}/image", self._page(self._image)),
                 routing.Route(f"{side}/summary", self._page(self._summary)),
@@ -114,10 +116,21 @@ class Explorer:
     def _image(self, request: requests.Request, run: shown_run.ShownRun) -> responses.Response:
         asked = request.query_params
         record = asked.get("record", "")
-        if not (record.isascii() and record.isdigit() and len(record) < 19):
+        if record and not (record.isascii() and record.isdigit() and len(record) < 19):
             raise views.ViewError("record is no number of a record")
-        context = one_image.page(run, asked.get("id", ""), asked.get("shard", ""), int(record))
+        number = int(record) if record else None
+        context = one_image.page(run, asked.get("id", ""), asked.get("shard", ""), number)
         return self._html("image.html", run, context)
+
+    def _pairs(self, request: requests.Request) -> responses.Response:
+        def made(request: requests.Request, run: shown_run.ShownRun) -> responses.Response:
+            if self._two is None:
+                raise LookupError("one run is shown; name two: heatbeam explore BASELINE CANDIDATE")
+            asked = self._two.parse(request.query_params.multi_items())
+            return self._html("pairs.html", run, self._two.page(asked))
+
+        request.path_params["side"] = next(iter(self._runs))
+        return self._page(made)(request)
 
     def _summary(self, request: requests.Request, run: shown_run.ShownRun) -> responses.Response:
         return self._html("summary.html", run, overview.page(run, request.query_params.get("method", "")))

@@ -21,13 +21,22 @@ MOST_ROWS = 400
 _LONG = frozenset({"heatmap"})
 
 
-def page(run: shown_run.ShownRun, image_id: str, shard: str, record: int) -> dict[str, Any]:
+def page(run: shown_run.ShownRun, image_id: str, shard: str, record: int | None) -> dict[str, Any]:
     """What the page of an image shows.
+
+    Args:
+        run: the run.
+        image_id: of the image.
+        shard, record: of its record; None for whichever has the id.
 
     Raises:
         LookupError: if the run has no such image.
     """
     names = [name for name in run.table.schema.names if name not in _LONG]
+    if record is None:
+        where = "WHERE image_id = ? ORDER BY shard, record_index LIMIT 1"
+        for one in run.table.select(("shard", "record_index"), where, (image_id,)):
+            shard, record = one["shard"], one["record_index"]
     rest = "WHERE image_id = ? AND shard = ? AND record_index = ? ORDER BY class_id, method LIMIT ?"
     rows = run.table.select(names, rest, (image_id, shard, record, MOST_ROWS + 1))
     if not rows:

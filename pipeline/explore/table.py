@@ -169,6 +169,14 @@ class Table:
         found: list[tuple[Any, ...]] = self._cursor().execute(sql, list(parameters)).fetchall()
         return found
 
+    def arrow(self, sql: str, parameters: Sequence[Any] = ()) -> pa.Table:
+        """As `ask`, as an Arrow table."""
+        return self._cursor().sql(sql, params=list(parameters)).to_arrow_table()
+
+    def place(self, path: str, number: int) -> Place:
+        """The place of a row whose ``filename`` and ``file_row_number`` are these."""
+        return Place(self._numbers[path], number)
+
     def count(self, where: str, parameters: Sequence[Any] = ()) -> int:
         """How many rows fulfil a condition."""
         return int(self.ask(f"SELECT count(*) FROM explanations WHERE {where}", parameters)[0][0])  # noqa: S608

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.resources
 import json
 import threading
@@ -18,19 +19,24 @@ ui = pytest.importorskip("selenium.webdriver.support.ui")
 pytestmark = browsers.pytestmark
 
 HOSTILE = "<img src=x onerror=alert(1)>"
+PLAN = report_runs.Plan(classes=("ant", "bee", HOSTILE), images=6, id_format=HOSTILE + "{:02d}")
 
 
 @pytest.fixture(scope="module")
 def run_path(tmp_path_factory):
-    plan = report_runs.Plan(classes=("ant", "bee", HOSTILE), images=6, id_format=HOSTILE + "{:02d}")
-    return report_runs.write(tmp_path_factory.mktemp("explore"), plan)
+    return report_runs.write(tmp_path_factory.mktemp("explore"), PLAN)
 
 
 @pytest.fixture(scope="module")
-def address(run_path):
+def other_path(tmp_path_factory):
+    return report_runs.write(tmp_path_factory.mktemp("other"), dataclasses.replace(PLAN, mistaken=5))
+
+
+@pytest.fixture(scope="module")
+def address(run_path, other_path):
     """Of an explorer that serves while the tests run."""
     with server.listening(0, 0) as listening:
-        made = server.made([run_path], None, listening)
+        made = server.made([run_path, other_path], None, listening)
         thread = threading.Thread(target=made.serve, kwargs={"browser": False})
         thread.start()
         yield made.address
@@ -80,6 +86,7 @@ def loaded(driver):
 PAGES = {
     "grid": "/a/grid?method=cam&target=label&min.probability=0&sort=entropy",
     "image": f"/a/image?id={HOSTILE}03&shard={report_runs.SHARD}&record=3",
+    "pairs": "/pairs?flip=flipped",
     "summary": "/a/summary",
     "review": "/a/review",
 }
