@@ -136,7 +136,6 @@ def test_ids_and_names_are_text_on_every_page(client):
     for page in (grid, *(client.ask(link).text for link in links[:4])):
         assert "<script>" not in without_markup_of_ours(page).replace('<script src="', "")
         assert "<img src=x" not in page and "\u202e" not in page and " style=" not in page
-        assert "{{" in page or "49" not in page.split("<main")[0]
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in grid and "\\u202e" in grid and "{{ 7 * 7 }}" in grid
     image = client.ask(links[0])
     assert (
