@@ -45,7 +45,7 @@ class Snapshot:
         if self.dead_letters:
             parts.append(f"{self.dead_letters:,} dead letters")
         share = min(1.0, self.read_bytes / self.total_bytes) if self.total_bytes else 0.0
-        if 0 < share < 1 and self.explained:
+        if 0 < share < 0.995 and self.explained:  # it would read 100 %
             parts.append(f"{share:.0%}, about {duration(self.elapsed_s * (1 - share) / share)} left")
         return ", ".join(parts)
 

@@ -7,11 +7,12 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from heatbeam import config
-from heatbeam.prepare import answers, places, shards
+from heatbeam.prepare import answers, formats, places, shards
 from heatbeam.prepare.formats import class_folders
 from heatbeam.transforms import errors, records
 from heatbeam.transforms.sources import feature_map, tfexample, tfrecord_source
@@ -58,9 +59,19 @@ def look(place: str, split: str | None) -> Found:
             return _of_tfds(folder, json.loads(places.read_text(f"{folder}/dataset_info.json")), split)
         names = list(places.below(places.absolute(folder)))
         if any(name.endswith(places.IMAGE_ENDINGS) for name in names):
-            raise errors.UsageError(f"{place} holds image files; make shards of them first, with heatbeam shards")
+            raise _no_shards(f"{place} holds image files", place)
+        if not any(".tfrecord" in name for name in names):
+            raise _no_shards(f"{place} has no *.tfrecord* files", place)
         place = f"{folder}/*.tfrecord*"
+    elif place.lower().endswith(formats.ENDINGS):
+        raise _no_shards(f"{place} is no TFRecord file", place)
     return _of_records(place)
+
+
+def _no_shards(what: str, place: str) -> errors.UsageError:
+    return errors.UsageError(
+        f"{what}; make shards of it first, heatbeam shards {shlex.quote(place)} --out DIR, and give --data DIR"
+    )
 
 
 def _of_shards(folder: str, manifest: Mapping[str, Any], split: str | None) -> Found:

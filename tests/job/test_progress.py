@@ -22,6 +22,7 @@ from heatbeam.transforms import tally
         ),
         (progress.Snapshot(10, 0, 3, 0, 0, 2.0), "10 images explained, 5.0 images/s, 3 dead letters"),
         (progress.Snapshot(10, 0, 0, 1000, 1000, 2.0), "10 images explained, 5.0 images/s"),
+        (progress.Snapshot(10, 0, 0, 996, 1000, 2.0), "10 images explained, 5.0 images/s"),
         (progress.Snapshot(1, 0, 0, 1, 101, 72.0), "1 images explained, 0.0 images/s, 1%, about 2 h 00 min left"),
     ],
 )

@@ -124,6 +124,25 @@ def test_a_split_that_no_model_is_trained_on(splits, asked_for, value):
     assert data_found._split("tfrecord", splits, asked_for, "d/{}-*", "").value == value
 
 
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("my photos", "holds image files"),
+        ("notes", "has no *.tfrecord* files"),
+        ("instances.json", "is no TFRecord file"),
+    ],
+)
+def test_what_is_no_shards_yet_is_told_with_the_command_that_makes_them(name, what, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    drawn_images.draw(tmp_path / "my photos" / "cat" / "1.jpg")
+    (tmp_path / "notes").mkdir()
+    with pytest.raises(errors.UsageError) as raised:
+        data_found.look(name, None)
+    quoted = "'my photos'" if " " in name else name
+    how = f"make shards of it first, heatbeam shards {quoted} --out DIR, and give --data DIR"
+    assert str(raised.value) == f"{name} {what}; {how}"
+
+
 def test_classes_are_matched_or_asked(tmp_path):
     names = tmp_path / "names.txt"
     names.write_text("cat\ndog\n")

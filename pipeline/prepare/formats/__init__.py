@@ -26,6 +26,11 @@ FORMATS: Mapping[str, tuple[str, Callable[[asked.Asked], items.Listing]]] = {
 """By the value of ``--format``: what it is, and what reads it."""
 
 
+_LISTS, _YAML = (".csv", ".tsv", ".jsonl", ".ndjson"), (".yaml", ".yml")
+ENDINGS = (*_LISTS, *_YAML, ".json", ".parquet", *webdataset.ENDINGS)
+"""How the names of files end that are a source, or a part of one."""
+
+
 def listing(given: asked.Asked) -> items.Listing:
     """What a source has, by the format that is asked for or that it looks like.
 
@@ -45,11 +50,11 @@ def listing(given: asked.Asked) -> items.Listing:
 def _looks_like(given: asked.Asked) -> Iterator[str]:
     """The formats that a source may be of, by its names alone."""
     name = given.source.lower()
-    if name.endswith((".csv", ".tsv", ".jsonl", ".ndjson")):
+    if name.endswith(_LISTS):
         yield "list"
     elif name.endswith(".json"):
         yield "coco"
-    elif name.endswith((".yaml", ".yml")):
+    elif name.endswith(_YAML):
         yield "yolo"
     elif name.endswith(".parquet"):
         yield "parquet"
