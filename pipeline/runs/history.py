@@ -9,6 +9,7 @@ import os
 import pathlib
 import posixpath
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any, TextIO
 
@@ -110,11 +111,12 @@ def newest_pair(root: str) -> tuple[str, str] | None:
     return (runs[-2].path, runs[-1].path) if len(runs) > 1 else None
 
 
-def prune(root: str, keep: int) -> list[str]:
+def prune(root: str, keep: int, stream: TextIO | None = None) -> list[str]:
     """Remove the oldest finished runs under `root` so that the newest `keep` of them stay; paths of those removed.
 
     Only what heatbeam wrote is removed: the manifest, the tables and the report of a finished run. A run that failed
-    or is running stays, as does any other file, with its directory.
+    or is running stays, as does any other file, with its directory. One whose files a catalogue names stays, too, and
+    `stream`, or standard error, is told of it.
 
     Raises:
         errors.UsageError: if `keep` is below 1.
@@ -124,7 +126,12 @@ def prune(root: str, keep: int) -> list[str]:
         raise errors.UsageError(f"keep is {keep}; expected 1 or more: the newest run is never removed")
     removed = []
     for point in history(root, ()).runs[:-keep]:
-        run_directory.RunDirectory(point.path).remove()
+        directory = run_directory.RunDirectory(point.path)
+        if registered := directory.registered():
+            stream = sys.stderr if stream is None else stream
+            stream.writelines(f"warning: {one.in_words(point.path)}\n" for one in registered)
+            continue
+        directory.remove()
         removed.append(point.path)
     return removed
 

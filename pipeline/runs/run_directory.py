@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow.dataset as ds
 from pyarrow import fs as pafs
 
-from heatbeam.runs import folders, formats, manifests, part_files, unfinished
+from heatbeam.runs import folders, formats, manifests, part_files, registrations, unfinished
 from heatbeam.runs import tables as run_tables
 from heatbeam.transforms import errors
 
@@ -131,9 +131,11 @@ class RunDirectory:
         Interrupted, it leaves a run that does not look finished.
 
         Raises:
-            RunDirectoryError: if it is not a finished heatbeam run.
+            RunDirectoryError: if it is not a finished heatbeam run, or its files are named by a catalogue.
         """
         self.read_manifest()
+        if registered := self.registered():
+            raise RunDirectoryError(registered[0].in_words(self.path))
         with self._folder.fs.open_input_stream(self._folder.join(MANIFEST)) as stream:
             as_it_stands = json.loads(stream.read())
         self._write_document({**as_it_stands, "status": "running"})
@@ -143,6 +145,18 @@ class RunDirectory:
         for name in (*TABLES, ""):
             if not self._folder.list(name):
                 self._folder.remove_folder(name)
+
+    def registered(self) -> tuple[registrations.Registration, ...]:
+        """Which catalogues name the files of the run."""
+        return registrations.read(self._folder)
+
+    def register(self, *added: registrations.Registration) -> None:
+        """Note that catalogues name the files of the run from now on."""
+        registrations.write(self._folder, (*self.registered(), *added))
+
+    def withdraw(self, one: registrations.Registration) -> None:
+        """Note that a catalogue no longer names the files of the run."""
+        registrations.write(self._folder, set(self.registered()) - {one})
 
     def remove_temporary_files(self) -> list[str]:
         """Remove the ``beam-temp-*`` folders that failed attempts left in the table directories; their paths."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from heatbeam.runs import history, run_directory
+from heatbeam.runs import history, registrations, run_directory
 from tests.support import manifests
 from tests.support.audit_runs import Row, summary_row, write_run
 
@@ -134,6 +134,28 @@ def test_retention_removes_the_oldest_finished_runs_and_nothing_else(root):
     assert not (root / "2026-01-13").exists()
     assert [point.name for point in history.history(str(root)).runs] == ["2026-01-20"]
     assert history.prune(str(root), 1) == []
+
+
+def test_a_run_whose_files_a_catalogue_names_stays_until_it_does_not(root):
+    kept = run_directory.RunDirectory(str(root / "2026-01-06"))
+    first, second = registrations.Registration("prod", "heatbeam"), registrations.Registration("lab", "audits")
+    kept.register(first)
+    kept.register(second, first)
+    before, said = files(root / "2026-01-06"), io.StringIO()
+    assert history.prune(str(root), 1, said) == [f"{root}/2026-01-13"]
+    assert files(root / "2026-01-06") == before
+    assert said.getvalue().splitlines() == [
+        f"warning: {kept.path} is not removed, as tables of the Iceberg catalogue {name} name its files; "
+        f"heatbeam publish {kept.path} --iceberg {name}{own} --withdraw takes them out"
+        for name, own in (("lab", " --namespace audits"), ("prod", ""))
+    ]
+    kept.withdraw(second)
+    with pytest.raises(run_directory.RunDirectoryError, match="--iceberg prod --withdraw"):
+        kept.remove()
+    kept.withdraw(first)
+    assert files(root / "2026-01-06") == before - {"registered.json"}
+    assert history.prune(str(root), 1) == [kept.path]
+    assert not (root / "2026-01-06").exists()
 
 
 def test_a_removal_that_was_interrupted_does_not_look_finished(root, monkeypatch):

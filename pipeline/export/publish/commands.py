@@ -26,6 +26,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     tables.add_argument(
         "--property", action="append", default=[], metavar="KEY=VALUE", help="of the catalogue; may be repeated"
     )
+    tables.add_argument(
+        "--withdraw", action="store_true", help="with --iceberg: take the tables out again; the run keeps its files"
+    )
     tables.add_argument("--bigquery", metavar="DATASET", help="print the statements for external tables")
 
 
@@ -46,7 +49,11 @@ def _publish(options: argparse.Namespace, _: Sequence[str]) -> int:
             sys.stdout.write(f"{path}: MLflow run {identity} in {options.experiment}\n")
     if options.iceberg:
         for path in options.runs:
-            command.waiting(f"registering the tables of {path}")
+            command.waiting(f"{'withdrawing' if options.withdraw else 'registering'} the tables of {path}")
+            if options.withdraw:
+                for one in to_iceberg.withdraw(path, options.iceberg, options.namespace, properties):
+                    sys.stdout.write(f"{path}: {one.table}, {-one.added} files taken out\n")
+                continue
             for one in to_iceberg.publish(path, options.iceberg, options.namespace, properties):
                 sys.stdout.write(f"{path}: {one.table}, {one.files} files, {one.added} of them new\n")
     if options.bigquery:
@@ -58,6 +65,8 @@ def _properties(options: argparse.Namespace) -> dict[str, str]:
     """The properties of the catalogue, once it is sure that something is to be done and can be."""
     if not (options.mlflow or options.model_card or options.iceberg or options.bigquery):
         raise errors.UsageError("publish: give --mlflow, --model-card, --iceberg or --bigquery")
+    if options.withdraw and not options.iceberg:
+        raise errors.UsageError("publish: --withdraw goes with --iceberg")
     if len(options.runs) > 1 and (options.model_card or options.verdict):
         raise errors.UsageError("publish: --model-card and --verdict are about one run")
     properties = dict(one.partition("=")[::2] for one in options.property)

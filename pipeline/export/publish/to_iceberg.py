@@ -6,6 +6,7 @@ one run opens its files alone, and taking a run out is a change of metadata.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,8 @@ from typing import Any
 import pyarrow as pa
 
 from heatbeam.export.publish import destinations
-from heatbeam.runs import manifests, remote_files, run_directory
+from heatbeam.runs import manifests, registrations, remote_files, run_directory
+from heatbeam.transforms import errors
 
 RUN_ID = "run_id"
 _TRIES = 5
@@ -29,7 +31,7 @@ class Registered:
     Attributes:
         table: its name in the catalogue.
         files: of the run, that are registered now.
-        added: of these, those that were not before.
+        added: of these, those that were not before; less than 0 for those that are no longer.
     """
 
     table: str
@@ -54,30 +56,69 @@ def publish(run_path: str, catalog_name: str, namespace: str, properties: Mappin
             that has no column ``run_id``; a column has another type than in earlier runs.
         run_directory.RunDirectoryError: the run is not finished.
     """
-    try:
-        from pyiceberg import catalog, exceptions
-    except ImportError as error:
-        raise PublishError("--iceberg needs pyiceberg: pip install 'heatbeam[iceberg]'") from error
     run = run_directory.RunDirectory(run_path)
     manifest = run.read_manifest()
     if manifest.run_id is None:
         raise PublishError(
             f"{run_path} was written by heatbeam {manifest.heatbeam}, without run_id; make the run again"
         )
-    # It warns of columns of lists, which have no statistics.
-    logging.getLogger("pyiceberg.io.pyarrow").setLevel(logging.ERROR)
-    refused = (exceptions.RESTError, exceptions.NoSuchTableError, *_of_databases(), ValueError, KeyError, OSError)
-    try:
-        known = catalog.load_catalog(catalog_name, **properties)
+    with _catalogue(catalog_name, properties, f"register {run_path} in") as known:
         known.create_namespace_if_not_exists(namespace)
+        # Before the first file is: whatever happens then, the run stays for as long as a table may name it.
+        run.register(registrations.Registration(catalog_name, namespace))
         return [
             _register(known, f"{namespace}.{name}", run, name, manifest)
             for name, table in manifest.tables.items()
             if table.files
         ]
+
+
+def withdraw(run_path: str, catalog_name: str, namespace: str, properties: Mapping[str, str]) -> list[Registered]:
+    """Take every table of a run out of the catalogue; the files stay, and the run can be removed then.
+
+    Earlier snapshots of the tables still name the files, until the catalogue's own maintenance expires them.
+
+    Args:
+        run_path, catalog_name, namespace, properties: as of `publish`.
+
+    Raises:
+        PublishError: as of `publish`.
+        run_directory.RunDirectoryError: the run is not finished.
+    """
+    run = run_directory.RunDirectory(run_path)
+    manifest = run.read_manifest()
+    found = []
+    with _catalogue(catalog_name, properties, f"withdraw {run_path} from") as known:
+        for name in manifest.tables:
+            identifier = f"{namespace}.{name}"
+            if not known.table_exists(identifier):
+                continue
+            table = known.load_table(identifier)
+            files = sum(run_id == manifest.run_id for _, run_id in _files(table))
+            if files:
+                table.delete(f"{RUN_ID} = '{manifest.run_id}'")
+            found.append(Registered(identifier, 0, -files))
+    run.withdraw(registrations.Registration(catalog_name, namespace))
+    return found
+
+
+@contextlib.contextmanager
+def _catalogue(name: str, properties: Mapping[str, str], what: str) -> Iterator[Any]:
+    """The catalogue; what goes wrong with it inside is told in one line."""
+    try:
+        from pyiceberg import catalog, exceptions
+    except ImportError as error:
+        raise PublishError("--iceberg needs pyiceberg: pip install 'heatbeam[iceberg]'") from error
+    # It warns of columns of lists, which have no statistics.
+    logging.getLogger("pyiceberg.io.pyarrow").setLevel(logging.ERROR)
+    refused = (exceptions.RESTError, exceptions.NoSuchTableError, *_of_databases(), ValueError, KeyError, OSError)
+    try:
+        yield catalog.load_catalog(name, **properties)
+    except errors.UserError:  # some are ValueErrors, and say what is wrong already
+        raise
     except refused as error:
         said = str(error).strip().splitlines() or [type(error).__name__]
-        raise PublishError(f"cannot register {run_path} in the catalogue {catalog_name}: {said[0]}") from error
+        raise PublishError(f"cannot {what} the catalogue {name}: {said[0]}") from error
 
 
 def _of_databases() -> tuple[type[Exception], ...]:

@@ -24,7 +24,7 @@ def properties(tmp_path) -> dict[str, str]:
     return {"type": "sql", "uri": f"sqlite:///{tmp_path}/catalogue.db", "warehouse": f"file://{tmp_path}/warehouse"}
 
 
-def publish(properties: dict[str, str], *runs: pathlib.Path) -> int:
+def publish(properties: dict[str, str], *runs: pathlib.Path | str) -> int:
     given = [word for item in properties.items() for word in ("--property", "=".join(item))]
     return cli.main(["publish", *map(str, runs), "--iceberg", "test", *given])
 
@@ -99,6 +99,28 @@ def test_a_run_that_takes_the_place_of_another_takes_it_in_the_table(properties,
         shutil.copytree(RUNS / name, place)
         assert publish(properties, place) == 0
     assert rows(properties, "summary", "select distinct run_id from t") == [(run_id(RUNS / "tuesday"),)]
+
+
+def test_a_run_is_kept_until_it_is_taken_out_of_the_tables(properties, tmp_path, capsys):
+    root = tmp_path / "audits"
+    for name in ("monday", "tuesday"):
+        shutil.copytree(RUNS / name, root / name)
+        (root / name / "registered.json").unlink(missing_ok=True)
+        assert publish(properties, root / name) == 0
+    before = digests(root / "tuesday")
+    assert cli.main(["history", str(root), "--keep", "1"]) == 0
+    assert f"{root}/monday is not removed" in capsys.readouterr().err
+    assert publish(properties, root / "monday", "--withdraw") == 0
+    assert "heatbeam.explanations, 2 files taken out" in capsys.readouterr().out
+    kept = [(run_id(root / "tuesday"),)]
+    assert rows(properties, "explanations", "select distinct run_id from t") == kept
+    assert rows(properties, "summary", "select distinct run_id from t") == kept
+    assert (root / "monday" / "manifest.json").exists()
+    assert cli.main(["history", str(root), "--keep", "1"]) == 0
+    assert not (root / "monday").exists() and digests(root / "tuesday") == before
+    assert rows(properties, "explanations", "select distinct run_id from t") == kept
+    for _ in range(2):
+        assert publish(properties, root / "tuesday", "--withdraw") == 0
 
 
 def test_an_unfinished_run_is_not_registered(properties, tmp_path, capsys):
