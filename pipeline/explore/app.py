@@ -10,7 +10,7 @@ import jinja2
 import markupsafe
 from starlette import applications, concurrency, requests, responses, routing, types
 
-from heatbeam.explore import grid, marking, one_image, overview, safety, shown_run, two_runs, views
+from heatbeam.explore import grid, marking, neighbours, one_image, overview, safety, shown_run, two_runs, views
 from heatbeam.explore import pictures as drawn
 from heatbeam.explore import table as tables
 from heatbeam.pages import report_text
@@ -70,6 +70,7 @@ class Explorer:
                 routing.Route(f"{side}/grid", self._page(self._grid)),
                 routing.Route(f"{side}/image", self._page(self._image)),
                 routing.Route(f"{side}/summary", self._page(self._summary)),
+                routing.Route(f"{side}/near/{{place:str}}/{{way:str}}", self._page(self._near)),
                 routing.Route(f"{side}/review", self._page(self._reviews)),
                 routing.Route(f"{side}/review", self._mark, methods=["POST"]),
                 routing.Route(f"{side}/picture/{{place:str}}/{{px:int}}", self._picture),
@@ -144,6 +145,10 @@ class Explorer:
         if run is None or form is None or not self._secrets.made(form.get("form")):
             return responses.JSONResponse({"error": "the page is too old; load it again"}, 403)
         return await concurrency.run_in_threadpool(marking.answer, run, form)
+
+    def _near(self, request: requests.Request, run: shown_run.ShownRun) -> responses.Response:
+        place = tables.Place.parse(request.path_params["place"])
+        return self._html("near.html", run, neighbours.page(run, place, request.path_params["way"]))
 
     def _missing(self, _: requests.Request, __: Exception) -> responses.Response:
         return self._message(404, "There is no such page.")

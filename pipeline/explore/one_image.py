@@ -13,7 +13,7 @@ from heatbeam.explore import grid, shown_run
 from heatbeam.explore import table as tables
 from heatbeam.pages import plots
 from heatbeam.transforms.metrics import registry
-from heatbeam.transforms.tables import schemas
+from heatbeam.transforms.tables import schemas, stored_evidence
 
 MOST_ROWS = 400
 """Of one image; more are said and left out."""
@@ -55,6 +55,7 @@ def page(run: shown_run.ShownRun, image_id: str, shard: str, record: int | None)
         "classes": _by_class(run, shown),
         "left_out": len(rows) > MOST_ROWS,
         "curves": _curves(run, shown),
+        "evidence": any(row.get(stored_evidence.COLUMNS[-1]) is not None for row in shown),
         "facts": _facts(run, first),
         "measures": _measures(run, shown),
         "problems": run.pictures.problems,

@@ -74,6 +74,7 @@ class Table:
 
     Attributes:
         schema: of the columns of today.
+        paths: of its files, as ``filename`` has them.
 
     Raises:
         run_directory.RunDirectoryError: as `run_directory.RunDirectory.open_table`.
@@ -90,8 +91,8 @@ class Table:
                 "python_enable_replacements": "false",
             },
         )
-        self._paths = self._reachable(dataset.files, dataset.filesystem)
-        self._numbers = {path: i for i, path in enumerate(self._paths)}
+        self.paths = self._reachable(dataset.files, dataset.filesystem)
+        self._numbers = {path: i for i, path in enumerate(self.paths)}
         self._local = threading.local()
         self._make_view(dataset.schema)
 
@@ -107,14 +108,14 @@ class Table:
         return [f"{_REMOTE}://{path}" for path in files]
 
     def _make_view(self, schema: pa.Schema) -> None:
-        read = f"read_parquet({self._paths!r}, filename = true, file_row_number = true)"
+        read = f"read_parquet({self.paths!r}, filename = true, file_row_number = true)"
         found = self._connection.execute(f"DESCRIBE SELECT * FROM {read}").fetchall()  # noqa: S608 - paths of the run
         there = {str(one[0]) for one in found}
         missing = [field for field in schema if field.name not in there]
         nulls = "".join(f", NULL::{_sql_type(field.type)} AS {quoted(field.name)}" for field in missing)
         self._connection.execute(f"CREATE VIEW explanations AS SELECT *{nulls} FROM {read}")  # noqa: S608
-        if not self._paths[0].startswith(_REMOTE):
-            self._connection.execute(f"SET allowed_paths = {self._paths!r}")
+        if not self.paths[0].startswith(_REMOTE):
+            self._connection.execute(f"SET allowed_paths = {self.paths!r}")
             self._connection.execute("SET enable_external_access = false")
         self._connection.execute("SET parquet_metadata_cache = true; SET lock_configuration = true")
 
@@ -187,7 +188,7 @@ class Table:
         listed = ", ".join(map(quoted, names))
         rows: dict[Place, Row] = {}
         for file in sorted({place.file for place in places}):
-            if file >= len(self._paths):
+            if file >= len(self.paths):
                 continue
             numbers = sorted({place.number for place in places if place.file == file})
             marks = ", ".join("?" * len(numbers))
@@ -195,7 +196,7 @@ class Table:
                 f"SELECT {listed}, {_NUMBER} FROM explanations"  # noqa: S608 - names of columns
                 f" WHERE {_FILE} = ? AND {_NUMBER} IN ({marks})"
             )
-            found = self._cursor().sql(sql, params=[self._paths[file], *numbers]).to_arrow_table()
+            found = self._cursor().sql(sql, params=[self.paths[file], *numbers]).to_arrow_table()
             at = found[_NUMBER].to_pylist()
             maps = "heatmap" in names
             plain = chosen_rows.without_maps(found) if maps else found.to_pylist()

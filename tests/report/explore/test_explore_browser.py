@@ -86,6 +86,7 @@ def loaded(driver):
 PAGES = {
     "grid": "/a/grid?method=cam&target=label&min.probability=0&sort=entropy",
     "image": f"/a/image?id={HOSTILE}03&shard={report_runs.SHARD}&record=3",
+    "near": "/a/near/0-0/map",
     "pairs": "/pairs?flip=flipped",
     "summary": "/a/summary",
     "review": "/a/review",
