@@ -11,7 +11,7 @@ OLDEST_PYTHON ?= python3.10
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo demo-kinds test tests coverage style types fuzz test-oldest test-families test-flink test-integrations lint bench constraints clean
+.PHONY: demo demo-kinds test tests coverage style types fuzz test-oldest test-families test-flink test-integrations lint bench bench-audit constraints clean
 
 $(STAMP): setup.py pyproject.toml $(CONSTRAINTS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -95,6 +95,10 @@ types: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[bench]'
 	$(BIN)/python -m tests.benchmarks --trace build/bench_trace.json
+
+# What an audit's decisions are worth: how often its gate fails on equal models, and how often it finds a loss; minutes.
+bench-audit: $(STAMP)
+	$(BIN)/python -m tests.benchmarks.false_alarms
 
 $(UV):
 	$(PYTHON) -m venv build/uv

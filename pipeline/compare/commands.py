@@ -39,7 +39,7 @@ def _compare(options: argparse.Namespace, _: Sequence[str]) -> int:
         compare_files.print_comparison(comparison, sys.stdout)
     verdict = gate.judge(rules, runs[-1], comparison) if rules is not None else None
     if comparison is not None and options.json:
-        compare_files.write_json(comparison, options.json)
+        compare_files.write_json(comparison, options.json, verdict)
     if comparison is not None and options.html:
         compare_files.write_html(comparison, options.html, verdict, options.images)
     if verdict is None:

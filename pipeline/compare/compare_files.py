@@ -71,9 +71,12 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def write_json(comparison: compare.Comparison, path: str | os.PathLike[str]) -> None:
-    """The whole comparison as JSON."""
-    text = json.dumps(as_dict(comparison), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+def write_json(
+    comparison: compare.Comparison, path: str | os.PathLike[str], verdict: verdicts.Verdict | None = None
+) -> None:
+    """The whole comparison as JSON, with the verdict of a gate if there was one."""
+    content = as_dict(comparison) | {"gate": None if verdict is None else verdicts.as_dict(verdict)}
+    text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     remote_files.write(path, text.encode("utf-8", errors="replace"))
 
 

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from heatbeam import config
-from heatbeam.compare import compare, gate, gate_rules, gate_tests, verdict_files, verdicts
+from heatbeam.compare import compare, compare_files, gate, gate_rules, gate_tests, verdict_files, verdicts
 from heatbeam.transforms.metrics import intervals, paired
 from heatbeam.transforms.metrics.alarms import mean_tests, power
 from heatbeam.transforms.metrics.alarms.samples import Sample
@@ -118,6 +118,30 @@ def test_what_could_have_been_seen_is_a_number(nothing):
     assert content["false_alarms"]["level"] == pytest.approx(LEVEL)
     assert content["rules"][0]["loss_in_all"] == losses[-1]
     assert content["checks"][0]["test"] == "sign_flip"
+
+
+def test_the_page_and_the_json_of_a_comparison_hold_what_could_have_been_seen(nothing, tmp_path):
+    found = of_classes(nothing, noise(30, 5) | {"<lost>": np.random.default_rng(1).normal(-0.3, 0.2, 50)})
+    verdict = judged(found, {"see": 0.2})
+    compare_files.write_json(found, tmp_path / "c.json", verdict)
+    assert json.loads((tmp_path / "c.json").read_text())["gate"]["rules"][0]["tested"] == 31
+    compare_files.write_html(found, tmp_path / "c.html", verdict)
+    page = (tmp_path / "c.html").read_text()
+    gate_part = page[page.index("Gate: ") :]
+    # What failed, what cannot be told, at most a few of it, what it would have taken, the promise: in this order.
+    more = f"and {verdict.count('inconclusive') - 8} more"
+    order = [
+        "class=&lt;lost&gt;",
+        ">inconclusive<",
+        more,
+        "What each rule",
+        "a loss of 0.2 takes",
+        "Promised: of 52 audits",
+    ]
+    places = [gate_part.find(one) for one in order]
+    assert min(places) >= 0, list(zip(order, places, strict=True))
+    places[4] = gate_part.find(order[4], places[3])
+    assert places == sorted(places)
 
 
 def test_too_few_images_say_that_nothing_could_be_seen(nothing):

@@ -27,10 +27,10 @@ _EQUAL = 1e-6
 _NEWTON_STEPS = 40
 _ROWS = 256
 
-GUARD_FROM = 1.0
+GUARD_FROM = 1.25
 """Standard errors of the skewness, sqrt(6 / n), that are taken for noise of it."""
 
-GUARD_SLOPE = 2.25
+GUARD_SLOPE = 3.3
 """How much of the skewness beyond that is corrected for; see `guarded_student`."""
 
 
@@ -117,7 +117,7 @@ def guarded_student(
 ) -> Floats:
     """Student's one-sided p-value of a mean above 0, made greater where a long lower tail would make it too small.
 
-    t = excess sqrt(n) / s;  g = 2.25 min(0, skewness + sqrt(6 / n));  t' = t + g (1 + 2 t^2) / (6 sqrt(n))
+    t = excess sqrt(n) / s;  g = 3.3 min(0, skewness + 1.25 sqrt(6 / n));  t' = t + g (1 + 2 t^2) / (6 sqrt(n))
 
     The correction is Johnson's (JASA 1978, eq. 2.5), for the lower tail alone, for what the skewness has beyond its own
     noise, and more of it, since the first order is too small as far out as corrected levels are: both constants were

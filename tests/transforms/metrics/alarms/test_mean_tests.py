@@ -67,8 +67,8 @@ def test_without_skew_the_guard_is_students_test():
 
 
 def test_the_guard_by_hand():
-    # t = 0.1 * 10 / 0.2 = 5; g = 2.25 (-0.8 + sqrt(0.06)); t' = 5 + g * 51 / 60
-    t = 5 + 2.25 * (-0.8 + math.sqrt(0.06)) * 51 / 60
+    # t = 0.1 * 10 / 0.2 = 5; g = 3.3 (-0.8 + 1.25 sqrt(0.06)); t' = 5 + g * 51 / 60
+    t = 5 + 3.3 * (-0.8 + 1.25 * math.sqrt(0.06)) * 51 / 60
     assert mean_tests.guarded_student(100, 0.1, 0.2, -0.8) == pytest.approx(stats.t.sf(t, 99))
     # A long tail of losses makes a test careful already.
     assert mean_tests.guarded_student(100, 0.1, 0.2, 0.8) == pytest.approx(stats.t.sf(5, 99))
@@ -172,3 +172,54 @@ def test_great_gains_that_hide_small_losses_are_guarded_against(monkeypatch):
     monkeypatch.setattr(mean_tests, "GUARD_SLOPE", 0.0)
     wrong, error = rate(mean_tests.paired(found, 1, 0.02), weights, LEVEL)
     assert wrong - 3 * error > 10
+
+
+def size_of(p_of_hits: list[float], chances: np.ndarray, level: float) -> float:
+    """Exact chance of a p-value at most `level`."""
+    return float(chances[np.array(p_of_hits) <= level].sum())
+
+
+@pytest.mark.parametrize("level", [1e-2, 1e-3])
+def test_the_binomial_test_keeps_its_level_and_the_normal_approximation_does_not(level):
+    n, bound = 50, 0.04
+    chances = stats.binom.pmf(np.arange(n + 1), n, bound)
+    exact = [mean_tests.proportion(k, n, 1, bound) for k in range(n + 1)]
+    assert 0 < size_of(exact, chances, level) <= level
+    error = math.sqrt(bound * (1 - bound) / n)
+    wald = [stats.norm.sf((k / n - bound) / error) for k in range(n + 1)]  # the mutant
+    assert size_of(wald, chances, level) > 1.3 * level
+
+
+@pytest.mark.parametrize("discordant", [0.2, 0.4])
+@pytest.mark.parametrize("allowed", [0.0, 0.02])
+def test_hits_of_equal_models_keep_the_level_and_the_strict_tail_does_not(discordant, allowed):
+    n, level = 50, 1e-3
+    lost, won = (grid.ravel() for grid in np.meshgrid(np.arange(n + 1), np.arange(n + 1), indexing="ij"))
+    lost, won = lost[lost + won <= n], won[lost + won <= n]
+    rates = [discordant / 2, discordant / 2, 1 - discordant]
+    chances = stats.multinomial.pmf(np.column_stack([lost, won, n - lost - won]), n, rates)
+    likely = chances > 1e-12
+    lost, won, chances = lost[likely], won[likely], chances[likely]
+    exact = [
+        mean_tests.sign_flip_of_hits(a, b, n - a - b, allowed) for a, b in zip(lost.tolist(), won.tolist(), strict=True)
+    ]
+    assert size_of(exact, chances, level) <= level
+    if not allowed:
+        strict = [mean_tests.sign_flip_of_hits(a + 1, max(b - 1, 0), 0, 0) for a, b in zip(lost, won, strict=True)]
+        assert size_of(strict, chances, level) > 1.5 * level  # the mutant: P(X > lost) instead of P(X >= lost)
+
+
+def test_students_tail_is_calibrated_where_the_normal_one_is_not():
+    generator = np.random.default_rng(9)
+    values = generator.normal(0, 1, (40000, 30))
+    mean, spread = values.mean(axis=1), values.std(axis=1, ddof=1)
+    level, half = 1e-3, stats.t.ppf(0.975, 29) / math.sqrt(30)
+    error = math.sqrt(level / 40000)
+    interval = np.array(
+        [mean_tests.from_interval(m, s * half, 30) for m, s in zip(mean[:8000], spread[:8000], strict=True)]
+    )
+    student = mean_tests.guarded_student(30, mean, spread, 0.0)
+    assert student[:8000] == pytest.approx(interval)
+    assert abs((student <= level).mean() - level) < 4 * error
+    normal = stats.norm.sf(mean / spread * math.sqrt(30))  # the mutant
+    assert (normal <= level).mean() > level + 4 * error
