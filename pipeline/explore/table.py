@@ -26,7 +26,6 @@ KEY = ("image_id", "shard", "record_index", "method", "class_id")
 """What tells rows of a run apart, in the order in which they are shown."""
 
 _FILE, _NUMBER = "filename", "file_row_number"
-_REMOTE = "heatbeam-explore"
 
 _SQL_TYPES = {
     "string": "VARCHAR", "bool": "BOOLEAN", "float": "FLOAT", "double": "DOUBLE", "int16": "SMALLINT",
@@ -94,27 +93,25 @@ class Table:
         self.paths = self._reachable(dataset.files, dataset.filesystem)
         self._numbers = {path: i for i, path in enumerate(self.paths)}
         self._local = threading.local()
-        self._make_view(dataset.schema)
+        self._make_view(dataset.schema, isinstance(dataset.filesystem, pafs.LocalFileSystem))
 
     def _reachable(self, files: Sequence[str], filesystem: pafs.FileSystem) -> list[str]:
         """The files as DuckDB calls them."""
         if isinstance(filesystem, pafs.LocalFileSystem):
             return list(files)
-        import fsspec.implementations.arrow
+        from heatbeam.explore import remote_tables  # fsspec, which a run on this machine does not need
 
-        wrapped = fsspec.implementations.arrow.ArrowFSWrapper(filesystem)
-        wrapped.protocol = _REMOTE  # by which DuckDB knows what to ask
-        self._connection.register_filesystem(wrapped)
-        return [f"{_REMOTE}://{path}" for path in files]
+        self._connection.register_filesystem(remote_tables.Files(filesystem))
+        return [remote_tables.PREFIX + path for path in files]
 
-    def _make_view(self, schema: pa.Schema) -> None:
+    def _make_view(self, schema: pa.Schema, local: bool) -> None:
         read = f"read_parquet({self.paths!r}, filename = true, file_row_number = true)"
         found = self._connection.execute(f"DESCRIBE SELECT * FROM {read}").fetchall()  # noqa: S608 - paths of the run
         there = {str(one[0]) for one in found}
         missing = [field for field in schema if field.name not in there]
         nulls = "".join(f", NULL::{_sql_type(field.type)} AS {quoted(field.name)}" for field in missing)
         self._connection.execute(f"CREATE VIEW explanations AS SELECT *{nulls} FROM {read}")  # noqa: S608
-        if not self.paths[0].startswith(_REMOTE):
+        if local:
             self._connection.execute(f"SET allowed_paths = {self.paths!r}")
             self._connection.execute("SET enable_external_access = false")
         self._connection.execute("SET parquet_metadata_cache = true; SET lock_configuration = true")
