@@ -92,12 +92,19 @@ def markup(layers: Layers, alt: str) -> markupsafe.Markup:
     elif layers.image:
         image = markupsafe.Markup('<img class="image" src="{}" alt="" loading="lazy">').format(layers.image)
     heat = markupsafe.Markup('<img class="heat" src="{}" alt="{}">').format(layers.heat, alt)
-    edge = markupsafe.Markup('<svg class="edge" {}><path class="case" d="{}"/><path d="{}"/></svg>')
     head = markupsafe.Markup('<span class="frame{}" style="aspect-ratio: {} / {}">').format(
         "" if layers.image else " alone", width, height
     )
     boxes = markupsafe.Markup('<svg class="boxes" {}>{}</svg></span>').format(space, _boxes(layers))
-    return head + image + heat + edge.format(space, layers.edge, layers.edge) + boxes
+    return head + image + heat + outline(layers.edge, (width, height)) + boxes
+
+
+def outline(path: str, size: tuple[int, int]) -> markupsafe.Markup:
+    """The layer of an outline: `path` as of `map_images.edge`, over a drawing of ``(width, height)``."""
+    return markupsafe.Markup(
+        '<svg class="edge" viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true">'
+        '<path class="case" d="{}"/><path d="{}"/></svg>'
+    ).format(*size, path, path)
 
 
 def _boxes(layers: Layers) -> markupsafe.Markup:

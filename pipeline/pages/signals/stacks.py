@@ -14,7 +14,7 @@ import markupsafe
 import numpy as np
 from PIL import Image
 
-from heatbeam.pages import map_images
+from heatbeam.pages import map_images, overlays
 from heatbeam.pages.signals import shown, slices
 
 STRIP_BYTES = 32_000
@@ -52,6 +52,7 @@ def _slice(one: slices.Slice, longest: int) -> markupsafe.Markup:
         image = markupsafe.Markup('<img class="image" src="{}" alt="">').format(map_images.jpeg_uri(small, QUALITY))
     heat = map_images.heat_uri(one.heat, transparent=True)
     layers = image + markupsafe.Markup('<img class="heat" src="{}" alt="">').format(heat)
+    layers += overlays.outline(map_images.edge(one.heat, one.size), one.size)
     layers += _boxes(one.size, [("true", box, "") for box in one.true_boxes] + _estimated(one.box)) + _cuts(one)
     mark = markupsafe.Markup(' <strong class="hottest">hottest</strong>') if one.mark else markupsafe.Markup("")
     turned = (
