@@ -242,9 +242,9 @@ class Scanner:
             if rows:
                 key = (method, slice_name.removeprefix(schemas.SLICE_PREFIX))
                 sums = self._sums.setdefault(key, _Sums(energy.shape[1:]))
-                resized = energy if sums.shape == energy.shape[1:] else _resized(energy, sums.shape)
+                sized = energy if sums.shape == energy.shape[1:] else resized(energy, sums.shape)
                 keys = [(values[i], class_ids[i]) for i in rows]
-                sums.add(keys, features[rows], resized[rows], half[rows])
+                sums.add(keys, features[rows], sized[rows], half[rows])
 
     def result(self) -> Scan:
         """What was counted so far."""
@@ -325,10 +325,10 @@ def energies(table: pa.Table) -> Iterator[tuple[Ints, Floats]]:
         most = VOLUME_CELLS if sum(side > 1 for side in shape) > 2 else GRID_CELLS
         grid = tuple(min(side, most) for side in shape)
         energy = evidence[usable] / np.expand_dims(total[usable], axes)
-        yield rows[usable], energy if grid == shape else _resized(energy, grid)
+        yield rows[usable], energy if grid == shape else resized(energy, grid)
 
 
-def _resized(energy: Floats, shape: tuple[int, ...]) -> Floats:
+def resized(energy: Floats, shape: tuple[int, ...]) -> Floats:
     """Energy ``(N, *grid)`` on another grid, area by area; the sum stays 1."""
     out = [_of_shape(one, shape) for one in energy]
     stacked: Floats = np.stack(out) if out else np.zeros((0, *shape))

@@ -11,6 +11,7 @@ from heatbeam.compare import map_pairs
 from heatbeam.pages import map_images, overlays
 from heatbeam.pages.signals import of_rows, shown
 from heatbeam.runs import manifests, source_images
+from heatbeam.transforms import heatmaps
 
 _PICTURE = 2
 _SIGNAL_PX = 560
@@ -54,12 +55,31 @@ def draw(manifest: manifests.Manifest, pairs: Sequence[map_pairs.Example]) -> Sh
 def _frame(
     pair: map_pairs.Example, side: int, inputs: of_rows.Inputs, original: shown.Values | None, image: str
 ) -> markupsafe.Markup:
-    raw, view = pair.maps[side], pair.views[side]
     alt = f"heatmap of {pair.method} for {pair.class_name} in image {pair.image_id}, {SIDES[side]}"
-    if len(pair.image_size) == _PICTURE:
-        width, height = pair.image_size
-        return overlays.markup(overlays.of_map(raw, view, (width, height), image=image), alt)
-    drawn = of_rows.picture_of_map(raw, view, pair.image_size, inputs, original, _SIGNAL_PX)
+    return frame(pair.maps[side], pair.views[side], pair.image_size, inputs, original, image, alt)
+
+
+def frame(
+    raw: shown.Floats,
+    view: heatmaps.View,
+    size: tuple[int, ...],
+    inputs: of_rows.Inputs,
+    original: shown.Values | None,
+    image: str,
+    alt: str,
+) -> markupsafe.Markup:
+    """One map as the markup of a frame.
+
+    Args:
+        raw, view, size: as of `heatmaps.place`.
+        inputs: of the run.
+        original: to draw a signal over; None for the map alone.
+        image: address of the picture under the map, of two axes only; empty for the map alone.
+        alt: says what is to be seen.
+    """
+    if len(size) == _PICTURE:
+        return overlays.markup(overlays.of_map(raw, view, (size[0], size[1]), image=image), alt)
+    drawn = of_rows.picture_of_map(raw, view, size, inputs, original, _SIGNAL_PX)
     head = markupsafe.Markup(
         '<span class="frame alone" style="aspect-ratio: {} / {}"><img class="image" src="{}" alt="{}">'
     )

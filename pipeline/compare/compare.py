@@ -8,6 +8,8 @@ What is compared with what:
       third of their strongest 20 % (intersection over union), that is, less than half of either area.
     * Differences are candidate - baseline. A metric that is a mean over images is compared over the pairs, with a
       paired bootstrap interval; another one (MaxBoxAcc, PxAP) from both summaries, as if they were independent.
+    * Where the runs share less than a tenth of their images, as audits of each week's new ones do, they are different
+      samples: every metric comes from both summaries, and `drift` tests whether the model's reasons moved.
     * Slices are those of the summary: ``all``, ``class`` and the slice features, for the maps of the primary target;
       ``target`` for the others. Method ``model`` is the model itself.
 
@@ -30,6 +32,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from heatbeam.compare import compare_rows, map_pairs, paired_sums, pairs
+from heatbeam.compare.drift import moved
 from heatbeam.runs import remote_files, run_directory, run_methods, settings_diff, summaries
 from heatbeam.transforms import errors
 from heatbeam.transforms.metrics import paired, registry, slicing
@@ -57,6 +60,7 @@ class Options:
         examples: most changed maps to keep, per method.
         flips: images with another first choice to keep, per method and change (`map_pairs.CHANGES`).
         part_bytes: how much of a run is held in memory at a time, about.
+        shared_images: runs that share less than this part of the smaller one's images are different samples.
     """
 
     replicates: int = 400
@@ -64,6 +68,7 @@ class Options:
     examples: int = 6
     flips: int = 8
     part_bytes: int = pairs.PART_BYTES
+    shared_images: float = 0.1
 
 
 class Difference(NamedTuple):
@@ -125,6 +130,7 @@ class Comparison:
         flips: images whose first choice differs, in the order of `map_pairs.by_decision`.
         class_names: of the baseline, by id; empty if it has none.
         options: how it was made.
+        drift: whether the model's reasons moved; None for runs over the same images, whose pairs say more.
     """
 
     baseline: str
@@ -146,6 +152,12 @@ class Comparison:
     flips: tuple[map_pairs.Example, ...]
     class_names: tuple[str, ...]
     options: Options
+    drift: moved.Drift | None = None
+
+    @property
+    def different_images(self) -> bool:
+        """Whether the runs were compared as different samples."""
+        return self.drift is not None
 
 
 def compare(
@@ -181,9 +193,11 @@ def compare(
         examples=options.examples,
         flips=options.flips,
     )
-    _add_all(work, tables, class_ids(*(one.class_names for one in both)), options.part_bytes, pairs_path)
+    mapping = class_ids(*(one.class_names for one in both))
+    _add_all(work, tables, mapping, options.part_bytes, pairs_path)
     methods = [_methods(table) for table in tables]
-    rows = [] if incomparable else list(_paired(work.sums()))
+    apart = _different_images(work.counts, options.shared_images)
+    rows = [] if incomparable or apart else list(_paired(work.sums()))
     rows += [] if incomparable else _unpaired({row[:4] for row in rows}, [summaries.read(run) for run in runs])
     return Comparison(
         baseline=baseline_path,
@@ -205,7 +219,13 @@ def compare(
         flips=tuple(work.flips),
         class_names=tuple(slicing.distinct_names(both[0].class_names)),
         options=options,
+        drift=moved.between(both, tables, mapping) if apart else None,
     )
+
+
+def _different_images(counts: Mapping[str, int], shared_images: float) -> bool:
+    smaller = counts["images_in_both"] + min(counts["images_only_baseline"], counts["images_only_candidate"])
+    return counts["images_in_both"] < shared_images * smaller
 
 
 def _check_ranks(paths: Sequence[str], tables: Sequence[ds.Dataset]) -> None:

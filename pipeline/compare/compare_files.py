@@ -12,6 +12,7 @@ from typing import Any, TextIO
 import jinja2
 
 from heatbeam.compare import changed_pictures, compare, compare_rows, map_pairs, verdict_files, verdicts
+from heatbeam.compare.drift import words
 from heatbeam.pages import report_text
 from heatbeam.runs import moved_images, remote_files, run_directory, run_methods, settings_diff
 from heatbeam.transforms.errors import harmless
@@ -62,6 +63,7 @@ def as_dict(comparison: compare.Comparison) -> dict[str, Any]:
             "replicates": comparison.options.replicates,
             "map_flip_overlap": comparison.options.map_flip_overlap,
         },
+        "drift": words.document(comparison.drift),
     }
 
 
@@ -156,6 +158,8 @@ def print_comparison(comparison: compare.Comparison, stream: TextIO) -> None:
     ):  # fmt: skip
         if methods:
             stream.write(f"  methods only in the {side}: {', '.join(methods)}\n")
+    if comparison.drift is not None:
+        words.write(comparison.drift, stream)
     _print_agreements(comparison, stream)
     _print_differences(comparison, stream)
 
@@ -223,6 +227,8 @@ def write_html(
     rows, count = noticed(comparison)
     page = environment.get_template("compare.html").render(
         comparison=comparison,
+        drift=comparison.drift,
+        reasons=_reasons(comparison, images),
         counts=[
             (text, comparison.counts[name])
             for name, text in compare_rows.COUNTS.items()
@@ -262,10 +268,13 @@ def _in_short(comparison: compare.Comparison) -> list[tuple[str, str]]:
     matter = [one.path for one in comparison.settings if one.effect != settings_diff.HARMLESS]
     listed = f": {', '.join(matter[:4])}{', ...' if len(matter) > 4 else ''}" if matter else ""
     many = f"{len(matter)} setting{'s differ' if len(matter) != 1 else ' differs'}"
-    said = [("note" if matter else "good", f"{many} that can change a number{listed}.")]
+    said = [words.in_short(comparison.drift)] if comparison.drift is not None else []
+    said.append(("note" if matter else "good", f"{many} that can change a number{listed}."))
     flips = f"{counts['decision_flips']:,} of {counts['images_in_both']:,} images have another first choice"
     if counts["decision_flips"]:
         flips += f" ({counts['decisions_fixed']:,} now right, {counts['decisions_broken']:,} now wrong)"
+    if comparison.different_images:
+        flips = "The runs are over different images: numbers are compared as those of independent samples"
     said.append(("note" if counts["decision_flips"] else "good", f"{flips}."))
     moved = {
         method: rows["map_flip"].value
@@ -296,6 +305,14 @@ def _number(value: float, signed: bool = False) -> str:
     if value is None or math.isnan(value):
         return "–"
     return f"{value:+.4f}" if signed else f"{value:.4f}"
+
+
+def _reasons(comparison: compare.Comparison, images_path: str | None) -> dict[str, Any] | None:
+    if comparison.drift is None:
+        return None
+    from heatbeam.compare.drift import page  # brings compiled loops, which no other comparison needs
+
+    return page.content(comparison.drift, comparison.candidate, images_path)
 
 
 def _shown(comparison: compare.Comparison, images_path: str | None) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def encoded(evidence: Iterable[records.ChannelEvidence | None], lengths: Sequenc
             continue
         finite = np.isfinite(one.values).all(axis=1) & np.isfinite(one.total) & np.isfinite(one.magnitude)
         steps, scale = heatmaps.quantize(np.where(finite[:, None], one.values, 0), 1, STEPS)
-        parts = (one.channels, steps, scale, one.total, one.magnitude)
+        parts: tuple[Any, ...] = (one.channels, steps, scale, one.total, one.magnitude)
         for column, part in zip(columns.values(), parts, strict=True):
             column.extend(value if good else None for value, good in zip(part, finite, strict=True))
     return columns
