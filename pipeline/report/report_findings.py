@@ -146,7 +146,7 @@ def _capital(text: str) -> str:
 
 
 def notes(context: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """What stands out, as ``(level, sentence, section)``; levels are ``alert``, ``note`` and ``good``."""
+    """What stands out, as ``(level, sentence, section)``; ``alert``, ``note`` and ``good`` in this order."""
     notes = [("alert", f"{_capital(text)}.", "methods") for text in context["answers"]]
     if context["names"] and not context["named"]:
         numbered = f"The classes have no names, only numbers such as {context['names'][-1]}"
@@ -168,7 +168,7 @@ def notes(context: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         notes.append(("alert", _about_ambiguous(context["ambiguous"]), "galleries"))
     if context["dead"]["total"]:
         notes.append(("alert", f"Dead letters: {report_text.count(context['dead']['total'])}.", "dead"))
-    return notes
+    return sorted(notes, key=lambda one: ("alert", "note", "good").index(one[0]))
 
 
 def _about_methods(context: Mapping[str, Any]) -> list[tuple[str, str, str]]:

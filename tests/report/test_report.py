@@ -98,6 +98,14 @@ def test_planted_class_is_the_first_suspect_and_nothing_else_is(written):
     assert "Class cat looks like a shortcut" in written[1] and "upper left" in written[1]
 
 
+def test_what_is_wrong_stands_above_what_is_worth_a_look_and_what_is_well(written):
+    listed = written[1].split('id="findings"')[1].split("</section>")[0]
+    levels = re.findall('<li class="([a-z]+)">', listed)
+    assert levels == sorted(levels, key=["alert", "note", "good"].index) and set(levels) == {"alert", "note", "good"}
+    # The shortcut and the dead letters, in the order in which they are looked for.
+    assert [text in listed.split('class="note"')[0] for text in ("Class cat looks", "Dead letters: 3")] == [True, True]
+
+
 def test_without_the_shortcut_nothing_is_suspect(tmp_path):
     path = report_runs.write(tmp_path, report_runs.Plan(planted=None))
     text = _text(report.write_report(path))
