@@ -8,14 +8,17 @@ from typing import Any
 
 from heatbeam.pages import map_images
 from heatbeam.pages.signals import of_rows
-from heatbeam.runs import chosen_rows, moved_images, remote_files, run_directory, source_images
+from heatbeam.runs import chosen_rows, moved_images, remote_files, run_directory, source_images, source_truth
 from heatbeam.transforms import errors
+from heatbeam.transforms.tables import axis_columns
 
 INDEX = "index.json"
 
 _COLUMNS = (
     "image_id", "image_sha256", "shard", "record_index", "class_id", "class_name", "method", "target", "probability",
+    "label_ids",
 )  # fmt: skip
+_PICTURE = 2
 _TOLD = ("image_id", "class_id", "class_name", "method", "target", "probability")
 
 
@@ -68,11 +71,16 @@ def render(
     with errors.about(directory, "write"):
         target.mkdir(parents=True, exist_ok=True)
     shown = [False] * len(rows)
-    for number, original in source_images.row_originals(manifest, source_images.by_place(rows)):
+    classes, is_signal = manifest.maps_of_classes(), axis_columns.rank_of(names) != _PICTURE
+    for number, source, original in source_images.row_records(manifest, source_images.by_place(rows)):
         row = chosen_rows.with_map(table, number, rows[number])
+        mask = None
+        if source is not None and is_signal:
+            size = axis_columns.size_of(row)
+            mask = source_truth.true_mask(source, size, row["class_id"], row["label_ids"], classes)
         path = target / _name(number, row)
         with errors.about(path, "write"):
-            path.write_bytes(map_images.png(of_rows.picture(row, inputs, original, longest_px)))
+            path.write_bytes(map_images.png(of_rows.picture(row, inputs, original, longest_px, mask)))
         shown[number] = original is not None
     files = tuple(_name(number, row) for number, row in enumerate(rows))
     index = [

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from heatbeam.pages import map_images
+from heatbeam.pages import map_images, outlines
 from heatbeam.transforms import heatmaps
 
 HEAT_PX = 120
@@ -45,6 +45,7 @@ class Layers:
         heat: address of the heatmap.
         edge: data of the path of its outline, in pixels of the original.
         true_boxes, box: of the truth, and the estimated one or None.
+        true_edge: data of the path around the true mask, in pixels of the original.
     """
 
     width: int
@@ -54,6 +55,7 @@ class Layers:
     edge: str = ""
     true_boxes: tuple[Box, ...] = ()
     box: Box | None = None
+    true_edge: str = ""
 
 
 def of_map(
@@ -64,12 +66,14 @@ def of_map(
     image: str = "",
     true_boxes: Sequence[Box] = (),
     box: Box | None = None,
+    true_mask: npt.NDArray[np.bool_] | None = None,
 ) -> Layers:
     """The layers of a raw map.
 
     Args:
         raw, view, image_size: as of `map_images.overlay`.
         image, true_boxes, box: as of `Layers`.
+        true_mask: ``(height, width)`` of the original; None without masks.
     """
     heat = heatmaps.heatmap(raw, map_images.fitted(image_size, HEAT_PX), view=view, image_size=image_size)
     return Layers(
@@ -79,6 +83,7 @@ def of_map(
         map_images.edge(heat, image_size),
         tuple(true_boxes),
         box,
+        "" if true_mask is None else outlines.path(true_mask, image_size),
     )
 
 
@@ -113,7 +118,9 @@ def _boxes(layers: Layers) -> markupsafe.Markup:
         '<rect class="case" x="{0}" y="{1}" width="{2}" height="{3}"/>'
         '<rect class="{4}" x="{0}" y="{1}" width="{2}" height="{3}"/>'
     )
-    return markupsafe.Markup("").join(one.format(x0, y0, x1 - x0, y1 - y0, kind) for kind, (x0, y0, x1, y1) in parts)
+    mask = markupsafe.Markup('<path class="case" d="{0}"/><path class="true" d="{0}"/>').format(layers.true_edge)
+    drawn = (one.format(x0, y0, x1 - x0, y1 - y0, kind) for kind, (x0, y0, x1, y1) in parts)
+    return (mask if layers.true_edge else markupsafe.Markup("")) + markupsafe.Markup("").join(drawn)
 
 
 class Photos:

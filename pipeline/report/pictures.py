@@ -74,7 +74,7 @@ class Album:
             original = source.original()
             found += original is not None
             if source.place in signals:  # drawn at once: volumes are too large to be held
-                self._draw(signals[source.place], original)
+                self._draw(signals[source.place], original, source)
             elif original is not None:
                 self._sources[source.place] = source
                 self._images[source.place] = self.photos.add(source.place[2][:16], original)
@@ -83,10 +83,21 @@ class Album:
         self.wanted, self.found = len(places), found
         self.kind = next((kind for _, kind in self._drawn.values()), "")
 
-    def _draw(self, rows: Sequence[Mapping[str, Any]], values: shown.Values | None) -> None:
+    def _draw(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        values: shown.Values | None,
+        source: source_images.SourceRecord | None = None,
+    ) -> None:
         for row in rows:
-            signal = of_rows.signal(row, self._inputs, values)
+            signal = of_rows.signal(row, self._inputs, values, self._mask(row, source))
             self._drawn[_key(row)] = (drawing.markup(signal), signal.kind)
+
+    def _mask(self, row: Mapping[str, Any], source: source_images.SourceRecord | None) -> npt.NDArray[np.bool_] | None:
+        if source is None:
+            return None
+        size = axis_columns.size_of(row)
+        return source_truth.true_mask(source, size, row["class_id"], row["label_ids"], self._classes)
 
     def picture(self, row: Mapping[str, Any]) -> Picture:
         """The picture of a row."""
@@ -108,6 +119,7 @@ class Album:
             image_size,
             image=self._images.get(place, ""),
             true_boxes=truth,
+            true_mask=self._mask(row, source),
             box=None if np.isnan(corners).any() else (corners[0], corners[1], corners[2], corners[3]),
         )
         return Picture(kept, layers)

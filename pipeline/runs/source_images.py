@@ -67,13 +67,24 @@ def row_originals(
         manifest: of the run.
         of_place: positions of the rows, as `by_place` gives them.
     """
+    for number, _, original in row_records(manifest, of_place):
+        yield number, original
+
+
+def row_records(
+    manifest: manifests.Manifest, of_place: Mapping[Place, Sequence[int]]
+) -> Iterator[tuple[int, SourceRecord | None, shades.Values | None]]:
+    """As `row_originals`, with the record of each original."""
     missing = dict(of_place)
-    for place, original in originals(manifest, of_place):
-        for number in missing.pop(place, ()):
-            yield number, original
+    for one in source_records(manifest, of_place):
+        original = one.original()
+        if original is None:
+            continue
+        for number in missing.pop(one.place, ()):
+            yield number, one, original
     for numbers in missing.values():
         for number in numbers:
-            yield number, None
+            yield number, None, None
 
 
 @dataclasses.dataclass(frozen=True)

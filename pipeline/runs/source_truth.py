@@ -1,4 +1,4 @@
-"""True boxes of a record read again from its source shard, to be drawn beside the estimated ones."""
+"""True boxes and masks of a record read again from its source shard, to be drawn beside the estimated ones."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from heatbeam.runs import source_images
 from heatbeam.transforms import records
 from heatbeam.transforms.metrics.localization import boxes
-from heatbeam.transforms.sources import feature_map, features, ground_truth
+from heatbeam.transforms.sources import decode_options, feature_map, features, ground_truth
 from heatbeam.transforms.sources.classes import class_maps
 
 Box = tuple[float, ...]
@@ -44,6 +45,36 @@ def true_boxes(
     truth_ids = None if encoded.box_class_ids is None else np.array(encoded.box_class_ids, np.int64)[kept]
     chosen = boxes.belongs(truth_ids, len(pixels), class_id, tuple(label_ids))
     return [tuple(box) for box in pixels[chosen].tolist()]
+
+
+def true_mask(
+    source: source_images.SourceRecord,
+    image_size: tuple[int, ...],
+    class_id: int,
+    label_ids: Sequence[int],
+    classes: class_maps.Maps,
+) -> npt.NDArray[np.bool_] | None:
+    """Where the masks of a class are, in the shape of the original; None if there are none or they are damaged.
+
+    Args:
+        source, image_size, class_id, label_ids, classes: as of `true_boxes`.
+    """
+    given = source.settings
+    names = given.as_feature_map(classes=classes[0], box_classes=classes[1]).reduced_to(*feature_map.OF_THE_MASKS)
+    offset = given.label_offset if given.semantic_offset is None else given.semantic_offset
+    options = decode_options.MaskOptions(
+        given.semantic_background, given.semantic_ignore, offset, names.reads_objects.classes
+    )
+    try:
+        named = dataclasses.replace(names, raw_shape=source.raw_shape)
+        encoded = features.parse_example(source.record, named, *source.place[:2])
+        truth = ground_truth.decode(encoded, image_size, options)
+    except (records.DataError, ValueError):
+        return None  # as above
+    if truth.masks is None:
+        return None
+    chosen = truth.masks[boxes.belongs(truth.mask_class_ids, len(truth.masks), class_id, tuple(label_ids))]
+    return chosen.any(axis=0) if chosen.any() else None
 
 
 def _box_features(source: source_images.SourceRecord, classes: class_maps.Maps) -> feature_map.FeatureMap:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from heatbeam import config
 from heatbeam.runs import run_directory, source_images
 from heatbeam.transforms import aggregate, records
 from heatbeam.transforms.metrics import image_evidence, registry, summary
@@ -145,12 +146,14 @@ class Originals:
     def __call__(self, manifest, places, problems=None):
         for shard, index, digest in sorted(places):
             if index not in self._missing:
-                yield _Record((shard, index, digest), values(self._kind, index))
+                yield _Record((shard, index, digest), values(self._kind, index), manifest.config.input)
 
 
 class _Record:
-    def __init__(self, where: source_images.Place, original: np.ndarray):
-        self.place, self._original = where, original
+    record, raw_shape = b"", None
+
+    def __init__(self, where: source_images.Place, original: np.ndarray, settings: config.InputConfig):
+        self.place, self._original, self.settings = where, original, settings
 
     def original(self) -> np.ndarray:
         return self._original

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from heatbeam import config
-from heatbeam.pages import map_images
+from heatbeam.pages import map_images, overlays
 from heatbeam.report import galleries, pictures
 from heatbeam.runs import run_directory, source_images, source_truth
 from heatbeam.transforms.sources import tfexample
@@ -143,3 +143,35 @@ def test_damaged_boxes_are_left_out():
     assert source_truth.true_boxes(source(TFRECORD, **broken), (200, 100), 3, (3,), UNNAMED) == []
     no_image = source_images.SourceRecord(("s", 0, "x"), b"junk", b"", TFRECORD)
     assert source_truth.true_boxes(no_image, (200, 100), 3, (3,), UNNAMED) == []
+
+
+def png_of(mask):
+    return sample_shards.encode(np.asarray(mask, np.uint8) * 255)
+
+
+def test_the_true_mask_of_the_class():
+    one, other = np.zeros((4, 6), bool), np.zeros((4, 6), bool)
+    one[1:3, 2:5], other[0, 0] = True, True
+    masks = {"image/object/mask": [png_of(one), png_of(other), png_of(other)], "image/object/class/label": [7, 7, 8]}
+    given = source(TFRECORD, **masks)
+    np.testing.assert_array_equal(source_truth.true_mask(given, (6, 4), 7, (), UNNAMED), one | other)
+    np.testing.assert_array_equal(source_truth.true_mask(given, (6, 4), 8, (), UNNAMED), other)
+    assert source_truth.true_mask(given, (6, 4), 9, (), UNNAMED) is None
+    assert source_truth.true_mask(given, (7, 4), 7, (), UNNAMED) is None  # of another image
+    semantic = config.InputConfig(
+        tfrecord=("x",), features={"semantic_mask": "m", "instance_masks": None}, label_offset=1
+    )
+    values = np.where(one, 3, 0).astype(np.uint8)
+    found = source_truth.true_mask(source(semantic, m=[sample_shards.encode(values)]), (6, 4), 2, (), UNNAMED)
+    np.testing.assert_array_equal(found, one)
+
+
+def test_the_true_mask_of_a_picture_is_a_path_among_its_boxes():
+    mask = np.zeros((4, 6), bool)
+    mask[1:3, 2:5] = True
+    layers = overlays.of_map(np.ones((2, 2)), (0, 0, 60, 40), (60, 40), image="#photo-x", true_mask=mask)
+    assert sorted(layers.true_edge.split("M")[1:]) == sorted(["20 10H50", "20 30H50", "20 10V30", "50 10V30"])
+    markup = overlays.markup(layers, "a map")
+    assert (
+        '<svg class="boxes" viewBox="0 0 60 40"' in markup and f'<path class="true" d="{layers.true_edge}"/>' in markup
+    )

@@ -187,3 +187,6 @@ _ALL_SIDES = ("box_xmin", "box_ymin", "box_zmin", "box_xmax", "box_ymax", "box_z
 
 OF_THE_BOXES = ("boxes", *_ALL_SIDES, "box_class")
 """What must be read for the boxes and their classes."""
+
+OF_THE_MASKS = ("instance_masks", "mask_class", "semantic_mask")
+"""What must be read for the masks and their classes."""

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from heatbeam.pages import map_images
 from heatbeam.pages.signals import drawing, shown
@@ -54,7 +55,13 @@ def columns(names: Collection[str]) -> tuple[str, ...]:
     return (*stored_maps.placed_columns(names), *(name for name in boxes if name in names))
 
 
-def picture(row: Mapping[str, Any], inputs: Inputs, original: shown.Values | None, longest_px: int) -> shown.Pixels:
+def picture(
+    row: Mapping[str, Any],
+    inputs: Inputs,
+    original: shown.Values | None,
+    longest_px: int,
+    mask: npt.NDArray[np.bool_] | None = None,
+) -> shown.Pixels:
     """A row drawn over its original: uint8 ``(height, width, 3)``, at most `longest_px` wide and high.
 
     Args:
@@ -62,10 +69,11 @@ def picture(row: Mapping[str, Any], inputs: Inputs, original: shown.Values | Non
         inputs: as of `signal`.
         original: of a picture uint8 ``(height, width, 3)``, else ``(*shape, channels)``; None for the map alone.
         longest_px: pictures are scaled down to it, never up; signals are drawn as large.
+        mask: of signals, as of `signal`.
     """
     size = axis_columns.size_of(row)
     if len(size) != _PICTURE:
-        return drawing.picture(signal(row, inputs, original), longest_px)
+        return drawing.picture(signal(row, inputs, original, mask), longest_px)
     return picture_of_map(stored_maps.raw_map(row), axis_columns.view_of(row), size, inputs, original, longest_px)
 
 
@@ -85,20 +93,27 @@ def picture_of_map(
     return map_images.overlay(raw, view, (size[0], size[1]), fit, below)
 
 
-def signal(row: Mapping[str, Any], inputs: Inputs, values: shown.Values | None = None) -> shown.Signal:
+def signal(
+    row: Mapping[str, Any],
+    inputs: Inputs,
+    values: shown.Values | None = None,
+    mask: npt.NDArray[np.bool_] | None = None,
+) -> shown.Signal:
     """What is drawn of a row.
 
     Args:
         row: plain Python values of ``explanations``: map, size, view; boxes where it has them.
         inputs: what the run says of them.
         values: the original, ``(*shape, channels)``; None for the map alone. Another shape than the row's is left out.
+        mask: where the truth of its class is, of that shape; None without masks.
     """
     size, rank = axis_columns.size_of(row), axis_columns.rank_of(row)
     raw, view = stored_maps.raw_map(row), axis_columns.view_of(row)
     edges = [row.get(name) for name in axis_columns.boxes(rank)]
     box = tuple(float(edge) for edge in edges if edge is not None)
     whole = box if len(box) == len(edges) else None
-    return of_map(raw, view, size, inputs, values, true_boxes=true_boxes(row), box=whole)
+    found = of_map(raw, view, size, inputs, values, true_boxes=true_boxes(row), box=whole)
+    return found if mask is None else dataclasses.replace(found, mask=mask)
 
 
 def of_map(

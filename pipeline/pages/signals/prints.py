@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from heatbeam.pages import map_images
+from heatbeam.pages import map_images, outlines
 from heatbeam.pages.signals import series, shown, slices
 
 _FINE = 2  # drawn so many times larger
@@ -94,6 +94,9 @@ def _series(signal: shown.Signal, longest_px: int) -> shown.Pixels:
 
     for box in signal.true_boxes:
         page.frame(across(box), TRUE_COLOUR, _WASH)
+    for start, end in series.masked(signal):
+        x0, x1 = (left + edge / signal.shape[0] * (right - left) for edge in (start, end))
+        page.frame((x0, floor - 5, x1, floor), None, TRUE_COLOUR)
     lane_height = (floor - 1) / max(1, len(drawn))
     for number, lane in enumerate(drawn):
         top = 1 + number * lane_height
@@ -133,7 +136,7 @@ def _axis(page: _Canvas, signal: shown.Signal, y: float, ends: tuple[float, floa
 
 def _legend(signal: shown.Signal) -> list[str]:
     what = "interval" if len(signal.shape) == 1 else "box"
-    true = [f"green: true {what}"] if signal.true_boxes else []
+    true = [f"green: true {what}"] if signal.true_boxes else ["green: true mask"] if signal.mask is not None else []
     return true + ([f"blue: estimated {what}"] if signal.box else [])
 
 
@@ -169,7 +172,10 @@ def _put(page: _Canvas, one: slices.Slice, box: tuple[int, int, int, int]) -> No
     pixels = None
     if one.pixels is not None:
         pixels = np.asarray(Image.fromarray(one.pixels).resize((width, height), Image.Resampling.BILINEAR))
-    page.paste(map_images.coloured(heat, pixels), box)
+    drawn = map_images.coloured(heat, pixels)
+    if one.mask is not None:
+        drawn = np.where(outlines.pixels(one.mask, (height, width))[..., None], np.uint8(_ON_DARK_TRUE), drawn)
+    page.paste(drawn, box)
     scale = (width / one.size[0], height / one.size[1])
 
     def placed(found: slices.Rectangle) -> tuple[float, ...]:

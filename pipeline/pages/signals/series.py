@@ -11,7 +11,7 @@ import itertools
 import markupsafe
 import numpy as np
 
-from heatbeam.pages import map_images
+from heatbeam.pages import map_images, outlines
 from heatbeam.pages.signals import shown
 
 LANES = 6
@@ -76,6 +76,11 @@ def left_out(signal: shown.Signal) -> str:
     count = 0 if signal.values is None else signal.values.shape[-1]
     drawn = len(shown.chosen_channels(signal, LANES))
     return "" if drawn == count else f"{drawn} of {count} channels drawn, {count - drawn} not"
+
+
+def masked(signal: shown.Signal) -> list[tuple[int, int]]:
+    """Start and end, in samples, of the stretches of the true mask."""
+    return [] if signal.mask is None else outlines.runs(signal.mask)
 
 
 def axis_title(signal: shown.Signal) -> str:
@@ -144,6 +149,9 @@ def _intervals(signal: shown.Signal) -> markupsafe.Markup:
         start, end = (min(max(edge / size, 0), 1) * _WIDE for edge in signal.interval(box, 0))
         place = f'x="{start:.2f}" y="0" width="{max(end - start, 1):.2f}" height="100"'
         parts.append(f'<rect class="{kind}" {place}/>')
+    for start, end in masked(signal):
+        place = f'x="{start / size * _WIDE:.2f}" y="92" width="{(end - start) / size * _WIDE:.2f}" height="8"'
+        parts.append(f'<rect class="mask" {place}/>')
     inner = "".join(parts)
     return markupsafe.Markup(
         f'<svg class="boxes" viewBox="0 0 {_WIDE} 100" preserveAspectRatio="none" aria-hidden="true">{inner}</svg>'

@@ -44,6 +44,7 @@ class Signal:
         box: the estimated one, or None.
         channel_names: in order; empty without names.
         display: channels to show, from 0; empty for the default of the kind.
+        mask: bool, of `shape`: where the truth is, sample by sample; None without masks.
     """
 
     shape: tuple[int, ...]
@@ -54,6 +55,7 @@ class Signal:
     box: Box | None = None
     channel_names: tuple[str, ...] = ()
     display: tuple[int, ...] = ()
+    mask: npt.NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         """Refuse parts that do not belong together.
@@ -69,6 +71,8 @@ class Signal:
             )
         if self.values is not None and self.values.shape[:-1] != self.shape:
             raise ValueError(f"the values have shape {self.values.shape}; expected {self.shape} and the channels")
+        if self.mask is not None and self.mask.shape != self.shape:
+            raise ValueError(f"the mask has shape {self.mask.shape}; expected {self.shape}")
 
     @property
     def kind(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import numpy.typing as npt
 
 from heatbeam.pages.signals import shown
 from heatbeam.runs import shades
@@ -36,6 +37,7 @@ class Slice:
         mark: whether it is the one with the greatest evidence.
         cuts: ``(x, y)``, the sample at which other planes cut this one; None if none do.
         turned: which axis goes to the right and which down, in words; empty where that is plain.
+        mask: what the plane cuts of the true mask; None where it holds none of it.
     """
 
     size: tuple[int, int]
@@ -48,6 +50,7 @@ class Slice:
     mark: bool = False
     cuts: tuple[int, int] | None = None
     turned: str = ""
+    mask: npt.NDArray[np.bool_] | None = None
 
 
 def planes(signal: shown.Signal) -> list[Slice]:
@@ -88,7 +91,15 @@ def cut(signal: shown.Signal, axis: int, sample: int) -> Slice:
         true_boxes=tuple(one for one in true_boxes if one is not None),
         box=None if signal.box is None else rectangle(signal, signal.box, axis, sample),
         label=signal.where(axis, sample),
+        mask=_mask(signal, axis, sample),
     )
+
+
+def _mask(signal: shown.Signal, axis: int, sample: int) -> npt.NDArray[np.bool_] | None:
+    if signal.mask is None:
+        return None
+    plane: npt.NDArray[np.bool_] = signal.mask.take(sample, axis)
+    return plane if plane.any() else None
 
 
 def rectangle(signal: shown.Signal, box: shown.Box, axis: int, sample: int) -> Rectangle | None:

@@ -14,7 +14,7 @@ import markupsafe
 import numpy as np
 from PIL import Image
 
-from heatbeam.pages import map_images, overlays
+from heatbeam.pages import map_images, outlines, overlays
 from heatbeam.pages.signals import shown, slices
 
 STRIP_BYTES = 32_000
@@ -27,6 +27,8 @@ PLANE_PX, FRAME_PX = 160, 112
 """Longer side of the planes of a volume and of the frames of a clip."""
 
 QUALITY = 78
+_RIM_PX = 2  # a JPEG has half as many colours as pixels
+_TRUE = (77, 255, 136)  # as boxes of the truth
 _STRIP_PX = (160, 112, 80, 56, 40, 24)
 _STRIP_CELLS = (40, 28, 20, 14, 10)
 
@@ -53,7 +55,8 @@ def _slice(one: slices.Slice, longest: int) -> markupsafe.Markup:
     heat = map_images.heat_uri(one.heat, transparent=True)
     layers = image + markupsafe.Markup('<img class="heat" src="{}" alt="">').format(heat)
     layers += overlays.outline(map_images.edge(one.heat, one.size), one.size)
-    layers += _boxes(one.size, [("true", box, "") for box in one.true_boxes] + _estimated(one.box)) + _cuts(one)
+    layers += _outline(one) + _boxes(one.size, [("true", box, "") for box in one.true_boxes] + _estimated(one.box))
+    layers += _cuts(one)
     mark = markupsafe.Markup(' <strong class="hottest">hottest</strong>') if one.mark else markupsafe.Markup("")
     turned = (
         markupsafe.Markup('<span class="turned">{}</span>').format(one.turned) if one.turned else markupsafe.Markup("")
@@ -65,6 +68,17 @@ def _slice(one: slices.Slice, longest: int) -> markupsafe.Markup:
         + layers
         + markupsafe.Markup('</span><span class="where">{}{}{}</span></span>').format(one.label, mark, turned)
     )
+
+
+def _outline(one: slices.Slice) -> markupsafe.Markup:
+    """The true mask of a slice as lines; a layer of the boxes, which the page shows and hides."""
+    if one.mask is None:
+        return markupsafe.Markup("")
+    data = outlines.path(one.mask, one.size)
+    return markupsafe.Markup(
+        '<svg class="boxes" viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true">'
+        '<path class="case" d="{}"/><path class="true" d="{}"/></svg>'
+    ).format(*one.size, data, data)
 
 
 def _estimated(box: slices.Rectangle | None) -> list[tuple[str, slices.Rectangle, str]]:
@@ -121,18 +135,24 @@ def strip(signal: shown.Signal) -> Strip:
             break
     image = ""
     for longest in _STRIP_PX:
-        image = _strip_of([one.pixels for one in found], found[0].ratio, longest)
+        image = _strip_of(found, found[0].ratio, longest)
         if len(image) + len(heat) <= STRIP_BYTES:
             break
     return Strip(samples, image, heat)
 
 
-def _strip_of(pictures: Sequence[shown.Pixels | None], ratio: float, longest: int) -> str:
-    known = [one for one in pictures if one is not None]
-    if len(known) < len(pictures):
-        return ""
-    pixels = np.concatenate([_resized(one, ratio, longest) for one in known])
-    return map_images.jpeg_uri(pixels, QUALITY)
+def _strip_of(found: Sequence[slices.Slice], ratio: float, longest: int) -> str:
+    """The slices one above the other, each with the rim of its true mask in the picture itself."""
+    drawn = []
+    for one in found:
+        if one.pixels is None:
+            return ""
+        pixels = _resized(one.pixels, ratio, longest)
+        if one.mask is not None:
+            rim = outlines.pixels(one.mask, (pixels.shape[0], pixels.shape[1]), _RIM_PX)
+            pixels = np.where(rim[..., None], np.array(_TRUE, np.uint8), pixels)
+        drawn.append(pixels)
+    return map_images.jpeg_uri(np.concatenate(drawn), QUALITY)
 
 
 def _fitted(ratio: float, longest: int) -> tuple[int, int]:

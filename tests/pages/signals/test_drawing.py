@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import json
 import re
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from heatbeam.pages import map_images
+from heatbeam.pages import map_images, outlines
 from heatbeam.pages.signals import drawing, flat, of_rows, series, shown, slices, stacks
 from heatbeam.transforms import records
 
@@ -231,3 +232,46 @@ def test_mean_maps_of_series_and_volumes_are_laid_flat():
         [0, 0, 0],
         [4, 5, 6], [9, 0, 7],  # along y: rows are z
     ]  # fmt: skip
+
+
+def test_the_true_mask_of_a_volume_is_outlined_in_each_slice_that_holds_it():
+    mask = np.zeros((8, 16, 32), bool)
+    mask[6:8, 4:8, 16:24] = True
+    one = volume_of(mask=mask)
+    z, y, x = slices.planes(one)  # through sample (7, 6, 20)
+    np.testing.assert_array_equal(z.mask, mask[7])
+    np.testing.assert_array_equal(y.mask, mask[:, 6])
+    np.testing.assert_array_equal(x.mask, mask[:, :, 20])
+    assert slices.cut(one, 0, 5).mask is None
+    markup = drawing.markup(one)
+    for of in (z, y, x):
+        assert f'<path class="true" d="{outlines.path(of.mask, of.size)}"/>' in markup
+    assert "<path" not in drawing.markup(volume_of())
+    assert np.count_nonzero(np.abs(drawing.picture(one, 300).astype(int) - drawing.picture(volume_of(), 300)).sum(-1))
+
+
+def test_the_strip_has_the_rim_of_the_mask_in_its_slices():
+    mask = np.zeros((8, 16, 32), bool)
+    mask[6, 4:12, 8:24] = True
+    strip = opened(stacks.strip(volume_of(mask=mask)).image, "RGB").astype(int)
+    plain = opened(stacks.strip(volume_of()).image, "RGB").astype(int)
+    changed = (np.abs(strip - plain).sum(axis=-1) > 100).reshape(8, len(strip) // 8, -1).any(axis=(1, 2))
+    assert np.flatnonzero(changed).tolist() == [6]
+
+
+def test_the_true_mask_of_a_series_lies_below_its_lanes():
+    mask = np.zeros(40, bool)
+    mask[[4, 5, 6, 7, 30]] = True
+    one = series_of(mask=mask)
+    assert series.masked(one) == [(4, 8), (30, 31)] and series.masked(series_of()) == []
+    places = re.findall(r'<rect class="mask" x="([\d.]+)" y="92" width="([\d.]+)"', drawing.markup(one))
+    assert [(float(a), float(b)) for a, b in places] == [(100, 100), (750, 25)]
+    alone = dataclasses.replace(one, true_boxes=(), box=None)
+    bar = (drawing.picture(alone, 400) == np.array([29, 150, 70])).all(axis=-1)
+    columns = np.flatnonzero(bar.sum(axis=0) >= 4)
+    assert 39 <= columns.min() <= 42 and 301 <= columns.max() <= 312 and not ((columns > 90) & (columns < 290)).any()
+
+
+def test_a_mask_of_another_shape_is_refused():
+    with pytest.raises(ValueError, match=r"the mask has shape \(3,\); expected \(40,\)"):
+        series_of(mask=np.zeros(3, bool))
