@@ -74,7 +74,8 @@ def true_mask(
     if truth.masks is None:
         return None
     chosen = truth.masks[boxes.belongs(truth.mask_class_ids, len(truth.masks), class_id, tuple(label_ids))]
-    return chosen.any(axis=0) if chosen.any() else None
+    where: npt.NDArray[np.bool_] = np.logical_or.reduce(chosen, axis=0)
+    return where if where.any() else None
 
 
 def _box_features(source: source_images.SourceRecord, classes: class_maps.Maps) -> feature_map.FeatureMap:

@@ -174,7 +174,9 @@ def _put(page: _Canvas, one: slices.Slice, box: tuple[int, int, int, int]) -> No
         pixels = np.asarray(Image.fromarray(one.pixels).resize((width, height), Image.Resampling.BILINEAR))
     drawn = map_images.coloured(heat, pixels)
     if one.mask is not None:
-        drawn = np.where(outlines.pixels(one.mask, (height, width))[..., None], np.uint8(_ON_DARK_TRUE), drawn)
+        drawn = np.where(
+            outlines.pixels(one.mask, (height, width))[..., None], np.array(_ON_DARK_TRUE, np.uint8), drawn
+        )
     page.paste(drawn, box)
     scale = (width / one.size[0], height / one.size[1])
 

@@ -98,7 +98,7 @@ def cut(signal: shown.Signal, axis: int, sample: int) -> Slice:
 def _mask(signal: shown.Signal, axis: int, sample: int) -> npt.NDArray[np.bool_] | None:
     if signal.mask is None:
         return None
-    plane: npt.NDArray[np.bool_] = signal.mask.take(sample, axis)
+    plane = np.asarray(signal.mask.take(sample, axis))
     return plane if plane.any() else None
 
 
