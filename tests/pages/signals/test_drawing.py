@@ -246,7 +246,7 @@ def test_the_true_mask_of_a_volume_is_outlined_in_each_slice_that_holds_it():
     markup = drawing.markup(one)
     for of in (z, y, x):
         assert f'<path class="true" d="{outlines.path(of.mask, of.size)}"/>' in markup
-    assert "<path" not in drawing.markup(volume_of())
+    assert '<path class="true"' not in drawing.markup(volume_of())
     assert np.count_nonzero(np.abs(drawing.picture(one, 300).astype(int) - drawing.picture(volume_of(), 300)).sum(-1))
 
 
