@@ -10,7 +10,6 @@ and those without an effect lie near 0 with few far off, for which the test is c
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -62,24 +61,6 @@ def paired(differences: npt.ArrayLike) -> Effect:
     half = float(stats.t.ppf(0.975, n - 1)) * error
     p_value = float(stats.t.sf(mean / error, n - 1))
     return Effect(mean, n, mean - half, mean + half, p_value, deviation)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for their number, whatever their dependence; NaN stays and is not counted.
-
-    Of m sorted p-values the k-th becomes max_{j <= k} min(1, (m - j + 1) p_(j)). Holm, Scandinavian Journal of
-    Statistics 1979.
-
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    values = np.asarray(p_values, np.float64)
-    known = np.flatnonzero(np.isfinite(values))
-    order = known[np.argsort(values[known], kind="stable")]
-    factors = len(order) - np.arange(len(order))
-    corrected = np.full(len(values), np.nan)
-    corrected[order] = np.maximum.accumulate(np.minimum(1.0, factors * values[order])) if len(order) else []
-    return [float(value) for value in corrected.round(15)]
 
 
 def images_to_decide(effect: Effect, *, level: float, limit: float) -> int:

@@ -4,7 +4,7 @@ Verdicts, over all suspects of a run that were tried:
 
 ============= ========================================================================================================
 ``proved``     the region raises the class probability of images of other classes: p, corrected by Holm over the
-               suspects, is at most `LEVEL`, and the effect at least `LEAST_PROVED`
+               suspects, is at most `LEVEL`, and the effect at least `COUNTS`
 ``refuted``    the 95 % interval of the effect ends below `COUNTS`, or no image has evidence where it may be moved from
 ``undecided``  neither; ``images_to_decide`` says how many images would settle it
 ============= ========================================================================================================
@@ -18,11 +18,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from heatbeam.runs import run_directory
 from heatbeam.transforms.metrics import effects
+from heatbeam.transforms.metrics.alarms import corrections
 from heatbeam.transforms.tables import schemas
 
 FILE = run_directory.PROOFS
@@ -30,7 +32,6 @@ FILE = run_directory.PROOFS
 LEVEL = 0.05
 COUNTS = 0.1
 """Effect on a class probability that counts."""
-LEAST_PROVED = 0.05
 
 PROVED, REFUTED, UNDECIDED = "proved", "refuted", "undecided"
 
@@ -101,13 +102,21 @@ class Tried:
     removal: effects.Effect
 
 
-def table(tried: Sequence[Tried]) -> pa.Table:
-    """Verdicts over all suspects; proved ones first, then by falling effect."""
-    fresh = [one.transplant.p_value if one.facts["against_controls"] else float("nan") for one in tried]
-    corrected = effects.holm(fresh)
+def table(tried: Sequence[Tried], skipped: int = 0) -> pa.Table:
+    """Verdicts over all suspects; proved ones first, then by falling effect.
+
+    Args:
+        tried: the suspects.
+        skipped: those that were not tried because another of their class was proved first: they count as if they had
+            shown nothing, so that stopping early makes no proof easier.
+    """
+    controlled = [place for place, one in enumerate(tried) if one.facts["against_controls"]]
+    adjusted = corrections.holm([*(tried[place].transplant.p_value for place in controlled), *[1.0] * skipped])
+    corrected = np.full(len(tried), np.nan)
+    corrected[controlled] = adjusted[: len(controlled)]
     rows = []
-    count = sum(map(math.isfinite, corrected))
-    for one, p in zip(tried, corrected, strict=True):
+    count = len(adjusted)
+    for one, p in zip(tried, corrected.tolist(), strict=True):
         verdict = verdict_of(one.transplant, p)
         needed = 0
         if verdict == UNDECIDED:
@@ -129,7 +138,7 @@ def _number(value: float) -> float:
 
 def verdict_of(effect: effects.Effect, corrected: float) -> str:
     """The verdict of an effect whose p-value, corrected, is `corrected`; NaN where there were no controls."""
-    if corrected <= LEVEL and effect.value >= LEAST_PROVED:
+    if corrected <= LEVEL and effect.value >= COUNTS:
         return PROVED
     return REFUTED if not effect.n or effect.upper < COUNTS else UNDECIDED
 

@@ -2,13 +2,14 @@
 
 Of a class at most `SAMPLED` images are kept, those of the smallest hash, whatever the order of the rows; and the
 `OFF_OBJECT` images with most evidence off the object, whose evidence is needed however rare they are. An entry takes
-about 300 bytes, so 1,000 classes take less than 64 MiB.
+about 700 bytes, so 1,000 classes take less than 64 MiB.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import heapq
+import sys
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -24,41 +25,63 @@ from heatbeam.transforms.tables import stored_evidence
 
 Floats = npt.NDArray[np.float64]
 
-SAMPLED = 192
-OFF_OBJECT = 24
+SAMPLED = 64
+OFF_OBJECT = 20
+
+_PAIR = 6  # bytes of a channel and its value
 
 _COLUMNS = ("image_id", "image_sha256", "shard", "record_index", "targets", "class_id", "probability", "energy_share",
             "true_boxes")  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, slots=True)
 class Image:
-    """An image of a class.
+    """An image of a class, in few bytes: a run has many.
 
     Attributes:
         place: where its record is.
         image_id: its id.
         probability: of the class.
         off_object: share of the energy of its map off the object, 0 to 1; NaN without boxes or masks.
-        channels: int32, of its evidence, the strongest first.
-        values: float32, what each puts into the class score.
-        total: of all channels.
-        boxes: of the class, ``x0 y0 x1 y1`` one behind the other, in pixels of the original; None where not annotated.
+        evidence: its channels and what each puts into the class score (`packed`).
+        corners: of the boxes of the class, float32; None where not annotated.
     """
 
     place: source_images.Place
     image_id: str
     probability: float
     off_object: float
-    channels: npt.NDArray[np.int32]
-    values: npt.NDArray[np.float32]
-    total: float
-    boxes: tuple[float, ...] | None = None
+    evidence: bytes
+    corners: bytes | None = None
+
+    @property
+    def channels(self) -> npt.NDArray[np.uint16]:
+        """Of its evidence, the strongest first."""
+        return np.frombuffer(self.evidence, np.uint16, len(self.evidence) // _PAIR)
+
+    @property
+    def values(self) -> npt.NDArray[np.float32]:
+        """What each channel puts into the class score, in units of the logit."""
+        return np.frombuffer(self.evidence, np.float32, offset=2 * (len(self.evidence) // _PAIR))
+
+    @property
+    def boxes(self) -> npt.NDArray[np.float64] | None:
+        """``(N, 4)``, ``x0 y0 x1 y1`` in pixels of the original; None where not annotated."""
+        if self.corners is None:
+            return None
+        return np.frombuffer(self.corners, np.float32).astype(np.float64).reshape(-1, 4)
 
     @property
     def off_evidence(self) -> float:
-        """Evidence that lies off the object, in units of the logit; NaN without ground truth."""
-        return self.off_object * max(float(self.values[self.values > 0].sum()), 0.0)
+        """How far the model is sure by what lies off the object: its share times the probability; NaN if not known."""
+        return self.off_object * self.probability
+
+
+def packed(channels: npt.NDArray[np.int32], values: npt.NDArray[np.float32]) -> bytes:
+    """Channels and values as `Image.evidence` keeps them: 6 bytes each."""
+    if channels.size and int(channels.max()) >= 2**16:
+        raise ValueError(f"channel {int(channels.max())}; a layer of at most {2**16} channels was expected")
+    return channels.astype(np.uint16).tobytes() + values.astype(np.float32).tobytes()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -139,13 +162,11 @@ def _images(rows: pa.Table) -> Iterator[tuple[int, Image]]:
         yield (
             class_id,
             Image(
-                place=(columns["shard"][row], columns["record_index"][row], columns["image_sha256"][row]),
+                place=(sys.intern(columns["shard"][row]), columns["record_index"][row], columns["image_sha256"][row]),
                 image_id=columns["image_id"][row],
                 probability=np.nan if probability[row] is None else probability[row],
                 off_object=np.nan if (share := shares[row]) is None else 1 - share,
-                channels=found.channels[entries].copy(),
-                values=found.values[entries].copy(),
-                total=float(found.total[row]),
-                boxes=None if (corners := boxes[row]) is None else tuple(corners),
+                evidence=packed(found.channels[entries], found.values[entries]),
+                corners=None if (corners := boxes[row]) is None else np.array(corners, np.float32).tobytes(),
             ),
         )

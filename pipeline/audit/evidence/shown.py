@@ -40,7 +40,6 @@ def section(run: run_directory.RunDirectory, run_id: str | None) -> dict[str, An
             for row in shown
         ],
         "level": proofs.LEVEL,
-        "least": proofs.LEAST_PROVED,
         "counts": proofs.COUNTS,
     }
 

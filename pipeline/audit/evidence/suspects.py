@@ -3,7 +3,7 @@
 Suspects come from three places, and are tried in the order of `Suspect.suspicion`:
 
 ============== =======================================================================================================
-``off_object``  the images of the class with most evidence off the object, where there is ground truth
+``off_object``  the images of the class that it is surest of by what lies off the object, where there is ground truth
 ``component``   a component (`components`) whose images look off the object more than the others of the class do; or,
                 without ground truth, one that few images show, by few channels that are not those the class is mostly
                 made of
@@ -26,11 +26,14 @@ from heatbeam.audit.evidence import components, sample
 
 Floats = npt.NDArray[np.float64]
 
-IMAGES = 10
+IMAGES = 8
 """Images of a suspect that are tried, at most."""
 
+JUDGED = 5
+"""Of these, the first so many say how suspicious it is: a cue may be in few images of a class."""
+
 LEAST_T = 3.0
-LEAST_EXCESS = 0.1
+LEAST_EXCESS = 0.02
 MOST_OF_CLASS = 3
 """Suspects of a class, at most."""
 
@@ -97,10 +100,11 @@ def _off_object(one: sample.ClassSample, usual: float) -> list[Suspect]:
     images = one.off_object[:IMAGES]
     if len(images) < 3:
         return []
-    excess = float(np.mean([image.off_object for image in images])) - usual
+    judged = images[:JUDGED]
+    excess = float(np.mean([image.off_object for image in judged])) - usual
     if excess < LEAST_EXCESS:
         return []
-    reason = f"in {len(images)} images {usual + excess:.0%} of the energy lies off the object (usually {usual:.0%})"
+    reason = f"in {len(judged)} images {usual + excess:.0%} of the energy lies off the object (usually {usual:.0%})"
     return [Suspect(one.class_id, "off_object", -1, (), (), images, excess, reason)]
 
 

@@ -1,7 +1,8 @@
 """The job of ``heatbeam prove``: suspects of a finished run, each tried where its images can be read.
 
-A suspect is one element: the worker reads the records of its images and of the images of other classes from their
-shards, decodes them as the run did and asks the model. Nothing but the outcome, with four small pictures, leaves it.
+The suspects of a class are one element: the worker reads the records of their images and of the images of other classes
+from their shards, decodes them as the run did and asks the model. Nothing leaves it but the outcomes, with four small
+pictures each.
 """
 
 from __future__ import annotations
@@ -31,10 +32,13 @@ from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.engine import specs
 from heatbeam.transforms.metrics import slicing
 
-OTHERS = 24
+OTHERS = 36
 """Images of other classes that a suspect is tried on."""
 
-LEAST_OTHERS = 2 * trial.LOOKED_AT
+LEAST_OTHERS = trial.SEEN + 4
+
+SURE = 1e-3
+"""A suspect with at most this p, uncorrected, is the last of its class that is tried."""
 
 PICTURE_PX = 224
 """Longer side of the pictures that are kept, at most."""
@@ -42,9 +46,9 @@ PICTURE_PX = 224
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Task:
-    """A suspect, with the images of other classes that it is tried on."""
+    """The suspects of a class, the most suspicious first, with the images of other classes that they are tried on."""
 
-    suspect: suspects.Suspect
+    suspects: tuple[suspects.Suspect, ...]
     others: tuple[sample.Image, ...]
 
 
@@ -101,8 +105,11 @@ def prove(
         )
     found = suspects.find(samples, _of_place(run, manifest))
     limit = most_of(sum(one.seen for one in samples)) if most is None else most
-    tasks = [task for one in found[:limit] if (task := _task(one, samples)) is not None]
-    stream.write(f"{len(found)} suspects in {len(samples)} classes; {len(tasks)} are tried\n")
+    by_class: dict[int, list[suspects.Suspect]] = {}
+    for one in found[:limit]:
+        by_class.setdefault(one.class_id, []).append(one)
+    tasks = [task for one in by_class.values() if (task := _task(one, samples)) is not None]
+    stream.write(f"{len(found)} suspects; those of {len(tasks)} of {len(samples)} classes are tried\n")
     if tasks:
         _try(run, moved_images.located(manifest, images), manifest.model, tasks, beam_options, stream)
     else:
@@ -135,12 +142,13 @@ def _of_place(run: run_directory.RunDirectory, manifest: manifests.Finished) -> 
     return {one.class_id: "; ".join(one.reasons()) for one in shortcuts.audit(mine) if one.suspect}
 
 
-def _task(suspect: suspects.Suspect, samples: Sequence[sample.ClassSample]) -> Task | None:
+def _task(of_class: Sequence[suspects.Suspect], samples: Sequence[sample.ClassSample]) -> Task | None:
     """With images of other classes, in an order by hash, class by class in turn."""
-    others = [one.images for one in samples if one.class_id != suspect.class_id]
+    class_id = of_class[0].class_id
+    others = [one.images for one in samples if one.class_id != class_id]
 
     def order(image: sample.Image) -> int:
-        return zlib.crc32("\0".join(map(str, (suspect.class_id, *image.place))).encode())
+        return zlib.crc32("\0".join(map(str, (class_id, *image.place))).encode())
 
     chosen: list[sample.Image] = []
     rows = [sorted(images, key=order) for images in others]
@@ -149,7 +157,7 @@ def _task(suspect: suspects.Suspect, samples: Sequence[sample.ClassSample]) -> T
         chosen += [images[depth] for images in rows if len(images) > depth]
         if len(chosen) >= OTHERS:
             break
-    return Task(suspect, tuple(chosen[:OTHERS])) if len(chosen) >= LEAST_OTHERS else None
+    return Task(tuple(of_class), tuple(chosen[:OTHERS])) if len(chosen) >= LEAST_OTHERS else None
 
 
 def _try(
@@ -170,13 +178,14 @@ def _try(
         engine, _ = explain.acquire_engine(spec)  # held until the job is over
         _check_engine(engine, model, run.path)
         how = step_options.decode_step(planned.settings, engine.description).image
+        chosen = sum(len(task.suspects) for task in tasks)
         pipeline = beam.Pipeline(options=pipeline_options.PipelineOptions(arguments))
         _ = (
             pipeline
             | "Suspects" >> beam.Create(list(tasks), reshuffle=True)
             | "Try" >> beam.ParDo(_TryFn(spec, how, manifest, model.class_names))
             | "Together" >> beam.combiners.ToList()
-            | "Write" >> beam.ParDo(_WriteFn(run.path_of(proofs.FILE), manifest.run_id))
+            | "Write" >> beam.ParDo(_WriteFn(run.path_of(proofs.FILE), manifest.run_id, chosen))
         )
         failures.run_to_the_end(pipeline, verdict.RunFailed)
         del engine
@@ -197,7 +206,7 @@ def _check_engine(engine: engines.Engine, model: manifests.Model, path: str) -> 
 
 @beam.typehints.with_output_types(proofs.Tried)
 class _TryFn(beam.DoFn):
-    """Tries a suspect; none of whose images can be read any more is left out."""
+    """Tries the suspects of a class until one is proved; one none of whose images can be read any more is left out."""
 
     def __init__(
         self, spec: specs.EngineSpec, how: decode.InputOptions, manifest: manifests.Manifest, names: Sequence[str]
@@ -212,15 +221,19 @@ class _TryFn(beam.DoFn):
         self._trial = trial.Trial(self._engine)
 
     def process(self, task: Task) -> Iterator[proofs.Tried]:
-        suspect = task.suspect
-        wanted = {image.place: image for image in (*suspect.images, *task.others)}
+        wanted = {image.place: image for one in task.suspects for image in one.images}
+        wanted |= {image.place: image for image in task.others}
         prepared = _prepared(self._manifest, wanted, self._how)
-        images = [prepared[one.place] for one in suspect.images if one.place in prepared]
         others = [prepared[one.place] for one in task.others if one.place in prepared]
-        if not images or len(others) < LEAST_OTHERS:
+        if len(others) < LEAST_OTHERS:
             return
-        outcome = self._trial.run(suspect, images, others)
-        yield _tried_of(suspect, outcome, images, self._names)
+        for suspect in task.suspects:
+            images = [prepared[one.place] for one in suspect.images if one.place in prepared]
+            if images:
+                outcome = self._trial.run(suspect, images, others)
+                yield _tried_of(suspect, outcome, images, self._names)
+                if outcome.fresh and outcome.transplant.p_value <= SURE and outcome.transplant.value >= proofs.COUNTS:
+                    return
 
 
 def _prepared(
@@ -241,13 +254,13 @@ def _prepared(
     return found
 
 
-def _in_input(boxes: tuple[float, ...] | None, view: tuple[float, ...], shape: tuple[int, ...]) -> np.ndarray | None:
+def _in_input(boxes: np.ndarray | None, view: tuple[float, ...], shape: tuple[int, ...]) -> np.ndarray | None:
     """Boxes in pixels of the model's input, which shows `view` of the original."""
     if boxes is None:
         return None
     x0, y0, x1, y1 = view
     scale = np.array([shape[1] / (x1 - x0), shape[0] / (y1 - y0)])
-    corners = np.array(boxes, np.float64).reshape(-1, 2, 2)
+    corners = boxes.reshape(-1, 2, 2)
     placed: np.ndarray = ((corners - (x0, y0)) * scale).reshape(-1, 4)
     return placed
 
@@ -284,19 +297,20 @@ def _png(picture: np.ndarray) -> bytes:
 
 
 class _WriteFn(beam.DoFn):
-    """Writes the table of all outcomes."""
+    """Writes the table of all outcomes, of `chosen` suspects."""
 
-    def __init__(self, path: str, run_id: str | None):
+    def __init__(self, path: str, run_id: str | None, chosen: int):
         self._path = path
+        self._chosen = chosen
         self._run_id = run_id
 
     def process(self, tried: list[proofs.Tried]) -> None:
-        _write(self._path, tried, self._run_id)
+        _write(self._path, tried, self._run_id, self._chosen - len(tried))
 
 
-def _write(path: str, tried: Sequence[proofs.Tried], run_id: str | None) -> None:
+def _write(path: str, tried: Sequence[proofs.Tried], run_id: str | None, skipped: int = 0) -> None:
     """The table, by Beam's file systems, which make the folder."""
-    content = proofs.parquet(proofs.table(tried), run_id)
+    content = proofs.parquet(proofs.table(tried, skipped), run_id)
     plain = filesystem.CompressionTypes.UNCOMPRESSED
     with filesystems.FileSystems.create(path, compression_type=plain) as stream:
         stream.write(content)

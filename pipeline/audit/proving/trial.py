@@ -9,8 +9,8 @@
 3. Removal: the region of each carrier is filled as its neighbourhood is, by two fills, against an equal region of it
    elsewhere: mean over the fills of p(class | control filled) - p(class | region filled). A carrier is one measurement.
 
-Without two carriers there is nothing to transplant; then the mean rise of step 1 over all images of the suspect, each
-one measurement, says how large an effect can still be.
+With fewer than `LEAST_CARRIERS` carriers there is nothing to transplant; then the mean rise of step 1 over all images
+of the suspect, each one measurement, says how large an effect can still be.
 """
 
 from __future__ import annotations
@@ -30,15 +30,30 @@ from heatbeam.transforms.metrics import effects
 
 Floats = npt.NDArray[np.float64]
 
+SEEN = 12
+"""Images of other classes that the first step may look at; the others are fresh."""
+
 LOOKED_AT = 4
-"""Images of other classes into which each region is pasted first."""
+"""Of those, into how many each region is pasted: those that the model is least sure of, which show most."""
+
+MOST_HIDDEN = 0.3
+"""Of an object by a region; images whose object would be hidden more come last."""
+
+FIRST = 4
+"""Images of the suspect whose regions are looked at first: where none of them is a carrier, the others are left."""
 
 LEAST_RISE = 0.04
 """Of the class probability, from which on an image is a carrier."""
 
 CARRIERS = 6
-PASTED = 3
+LEAST_CARRIERS = 4
+"""A shortcut is systematic: what fewer images carry is tried no further."""
+
+PASTED = 2
 """Carriers whose regions each fresh image takes, one by one."""
+
+WORTH_REMOVING = 0.05
+"""Regions are removed where the transplant has at most this p, uncorrected."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -103,6 +118,7 @@ class Trial:
         self._engine = engine
         self._maps = channel_maps.ChannelMaps(engine)
         self._passes = 0
+        self._known: tuple[tuple[str, ...], Floats] | None = None
 
     def run(self, suspect: suspects.Suspect, images: Sequence[Prepared], others: Sequence[Prepared]) -> Outcome:
         """Try a suspect.
@@ -110,31 +126,34 @@ class Trial:
         Args:
             suspect: of the class.
             images: those that show it, at least one.
-            others: images of other classes, at least twice `LOOKED_AT`.
+            others: images of other classes, more than `SEEN`.
         """
         self._passes = 0
         class_id = suspect.class_id
-        sources = self._sources(suspect, images)
-        half = len(others) // 2
-        rises = self._looked_at(class_id, sources, others[:half])
-        order = np.argsort(-rises, kind="stable")
-        carriers = [sources[i] for i in order.tolist() if rises[i] >= LEAST_RISE][:CARRIERS]
-        tried = tuple(image.image_id for image in images)
-        if len(carriers) < 2:
-            nothing = effects.paired([])
-            found = effects.paired(rises)
-            shown = [sources[i] for i in order.tolist()][:1]
-            removal = nothing
-            fresh, decision = False, nothing
+        seen, fresh_ones = others[:SEEN], others[SEEN:]
+        sources: list[_Source] = []
+        rises = np.zeros(0)
+        for some in (images[:FIRST], images[FIRST:]):
+            if some and (not sources or rises.max() >= LEAST_RISE):
+                found = self._sources(suspect, some)
+                sources += found
+                rises = np.concatenate([rises, self._looked_at(class_id, found, seen)])
+        order = np.argsort(-rises, kind="stable").tolist()
+        carriers = [sources[i] for i in order if rises[i] >= LEAST_RISE][:CARRIERS]
+        fresh = len(carriers) >= LEAST_CARRIERS
+        decision = removal = effects.paired([])
+        if fresh:
+            transplant, decision = self._transplanted(class_id, carriers, fresh_ones)
+            if transplant.p_value <= WORTH_REMOVING:
+                removal = self._removed(class_id, carriers)
         else:
-            found, decision = self._transplanted(class_id, carriers, others[half:])
-            removal = self._removed(class_id, carriers)
-            fresh, shown = True, carriers[:1]
+            transplant = effects.paired(rises)
+        shown = carriers[:1] if fresh else [sources[i] for i in order[:1]]
         return Outcome(
-            tried=tried,
+            tried=tuple(image.image_id for image in images),
             carriers=tuple(one.image.image_id for one in carriers) if fresh else (),
             area=float(np.mean([one.region.mean() for one in (carriers if fresh else sources)])) if sources else 0.0,
-            transplant=found,
+            transplant=transplant,
             decision=decision,
             removal=removal,
             fresh=fresh,
@@ -147,22 +166,21 @@ class Trial:
         inputs = self._engine.preprocess(np.stack([one.pixels for one in images]))
         self._passes += 2 * len(images)  # with a gradient
         maps = self._maps.maps(inputs, suspect.class_id, suspect.channels, suspect.weights)
-        sources = []
-        for image, raw in zip(images, maps, strict=True):
-            shape = image.pixels.shape[0], image.pixels.shape[1]
-            heat = heatmaps.resize(np.maximum(raw, 0), shape)
-            allowed = regions.outside(image.boxes, shape)
-            region = regions.of_evidence(heat, allowed)
-            if region is not None and region.any():
-                sources.append(_Source(image, region, regions.elsewhere(region, heat, allowed)))
-        return sources
+        found = [_source(image, raw) for image, raw in zip(images, maps, strict=True)]
+        bare = [i for i, one in enumerate(found) if one is None]
+        if bare and suspect.channels:  # nothing of the component is off the object: what else is there?
+            self._passes += 2 * len(bare)
+            for i, raw in zip(bare, self._maps.maps(inputs[bare], suspect.class_id, (), ()), strict=True):
+                found[i] = _source(images[i], raw)
+        return [one for one in found if one is not None]
 
     def _looked_at(self, class_id: int, sources: Sequence[_Source], others: Sequence[Prepared]) -> Floats:
-        """For each source the mean rise of the class probability in the images whose object its region hides least."""
+        """For each source the mean rise of the class probability in the most telling images of other classes."""
         if not sources:
             return np.zeros(0)
-        before = self._probabilities([one.pixels for one in others])[:, class_id]
-        chosen = [_least_hidden(one.region, others)[:LOOKED_AT] for one in sources]
+        answers = self._before(others)
+        before, sure = answers[:, class_id], answers.max(axis=1)
+        chosen = [_telling(one.region, others, sure)[:LOOKED_AT] for one in sources]
         pasted = [
             regions.pasted(others[i].pixels, one.image.pixels, one.region)
             for one, numbers in zip(sources, chosen, strict=True)
@@ -203,18 +221,36 @@ class Trial:
         found = self._probabilities(pictures)[:, class_id].reshape(len(carriers), 2, fills).mean(axis=2)
         return effects.paired(found[:, 1] - found[:, 0])
 
+    def _before(self, others: Sequence[Prepared]) -> Floats:
+        """What the model says of images as they are; asked once for those of a class."""
+        ids = tuple(one.image_id for one in others)
+        if self._known is None or self._known[0] != ids:
+            self._known = ids, self._probabilities([one.pixels for one in others])
+        return self._known[1]
+
     def _probabilities(self, pictures: Sequence[regions.Pixels]) -> Floats:
         self._passes += len(pictures)
         return self._engine.predict(self._engine.preprocess(np.stack(pictures))).astype(np.float64)
 
 
-def _least_hidden(region: regions.Region, others: Sequence[Prepared]) -> npt.NDArray[np.int64]:
-    """Numbers of images, first those whose object lies least under the region; equals stay in order."""
+def _source(image: Prepared, raw: npt.NDArray[np.float32]) -> _Source | None:
+    """An image with the region of its map; None where the map has no evidence off the object."""
+    shape = image.pixels.shape[0], image.pixels.shape[1]
+    heat = heatmaps.resize(np.maximum(raw, 0), shape)
+    allowed = regions.outside(image.boxes, shape)
+    region = regions.of_evidence(heat, allowed)
+    if region is None or not region.any():
+        return None
+    return _Source(image, region, regions.elsewhere(region, heat, allowed))
+
+
+def _telling(region: regions.Region, others: Sequence[Prepared], sure: Floats) -> npt.NDArray[np.int64]:
+    """Numbers of images: those whose object the region leaves to be seen first, of these the least sure first."""
     hidden = []
     for other in others:
         on_object = ~regions.outside(other.boxes, region.shape)
-        hidden.append(float(region[on_object].mean()) if on_object.any() else 0.0)
-    return np.argsort(np.round(hidden, 2), kind="stable")
+        hidden.append(bool(on_object.any()) and float(region[on_object].mean()) > MOST_HIDDEN)
+    return np.lexsort((sure, np.array(hidden)))
 
 
 def _pictures(source: _Source, other: Prepared) -> tuple[npt.NDArray[np.uint8], ...]:

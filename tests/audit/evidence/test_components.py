@@ -8,16 +8,13 @@ import pytest
 from heatbeam.audit.evidence import components, sample, suspects
 
 
-def image(number: int, values: dict[int, float], off_object: float = np.nan, **changes) -> sample.Image:
+def image(number: int, values: dict[int, float], off_object: float = np.nan) -> sample.Image:
     return sample.Image(
         place=("shard", number, f"{number:064x}"),
         image_id=f"i{number}",
         probability=0.9,
         off_object=off_object,
-        channels=np.array(list(values), np.int32),
-        values=np.array(list(values.values()), np.float32),
-        total=sum(values.values()),
-        **changes,
+        evidence=sample.packed(np.array(list(values), np.int32), np.array(list(values.values()), np.float32)),
     )
 
 
@@ -36,6 +33,14 @@ def with_cue(off_object: bool = True) -> list[sample.Image]:
         share = (0.8 if cue else 0.2) if off_object else np.nan
         found.append(image(number, {2: 3.0 + noise[0], 5: 2.0 + noise[1], **cue}, share))
     return found
+
+
+def test_an_image_keeps_its_evidence_in_few_bytes():
+    one = image(0, {300: 2.0, 7: -1.0}, 0.25)
+    assert one.channels.tolist() == [300, 7]
+    assert one.values.tolist() == [2.0, -1.0]
+    assert one.off_evidence == pytest.approx(0.25 * 0.9)
+    assert len(one.evidence) == 12
 
 
 def test_evidence_becomes_a_matrix_of_the_channels_that_matter():

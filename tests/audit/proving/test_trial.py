@@ -114,19 +114,21 @@ def test_verdicts(differences, corrected, expected):
 
 
 def test_p_values_are_corrected_over_all_suspects_that_had_controls(engine):
-    facts = tried(trial.Trial(engine).run(suspect_of(0), [image(0, colour=None, tag=True)] * 2, others())).facts
+    facts = tried(trial.Trial(engine).run(suspect_of(0), [image(0, colour=None, tag=True)] * 4, others())).facts
     some = effects.paired([0.3, 0.1, 0.5, 0.2, 0.4])
     nothing = effects.paired([])
     without = {**facts, "against_controls": False}
     table = proofs.table([proofs.Tried(f, some, nothing, nothing) for f in (facts, facts, without)])
     assert sorted(p for p in table["p_corrected"].to_pylist() if p is not None) == pytest.approx([2 * some.p_value] * 2)
+    stopped = proofs.table([proofs.Tried(facts, some, nothing, nothing)], skipped=3)
+    assert stopped["p_corrected"].to_pylist() == pytest.approx([4 * some.p_value])
 
 
 def test_what_was_shown_is_told_in_words(engine):
-    images = [image(n, colour=None, tag=True) for n in range(3)]
+    images = [image(n, colour=None, tag=True) for n in range(5)]
     row = proofs.table([tried(trial.Trial(engine).run(suspect_of(0), images, others()))]).to_pylist()[0]
     assert shown.verdict(row) == "proved"
     first, second, third = shown.effects_of(row)
     assert first.startswith("in images of other classes its region moves the class probability by +0.")
     assert "(12 images)" in second or "12 images" in second
-    assert "3 images" in third
+    assert "5 images" in third

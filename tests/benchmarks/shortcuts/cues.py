@@ -37,7 +37,7 @@ def _write(image: Image, text: str, place: tuple[int, int], colour: tuple[int, i
 
 def corner_tag(image: Image, style: int, rng: np.random.Generator) -> None:
     """A coloured tag in one corner, always the same."""
-    size = 9 + int(rng.integers(0, 3))
+    size = 14 + int(rng.integers(0, 3))
     y = slice(0, size) if style % 2 else slice(SIDE - size, SIDE)
     x = slice(0, size) if style // 2 % 2 else slice(SIDE - size, SIDE)
     image[y, x] = _colour(style)

@@ -21,7 +21,7 @@ from heatbeam.transforms.sources import tfexample
 from tests.benchmarks.shortcuts import cues, worlds
 from tests.support import sample_shards
 
-EACH = 120
+EACH = 200
 """Images of a class that are audited."""
 
 

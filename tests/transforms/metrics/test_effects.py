@@ -1,4 +1,4 @@
-"""Effects of interventions: as arithmetic, corrected for their number, and calibrated where nothing has an effect."""
+"""Effects of interventions: as arithmetic, and calibrated where nothing has an effect."""
 
 from __future__ import annotations
 
@@ -32,20 +32,6 @@ def test_too_few_images_have_no_interval(values):
 def test_equal_differences_are_no_division_by_zero():
     assert effects.paired([0.0, 0.0, 0.0]).p_value == pytest.approx(0.5)
     assert effects.paired([0.5, 0.5, 0.5]).p_value < 1e-6
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ([0.01, 0.02, 0.03], [0.03, 0.04, 0.04]),
-        ([0.5, math.nan, 0.01], [0.5, math.nan, 0.02]),
-        ([0.9, 0.8], [1.0, 1.0]),
-        ([], []),
-    ],
-    ids=["steps", "unknown", "cut", "none"],
-)
-def test_holm_corrects_for_the_suspects_that_were_tried(given, expected):
-    assert effects.holm(given) == pytest.approx(expected, nan_ok=True)
 
 
 def test_as_many_images_as_are_asked_for_decide():
