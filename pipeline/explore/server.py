@@ -77,6 +77,11 @@ def made(paths: Sequence[str], images: str | None, on: socket.socket) -> Server:
     port = on.getsockname()[1]
     known = safety.Secrets(port)
     config = uvicorn.Config(
-        app.Explorer(runs, known).app(), log_level="warning", access_log=False, server_header=False, lifespan="off"
+        app.Explorer(runs, known).app(),
+        log_config=None,  # the command has set up logging
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        lifespan="off",
     )
     return Server(f"http://{HOST}:{port}/?{safety.TOKEN}={known.token}", on, uvicorn.Server(config))

@@ -7,6 +7,7 @@ import re
 import shlex
 
 import pytest
+import uvicorn
 
 from heatbeam import cli
 from tests.prepare import drawn_images
@@ -87,6 +88,8 @@ def _arguments(line: str, number: int) -> list[str]:
         words = ["init", *data, "-o", f"first{number}.yaml"]
     if words[0] == "export":
         words[words.index("--to") + 1] = f"dataset{number}"
+    if words[0] == "explore":
+        words += ["--no-browser", "--port", "0"]
     return words
 
 
@@ -97,6 +100,7 @@ def _arguments(line: str, number: int) -> list[str]:
 )
 def test_the_command_runs(project, monkeypatch, page, line, number, capsys):
     monkeypatch.chdir(project)
+    monkeypatch.setattr(uvicorn.Server, "run", lambda *_, **__: None)  # it would wait for Ctrl-C
     status = cli.main(_arguments(line, number))
     # A gate may fail, and a check may find that maps of an untrained network are sick; what is shown is how to ask.
     assert status == 0 or (status == 1 and ("--gate" in line or " check " in line)), capsys.readouterr().err
