@@ -107,15 +107,25 @@ class Question:
         level /= len(self.signs)
         allowed = self.limit if self.change else 0.0
         loss = power.smallest_loss(allowed, self.deviation(), self.mean.n, level)
-        if self.sample is not None and self.change and mean_tests.is_change_of_hits(self.sample):
-            # As many images must be lost as it takes coins for the level, however few differ now.
-            loss = max(loss, allowed + math.log2(1 / level) / self.mean.n)
-        return loss
+        return max(loss, allowed + _coins(level) / self.mean.n) if self._is_change_of_hits else loss
 
     def images_for(self, loss: float, level: float) -> float:
         """How many images find a loss (of a bound, beyond it) in four of five audits; infinite where none do."""
         level /= len(self.signs)
-        return power.images_for(loss, self.limit if self.change else 0.0, self.deviation(), level)
+        allowed = self.limit if self.change else 0.0
+        images = power.images_for(loss, allowed, self.deviation(), level)
+        if self._is_change_of_hits and math.isfinite(images):
+            images = max(images, math.ceil(_coins(level) / (loss - allowed)))
+        return images
+
+    @property
+    def _is_change_of_hits(self) -> bool:
+        return self.sample is not None and self.change and mean_tests.is_change_of_hits(self.sample)
+
+
+def _coins(level: float) -> float:
+    """How many images must be lost, none won, for as small a p-value, however few differ now."""
+    return math.log2(1 / level)
 
 
 def p_values(questions: Sequence[Question]) -> Floats:

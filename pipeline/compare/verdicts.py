@@ -123,23 +123,22 @@ class Reach:
         if not self.tested:
             return ""
         n = f"{self.least_n:,} images"
-        if self.tested == 1:
-            said = f"with {n}, {_loss(self.loss_in_all)}"
+        half, every = f"{self.loss_in_half:.3g}", f"{self.loss_in_all:.3g}"
+        if math.isinf(self.loss_in_half):
+            said = f"no loss could have been seen (least: {self.worst}, {n})"
+        elif self.tested == 1:
+            said = f"with {n} a loss of {every} would have been seen"
         else:
+            in_all = f"of {every} in all" if math.isfinite(self.loss_in_all) else "none in all"
             said = (
-                f"{_loss(self.loss_in_half)} in half of the {self.tested:,} checks, {_loss(self.loss_in_all)} in all"
+                f"a loss of {half} would have been seen in half of the {self.tested:,} checks, {in_all}"
                 f" (least: {self.worst}, {n})"
             )
         if math.isfinite(self.see) and math.isfinite(self.images_in_all):
-            every = f"{math.ceil(self.images_in_all):,}"
-            half = f"{math.ceil(self.images_in_half):,}"
-            images = f"{every} images" if self.tested == 1 else f"{half} images each in half of them, {every} in all"
+            half, every = f"{self.images_in_half:,.0f}", f"{self.images_in_all:,.0f}"
+            images = f"{every} images" if half == every else f"{half} images each in half of them, {every} in all"
             said += f"; a loss of {self.see:.3g} takes {images}"
         return said
-
-
-def _loss(loss: float) -> str:
-    return f"a loss of {loss:.3g} would have been seen" if math.isfinite(loss) else "no loss could have been seen"
 
 
 @dataclasses.dataclass(frozen=True)

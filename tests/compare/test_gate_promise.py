@@ -183,6 +183,7 @@ def test_bounds_of_proportions_are_binomial_and_of_means_from_their_interval():
 def test_hits_that_hardly_differ_still_need_as_many_images_as_coins():
     still = gate_tests.Question(paired.Mean(0.0, 50, 0, 0, "bootstrap"), (-1.0,), 0.02, True, Sample.of(np.zeros(50)))
     assert still.smallest_loss(1e-6) == pytest.approx(0.02 + math.log2(1e6) / 50)
+    assert still.images_for(0.12, 1e-6) == math.ceil(math.log2(1e6) / 0.1)
 
 
 @pytest.mark.parametrize(
