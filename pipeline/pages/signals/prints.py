@@ -36,7 +36,7 @@ class _Canvas:
     def text(self, x: float, y: float, words: str, colour: tuple[int, int, int] = _INK, *, width: float) -> None:
         """A line of words from the upper left, cut where it is longer than `width`."""
         font = _font()
-        line = words.replace("\n", " ")
+        line = words.replace("\n", " ").replace("\u00a0", " ")  # the font has no unbreakable space
         while line and font.getlength(line) > width * _FINE:
             line = line[:-2] + "…" if len(line) > 2 else ""
         self._draw.text((x * _FINE, y * _FINE), line, fill=colour, font=font)
@@ -136,7 +136,8 @@ def _axis(page: _Canvas, signal: shown.Signal, y: float, ends: tuple[float, floa
 
 def _legend(signal: shown.Signal) -> list[str]:
     what = "interval" if len(signal.shape) == 1 else "box"
-    true = [f"green: true {what}"] if signal.true_boxes else ["green: true mask"] if signal.mask is not None else []
+    known = [what] * bool(signal.true_boxes) + ["mask"] * (signal.mask is not None)
+    true = [f"green: true {' and '.join(known)}"] if known else []
     return true + ([f"blue: estimated {what}"] if signal.box else [])
 
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from heatbeam.pages import map_images, outlines
-from heatbeam.pages.signals import drawing, flat, of_rows, series, shown, slices, stacks
+from heatbeam.pages.signals import drawing, flat, of_rows, prints, series, shown, slices, stacks
 from heatbeam.transforms import records
 
 PLAIN = records.Axis("", "")
@@ -275,3 +275,10 @@ def test_the_true_mask_of_a_series_lies_below_its_lanes():
 def test_a_mask_of_another_shape_is_refused():
     with pytest.raises(ValueError, match=r"the mask has shape \(3,\); expected \(40,\)"):
         series_of(mask=np.zeros(3, bool))
+
+
+def test_the_legend_of_a_print_names_what_is_green():
+    mask = np.ones(40, bool)
+    assert prints._legend(series_of())[0] == "green: true interval"
+    assert prints._legend(series_of(mask=mask))[0] == "green: true interval and mask"
+    assert prints._legend(dataclasses.replace(series_of(mask=mask), true_boxes=()))[0] == "green: true mask"
