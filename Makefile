@@ -11,12 +11,13 @@ OLDEST_PYTHON ?= python3.10
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo demo-kinds test tests coverage style types fuzz test-oldest test-families test-flink test-integrations lint bench bench-audit constraints clean
+.PHONY: demo demo-kinds test tests coverage style types fuzz test-oldest test-families test-flink test-integrations integrations lint bench bench-audit constraints clean
 
-$(STAMP): setup.py pyproject.toml $(CONSTRAINTS)
+# uv takes 6 s of a processor where pip takes 108, on packages that both have in their caches; pip where uv cannot.
+$(STAMP): setup.py pyproject.toml $(CONSTRAINTS) | $(UV)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[test]'
+	$(UV) pip install --quiet --python $(BIN)/python --constraint $(CONSTRAINTS) --editable '.[test]' || \
+		$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[test]'
 	touch $(STAMP)
 
 # The bundled sample: dataset, model, run and report, in runs/demo.
@@ -69,17 +70,23 @@ test-flink: $(STAMP)
 # and 1.1 GB in build/integrations.
 INTEGRATIONS := build/integrations
 PUBLISH := $(INTEGRATIONS)/publish/bin/python
-test-integrations: $(STAMP) $(UV)
+test-integrations: integrations
 	$(BIN)/python -m tests.export.publish.finished_runs
+	$(PUBLISH) -m pytest -W default -m integration tests/export/publish tests/command_line/test_schema.py \
+		tests/command_line/test_schedules.py
+
+# Its environments alone, which come over the network.
+integrations: $(INTEGRATIONS)/.installed
+$(INTEGRATIONS)/.installed: Makefile $(STAMP) $(UV)
 	test -x $(PUBLISH) || $(PYTHON) -m venv $(INTEGRATIONS)/publish
 	$(UV) pip install --quiet --python $(PUBLISH) mlflow 'pyiceberg[pyarrow,sql-sqlite]' argcomplete duckdb google-crc32c \
 		huggingface_hub jsonschema opencv-python-headless pydantic pytest pytest-timeout pyyaml scipy sqlglot
 	$(UV) pip install --quiet --python $(PUBLISH) --no-deps --editable .
 	test -x $(INTEGRATIONS)/airflow/bin/python || $(PYTHON) -m venv $(INTEGRATIONS)/airflow
 	$(UV) pip install --quiet --python $(INTEGRATIONS)/airflow/bin/python 'apache-airflow>=3' apache-airflow-providers-standard
-	! command -v go >/dev/null || GOBIN=$(abspath $(INTEGRATIONS)) go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.7
-	$(PUBLISH) -m pytest -W default -m integration tests/export/publish tests/command_line/test_schema.py \
-		tests/command_line/test_schedules.py
+	! command -v go >/dev/null || GOBIN=$(abspath $(INTEGRATIONS)) go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.7 || \
+		echo "actionlint could not be installed; its test is skipped"
+	touch $@
 
 lint: style types
 

@@ -105,7 +105,7 @@ def recipe(options: decode_options.ImageOptions) -> dict[str, Any]:
         options.resampler in ("pillow", "tensorflow_antialias", "torchvision") or options.interpolation == "area"
     )
     return {
-        "decoder": f"TensorFlow {importlib.metadata.version('tensorflow')}, and {pillow} for what it does not read"
+        "decoder": f"TensorFlow {_tensorflow_version()}, and {pillow} for what it does not read"
         if tensorflow
         else pillow,
         "jpeg_library": _library("libjpeg_turbo") or _library("jpg"),
@@ -118,6 +118,18 @@ def recipe(options: decode_options.ImageOptions) -> dict[str, Any]:
         "animation": "first frame",
         "color_profile": "ignored",
     }
+
+
+def _tensorflow_version() -> str:
+    """Of whichever of TensorFlow's packages is installed, without importing it."""
+    for name in ("tensorflow", "tensorflow-cpu"):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    import tensorflow as tf
+
+    return str(tf.__version__)
 
 
 SIXTEEN_BIT = {

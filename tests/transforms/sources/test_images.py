@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.metadata
 import io
 import zlib
 
@@ -396,3 +397,15 @@ def test_raw_pixels_of_13_channels():
     np.testing.assert_array_equal(found, pixels)
     assert size == (5, 3)
     assert error_of(pixels.tobytes(), (3, 5, 13)).error_type == "unsupported_image"
+
+
+@pytest.mark.parametrize("installed", ["tensorflow", "tensorflow-cpu"])
+def test_the_recipe_names_tensorflow_whichever_of_its_packages_is_installed(installed, monkeypatch):
+    def version(name: str) -> str:
+        if name != installed:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "2.99"
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    recipe = images.recipe(options(decoder="tensorflow"))
+    assert recipe["decoder"].startswith("TensorFlow 2.99, and Pillow ")
