@@ -106,7 +106,8 @@ bench: $(STAMP)
 # What an audit's decisions are worth: how often its gate fails on equal models, and how often it finds a loss; minutes.
 # Then whether it proves planted shortcuts and accuses no clean class: networks are trained, 15 minutes on two cores.
 bench-audit: $(STAMP)
-	$(BIN)/python -m tests.benchmarks.false_alarms
+	$(BIN)/python -m tests.benchmarks.audit.false_alarms
+	$(BIN)/python -m tests.benchmarks.audit.drift_of_reasons
 	$(BIN)/python -m tests.benchmarks.shortcuts
 
 $(UV):

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from pyarrow import fs as pafs
 
-from heatbeam.runs import manifests, remote_files, run_directory, run_methods, summaries
+from heatbeam.runs import decisions, manifests, remote_files, run_directory, run_methods, summaries
 from heatbeam.transforms import errors
 from heatbeam.transforms.metrics import paired, registry, slicing
 
@@ -38,6 +38,7 @@ class Point:
         dead_letters: records lost, those behind damage too.
         model: digest of the model, shortened.
         numbers: ``(method, metric)`` to the number over everything.
+        decision: what ``compare --newest`` decided about it; None before it did.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Point:
     dead_letters: int
     model: str
     numbers: dict[tuple[str, str], paired.Mean]
+    decision: decisions.Decision | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,6 +175,7 @@ def _point(
         dead_letters=manifest.counts.dead_letters + manifest.counts.lost,
         model=manifest.model.digest[:10],
         numbers=numbers,
+        decision=decisions.read(directory),
     )
 
 
@@ -181,7 +184,9 @@ def print_history(found: History, stream: TextIO) -> None:
     stream.write(f"{found.root}: {len(found.runs)} finished runs\n")
     for point in found.runs:
         lost = f", {point.dead_letters:,} lost" if point.dead_letters else ""
-        stream.write(f"  {point.name:<28} {point.images:>10,} images{lost}   model {point.model or 'unknown'}\n")
+        decided = decisions.words(point.decision) if point.decision is not None else ""
+        end = f"   {decided}" if decided else ""
+        stream.write(f"  {point.name:<28} {point.images:>10,} images{lost}   model {point.model or 'unknown'}{end}\n")
     if found.runs and found.series():
         stream.write("\nfirst -> last (95 % interval of the last)\n")
     for method, metric in found.series():
@@ -210,6 +215,7 @@ def document(found: History) -> dict[str, Any]:
                 "images_explained": point.images,
                 "dead_letters_and_lost": point.dead_letters,
                 "model_digest": point.model,
+                "decision": None if point.decision is None else point.decision._asdict(),
                 "numbers": [
                     {
                         "method": method,

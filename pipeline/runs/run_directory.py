@@ -32,7 +32,10 @@ UNFINISHED = unfinished.FOLDER
 PROOFS = "proofs/part-00000-of-00001.parquet"
 """What interventions showed of the suspects of a shortcut, if ``heatbeam prove`` was called."""
 
-_OWN_FILES = ("report.html", "label_suspects.parquet", PROOFS, COUNTS)
+DECISION = "decision.json"
+"""What ``heatbeam compare --newest`` decided about the run, if it was called."""
+
+_OWN_FILES = ("report.html", "label_suspects.parquet", DECISION, PROOFS, COUNTS)
 
 RunDirectoryError = folders.RunDirectoryError
 

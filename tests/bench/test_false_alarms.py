@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.benchmarks import false_alarms
+from tests.benchmarks.audit import false_alarms
 
 
 def test_normal_samples_are_drawn_as_if_value_by_value():

@@ -48,6 +48,8 @@ def test_the_newest_run_is_held_against_the_one_before(root, gate_file, tmp_path
     assert json.loads(pathlib.Path(paths[0]).read_text())["baseline"].endswith("2026-01-01")
     assert json.loads(pathlib.Path(paths[3]).read_text())["verdict"] == ("fail" if status else "pass")
     assert ElementTree.parse(paths[4]).getroot().get("failures") == str(status)
+    kept = json.loads((root / "2026-01-08" / "decision.json").read_text())
+    assert (kept["gate"], kept["failed"], kept["reasons_p"]) == (not status, status, None)
 
 
 def test_the_first_run_of_a_schedule_passes(root, gate_file, capsys):
@@ -58,6 +60,7 @@ def test_the_first_run_of_a_schedule_passes(root, gate_file, capsys):
 def test_without_a_gate_a_comparison_always_succeeds(root, capsys):
     assert cli.main(["compare", str(root / "2026-01-01"), run_at(root, 8, 0.1)]) == 0
     assert "gate:" not in capsys.readouterr().out
+    assert not (root / "2026-01-08" / "decision.json").exists()  # no decision of a schedule
 
 
 def test_a_single_run_keeps_bounds(root, tmp_path):

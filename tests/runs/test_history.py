@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from heatbeam.runs import history, registrations, run_directory
+from heatbeam.runs import decisions, history, registrations, run_directory
 from tests.support import manifests
 from tests.support.audit_runs import Row, summary_row, write_run
 
@@ -62,6 +62,34 @@ def test_history_lists_finished_runs_by_time_and_the_others_apart(root):
     assert names.keys() == {"2026-01-27", "2026-01-28", "other"}
     assert names["2026-01-27"] == "failed" and names["2026-01-28"] == "running"
     assert "not the manifest" in names["other"]
+
+
+def test_what_a_schedule_decided_is_shown_over_time(root):
+    first, second = (run_directory.RunDirectory(str(root / f"2026-01-{day}")) for day in ("06", "13"))
+    decided = decisions.Decision("before", gate=False, failed=2, inconclusive=1, reasons_p=0.004, reasons_share=0.03)
+    decisions.write(first, decided)
+    decisions.write(second, decisions.Decision("before", reasons_p=0.25, reasons_share=0.0))
+    found = history.history(str(root))
+    assert [point.decision for point in found.runs] == [
+        decided,
+        decisions.Decision("before", None, 0, 0, 0.25, 0.0),
+        None,
+    ]
+    stream = io.StringIO()
+    history.print_history(found, stream)
+    ends = [line.partition("model d1")[2] for line in stream.getvalue().splitlines()[1:4]]
+    assert ends == ["   gate failed (2), reasons p 0.004", "   reasons p 0.25", ""]
+    assert history.document(found)["runs"][0]["decision"] == decided._asdict()
+    first.remove()
+    assert not (root / "2026-01-06").exists()
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"format": "heatbeam-decision"}', '{"format": "x", "baseline": 3}']
+)
+def test_a_decision_that_cannot_be_read_is_none(root, content):
+    (root / "2026-01-06" / "decision.json").write_text(content)
+    assert history.history(str(root)).runs[0].decision is None
 
 
 def test_the_table_has_a_line_per_run_and_number(root):

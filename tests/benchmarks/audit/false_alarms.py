@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks.false_alarms``: how often a gate fails on equal models, and how often it finds a loss.
+"""``python -m tests.benchmarks.audit.false_alarms``: how often a gate fails on equal models, or finds a loss.
 
 Years of weekly audits of 1,000 classes with 50 images each, value by value: 2.6e10 paired differences of each kind in
 10,000 years. A gate with one rule fails in an audit if the smallest of its 1,000 p-values is small enough. That p-value
@@ -169,7 +169,7 @@ def power_of(checks: int, draws: int, seed: int = 1) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Simulate; the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.benchmarks.false_alarms", description=(__doc__ or "").split("\n")[0]
+        prog="python -m tests.benchmarks.audit.false_alarms", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("--years", type=int, default=10_000)
     parser.add_argument("--draws", type=int, default=40_000, help="of the power")

@@ -1,0 +1,77 @@
+"""What the audit of a schedule decided about a run, kept beside it so that its history can be read later.
+
+``decision.json`` is written by ``heatbeam compare --newest``, over what an earlier call wrote. It is no part of what
+the run found: without it, or with one that cannot be read, the run is the same.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Literal, NamedTuple
+
+import pydantic
+from pyarrow import fs as pafs
+
+from heatbeam.runs import remote_files, run_directory
+
+FORMAT = "heatbeam-decision"
+
+
+class Decision(NamedTuple):
+    """What was decided about a run.
+
+    Attributes:
+        baseline: path of the run that it was held against.
+        gate: whether the gate passed; None without one.
+        failed: checks of it that failed.
+        inconclusive: checks that could not tell.
+        reasons_p: p-value of "the model's reasons did not move"; None where it was not tested.
+        reasons_share: at least so much of the new images is explained as none of the baseline's; None likewise.
+    """
+
+    baseline: str
+    gate: bool | None = None
+    failed: int = 0
+    inconclusive: int = 0
+    reasons_p: float | None = None
+    reasons_share: float | None = None
+
+
+class _File(pydantic.BaseModel):
+    format: Literal["heatbeam-decision"]
+    baseline: str
+    gate: bool | None
+    failed: int
+    inconclusive: int
+    reasons_p: float | None
+    reasons_share: float | None
+
+
+def write(run: run_directory.RunDirectory, decision: Decision) -> None:
+    """Keep a decision beside a run."""
+    text = json.dumps({"format": FORMAT, **decision._asdict()}, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    remote_files.write(run.path_of(run_directory.DECISION), text.encode("utf-8", errors="replace"))
+
+
+def read(run: run_directory.RunDirectory) -> Decision | None:
+    """The decision beside a run; None if there is none, or none that can be read."""
+    filesystem, path = remote_files.filesystem_of(run.path_of(run_directory.DECISION))
+    if filesystem.get_file_info(path).type != pafs.FileType.File:
+        return None
+    with filesystem.open_input_stream(path) as stream:
+        content = stream.read()
+    try:
+        found = _File.model_validate_json(content)
+    except pydantic.ValidationError:
+        return None
+    return Decision(**found.model_dump(exclude={"format"}))
+
+
+def words(decision: Decision) -> str:
+    """A decision in a few words; empty where nothing was decided."""
+    said = []
+    if decision.gate is not None:
+        said.append("gate passed" if decision.gate else f"gate failed ({decision.failed})")
+    if decision.reasons_p is not None:
+        said.append(f"reasons p {decision.reasons_p:.3g}")
+    return ", ".join(said)
