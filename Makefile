@@ -24,9 +24,9 @@ $(STAMP): setup.py pyproject.toml $(CONSTRAINTS) | $(UV)
 demo: $(STAMP)
 	$(BIN)/heatbeam demo --directory runs/demo
 
-# The same for a series, a volume and an image of thirteen bands.
+# The same for a series, a volume, an image of thirteen bands and a network of two inputs.
 demo-kinds: $(STAMP)
-	for kind in series volume bands; do $(BIN)/heatbeam demo --kind $$kind || exit 1; done
+	for kind in series volume bands multi_input; do $(BIN)/heatbeam demo --kind $$kind || exit 1; done
 
 # Files of tests side by side: most tests keep one core busy, and some only wait. mypy takes its turn beside them.
 test: $(STAMP) style

@@ -14,7 +14,8 @@ from heatbeam.transforms import explain
 from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.engine import specs
 
-Image = npt.NDArray[Any]
+Image = npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]]
+"""An image, or by name of the model's inputs the image and what comes with it."""
 
 
 class CamModelHandler(base.ModelHandler[Image, base.PredictionResult, engines.Engine]):
@@ -28,7 +29,9 @@ class CamModelHandler(base.ModelHandler[Image, base.PredictionResult, engines.En
 
     An element is an image at the model's input size, uint8 or float32 ``(*positions, channels)``; its answer is a
     `PredictionResult` whose ``inference`` is an `explained.ImageExplanation`: classes, logits, probabilities and the
-    raw maps. The targets must be such that need no label: ``predicted``, ``top_3``, a class id.
+    raw maps. Where further inputs come with each image (`EngineSpec.fed`), an element is a mapping instead: the arrays
+    by the names of the model's inputs, as Keras takes them, without a batch axis. The targets must be such that need
+    no label: ``predicted``, ``top_3``, a class id.
 
     `heatbeam.Explain` does more: a record that the model fails on costs itself, where RunInference loses the whole
     batch, and a model is loaded once for all steps of a process. Take this one where RunInference is what the pipeline
@@ -80,7 +83,8 @@ class CamModelHandler(base.ModelHandler[Image, base.PredictionResult, engines.En
     ) -> Iterable[base.PredictionResult]:
         """The `explained.ImageExplanation` of each image; a list, so that Beam counts a failure as one."""
         del inference_args
-        found = model.explain(np.stack(batch), [()] * len(batch), {})
+        images, others = _stacked(batch, model)
+        found = model.explain(images, [()] * len(batch), {}, others)
         return [
             base.PredictionResult(image, one, self._spec.model.path) for image, one in zip(batch, found, strict=True)
         ]
@@ -101,9 +105,29 @@ class CamModelHandler(base.ModelHandler[Image, base.PredictionResult, engines.En
             self._spec = dataclasses.replace(self._spec, model=source)
 
     def get_num_bytes(self, batch: Sequence[Image]) -> int:
-        """Bytes of the pixels."""
-        return sum(image.nbytes for image in batch)
+        """Bytes of the pixels, and of what comes with them."""
+        return sum(array.nbytes for one in batch for array in (one.values() if isinstance(one, Mapping) else (one,)))
 
     def get_metrics_namespace(self) -> str:
         """The namespace of RunInference's own counters."""
         return "heatbeam"
+
+
+def _stacked(batch: Sequence[Image], model: engines.Engine) -> tuple[npt.NDArray[Any], dict[str, npt.NDArray[Any]]]:
+    """The images of a batch, ``(B, *positions, channels)``, and the model's other inputs by name.
+
+    Raises:
+        ValueError: an element does not name the model's inputs, or names them where it has but one.
+    """
+    fed = sorted(model.spec.fed)
+    images, others = [], []
+    for one in batch:
+        given = dict(one) if isinstance(one, Mapping) else {"": one}
+        names = [name for name in given if name not in fed]
+        if len(names) != 1 or len(given) != len(fed) + 1 or isinstance(one, Mapping) != bool(fed):
+            expected = f"a mapping of the image and {', '.join(fed)}" if fed else "an array"
+            came = f"a mapping of {', '.join(given)}" if isinstance(one, Mapping) else "an array"
+            raise ValueError(f"an element is {came}; expected {expected}")
+        images.append(given[names[0]])
+        others.append(given)
+    return np.stack(images), {name: np.stack([each[name] for each in others]) for name in fed}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from heatbeam import command
 
-KINDS = ("images", "series", "volume", "bands")
+KINDS = ("images", "series", "volume", "bands", "multi_input")
 """As `demo.KINDS`, which takes TensorFlow to import."""
 
 

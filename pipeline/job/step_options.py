@@ -191,17 +191,21 @@ def _input_options(source: config.InputConfig, shape: tuple[int, ...]) -> decode
     if source.array is None:
         if rank != 2:
             raise ValueError(
-                f"the model takes inputs of shape {shape}, {rank} position axes and channels, and without input.array "
+                f"the model takes inputs of shape {shape}, {_axes(rank)} and channels, and without input.array "
                 f"the records hold images, of two; set input.array, such as {{shape: {list(shape)}}}"
             )
         return source.as_image_options(shape[0], shape[1], channels=shape[2])
     if source.array.rank not in (None, rank):
         stored = "frames" if source.array.shape is None else f"shape {list(source.array.shape)}"
         raise ValueError(
-            f"input.array ({stored}, channels {source.array.channels}) has {source.array.rank} position axes, and the "
+            f"input.array ({stored}, channels {source.array.channels}) has {_axes(source.array.rank)}, and the "
             f"model takes inputs of shape {shape}, of {rank}"
         )
     return source.as_array_options(shape)
+
+
+def _axes(rank: int | None) -> str:
+    return f"{rank} position {'axis' if rank == 1 else 'axes'}"
 
 
 def explain_step(planned: plan.Plan, description: exposure.ModelDescription) -> explain.Explain:

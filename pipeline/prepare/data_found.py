@@ -33,12 +33,14 @@ class Found:
         classes: the names of its classes, or None.
         several: whether a record may have several classes.
         slices: features by which results may be broken down.
+        features: all that the records have, where they were looked at.
     """
 
     settings: tuple[answers.Answer, ...]
     classes: vocabularies.Vocabulary | None = None
     several: bool = False
     slices: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
 
 
 def look(place: str, split: str | None) -> Found:
@@ -152,7 +154,7 @@ def _of_records(pattern: str) -> Found:
     further = [
         name for name, counted in sorted(kinds.items()) if name not in taken and counted.keys() <= {"text", "number"}
     ]
-    return Found(tuple(found), slices=tuple(further))
+    return Found(tuple(found), slices=tuple(further), features=tuple(sorted(kinds)))
 
 
 _OF_TOOLS = ("image/filename", "image/class/text", "image/object/class/text", "image/key/sha256", "image/colorspace")

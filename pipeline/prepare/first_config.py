@@ -47,13 +47,13 @@ def text(wanted: Wanted) -> tuple[str, tuple[str, ...]]:
         errors.UserError: data or model cannot be read.
     """
     data = data_found.look(wanted.data, wanted.split)
-    model = model_found.look(wanted.model, wanted.preprocessing)
+    model = model_found.look(wanted.model, wanted.preprocessing, data.features)
     of_classes = list(_classes(data, model, wanted.class_names))
     sections = {
         "input": (*data.settings, *(one for one in of_classes if one.key == "class_map")),
         "model": (*model.settings, *(one for one in of_classes if one.key == "class_names")),
         "explain": tuple(_explain(data)),
-        "evaluate": tuple(_evaluate(data)),
+        "evaluate": tuple(_evaluate(data, model)),
         "output": (answers.Answer("directory", wanted.directory),),
     }
     written = "".join(answers.section(name, settings) for name, settings in sections.items() if settings)
@@ -130,11 +130,10 @@ def _explain(data: data_found.Found) -> Iterator[answers.Answer]:
     yield answers.Answer("targets", [label, "predicted"], ("every class that a record names",) if data.several else ())
 
 
-def _evaluate(data: data_found.Found) -> Iterator[answers.Answer]:
-    if data.slices:
-        yield answers.Answer(
-            "slices", list(data.slices), ("results are broken down by each; take out what has no meaning",)
-        )
+def _evaluate(data: data_found.Found, model: model_found.Found) -> Iterator[answers.Answer]:
+    slices = [name for name in data.slices if name not in model.fed_by]
+    if slices:
+        yield answers.Answer("slices", slices, ("results are broken down by each; take out what has no meaning",))
 
 
 def write(wanted: Wanted, path: str, *, overwrite: bool) -> tuple[str, ...]:

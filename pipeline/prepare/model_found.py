@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import keras
 
+from heatbeam import config
 from heatbeam.prepare import answers
 from heatbeam.transforms.models import model_source
-from heatbeam.transforms.models.files import loading
+from heatbeam.transforms.models.files import input_constants, loading
 
 _FAMILIES = {
     "mobilenet_": "tf", "mobilenetv2_": "tf", "inception_v3": "tf", "inception_resnet_v2": "tf", "xception": "tf",
@@ -42,32 +43,75 @@ class Found:
     Attributes:
         outputs: how many numbers its last axis has; None where that is open.
         settings: what is to be said of it.
+        fed_by: features of the records that are its inputs beside the explained one.
     """
 
     outputs: int | None
     settings: tuple[answers.Answer, ...]
+    fed_by: tuple[str, ...] = ()
 
 
-def look(path: str, preprocessing: str | None) -> Found:
+def look(path: str, preprocessing: str | None, features: Sequence[str] = ()) -> Found:
     """Load a model and look at it.
 
     Args:
         path: of its file or folder.
         preprocessing: the value of the setting, where the user gives it.
+        features: of the records, for the inputs of a model of several.
 
     Raises:
         loading.ModelError: it cannot be loaded.
     """
-    model = loading.load_keras_model(model_source.ModelSource(path=path))
+    model = loading.load_whole(model_source.ModelSource(path=path))
+    explained, of_inputs, fed_by = _inputs(model, features)
     shape = getattr(model, "output_shape", None)
     outputs = shape[-1] if isinstance(shape, tuple) and shape and isinstance(shape[-1], int) else None
     found = [answers.Answer("path", path, (_in_words(model, outputs),))]
-    found += _input_size(model)
+    found += of_inputs
+    found += _input_size(explained)
     if preprocessing is not None:
         found.append(answers.Answer("preprocessing", preprocessing, ("as it was given to heatbeam init",)))
     else:
         found.append(_preprocessing(model))
-    return Found(outputs, tuple(found))
+    return Found(outputs, tuple(found), fed_by)
+
+
+def _inputs(
+    model: keras.Model, features: Sequence[str]
+) -> tuple[keras.Model, Sequence[answers.Answer], tuple[str, ...]]:
+    """The model of the explained input alone, what is to be said of its inputs, and the features of the others.
+
+    The input of most axes is explained. Another is fed by the feature of its name, or whose last part that is.
+    """
+    inputs = {str(tensor.name): tensor for tensor in input_constants.declared_inputs(model)}
+    if len(inputs) < 2:
+        return model, (), ()
+    listed = ", ".join(f"{name} ({tensor.dtype} {tuple(tensor.shape[1:])})" for name, tensor in inputs.items())
+    most = max(len(tensor.shape) for tensor in inputs.values())
+    first, *further = (name for name, tensor in inputs.items() if len(tensor.shape) == most)
+    others = {name: _feature_of(name, features) for name in inputs if name != first}
+    explained = (
+        answers.asked("input", f"which of {listed} is explained?")
+        if further
+        else answers.Answer("input", first, (f"of {listed} the one with most axes is explained",))
+    )
+    known = ", ".join(features) or "not known here"
+    why = (
+        f"the model's other inputs, each from the feature of its name; the records have {known}; for one that is the "
+        "same for every image model.constants instead"
+    )
+    alone = {
+        name: model_source.StandIn(tuple(side or 1 for side in tensor.shape[1:]))
+        for name, tensor in inputs.items()
+        if name != first
+    }
+    fed_by = tuple(name for name in others.values() if name != config.OPEN_QUESTION)
+    return input_constants.one_input(model, first, alone), (explained, answers.Answer("inputs", others, (why,))), fed_by
+
+
+def _feature_of(name: str, features: Sequence[str]) -> str:
+    same = [one for one in features if name in (one, one.rpartition("/")[2])]
+    return same[0] if len(same) == 1 else config.OPEN_QUESTION
 
 
 def _in_words(model: keras.Model, outputs: int | None) -> str:

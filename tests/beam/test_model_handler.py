@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import apache_beam as beam
+import keras
 import numpy as np
 import pytest
 from apache_beam.ml.inference import base
@@ -10,6 +11,7 @@ from apache_beam.testing import util
 
 import heatbeam
 from heatbeam.transforms import explain
+from heatbeam.transforms.models import model_source
 from tests.support import engine_specs, keras_models
 
 RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
@@ -83,3 +85,21 @@ def test_what_it_cannot_do_is_refused():
         heatbeam.CamModelHandler(engine_specs.spec(engine_specs.file(keras_models.GAP), targets=("label", "predicted")))
     with pytest.raises(ValueError, match=r"inference_args are \['top'\]; expected none"):
         heatbeam.CamModelHandler(spec()).validate_inference_args({"top": 3})
+
+
+def test_what_comes_with_an_image_is_given_by_name(tmp_path):
+    image, age = keras.Input((8, 8, 1), name="image"), keras.Input((2,), name="age")
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(3, 3, activation="relu")(image))
+    keras.Model([image, age], keras.layers.Dense(3)(keras.layers.Concatenate()([x, age]))).save(tmp_path / "two.keras")
+    source = model_source.ModelSource(str(tmp_path / "two.keras"), constants=(("age", model_source.StandIn()),))
+    given = engine_specs.spec(source, targets=("predicted",), fed=("age",), float_pixels=True)
+    handler = heatbeam.CamModelHandler(given)
+    rng = np.random.default_rng(2)
+    elements = [{"image": rng.random((8, 8, 1), np.float32), "age": rng.random(2, np.float32)} for _ in range(3)]
+    engine = handler.load_model()
+    found = [in_short(result.inference) for result in handler.run_inference(elements, engine)]
+    images, ages = (np.stack([one[name] for one in elements]) for name in ("image", "age"))
+    assert found == [in_short(one) for one in engine.explain(images, [()] * 3, {}, {"age": ages})]
+    assert handler.get_num_bytes(elements) == images.nbytes + ages.nbytes
+    with pytest.raises(ValueError, match="an element is an array; expected a mapping of the image and age"):
+        handler.run_inference([images[0]], engine)

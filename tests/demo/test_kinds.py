@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from heatbeam import config
 from heatbeam.demo import commands, demo, demo_scenes
-from heatbeam.demo.kinds import bands, catalogue, kind, planted, series, volume
+from heatbeam.demo.kinds import bands, catalogue, kind, multi_input, planted, series, volume
 from heatbeam.transforms.sources import tfexample
 
 KINDS = list(catalogue.KINDS.values())
@@ -58,8 +58,8 @@ def test_signals_are_what_the_network_takes(of, examples):
 
 def test_types_are_those_of_sensors():
     rng = np.random.default_rng(0)
-    drawn = [one.KIND.draw(0, rng).signal.dtype for one in (series, volume, bands)]
-    assert drawn == [np.float32, np.int16, np.uint16]
+    drawn = [one.KIND.draw(0, rng).signal.dtype for one in (series, volume, bands, multi_input)]
+    assert drawn == [np.float32, np.int16, np.uint16, np.float32]
 
 
 def test_objects_lie_inside_and_off_the_marker(of, examples):
@@ -136,6 +136,8 @@ def signal_of(of: kind.Kind, features) -> np.ndarray:
     if of.name == "volume":
         flat = np.frombuffer(features["scan"].bytes_list.value[0], "<i2")
         return flat.reshape(features["scan/shape"].int64_list.value)
+    if of.name == "multi_input":
+        return np.load(io.BytesIO(features["spectrogram"].bytes_list.value[0]))
     return tf.io.parse_tensor(features["bands"].bytes_list.value[0], tf.uint16).numpy()
 
 
@@ -154,12 +156,26 @@ def test_true_places_are_stored_in_the_units_of_the_source():
     stored = bands.fields("a", drawn)
     sides = [stored[f"field/{side}"][0] for side in ("xmin", "ymin", "xmax", "ymax")]
     assert np.allclose(np.array(sides) * 48, drawn.box)
+    drawn = multi_input.draw(1, rng)
+    stored = multi_input.fields("a", drawn)
+    assert [stored[f"call/{side}"] for side in ("xmin", "ymin", "xmax", "ymax")] == [[edge] for edge in drawn.box]
+    assert stored["place"] == list(drawn.metadata)
 
 
 def test_every_record_serializes(of, examples):
     assert all(tfexample.serialize(of.fields("a", drawn)) for drawn in examples[:3])
 
 
-def test_the_networks_inputs_are_scaled_signals():
+def test_the_altitude_tells_two_species_of_one_call_apart():
+    rng = np.random.default_rng(0)
+    low, high = ([multi_input.draw(class_id, rng).metadata[0] for _ in range(50)] for class_id in (2, 3))
+    assert abs(np.mean(low) - 0.7) < 0.2 and abs(np.mean(high) - 1.2) < 0.2
+
+
+def test_the_networks_inputs_are_scaled_signals_and_metadata():
+    drawn = [multi_input.draw(class_id, np.random.default_rng(class_id)) for class_id in range(3)]
+    signals, metadata = planted.model_inputs(multi_input.KIND, drawn)
+    np.testing.assert_allclose(signals[1], drawn[1].signal * np.float32(0.05), rtol=1e-6)
+    np.testing.assert_array_equal(metadata, np.array([one.metadata for one in drawn], np.float32))
     scans = [volume.draw(0, np.random.default_rng(0))]
     np.testing.assert_allclose(planted.model_inputs(volume.KIND, scans)[0], scans[0].signal * 0.002, rtol=1e-5)

@@ -15,8 +15,8 @@ from heatbeam.runs import run_directory
 from heatbeam.transforms.tables import stored_maps
 from tests.support import small_runs
 
-COUNTS = {"series": (300, 90), "volume": (240, 78), "bands": (240, 90)}
-EPOCHS = {"series": 8, "volume": 8, "bands": 8}
+COUNTS = {"series": (300, 90), "volume": (240, 78), "bands": (240, 90), "multi_input": (300, 120)}
+EPOCHS = {"series": 8, "volume": 8, "bands": 8, "multi_input": 10}
 METHODS = ("grad_cam",)
 
 

@@ -206,3 +206,22 @@ def test_four_commands_from_a_folder_to_tables(photos, monkeypatch, capsys):
     assert "runs/audit/report.html" in capsys.readouterr().out
     manifest = json.loads((photos / "runs" / "audit" / "manifest.json").read_text())
     assert manifest["counts"]["images_explained"] == 8 and manifest["model"]["class_names"] == ["cat", "dog"]
+
+
+def test_a_second_input_is_matched_by_name_or_asked(tmp_path):
+    image, age, other = (
+        keras.Input((16, 16, 3), name="image"),
+        keras.Input((1,), name="age"),
+        keras.Input((2,), name="b"),
+    )
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(image))
+    keras.Model([image, age, other], keras.layers.Dense(10)(keras.layers.Concatenate()([x, age, other]))).save(
+        tmp_path / "three.keras"
+    )
+    pattern = small_runs.write(tmp_path / "data", [small_runs.record(i, **{"patient/age": [i]}) for i in range(3)], 1)
+    text, asked_for = first_config.text(first_config.Wanted(pattern, str(tmp_path / "three.keras"), preprocessing="tf"))
+    written = yaml.safe_load(text)
+    assert written["model"]["input"] == "image"
+    assert written["model"]["inputs"] == {"age": "patient/age", "b": "?"}
+    assert "model.inputs" in asked_for and "model.input" not in asked_for
+    assert "patient/age" not in written["evaluate"]["slices"]

@@ -26,7 +26,7 @@ input:
 {input_settings}model:
   path: {data}/model.keras
   preprocessing: {preprocessing}
-  class_names: {data}/class_names.txt
+{model_settings}  class_names: {data}/class_names.txt
 explain:
   methods: [{methods}]
   targets: [{targets}]
@@ -51,6 +51,7 @@ class Drawn:
         group: a value to slice by.
         mask: bool ``(*positions)``, true on the object; None for a kind without masks.
         marked: whether it carries the marker.
+        metadata: numbers that the network takes beside the signal; none for a network of one input.
     """
 
     signal: Array
@@ -59,6 +60,7 @@ class Drawn:
     group: str
     mask: npt.NDArray[np.bool_] | None = None
     marked: bool = False
+    metadata: tuple[float, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +82,7 @@ class Kind:
         slice_by: the feature that holds `Drawn.group`.
         epochs: passes over the training examples.
         scale: the network takes signal * scale, float32.
+        model_settings: further lines of its section ``model``.
         methods, targets: what is explained.
         counts: training and validation examples.
     """
@@ -98,6 +101,7 @@ class Kind:
     slice_by: str
     epochs: int
     scale: float = 1.0
+    model_settings: str = ""
     methods: tuple[str, ...] = ("cam", "grad_cam", "layer_cam", "random_cam")
     targets: tuple[str, ...] = ("label", "predicted")
     counts: tuple[int, int] = (900, 300)
@@ -115,6 +119,7 @@ class Kind:
             data=data,
             input_settings=self.input_settings,
             preprocessing="none" if self.scale == 1 else f"{{scale: {self.scale!r}, offset: 0}}",
+            model_settings=self.model_settings,
             methods=", ".join(self.methods),
             targets=", ".join(self.targets),
             slice_by=self.slice_by,
@@ -155,6 +160,7 @@ def network(
     classes: int,
     seed: int,
     name: str,
+    beside: keras.KerasTensor | None = None,
 ) -> keras.Model:
     """A classifier of signals, ``(B, classes)``, of any number of position axes.
 
@@ -167,6 +173,7 @@ def network(
         classes: how many.
         seed: of the first weights; Keras's global seed is left alone.
         name: of the model.
+        beside: ``(B, n)``, a second input: a dense layer of it joins the mean.
     """
     rank = len(inputs.shape) - 2
     convolution = getattr(keras.layers, f"Conv{rank}D")
@@ -185,6 +192,10 @@ def network(
         last = number == len(blocks) - 1
         x = keras.layers.ReLU(name="features" if last else f"relu_{number}")(x)
     x = getattr(keras.layers, f"GlobalAveragePooling{rank}D")(name="mean")(x)
+    if beside is not None:
+        initializer = keras.initializers.GlorotUniform(seed=seed * 100 + 98)
+        known = keras.layers.Dense(8, activation="relu", kernel_initializer=initializer, name="known")(beside)
+        x = keras.layers.Concatenate(name="both")([x, known])
     initializer = keras.initializers.GlorotUniform(seed=seed * 100 + 99)
     x = keras.layers.Dense(classes, activation="softmax", kernel_initializer=initializer, name="probabilities")(x)
-    return keras.Model(inputs, x, name=name)
+    return keras.Model(inputs if beside is None else [inputs, beside], x, name=name)

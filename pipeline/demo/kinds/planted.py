@@ -108,9 +108,11 @@ def train_model(
     return _measured(of, model, [drawn for _, drawn in of.examples("validation", validation_count, seed)], start, seed)
 
 
-def model_inputs(of: kind.Kind, examples: Sequence[kind.Drawn]) -> kind.Array:
-    """What the network takes of N examples: float32 ``(N, *positions, C)``."""
-    return np.stack([drawn.signal for drawn in examples]).astype(np.float32) * np.float32(of.scale)
+def model_inputs(of: kind.Kind, examples: Sequence[kind.Drawn]) -> kind.Array | tuple[kind.Array, kind.Array]:
+    """What the network takes of N examples: float32 ``(N, *positions, C)``, and ``(N, n)`` where there is metadata."""
+    signals = np.stack([drawn.signal for drawn in examples]).astype(np.float32) * np.float32(of.scale)
+    metadata = np.array([drawn.metadata for drawn in examples], np.float32)
+    return (signals, metadata) if metadata.size else signals
 
 
 def _measured(of: kind.Kind, model: keras.Model, examples: Sequence[kind.Drawn], start: float, seed: int) -> Training:

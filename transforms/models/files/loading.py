@@ -41,10 +41,15 @@ def load_keras_model(source: model_source.ModelSource) -> keras.Model:
         ModelError: the file does not exist, is not a Keras model, or the name or factory does not resolve; or its
             weights are not finite; or it has several inputs, and what the others are is not said.
     """
+    return input_constants.one_input(load_whole(source), source.input, dict(source.constants))
+
+
+def load_whole(source: model_source.ModelSource) -> keras.Model:
+    """The Keras model of `source` with all the inputs that it has; else as `load_keras_model`."""
     model = _loaded(source)
     saved_networks.open_layers(model)
     check_finite(model)
-    return input_constants.one_input(model, source.input, dict(source.constants))
+    return model
 
 
 def check_finite(model: keras.Model) -> None:

@@ -110,9 +110,10 @@ def in_words(array: np.ndarray, view: View) -> str:
 
 def _check_shape(shape: tuple[int, ...], options: array_options.ArrayOptions) -> None:
     if len(shape) != len(options.shape) or shape[-1] != options.shape[-1]:
+        axes = "axis" if len(shape) == 2 else "axes"
         raise records.DataError(
             "wrong_shape",
-            f"the array has the shape {_text(shape)}, {len(shape) - 1} position axes and {shape[-1]} channels; the "
+            f"the array has the shape {_text(shape)}, {len(shape) - 1} position {axes} and {shape[-1]} channels; the "
             f"model takes {_text(options.shape)} (see input.array.shape and channels)",
         )
 

@@ -91,7 +91,7 @@ def test_bands_are_resized_as_images_of_one_channel(resampler, dtype, channels):
     [
         (SERIES, {"shape": (8, 2)}, "wrong_length", "5 samples along axis 0 .x., the model takes 8.*pad or resize"),
         (SERIES, {"shape": (3, 2), "fit": ("pad",)}, "wrong_length", "fit is pad; set it to crop or resize"),
-        (SERIES, {"shape": (5, 3)}, "wrong_shape", r"\(5, 2\), 1 position axes and 2 channels.*\(5, 3\)"),
+        (SERIES, {"shape": (5, 3)}, "wrong_shape", r"\(5, 2\), 1 position axis and 2 channels.*\(5, 3\)"),
         (SERIES, {"shape": (4, 4, 3)}, "wrong_shape", r"the model takes \(4, 4, 3\)"),
         ([[1.0], [np.nan]], {"shape": (2, 1)}, "not_finite", r"1 of 2 values .* first at \[1, 0\]: nan"),
         ([[1e300], [0.0]], {"shape": (2, 1)}, "not_finite", "1e"),
