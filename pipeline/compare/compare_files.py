@@ -146,9 +146,8 @@ def print_comparison(comparison: compare.Comparison, stream: TextIO) -> None:
     if len(comparison.settings) > _TABLE_LIMIT:
         stream.write(f"  and {len(comparison.settings) - _TABLE_LIMIT} more\n")
     stream.write("\n")
-    for name, text in compare_rows.COUNTS.items():
-        if comparison.counts[name] or name in ("images_in_both", "decision_flips", "map_flips"):
-            stream.write(f"  {comparison.counts[name]:>12,}  {text}\n")
+    for text, count in _counts(comparison):
+        stream.write(f"  {count:>12,}  {text}\n")
     if comparison.counts["images_changed"]:
         stream.write(f"  warning: {changed_images(comparison)}\n")
     if comparison.counts["images_repeated"]:
@@ -229,11 +228,7 @@ def write_html(
         comparison=comparison,
         drift=comparison.drift,
         reasons=_reasons(comparison, images),
-        counts=[
-            (text, comparison.counts[name])
-            for name, text in compare_rows.COUNTS.items()
-            if comparison.counts[name] or name in _ALWAYS_TOLD
-        ],
+        counts=_counts(comparison),
         agreements=_agreements(comparison),
         short=sorted(_in_short(comparison), key=lambda one: one[0] != "alert"),
         told=verdict_files.told(verdict) if verdict is not None else None,
@@ -251,6 +246,13 @@ def write_html(
         verdict=verdict,
     )
     remote_files.write(path, harmless.lines(page).encode())
+
+
+def _counts(comparison: compare.Comparison) -> list[tuple[str, int]]:
+    """What is told of the images: every count that is not 0, and those that say something when they are."""
+    told = ("images_in_both",) if comparison.different_images else _ALWAYS_TOLD
+    counts = comparison.counts
+    return [(text, counts[name]) for name, text in compare_rows.COUNTS.items() if counts[name] or name in told]
 
 
 def _agreements(comparison: compare.Comparison) -> dict[str, dict[str, compare.Agreement]]:

@@ -103,6 +103,7 @@ def test_it_is_told_in_words_and_in_json(with_cue):
     text = stream.getvalue()
     assert "The model's reasons moved, of dog (p = " in text
     assert "energy at x 0.07, y 0.07: " in text
+    assert "images whose first choice differs" not in text  # of no pairs that would say nothing
     told = compare_files.as_dict(with_cue)["drift"]
     json.dumps(told, allow_nan=False)
     assert told["moved"] and told["classes"][0]["class_name"] == "dog"
