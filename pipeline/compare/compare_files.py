@@ -146,8 +146,7 @@ def print_comparison(comparison: compare.Comparison, stream: TextIO) -> None:
     if len(comparison.settings) > _TABLE_LIMIT:
         stream.write(f"  and {len(comparison.settings) - _TABLE_LIMIT} more\n")
     stream.write("\n")
-    for text, count in _counts(comparison):
-        stream.write(f"  {count:>12,}  {text}\n")
+    stream.writelines(f"  {count:>12,}  {text}\n" for text, count in _counts(comparison))
     if comparison.counts["images_changed"]:
         stream.write(f"  warning: {changed_images(comparison)}\n")
     if comparison.counts["images_repeated"]:
