@@ -213,7 +213,13 @@ def compare(
         controls=run_methods.controls(both[0]) | run_methods.controls(both[1]),
         differences=tuple(sorted(rows, key=lambda row: row[:4])),
         agreements=tuple(_agreements(work.sums())),
-        samples={(*key, name): one for sums in work.sums() for key, name, one in sums.samples()},
+        # The few pairs of runs over different images are no sample of a difference that is of both whole runs.
+        samples={
+            (*key, name): one
+            for sums in work.sums()
+            for key, name, one in sums.samples()
+            if not apart or name in MEASURES
+        },
         histograms=work.histograms,
         examples=tuple(work.examples),
         flips=tuple(work.flips),

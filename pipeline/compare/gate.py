@@ -106,6 +106,7 @@ class _Judge:
         self._controls = controls | (comparison.controls if comparison else frozenset())
         self._numbers = numbers
         self._incomparable = comparison.incomparable if comparison else ()
+        self._has_pairs = comparison is None or not comparison.different_images
         rows = comparison.differences if comparison else ()
         self._changes = {(row.method, row.slice_name, row.slice_value, row.metric): row for row in rows}
         self._samples = comparison.samples if comparison else {}
@@ -136,6 +137,8 @@ class _Judge:
         mean = self._numbers.get(key)
         if mean is None or math.isnan(mean.value):
             why = "there is no such number in the candidate" if mean is None else "nothing could be measured"
+            if rule.metric in compare.MEASURES and not self._has_pairs:
+                why = "the runs are over different images, which have no pairs; leave the rule out of their gate"
             yield self._missing(number, key, why)
             return
         for kind, limit, sign in (("lower", rule.lower, 1.0), ("upper", rule.upper, -1.0)):
@@ -169,7 +172,10 @@ class _Judge:
             f" {limit:.4g} for the worse is allowed, {better}"
         )
         check = self._check(number, rule, key, "change", outcome, mean, limit, said + reason)
-        question = gate_tests.Question(mean, _SIGNS[direction], limit, True, self._samples.get(key))
+        # Of two summaries that have Student's intervals (as `_bounds`) so has their difference, with at least as many
+        # degrees of freedom as the smaller one's.
+        student = row.interval == "unpaired" and key[1] == slicing.CLASS
+        question = gate_tests.Question(mean, _SIGNS[direction], limit, True, self._samples.get(key), student)
         return self._judged(rule, check, said, question, rule.see or 2 * limit or None)
 
     def _judged(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from heatbeam.compare import compare, compare_files
+from heatbeam.compare import compare, compare_files, gate, gate_rules
 from heatbeam.compare.drift import moved, reasons, words
 from heatbeam.transforms import records
+from heatbeam.transforms.metrics import two_sample
 from tests.support import audit_runs
 from tests.support.audit_runs import Row, summary_row, write_run
 
@@ -67,10 +70,19 @@ def test_metrics_of_different_images_are_those_of_independent_samples(runs):
 
 def test_a_few_shared_images_do_not_make_pairs_of_the_runs(tmp_path, runs):
     shared = [*maps_of(1)[:12], *maps_of(6)[12:]]
-    found = compare.compare(runs["baseline"], write_run(tmp_path / "e", shared))
+    loss = [summary_row("accuracy", 0.2, 0.15, 0.25, method="model")]
+    candidate = write_run(tmp_path / "e", shared, loss)
+    found = compare.compare(runs["baseline"], candidate)
     # 12 of 240 images are in both: less than a tenth.
     assert found.counts["images_in_both"] == 12 and found.different_images
     assert not [row for row in found.differences if row.interval in ("bootstrap", "student")]
+    # Nor do they judge a change of all images: only measures of pairs have samples.
+    assert found.samples and {key[3] for key in found.samples} <= set(compare.MEASURES)
+    rule = {"metric": "accuracy", "method": "model", "change": {"absolute": 0.02, "direction": "higher"}}
+    (check,) = gate.judge(gate_rules.Gate(rules=[rule], false_alarms={"rate": 0.05}), candidate, found).checks
+    # 0.5 +- 0.1 to 0.2 +- 0.05.
+    assert (check.test, check.outcome) == ("interval", "fail")
+    assert check.p_value == pytest.approx(stats.norm.sf(0.28 / math.hypot(0.1, 0.05) * 1.959964))
 
 
 def test_reasons_that_did_not_move_are_not_said_to(runs):
@@ -122,6 +134,21 @@ def test_too_few_images_are_not_tested_but_said(runs):
     assert not found.moved
     assert found.why_not == f"a run has 30 maps of {METHOD} for predicted; a test needs 50"
     assert words.document(found) == {"tested": False, "why_not": found.why_not}
+
+
+def test_runs_that_share_no_class_are_not_tested_but_said(tmp_path, runs):
+    others = [dataclasses.replace(row, class_id=3, predicted=3) for row in maps_of(9, count=60)]
+    named = write_run(tmp_path / "f", others, class_names=("cat", "dog", "owl", "emu"))
+    found = compare.compare(runs["baseline"], named).drift
+    assert found.why_not == "no class was explained for predicted in both runs, and reasons are compared class by class"
+
+
+def test_what_the_baseline_has_no_images_of_is_not_shown_as_moved():
+    second, strata = np.arange(40) >= 20, np.where(np.arange(40) < 30, 0, 1)
+    whole = two_sample.Shift(0.01, 0.9, 0.1, np.arange(40.0), (20, 20))
+    unlike = moved._unlike(two_sample.Shifts(0.01, whole, {}), second, strata)
+    # The rows from 30 on have the largest scores, and are of a class of the candidate alone.
+    assert unlike.tolist() == list(range(29, 19, -1))
 
 
 def test_channels_that_newly_carry_the_score_are_named(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from scipy import stats
 
 from heatbeam import config
 from heatbeam.compare import compare, compare_files, gate, gate_rules, gate_tests, verdict_files, verdicts
+from heatbeam.compare.drift import moved
 from heatbeam.transforms.metrics import intervals, paired
 from heatbeam.transforms.metrics.alarms import mean_tests, power
 from heatbeam.transforms.metrics.alarms.samples import Sample
@@ -163,6 +164,19 @@ def test_a_number_without_an_interval_is_no_alarm_unless_the_rule_says_value(not
 
 def test_what_is_missing_fails_whatever_is_promised(nothing):
     assert judged(nothing).checks[0].kind == "missing" and not judged(nothing).passed
+
+
+def test_a_rule_about_pairs_says_that_different_images_have_none(nothing):
+    apart = dataclasses.replace(nothing, agreements=(), samples={}, drift=moved.Drift("too few"))
+    check = judged(apart, {"metric": "map_flip", "slice": "all", "change": None, "upper": 0.2}).checks[0]
+    assert check.kind == "missing" and "different images, which have no pairs; leave the rule out" in check.message
+
+
+def test_a_change_of_a_class_over_different_images_has_the_tail_of_student(nothing):
+    row = compare.Difference("cam", "class", "c0", "pxap", 0.5, 0.3, -0.2, -0.3, -0.1, 30, "unpaired", "higher")
+    check = judged(dataclasses.replace(nothing, differences=(row,))).checks[0]
+    point = stats.t.ppf(0.975, 29)
+    assert check.p_value == pytest.approx(stats.t.sf(0.18 / 0.1 * point, 29))
 
 
 def test_bounds_of_proportions_are_binomial_and_of_means_from_their_interval():

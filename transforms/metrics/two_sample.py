@@ -172,8 +172,10 @@ def _test(points: Floats, labels: npt.NDArray[np.float32], folds: Ints, groups: 
     """The shift with a p-value of its own, and T of the true labels and of every permutation ``(1 + B,)``."""
     scores = _scores(points, labels, folds)
     statistics, apart = [], []
+    # Rows come sample by sample: equal scores in that order would be a difference where there is none.
+    drawn = np.random.default_rng(0).permutation(len(points))
     for row, own in zip(scores, labels, strict=True):
-        ordered = own[np.argsort(row, kind="stable")].astype(np.float64)
+        ordered = own[drawn[np.argsort(row[drawn], kind="stable")]].astype(np.float64)
         statistics.append(_statistics(ordered))
         apart.append(_apart(ordered))
     along = labels.astype(np.float64) @ points
@@ -188,7 +190,7 @@ def _test(points: Floats, labels: npt.NDArray[np.float32], folds: Ints, groups: 
     shift = Shift(
         p_value=float(_p_values(statistic)[0]),
         auc=stratified_auc(scores[0], second, groups),
-        share=max(0.0, float(apart[0] - np.mean(apart[1:]))) / most,
+        share=max(0.0, float(apart[0] - np.mean(apart[1:]))) / most if most else 0.0,
         scores=scores[0].astype(np.float64),
         rows=(int((~second).sum()), int(second.sum())),
     )

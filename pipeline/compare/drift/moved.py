@@ -142,6 +142,8 @@ def between(
     if class_ids is not None:
         known = np.where(read[1].class_ids < len(class_ids), read[1].class_ids, 0)
         read[1] = dataclasses.replace(read[1], class_ids=class_ids[known])
+    if not np.isin(read[1].class_ids, read[0].class_ids).any():
+        return Drift(f"no class was explained for {target} in both runs, and reasons are compared class by class")
     return _tested(read, method, target, statistics, permutations)
 
 
@@ -224,7 +226,8 @@ def _unlike(
             rows = np.flatnonzero(strata == number)
             scores[rows] = shift.scores / (shift.scores.std() or 1)
             count += shift.share * second[rows].sum()
-    candidates = np.flatnonzero(second & np.isfinite(scores))
+    # What the baseline has no images of is new, not moved, and there is nothing to hold it against.
+    candidates = np.flatnonzero(second & np.isfinite(scores) & np.isin(strata, strata[~second]))
     ordered = candidates[np.argsort(-scores[candidates], kind="stable")]
     return ordered[: max(EXAMPLES, round(count))]
 

@@ -72,6 +72,22 @@ def test_equal_samples_are_rejected_as_often_as_the_level_says():
     assert 7 <= (p_values <= 0.1).sum() <= 35
 
 
+def test_equal_rows_are_no_difference_in_whatever_order_they_come():
+    def two_values(generator):
+        return generator.integers(0, 2, (100, 1)).astype(np.float64), np.arange(100) >= 50, np.zeros(100, np.int64)
+
+    # 40 draws at 0.1: 4 expected, 99.9 % of the binomial up to 11. In the order of the rows all 40 would be rejected.
+    assert (_p_values(two_values, 40) <= 0.1).sum() <= 11
+    constant = two_sample.shifts(np.ones((100, 2)), np.arange(100) >= 50, np.zeros(100, np.int64), 99)
+    assert constant.p_value > 0.05
+
+
+def test_samples_without_a_common_stratum_cannot_differ():
+    second = np.arange(60) >= 30
+    found = two_sample.shifts(np.random.default_rng(0).normal(size=(60, 2)), second, second.astype(np.int64), 19)
+    assert (found.p_value, found.everything.share, found.strata) == (1.0, 0.0, {})
+
+
 def test_another_mix_of_strata_is_no_difference_but_would_be_one_without_strata():
     def mixed(generator):
         return _skewed(generator, (0.2, 0.8))
