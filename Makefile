@@ -11,7 +11,7 @@ OLDEST_PYTHON ?= python3.10
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo demo-kinds test tests coverage style types fuzz test-oldest test-families test-flink test-integrations integrations lint bench bench-audit constraints clean
+.PHONY: demo demo-kinds test tests coverage style types fuzz test-oldest test-families test-long test-flink test-integrations integrations lint bench bench-audit constraints clean
 
 # uv takes 6 s of a processor where pip takes 108, on packages that both have in their caches; pip where uv cannot.
 $(STAMP): setup.py pyproject.toml $(CONSTRAINTS) | $(UV)
@@ -53,6 +53,11 @@ test-families: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[families]'
 	$(BIN)/python -m pytest -m "not flink" --numprocesses 2 tests/transforms/models/test_families_of_keras.py \
 		tests/transforms/models/test_families_of_keras_hub.py
+
+# Whole runs that take half a minute each, in worker processes, from folders of other names, over several failures; what
+# they show together `make test` has piece by piece.
+test-long: $(STAMP)
+	$(BIN)/python -m pytest -m long --numprocesses 2 --dist load
 
 # Damage of manifests, configurations, shards and records at random, twenty times as much of it as in `make test`.
 fuzz: $(STAMP)

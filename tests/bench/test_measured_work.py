@@ -50,6 +50,7 @@ def test_samples_are_photos_of_the_stated_size_spread_evenly(tmp_path: pathlib.P
     assert sizes == [3, 2]
 
 
+@pytest.mark.long
 def test_a_child_works_when_it_is_told_to_and_says_what_it_measured(tmp_path: pathlib.Path) -> None:
     patterns = [samples.write_shards(tmp_path / str(n), samples.tiny(n), 1, classes=10) for n in (2, 5)]
     chosen = {**_costless(), "explain": {"methods": ["grad_cam"], "targets": ["label"]}}

@@ -89,6 +89,7 @@ def test_only_heatbeam_is_installed(installed):
 
 
 @pytest.mark.runner
+@pytest.mark.long
 def test_files_of_the_user_with_such_names_are_neither_hidden_nor_in_the_way(installed, users_folder):
     """The factory in ``transforms.py``, which needs ``pipeline/``, is found by launcher and worker processes."""
     done = _python(users_folder, installed, "-m", "heatbeam", "run", "audit.yaml")

@@ -471,6 +471,7 @@ def _images_called(path: pathlib.Path) -> int:
     return sum(count for count in called if count != 2 and count <= 4)
 
 
+@pytest.mark.long
 def test_a_failed_run_keeps_what_it_explained_and_another_one_takes_it(tmp_path):
     broken = [small_runs.record(i, **{"image/encoded": [b"no image"]}) for i in range(6, 12)]
     pattern = small_runs.write(tmp_path / "data", [*records(*range(6)), *broken], 1)
@@ -493,6 +494,7 @@ def test_a_failed_run_keeps_what_it_explained_and_another_one_takes_it(tmp_path)
     assert_same_tables(result.directory, full.directory)
 
 
+@pytest.mark.long
 def test_resume_starts_where_there_is_nothing_and_schedules_reuse_the_newest(tmp_path):
     pattern = small_runs.write(tmp_path / "data", records(*range(4)), 1)
     first = small_runs.settings(pattern, tmp_path / "run", *METHODS, "output.resume=true")

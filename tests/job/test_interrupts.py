@@ -67,7 +67,7 @@ def lines_of_the_end(stderr: str) -> list[str]:
 
 
 @pytest.mark.runner
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_a_run_that_is_stopped_ends_in_one_line_that_says_how_to_go_on(processes, pattern, tmp_path):
     arguments = ["run", write_config(tmp_path, pattern), "--set", f"runner.processes={processes}"]
     assert_stopped(signal.SIGINT, 130, arguments, tmp_path / "run", "--resume, or with --reuse", processes)

@@ -44,6 +44,7 @@ def known(plain) -> dict[tuple[str, int], float]:
     return {(row["image_id"], row["class_id"]): row["logit"] for row in plain.to_pylist()}
 
 
+@pytest.mark.long
 def test_a_saved_model_gives_the_rows_of_the_network_in_worker_processes(folder, plain):
     processes = ("runner.processes=2", "runner.workers=2")
     saved = _rows(folder, "saved", f"model.path={folder / 'exported'}", *processes)

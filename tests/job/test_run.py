@@ -207,6 +207,7 @@ def test_rows_and_numbers_do_not_depend_on_shards_workers_or_batches(reference, 
 
 @pytest.mark.runner
 @pytest.mark.timeout(200)
+@pytest.mark.long
 def test_two_worker_processes_of_two_threads_give_the_same_rows(reference, tmp_path):
     pattern = small_runs.write(tmp_path / "data", [small_runs.record(i) for i in range(COUNT)], 4)
     configured = small_runs.settings(pattern, tmp_path / "run", "runner.processes=2", "runner.workers=4")

@@ -70,6 +70,7 @@ def test_a_map_of_each_side_by_side(settings):
             )
 
 
+@pytest.mark.long
 def test_the_mean_and_the_largest_of_all(settings):
     each = _maps(small_runs.run_quietly(settings(LAYERS, "output.heatmap_dtype=float32", "output.overwrite=true")))
     line = np.float32([[1, 0, 0, 0], [0.75, 0.25, 0, 0], [0.25, 0.75, 0, 0], [0, 0.75, 0.25, 0]])
