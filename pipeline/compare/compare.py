@@ -33,7 +33,7 @@ import pyarrow.parquet as pq
 
 from heatbeam.compare import compare_rows, map_pairs, paired_sums, pairs
 from heatbeam.compare.drift import moved
-from heatbeam.runs import remote_files, run_directory, run_methods, settings_diff, summaries
+from heatbeam.runs import remote_files, reviews, run_directory, run_methods, settings_diff, summaries
 from heatbeam.transforms import errors
 from heatbeam.transforms.metrics import paired, registry, slicing
 from heatbeam.transforms.metrics.alarms import samples
@@ -130,6 +130,7 @@ class Comparison:
         flips: images whose first choice differs, in the order of `map_pairs.by_decision`.
         class_names: of the baseline, by id; empty if it has none.
         options: how it was made.
+        marks: what people marked in either run, in words, by the digest of the image.
         drift: whether the model's reasons moved; None for runs over the same images, whose pairs say more.
     """
 
@@ -152,6 +153,7 @@ class Comparison:
     flips: tuple[map_pairs.Example, ...]
     class_names: tuple[str, ...]
     options: Options
+    marks: Mapping[str, tuple[str, ...]]
     drift: moved.Drift | None = None
 
     @property
@@ -174,7 +176,7 @@ def compare(
         options: see `Options`.
 
     Raises:
-        run_directory.RunDirectoryError: if one of them is not a finished run.
+        run_directory.RunDirectoryError: if one of them is not a finished run, or its file of marks is damaged.
         ComparisonError: if the classes of the runs cannot be told apart by name, or their inputs have other axes.
     """
     options = options or Options()
@@ -184,6 +186,7 @@ def compare(
     _check_ranks((baseline_path, candidate_path), tables)
     settings = settings_diff.differences(*both)
     incomparable = settings_diff.incomparable(settings)
+    marks = reviews.by_image([baseline_path, candidate_path])
     work = compare_rows.Work(
         [table.schema for table in tables],
         class_names=slicing.distinct_names(both[0].class_names),
@@ -192,6 +195,7 @@ def compare(
         map_flip_overlap=options.map_flip_overlap,
         examples=options.examples,
         flips=options.flips,
+        marked=marks,
     )
     mapping = class_ids(*(one.class_names for one in both))
     _add_all(work, tables, mapping, options.part_bytes, pairs_path)
@@ -225,6 +229,7 @@ def compare(
         flips=tuple(work.flips),
         class_names=tuple(slicing.distinct_names(both[0].class_names)),
         options=options,
+        marks=marks,
         drift=moved.between(both, tables, mapping) if apart else None,
     )
 

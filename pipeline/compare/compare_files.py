@@ -30,6 +30,7 @@ def as_dict(comparison: compare.Comparison) -> dict[str, Any]:
             "baseline_choice": _class(one.first_choices[0], comparison.class_names),
             "candidate_choice": _class(one.first_choices[1], comparison.class_names),
             "baseline_probability": one.probabilities[0], "candidate_probability": one.probabilities[1],
+            "marks": list(comparison.marks.get(one.place[2], ())),
         }
         for one in comparison.flips
     ]  # fmt: skip
@@ -273,7 +274,8 @@ def _in_short(comparison: compare.Comparison) -> list[tuple[str, str]]:
     said.append(("note" if matter else "good", f"{many} that can change a number{listed}."))
     flips = f"{counts['decision_flips']:,} of {counts['images_in_both']:,} images have another first choice"
     if counts["decision_flips"]:
-        flips += f" ({counts['decisions_fixed']:,} now right, {counts['decisions_broken']:,} now wrong)"
+        marked = f"; {counts['decision_flips_marked']:,} marked in a review" if counts["decision_flips_marked"] else ""
+        flips += f" ({counts['decisions_fixed']:,} now right, {counts['decisions_broken']:,} now wrong{marked})"
     if comparison.different_images:
         flips = "The runs are over different images: numbers are compared as those of independent samples"
     said.append(("note" if counts["decision_flips"] else "good", f"{flips}."))

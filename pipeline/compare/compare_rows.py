@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ COUNTS = {
     "images_only_candidate": "images only in the candidate",
     "images_changed": "images whose bytes differ",
     "images_repeated": "image ids left out: they stand for several records of a run",
+    "images_marked": "images in both runs that were marked in a review of either",
     "rows_paired": "rows with the same image, class and method in both runs",
     "rows_unpaired": "rows of shared images and methods whose class is explained in one run only",
     "rows_repeated": "rows left out: image, class and method stand in a run more than once",
@@ -35,6 +36,7 @@ COUNTS = {
     "decisions_fixed": "of these, wrong before and right now",
     "decisions_broken": "of these, right before and wrong now",
     "decisions_other": "of these, wrong before and after, or without a label",
+    "decision_flips_marked": "of these, marked in a review of either run",
     "maps_compared": "pairs whose maps both say something",
     "map_flips": "of these, the strongest areas share less than half",
     "map_flips_same_decision": "of the map flips, those of images whose first choice is the same",
@@ -52,6 +54,7 @@ class Work:
         class_names: of the baseline, by class id; those beyond it are named by the candidate's rows.
         primary_target: whose maps are in the slices ``all``, ``class`` and the features.
         replicates, map_flip_overlap, examples, flips: as in `compare.Options`.
+        marked: digests of the images that people marked in either run.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Work:
         map_flip_overlap: float,
         examples: int,
         flips: int,
+        marked: Collection[str] = (),
     ):
         self._values = _common(schemas_, "value", _NOT_METRICS)
         self._slices = _common(schemas_, "slice", ())
@@ -74,6 +78,7 @@ class Work:
         self._replicates = replicates
         self._flip_below = map_flip_overlap
         self._limit, self._flips = examples, flips
+        self._marked = pa.array(sorted(marked), pa.string())
         derived = top_k.TOP_COLUMNS if "box_hit" in self._values else ()
         metrics = [registry.dataset_name(name) for name in (*self._values, *derived)]
         self._maps = paired_sums.PairedSums(metrics, tuple(map_pairs.MEASURES), replicates)
@@ -119,17 +124,21 @@ class Work:
         first, second = part.baseline_images, part.candidate_images
         flipped = _differ(first["predicted_class_id"], second["predicted_class_id"])
         was, now = _right(first), _right(second)
-        changed = _differ(first["image_sha256"], second["image_sha256"])
+        digests = (first["image_sha256"], second["image_sha256"])
+        changed = _differ(*digests)
+        marked = np.logical_or(*(pc.is_in(side, value_set=self._marked).to_numpy() for side in digests))
         self.counts.update({
             "images_in_both": first.num_rows,
             "images_only_baseline": len(part.only_baseline),
             "images_only_candidate": len(part.only_candidate),
             "images_changed": int(changed.sum()),
             "images_repeated": len(part.repeated_images),
+            "images_marked": int(marked.sum()),
             "decision_flips": int(flipped.sum()),
             "decisions_fixed": int((flipped & ~was & now).sum()),
             "decisions_broken": int((flipped & was & ~now).sum()),
             "decisions_other": int((flipped & (was == now)).sum()),
+            "decision_flips_marked": int((flipped & marked).sum()),
         })  # fmt: skip
         for listed, ids in (
             (self.only_baseline, part.only_baseline), (self.only_candidate, part.only_candidate),

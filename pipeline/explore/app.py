@@ -75,6 +75,7 @@ class Explorer:
                 routing.Route(f"{side}/review", self._mark, methods=["POST"]),
                 routing.Route(f"{side}/picture/{{place:str}}/{{px:int}}", self._picture),
                 routing.Route(f"{side}/heat/{{place:str}}", self._heat),
+                routing.Route(f"{side}/truth/{{place:str}}", self._truth),
                 routing.Route(f"{side}/print/{{place:str}}/{{px:int}}", self._print),
                 routing.Route(f"{side}/drawn/{{place:str}}", self._drawn),
             ],
@@ -197,6 +198,9 @@ class Explorer:
 
     def _heat(self, request: requests.Request) -> responses.Response:
         return self._drawing(request, "image/svg+xml", lambda album, place: album.heat(place))
+
+    def _truth(self, request: requests.Request) -> responses.Response:
+        return self._drawing(request, "image/svg+xml", lambda album, place: album.truth(place))
 
     def _print(self, request: requests.Request) -> responses.Response:
         px = _size(request)

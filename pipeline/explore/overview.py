@@ -19,6 +19,12 @@ _CLASSES = tuple(one.shown_name for one in registry.shown("classes"))
 MOST_LINES = 3000
 """Classes, or values of slices, that are listed."""
 
+_NEAREST = {
+    **dict.fromkeys(("max_box_acc", "max_box_acc_v2", "box_acc_at_run_threshold", "top1_loc", "top5_loc"), "box_iou"),
+    "pxap": "energy_share",
+}
+"""What rows are sorted by for a number that no row has alone: of boxes at other thresholds, of pixels of all images."""
+
 _NOTHING = paired.Mean(math.nan, 0, math.nan, math.nan, "none")
 
 
@@ -149,14 +155,18 @@ def _line(run: shown_run.ShownRun, name: str, view: views.View, metrics: Sequenc
 
 
 def rows_of(run: shown_run.ShownRun, view: views.View, metric: str) -> views.View:
-    """The rows of a number, the worst first: of the model's own the wrong decisions, of a mean by its column."""
+    """The rows of a number, the worst first: of an accuracy the wrong decisions, of a mean by its column."""
     known = registry.described(metric)
+    if metric == "mean_label_probability":
+        target = "label" if "label" in run.targets else view.target
+        return dataclasses.replace(view, target=target, sort="probability")
     if metric in registry.OF_THE_MODEL:
         sort = "error" if "error" in run.table.numbers else "probability"
         return dataclasses.replace(view, decision="" if sort == "error" else views.WRONG, sort=sort, descending=True)
     column = known.column if known is not None else ""
-    if column not in run.table.numbers:  # no mean: boxes at all thresholds
-        column = "box_iou" if "box_iou" in run.table.numbers and metric.startswith("max_box_acc") else ""
+    if column not in run.table.numbers:
+        near = _NEAREST.get(known.name if known is not None else "", "")
+        column = near if near in run.table.numbers else ""
     if not column:
         return view
     return dataclasses.replace(view, sort=column, descending=registry.better(metric) == "lower")

@@ -15,12 +15,13 @@ from collections.abc import Hashable, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from heatbeam.explore import table as tables
-from heatbeam.pages import map_images, overlays
+from heatbeam.pages import map_images, outlines, overlays
 from heatbeam.pages.signals import drawing, of_rows, shown
-from heatbeam.runs import manifests, source_images
+from heatbeam.runs import manifests, source_images, source_truth
 from heatbeam.transforms.tables import axis_columns, stored_maps
 
 SIZES = (480, 1200)
@@ -42,6 +43,12 @@ _LINE = (
 )
 _OVER = _ALONE.replace("</svg>", _LINE.format("#000", 3.5, 0.5) + _LINE.format("#fff", 1.5, 1) + "</svg>")
 """As `overlays.markup` lays them: the outline in white with a dark edge."""
+_TRUTH = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {0} {1}" width="{0}" height="{1}" preserveAspectRatio="none">'
+    + _LINE.replace("{{3}}", "{{2}}").format("#000", 4, 0.55) + _LINE.replace("{{3}}", "{{2}}").format("#4dff88", 2, 1)
+    + "</svg>"
+)  # fmt: skip
+"""The outline of a true mask, in the colours of true boxes."""
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -90,8 +97,9 @@ class Pictures:
 
     def __init__(self, table: tables.Table, manifest: manifests.Manifest):
         self._table, self._manifest = table, manifest
-        self._inputs = of_rows.inputs_of(manifest)
-        self._names = ("image_id", "shard", "record_index", "image_sha256", *of_rows.columns(table.schema.names))
+        self._inputs, self._classes = of_rows.inputs_of(manifest), manifest.maps_of_classes()
+        known = ("image_id", "shard", "record_index", "image_sha256", "class_id", "label_ids")
+        self._names = (*known, *of_rows.columns(table.schema.names))
         self._rows: Kept[tables.Place, tables.Row] = Kept()
         self._sources: Kept[source_images.Place, source_images.SourceRecord | None] = Kept()
         self._known: Kept[source_images.Place, bool] = Kept()
@@ -159,12 +167,23 @@ class Pictures:
             self._rows.put(place, row, row["heatmap"].nbytes + 2000)
         return set(rows)
 
-    def _original(self, row: tables.Row) -> shown.Values | None:
+    def _source(self, row: tables.Row) -> source_images.SourceRecord | None:
         place = source_images.place_of(row)
         source = self._sources.get(place)
         if source is None and self._known.get(place):  # it had to make room
             source = next(source_images.source_records(self._manifest, {place}), None)
+        return source
+
+    def _original(self, row: tables.Row) -> shown.Values | None:
+        source = self._source(row)
         return None if source is None else source.original()
+
+    def _mask(self, row: tables.Row) -> npt.NDArray[np.bool_] | None:
+        source = self._source(row)
+        if source is None:
+            return None
+        size = axis_columns.size_of(row)
+        return source_truth.true_mask(source, size, row["class_id"], row["label_ids"] or (), self._classes)
 
     def original(self, place: tables.Place, longest_px: int) -> bytes:
         """The original of a row as a JPEG; a dark picture of its shape where it cannot be read.
@@ -203,6 +222,16 @@ class Pictures:
         )
         return drawn.encode()
 
+    def truth(self, place: tables.Place) -> bytes:
+        """The outline of the true masks of the class of a row, as an SVG; an empty one where there are none.
+
+        Raises:
+            LookupError: if there is no such row.
+        """
+        row = self._row(place)
+        mask, size = self._mask(row), (row["image_width"], row["image_height"])
+        return _TRUTH.format(*size, "" if mask is None else outlines.path(mask, size)).encode()
+
     def printed(self, place: tables.Place, longest_px: int) -> bytes:
         """A signal that is no picture, drawn with its heat as one PNG.
 
@@ -210,7 +239,7 @@ class Pictures:
             LookupError: if there is no such row.
         """
         row = self._row(place)
-        return map_images.png(of_rows.picture(row, self._inputs, self._original(row), longest_px))
+        return map_images.png(of_rows.picture(row, self._inputs, self._original(row), longest_px, self._mask(row)))
 
     def drawn(self, place: tables.Place) -> tuple[str, str]:
         """A signal that is no picture as markup of a page, and its kind.
@@ -221,7 +250,7 @@ class Pictures:
             LookupError: if there is no such row.
         """
         row = self._row(place)
-        signal = of_rows.signal(row, self._inputs, self._original(row))
+        signal = of_rows.signal(row, self._inputs, self._original(row), self._mask(row))
         return drawing.markup(signal).replace(' style="', ' data-style="'), signal.kind
 
 

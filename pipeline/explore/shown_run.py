@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import getpass
 from collections.abc import Mapping, Sequence
 
@@ -13,6 +14,9 @@ from heatbeam.runs import manifests, moved_images, reviews, run_directory, run_m
 from heatbeam.transforms.metrics import map_statistics, paired, slicing
 from heatbeam.transforms.metrics.localization import baselines
 from heatbeam.transforms.tables import axis_columns, schemas
+
+_MASKS = frozenset({"instance_masks", "semantic_mask"})
+_OF_MASKS = frozenset({"pxap", "mean_mask_iou"})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,6 +95,12 @@ class ShownRun:
             if name in found:
                 found[name].add(value)
         return {name: sorted(values) for name, values in found.items()}
+
+    @functools.cached_property
+    def masks(self) -> bool:
+        """Whether there may be true masks: they were measured, or the configuration names their feature."""
+        given = self.manifest.config.input.features_given or ()
+        return not _MASKS.isdisjoint(given) or any(metric in _OF_MASKS for *_, metric in self.numbers)
 
     @property
     def health(self) -> list[str]:

@@ -14,7 +14,7 @@ import dataclasses
 import datetime
 import io
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -182,6 +182,23 @@ def read(path: str) -> pa.Table:
     """
     folder = folders.Folder(path)
     return _table(folder) if folder.has(FILE) else SCHEMA.empty_table()
+
+
+def by_image(paths: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """What was marked in each image of some runs, in words, by the digest of its bytes.
+
+    Args:
+        paths: of the runs; a run without marks adds none.
+
+    Raises:
+        folders.RunDirectoryError: as `read`.
+    """
+    found: dict[str, list[str]] = {}
+    for path in paths:
+        for row in read(path).to_pylist():
+            name = row["mark"].replace("_", " ")
+            found.setdefault(row["image_sha256"], []).append(f"{name}: {row['note']}" if row["note"] else name)
+    return {digest: tuple(dict.fromkeys(words)) for digest, words in found.items()}
 
 
 def _rows(folder: folders.Folder) -> list[Row]:

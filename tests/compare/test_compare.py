@@ -61,7 +61,7 @@ def test_images_and_rows_are_accounted_for(runs):
     assert found.only_baseline == ("gone",) and found.only_candidate == ("new",)
     assert found.counts == {
         "images_in_both": 3, "images_only_baseline": 1, "images_only_candidate": 1, "images_changed": 1,
-        "images_repeated": 0,
+        "images_repeated": 0, "images_marked": 0, "decision_flips_marked": 0,
         "rows_paired": 3, "rows_unpaired": 1, "rows_repeated": 0,
         "decision_flips": 1, "decisions_fixed": 0, "decisions_broken": 1, "decisions_other": 0,
         "maps_compared": 3, "map_flips": 1, "map_flips_same_decision": 1,

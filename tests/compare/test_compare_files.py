@@ -16,6 +16,7 @@ from PIL import Image
 
 from heatbeam.compare import compare, compare_files, gate, gate_rules
 from heatbeam.pages import map_images
+from heatbeam.runs import reviews
 from heatbeam.transforms.sources import tfexample
 from tests.support import sample_shards
 from tests.support.audit_runs import Row, summary_row, write_run
@@ -136,7 +137,16 @@ def test_flips_are_told_with_both_choices_what_is_wrong_now_first(tmp_path):
 
     before = [row(0, 0, 0.9), row(1, 1, 0.2), row(2, 0, 0.8), row(3, 0, 0.5), row(4, 1, 0.1)]
     after = [row(0, 1, 0.7), row(1, 0, 0.6), row(2, 1, 0.1), row(3, 0, 0.4), row(4, 2, 0.1)]
-    found = compare.compare(write_run(tmp_path / "a", before), write_run(tmp_path / "b", after))
+    before, after = ([dataclasses.replace(one, sha256=one.image_id) for one in side] for side in (before, after))
+    paths = write_run(tmp_path / "a", before), write_run(tmp_path / "b", after)
+    for path, image, mark, note in (
+        (paths[0], "i2", "label_wrong", "<i>two</i>"), (paths[1], "i2", "sick_map", ""), (paths[1], "i3", "note", "ok"),
+    ):  # fmt: skip
+        row_of_image = {"image_id": image, "image_sha256": image, "shard": "shard-0", "record_index": 0, "class_id": 0}
+        subject = reviews.Subject({**row_of_image, "class_name": "cat", "method": "cam"}, (0, "cat"))
+        reviews.Reviews(path, "run", "ann").set(subject, mark, note)
+    found = compare.compare(*paths)
+    assert (found.counts["images_marked"], found.counts["decision_flips_marked"]) == (2, 1)
     assert [(one.image_id, one.change) for one in found.flips] == [
         ("i2", "now wrong"), ("i0", "now wrong"), ("i1", "now right"), ("i4", "wrong in both"),
     ]  # fmt: skip
@@ -147,6 +157,11 @@ def test_flips_are_told_with_both_choices_what_is_wrong_now_first(tmp_path):
     ]  # fmt: skip
     first = compare_files.as_dict(found)["flips"][0]
     assert (first["image_id"], first["baseline_choice"], first["candidate_choice"]) == ("i2", "cat", "dog")
+    assert first["marks"] == ["label wrong: <i>two</i>", "sick map"]
+    assert re.findall("marked: ([^<]*)", section) == ["label wrong: &lt;i&gt;two&lt;/i&gt;", "sick map"]
+    stream = io.StringIO()
+    compare_files.print_comparison(found, stream)
+    assert re.search(r" 1  of these, marked in a review of either run\n", stream.getvalue())
 
 
 def test_runs_that_are_not_comparable_say_so_everywhere(tmp_path):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from heatbeam.explore import grid, views
+from heatbeam.explore import grid, pictures, views
 from heatbeam.pages import map_images
 from heatbeam.runs import reviews, run_directory
 from tests.report.explore import explorers
@@ -112,6 +112,32 @@ def test_originals_that_are_gone_leave_the_heat_and_say_why(tmp_path):
     assert "Some originals cannot be read" in client.page("/a/grid", sort="image_id")
 
 
+def test_true_masks_are_outlined_over_their_picture_and_hidden_with_the_boxes(tmp_path, monkeypatch):
+    client = explorers.Client(report_runs.write(tmp_path, report_runs.Plan(images=1, mistaken=0)))
+    assert "/a/truth/" not in client.page("/a/grid", method="cam", sort="image_id")  # nothing asked for in vain
+    run = client.runs[0]
+    vars(run).pop("masks")  # it is kept
+    run.numbers["cam", "all", "all", "pxap"] = next(iter(run.numbers.values()))
+    page = client.page("/a/grid", method="cam", sort="image_id")
+    of_rows = re.findall(r'<img class="boxes" loading="lazy" src="(/a/truth/[^"]+)"', page)
+    assert len(of_rows) == 7
+    assert (
+        '<path fill="none" stroke="#4dff88"' in client.ask(of_rows[0]).text and ' d=""' in client.ask(of_rows[0]).text
+    )
+
+    def true_mask(source, image_size, class_id, label_ids, classes):
+        assert (image_size, label_ids) == ((48, 40), [class_id])
+        return np.eye(2, dtype=bool) if class_id == 1 else None
+
+    monkeypatch.setattr(pictures.source_truth, "true_mask", true_mask)
+    drawn = [re.findall(r' d="([^"]*)"', client.ask(one).text) for one in of_rows]
+    assert drawn[0] == ["", ""] and drawn[1][0] == drawn[1][1]
+    assert sorted(drawn[1][0].split("M")[1:]) == sorted(
+        ["0 0H24", "0 20H48", "24 40H48", "0 0V20", "24 0V40", "48 20V40"]
+    )
+    assert client.ask("/a/truth/9-9").status == 404
+
+
 def test_an_image_shows_every_method_and_class_and_its_row(client, rows):
     page = client.page("/a/image", id="image-0003", shard=report_runs.SHARD, record=3)
     mine = [row for row in rows if row["image_id"] == "image-0003"]
@@ -202,6 +228,8 @@ def test_every_number_of_the_summary_leads_to_its_rows_the_worst_first(client, r
     assert f"<strong>{len(mine)}</strong> rows" in shown
     first = min(mine, key=lambda row: row["energy_share"])
     assert ids(shown)[0] == first["image_id"]
+    boxes, _ = numbers_of(page, "bee")["Box accuracy"]  # no number of a row: by what is next to it
+    assert ids(client.ask(boxes).text)[0] == min(mine, key=lambda row: row["box_iou"])["image_id"]
     whole, _ = numbers_of(page, "cam")["Energy on object"]
     assert "<strong>90</strong> rows" in client.ask(whole).text
 

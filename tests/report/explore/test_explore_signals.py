@@ -30,7 +30,7 @@ def client(request, tmp_path, monkeypatch):
     return client
 
 
-def test_a_signal_is_a_picture_in_the_grid_and_drawn_alone(client):
+def test_a_signal_is_a_picture_in_the_grid_and_drawn_alone(client, monkeypatch):
     grid = client.page("/a/grid", method="cam", target="label")
     printed = re.findall(r'src="(/a/print/[^"]+)"', grid)
     assert len(printed) == 6 and "/a/heat/" not in grid and "<b>bee</b>" not in grid
@@ -41,6 +41,9 @@ def test_a_signal_is_a_picture_in_the_grid_and_drawn_alone(client):
         assert answer.headers["content-type"] == "image/png" and pixels.std() > 5
         sizes.append(pixels.shape)
     assert max(sizes[0][:2]) <= 480
+    before = client.ask(printed[0]).content
+    monkeypatch.setattr(pictures.source_truth, "true_mask", lambda source, size, *_: np.ones(size[::-1], bool))
+    assert client.ask(printed[0]).content != before  # a true mask is outlined
     link = html.unescape(re.search(r'class="view" href="([^"]+)"', grid)[1])
     page = client.ask(link).text
     places = re.findall(r'data-fetch="([^"]+)"', page)
