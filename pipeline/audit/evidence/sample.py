@@ -30,8 +30,8 @@ OFF_OBJECT = 20
 
 _PAIR = 6  # bytes of a channel and its value
 
-_COLUMNS = ("image_id", "image_sha256", "shard", "record_index", "targets", "class_id", "probability", "energy_share",
-            "true_boxes")  # fmt: skip
+_COLUMNS = ("image_id", "image_sha256", "shard", "record_index", "label_ids", "targets", "class_id", "probability",
+            "energy_share", "true_boxes")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, eq=False, slots=True)
@@ -45,6 +45,7 @@ class Image:
         off_object: share of the energy of its map off the object, 0 to 1; NaN without boxes or masks.
         evidence: its channels and what each puts into the class score (`packed`).
         corners: of the boxes of the class, float32; None where not annotated.
+        labels: ids of all its labels; none where it has none.
     """
 
     place: source_images.Place
@@ -53,6 +54,7 @@ class Image:
     off_object: float
     evidence: bytes
     corners: bytes | None = None
+    labels: tuple[int, ...] = ()
 
     @property
     def channels(self) -> npt.NDArray[np.uint16]:
@@ -157,7 +159,10 @@ def _images(rows: pa.Table) -> Iterator[tuple[int, Image]]:
     boxes: list[list[float] | None]
     shares = rows["energy_share"].to_pylist() if "energy_share" in rows.column_names else [None] * rows.num_rows
     boxes = rows["true_boxes"].to_pylist() if "true_boxes" in rows.column_names else [None] * rows.num_rows
+    labels = rows["label_ids"].to_pylist() if "label_ids" in rows.column_names else [()] * rows.num_rows
+    alike: dict[tuple[int, ...], tuple[int, ...]] = {}  # images of the same labels hold one tuple
     for row, class_id in enumerate(classes.tolist()):
+        own = tuple(labels[row])
         entries = slice(int(found.ends[row]), int(found.ends[row + 1]))
         yield (
             class_id,
@@ -168,5 +173,6 @@ def _images(rows: pa.Table) -> Iterator[tuple[int, Image]]:
                 off_object=np.nan if (share := shares[row]) is None else 1 - share,
                 evidence=packed(found.channels[entries], found.values[entries]),
                 corners=None if (corners := boxes[row]) is None else np.array(corners, np.float32).tobytes(),
+                labels=alike.setdefault(own, own),
             ),
         )

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from heatbeam import command
+from heatbeam.transforms import errors
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +20,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _prove(options: argparse.Namespace, beam_options: Sequence[str]) -> int:
+    if options.most is not None and options.most < 1:
+        raise errors.UsageError(f"prove: --most is {options.most}; give how many suspects to try, at least 1")
     command.load_tensorflow(options)
     from heatbeam.audit.evidence import shown
     from heatbeam.audit.proving import job

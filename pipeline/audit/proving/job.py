@@ -110,12 +110,19 @@ def prove(
         by_class.setdefault(one.class_id, []).append(one)
     tasks = [task for one in by_class.values() if (task := _task(one, samples)) is not None]
     stream.write(f"{len(found)} suspects; those of {len(tasks)} of {len(samples)} classes are tried\n")
+    if len(tasks) < len(by_class):
+        few = f"fewer than {LEAST_OTHERS} images of other classes have evidence"
+        stream.write(f"warning: those of {len(by_class) - len(tasks)} classes cannot be tried: {few}\n")
     if tasks:
         _try(run, moved_images.located(manifest, images), manifest.model, tasks, beam_options, stream)
     else:
         _write(run.path_of(proofs.FILE), (), manifest.run_id)
     table = proofs.read(run, manifest.run_id)
     assert table is not None
+    if unread := {task.suspects[0].class_id for task in tasks} - set(table["class_id"].to_pylist()):
+        images_of = f"their images, or of the {LEAST_OTHERS} of other classes that it takes"
+        why = f"too few of {images_of}, could be read as the run read them; give --images if they were moved"
+        stream.write(f"warning: the suspects of {len(unread)} classes were not tried: {why}\n")
     return Finished(table, run.path_of(proofs.FILE), len(found) - len(found[:limit]))
 
 
@@ -145,7 +152,10 @@ def _of_place(run: run_directory.RunDirectory, manifest: manifests.Finished) -> 
 def _task(of_class: Sequence[suspects.Suspect], samples: Sequence[sample.ClassSample]) -> Task | None:
     """With images of other classes, in an order by hash, class by class in turn."""
     class_id = of_class[0].class_id
-    others = [one.images for one in samples if one.class_id != class_id]
+    # An image of several labels may be of the class too, and would hide what the region does.
+    others = [
+        [image for image in one.images if class_id not in image.labels] for one in samples if one.class_id != class_id
+    ]
 
     def order(image: sample.Image) -> int:
         return zlib.crc32("\0".join(map(str, (class_id, *image.place))).encode())

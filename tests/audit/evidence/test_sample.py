@@ -23,6 +23,7 @@ def run_of(classes: int, each: int, *, order: int | None = None) -> ds.Dataset:
         "image_sha256": [f"{i:064x}" for i in range(count)],
         "shard": pa.array(["data-00000-of-00001.tfrecord"] * count),
         "record_index": np.arange(count),
+        "label_ids": [[i % classes, classes] for i in range(count)],
         "targets": [["label", "predicted"]] * count,
         "class_id": pa.array(np.arange(count) % classes, pa.int32()),
         "probability": pa.array(np.full(count, 0.5), pa.float32()),
@@ -50,6 +51,7 @@ def test_each_class_keeps_a_sample_and_the_images_most_off_the_object():
     assert len(found[0].images) == sample.SAMPLED
     assert places(found[1])[1] == [2 * i + 1 for i in range(99, 99 - sample.OFF_OBJECT, -1)]
     first = found[0].off_object[0]
+    assert first.labels == (0, 2)
     assert first.off_evidence == pytest.approx(0.099 * 0.5, rel=1e-4)
     assert first.boxes is not None
     assert first.boxes.tolist() == [[1.0, 2.0, 30.0, 40.0]]

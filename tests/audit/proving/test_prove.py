@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
 
 from heatbeam import cli
-from heatbeam.audit.evidence import proofs, suspects
+from heatbeam.audit.evidence import proofs, sample, suspects
 from heatbeam.audit.proving import job
 from heatbeam.runs import run_directory
 from heatbeam.transforms import errors
@@ -56,3 +57,34 @@ def test_a_run_without_evidence_says_what_to_do(finished, monkeypatch):
     monkeypatch.setattr(job.sample, "gather", lambda table, target: [])
     with pytest.raises(errors.UsageError, match=r"explain\.evidence: true"):
         job.prove(finished.path)
+
+
+def test_what_cannot_be_tried_is_told(finished, monkeypatch, capsys):
+    monkeypatch.setattr(suspects, "LEAST_EXCESS", -1.0)
+    assert cli.main(["prove", finished.path, "--most", "0"]) == 2
+    assert "--most is 0; give how many suspects to try, at least 1" in capsys.readouterr().err
+
+    def nothing_read(run, manifest, model, tasks, beam_options, stream):
+        job._write(run.path_of(proofs.FILE), (), manifest.run_id)
+
+    monkeypatch.setattr(job, "_try", nothing_read)
+    said = io.StringIO()
+    job.prove(finished.path, most=2, stream=said)
+    assert "classes were not tried: too few of their images" in said.getvalue()
+    monkeypatch.setattr(job, "LEAST_OTHERS", 1000)
+    said = io.StringIO()
+    assert job.prove(finished.path, most=2, stream=said).table.num_rows == 0
+    assert "cannot be tried: fewer than 1000 images of other classes have evidence" in said.getvalue()
+
+
+def test_images_that_are_of_the_class_too_are_none_of_another(monkeypatch):
+    monkeypatch.setattr(job, "LEAST_OTHERS", 2)
+
+    def image(number: int, *labels: int) -> sample.Image:
+        return sample.Image(("shard", number, "ab"), f"i{number}", 0.5, 0.1, b"", None, labels)
+
+    of_class = sample.ClassSample(0, 1, (image(0, 0),), ())
+    others = sample.ClassSample(1, 4, (image(1, 1), image(2, 1, 0), image(3, 0, 1), image(4, 1)), ())
+    suspect = suspects.Suspect(0, "off_object", -1, (), (), of_class.images, 1.0, "")
+    task = job._task([suspect], [of_class, others])
+    assert task is not None and {one.image_id for one in task.others} == {"i1", "i4"}
