@@ -39,10 +39,18 @@ def describe_problems(error: pydantic.ValidationError, root: type[pydantic.BaseM
         elif problem["type"] == "value_error":
             yield from (f"{path}: {line}" for line in problem["msg"].removeprefix("Value error, ").split("\n"))
         else:
-            message = problem["msg"]
+            message = _EXPECTED.get(problem["type"], problem["msg"])
             shown = repr(problem["input"])
             came = f" (it is {shown if len(shown) <= 60 else shown[:57] + '...'})"
             yield f"{path}: {message}{came}{_how_yaml_read_it(problem)}"
+
+
+_EXPECTED = {
+    "tuple_type": "Input should be a list",
+    "dict_type": "Input should be a mapping",
+    "model_type": "Input should be a mapping",
+}
+"""Instead of pydantic's words, which speak of Python's types and of our classes."""
 
 
 def _how_yaml_read_it(problem: Any) -> str:

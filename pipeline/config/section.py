@@ -9,9 +9,9 @@ import pydantic
 
 
 class Section(pydantic.BaseModel):
-    """A section of the settings: frozen, and without unknown keys."""
+    """A section of the settings: frozen, without unknown keys, and without numbers that are none (NaN, infinite)."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 def refuse(wrong: Mapping[str, bool]) -> None:

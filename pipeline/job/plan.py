@@ -11,6 +11,7 @@ from heatbeam import config
 from heatbeam.config import mistakes
 from heatbeam.job import class_sources, references, target_layers
 from heatbeam.runs import remote_files
+from heatbeam.transforms import errors
 from heatbeam.transforms.engine import batch_tuning, specs
 from heatbeam.transforms.models import model_source
 from heatbeam.transforms.models.files import channel_statistics
@@ -86,7 +87,10 @@ def _with_statistics(settings: config.RunConfig, problems: list[str]) -> config.
     try:
         with files.open_stored(given.statistics) as file:
             found = channel_statistics.parsed(file.read(), given.statistics)
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        problems.append(f"model.preprocessing.statistics: cannot read {given.statistics}: {errors.reason(error)}")
+        return settings
+    except ValueError as error:
         problems.append(f"model.preprocessing.statistics: {error}")
         return settings
     if found.scale is not None and (given.scale is not None or given.offset is not None):

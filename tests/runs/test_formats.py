@@ -133,7 +133,7 @@ def test_steps_follow_each_other(monkeypatch):
         ({"format_version": "x"}, formats.UnknownFormatError, "has format version x"),
         ({"config": DOCUMENT["config"] | {"sky": 1}, "heatbeam": "0.9"}, formats.FormatError,
          r"was written by heatbeam 0\.9, and this one \(.+\) does not understand it: config\.sky: unknown key"),
-        ({"versions": 3}, formats.FormatError, r"versions: Input should be a valid dictionary"),
+        ({"versions": 3}, formats.FormatError, r"versions: Input should be a mapping"),
         ({"status": "succeeded"}, formats.FormatError, "tables: is missing"),
     ],
     ids=["newer", "no-step", "no-number", "unknown-setting", "damaged", "unfinished"],

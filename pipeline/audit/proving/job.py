@@ -8,6 +8,8 @@ pictures each.
 from __future__ import annotations
 
 import dataclasses
+import os
+import pathlib
 import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +28,7 @@ from heatbeam.audit.evidence import proofs, sample, suspects
 from heatbeam.audit.proving import trial
 from heatbeam.job import failures, fitting, plan, step_options, verdict
 from heatbeam.runners import runner_options
-from heatbeam.runs import manifests, moved_images, run_directory, run_methods, source_images
+from heatbeam.runs import manifests, moved_images, remote_files, run_directory, run_methods, source_images
 from heatbeam.transforms import decode, errors, explain, records
 from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.engine import specs
@@ -90,13 +92,18 @@ def prove(
         stream: where progress goes; None for standard error.
 
     Raises:
-        errors.UsageError: the run has no channel evidence, or its model or inputs cannot be tried like this.
+        errors.PathError: the table cannot be written; told before anything is tried where the run is on a disk.
+        errors.UsageError: the run has no channel evidence, or its model or inputs cannot be tried like this; or `most`
+            is below 1.
         run_directory.RunDirectoryError: it is not a finished run.
     """
+    if most is not None:
+        errors.check_at_least_one("--most", most)
     stream = sys.stderr if stream is None else stream
     run = run_directory.RunDirectory(run_path)
     manifest = run.read_manifest()
     _check(manifest)
+    _check_writable(run.path_of(proofs.FILE))
     samples = sample.gather(run.open_table("explanations"), manifest.primary_target)
     if not samples:
         raise errors.UsageError(
@@ -124,6 +131,17 @@ def prove(
         why = f"too few of {images_of}, could be read as the run read them; give --images if they were moved"
         stream.write(f"warning: the suspects of {len(unread)} classes were not tried: {why}\n")
     return Finished(table, run.path_of(proofs.FILE), len(found) - len(found[:limit]))
+
+
+def _check_writable(path: str) -> None:
+    """Refuse a table on a disk that cannot be written there: before the job, not behind it."""
+    if remote_files.is_remote(path):
+        return
+    place = pathlib.Path(path)
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not os.access(place, os.W_OK):
+        raise errors.PathError(f"cannot write {path}: {place} may not be written to; prove keeps its table in the run")
 
 
 def _check(manifest: manifests.Finished) -> None:
@@ -322,5 +340,5 @@ def _write(path: str, tried: Sequence[proofs.Tried], run_id: str | None, skipped
     """The table, by Beam's file systems, which make the folder."""
     content = proofs.parquet(proofs.table(tried, skipped), run_id)
     plain = filesystem.CompressionTypes.UNCOMPRESSED
-    with filesystems.FileSystems.create(path, compression_type=plain) as stream:
+    with errors.about(path, "write"), filesystems.FileSystems.create(path, compression_type=plain) as stream:
         stream.write(content)

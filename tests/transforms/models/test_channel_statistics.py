@@ -46,12 +46,15 @@ def test_every_form_of_a_file(data):
 def test_a_rescaling_comes_first():
     found = channel_statistics.parsed(text(image_mean=MEAN, image_std=STD, rescale_factor=1 / 255), "f")
     assert found.scale == 1 / 255
+    assert channel_statistics.parsed(text(mean=MEAN, std=STD, rescale_factor=None), "f").scale is None
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"mean: 3", "f holds no mean and std of channels"),
+        (b"mean: 3", "f holds no mean and std of channels: its bytes are neither JSON nor .npz nor .npy"),
+        (b"\x00\xff", "neither JSON nor"),
+        (b"\n", "the file is empty"),
         (text(mean=MEAN), "no std or image_std or variance or var among mean"),
         (text(mean=MEAN, std=STD[:2]), "3 means and 2 deviations"),
         (text(mean=MEAN, std=[1, 0, 1]), "not all finite and above 0"),
@@ -112,8 +115,9 @@ def test_numbers_for_other_channels_are_refused(name):
 
 def settings(tmp_path, preprocessing):
     shards = small_runs.write(tmp_path / "data", [small_runs.record(0)], 1)
+    written = json.dumps(preprocessing).replace("NaN", ".nan").replace("Infinity", ".inf")  # as YAML writes them
     return config.parse(
-        f"input: {{tfrecord: '{shards}'}}\nmodel: {{path: m.keras, preprocessing: {json.dumps(preprocessing)}}}\n"
+        f"input: {{tfrecord: '{shards}'}}\nmodel: {{path: m.keras, preprocessing: {written}}}\n"
         "output: {directory: d}\n"
     )
 
@@ -127,8 +131,9 @@ def test_a_plan_holds_the_numbers_of_the_file(tmp_path):
     assert made.settings.model.preprocessing == config.PreprocessingConfig(**wanted)
     with pytest.raises(config.ConfigError, match="has a rescale_factor; leave"):
         plan.make(settings(tmp_path, {"statistics": str(path), "scale": 2}))
-    with pytest.raises(config.ConfigError, match=r"model\.preprocessing\.statistics"):
-        plan.make(settings(tmp_path, {"statistics": str(tmp_path / "gone.json")}))
+    for name, why in (("gone.json", "No such file or directory"), ("data", "Is a directory")):
+        with pytest.raises(config.ConfigError, match=rf"preprocessing\.statistics: cannot read .*{name}: {why}$"):
+            plan.make(settings(tmp_path, {"statistics": str(tmp_path / name)}))
 
 
 @pytest.mark.parametrize(
@@ -137,6 +142,9 @@ def test_a_plan_holds_the_numbers_of_the_file(tmp_path):
         ({"mode": "tf", "mean": 3}, "either a mode or scale and offset"),
         ({"statistics": "a.json", "std": 3}, "either statistics or mean and std"),
         ({"std": [1, 0]}, "greater than 0"),
+        ({"mean": "a"}, r"model\.preprocessing\.mean: Input should be a list \(it is 'a'\)"),
+        ({"mean": float("nan")}, r"mean\.0: Input should be a finite number \(it is nan\)"),
+        ({"offset": [0, float("inf")]}, r"offset\.1: Input should be a finite number"),
     ],
 )
 def test_settings_that_do_not_go_together(tmp_path, given, message):

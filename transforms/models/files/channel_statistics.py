@@ -53,7 +53,7 @@ def parsed(data: bytes, name: str) -> Statistics:
         mean = _numbers(found, _MEANS)
         std = _numbers(found, _DEVIATIONS, _VARIANCES)
         _check(mean, std)
-        rescaled = "rescale_factor" in found and found.get("do_rescale", True)
+        rescaled = found.get("rescale_factor") is not None and found.get("do_rescale", True)
         return Statistics(mean, std, float(found["rescale_factor"]) if rescaled else None)
     except (ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(
@@ -71,7 +71,11 @@ def _named(data: bytes) -> Mapping[str, Any]:
     if data.startswith(_ZIP):
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return dict(arrays)
-    found = json.loads(data)
+    try:
+        found = json.loads(data)
+    except ValueError as error:
+        what = "the file is empty" if not data.strip() else "its bytes are neither JSON nor .npz nor .npy"
+        raise ValueError(what) from error
     if not isinstance(found, dict):
         raise ValueError(f"a {type(found).__name__} at the top")
     return found
