@@ -13,6 +13,7 @@ from scipy import stats
 
 from heatbeam.compare import compare, compare_files, gate, gate_rules
 from heatbeam.compare.drift import moved, reasons, words
+from heatbeam.runs import run_directory
 from heatbeam.transforms import records
 from heatbeam.transforms.metrics import two_sample
 from tests.support import audit_runs
@@ -141,6 +142,15 @@ def test_runs_that_share_no_class_are_not_tested_but_said(tmp_path, runs):
     named = write_run(tmp_path / "f", others, class_names=("cat", "dog", "owl", "emu"))
     found = compare.compare(runs["baseline"], named).drift
     assert found.why_not == "no class was explained for predicted in both runs, and reasons are compared class by class"
+
+
+def test_an_image_of_several_classes_counts_once_and_no_blank_map_makes_a_sample(tmp_path):
+    several = [dataclasses.replace(row, class_id=c, record=i) for i, row in enumerate(maps_of(12, 20)) for c in (0, 1)]
+    blank = Row("blank", map=np.zeros((7, 7)), method=METHOD, record=20)
+    table = run_directory.RunDirectory(write_run(tmp_path / "g", [*several, blank])).open_table("explanations")
+    found = reasons.read(table, METHOD, "label", [], channels=False)
+    assert found.image_ids == [row.image_id for row in maps_of(12, 20)] and not found.sampled
+    assert set(found.class_ids.tolist()) == {0, 1} and len(found.places) == 20
 
 
 def test_what_the_baseline_has_no_images_of_is_not_shown_as_moved():

@@ -192,7 +192,7 @@ def _tested(
         method=method,
         target=target,
         images=(len(read[0].image_ids), len(read[1].image_ids)),
-        sampled=any(one.images > len(one.image_ids) for one in read),
+        sampled=any(one.sampled for one in read),
         channels=kinds.count("channel"),
         p_value=found.p_value,
         auc=found.everything.auc,

@@ -34,6 +34,7 @@ CELLS = {1: 24, 2: 7, 3: 4}
 """Sides of the grid of places, by how many axes of the map have more than one cell."""
 
 _LEFT_OUT = ("peak",)
+_IMAGE = ("image_id", "shard", "record_index")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -47,7 +48,7 @@ class Reasons:
         places: ``(N, *grid)``, shares of the energy; they add up to 1.
         statistics: ``(N, S)``, NaN where there is none.
         channels: sparse ``(N, C)``, shares of the evidence; None where the run has none.
-        images: how many the run has; more than N where a sample was taken.
+        sampled: whether they are a sample of more.
     """
 
     image_ids: list[str]
@@ -56,7 +57,7 @@ class Reasons:
     places: Floats
     statistics: Floats
     channels: npt.NDArray[np.float32] | None
-    images: int
+    sampled: bool
 
 
 def statistics_of(names: Collection[str]) -> list[str]:
@@ -66,7 +67,7 @@ def statistics_of(names: Collection[str]) -> list[str]:
 
 
 def read(table: ds.Dataset, method: str, target: str, statistics: Sequence[str], *, channels: bool) -> Reasons:
-    """The reasons of a run; of several rows of an image (records of one id) each is one.
+    """The reasons of a run; of an image that was explained for several classes one, or its rows would count as images.
 
     Args:
         table: its explanations.
@@ -75,9 +76,9 @@ def read(table: ds.Dataset, method: str, target: str, statistics: Sequence[str],
         statistics: columns to read.
         channels: whether to read the evidence of channels.
     """
-    names = ["image_id", "targets", "class_id", "class_name", *stored_maps.columns(table.schema.names), *statistics]
+    names = [*_IMAGE, "targets", "class_id", "class_name", *stored_maps.columns(table.schema.names), *statistics]
     condition = pc.field("method") == method
-    images, limit = _sample(table, condition, target)
+    sampled, limit = _sample(table, condition, target)
     tables, grids = [], []
     for batch in map_scan.batches(table, names, condition):
         there = map_scan.has_target(batch["targets"], target) & (_hashes(batch["image_id"]) <= limit)
@@ -85,18 +86,19 @@ def read(table: ds.Dataset, method: str, target: str, statistics: Sequence[str],
         for rows, energy in map_scan.energies(chosen):
             tables.append(chosen.take(pa.array(rows)).drop_columns(list(stored_maps.columns(chosen.column_names))))
             grids.append(map_scan.resized(energy, grid_of(energy.shape[1:])))
-    return _reasons(table, tables, grids, statistics, channels=channels, images=images)
+    return _reasons(table, tables, grids, statistics, channels=channels, sampled=sampled)
 
 
-def _sample(table: ds.Dataset, condition: ds.Expression, target: str) -> tuple[int, int]:
-    """How many rows there are, and the largest hash of an image id of the sample."""
+def _sample(table: ds.Dataset, condition: ds.Expression, target: str) -> tuple[bool, int]:
+    """Whether a sample is taken, and the largest hash of an image id of it."""
     parts = [
         _hashes(batch["image_id"])[map_scan.has_target(batch["targets"], target)]
         for batch in map_scan.batches(table, ["image_id", "targets"], condition)
     ]
     hashes = np.concatenate([np.zeros(0, np.int64), *parts])
-    limit = np.partition(hashes, MAX_IMAGES - 1)[MAX_IMAGES - 1] if len(hashes) > MAX_IMAGES else np.iinfo(np.int64).max
-    return len(hashes), int(limit)
+    if len(hashes) <= MAX_IMAGES:
+        return False, int(np.iinfo(np.int64).max)
+    return True, int(np.partition(hashes, MAX_IMAGES - 1)[MAX_IMAGES - 1])
 
 
 def _hashes(image_ids: pa.ChunkedArray) -> Ints:
@@ -116,15 +118,17 @@ def _reasons(
     statistics: Sequence[str],
     *,
     channels: bool,
-    images: int,
+    sampled: bool,
 ) -> Reasons:
     if not tables:
         nothing = np.zeros((0, 0))
-        return Reasons([], np.zeros(0, np.int64), [], nothing, nothing, None, images)
+        return Reasons([], np.zeros(0, np.int64), [], nothing, nothing, None, sampled)
     shapes = {grid.shape[1:] for grid in grids}
     common = max(shapes, key=lambda shape: (sum(len(grid) for grid in grids if grid.shape[1:] == shape), shape))
     rows = pa.concat_tables(tables)
     places = np.concatenate([grid if grid.shape[1:] == common else map_scan.resized(grid, common) for grid in grids])
+    chosen = _one_of_each(rows)
+    rows, places = rows.take(pa.array(chosen)), places[chosen]
     return Reasons(
         image_ids=rows["image_id"].to_pylist(),
         class_ids=schemas.whole(rows["class_id"]).to_numpy().astype(np.int64),
@@ -134,8 +138,19 @@ def _reasons(
         if statistics
         else np.zeros((rows.num_rows, 0)),
         channels=_channels(table, rows) if channels else None,
-        images=images,
+        sampled=sampled,
     )
+
+
+def _one_of_each(rows: pa.Table) -> Ints:
+    """The row of each image whose class has the smallest hash with it: no class is preferred."""
+    names = zip(*(rows[name].to_pylist() for name in (*_IMAGE, "class_id")), strict=True)
+    best: dict[tuple[str, str, int], tuple[int, int]] = {}
+    for row, (*image, class_id) in enumerate(names):
+        key = image[0], image[1], image[2]
+        own = zlib.crc32(f"{image[0]} {class_id}".encode("utf-8", "surrogatepass")), row
+        best[key] = min(best.get(key, own), own)
+    return np.array(sorted(row for _, row in best.values()), np.int64)
 
 
 def _channels(table: ds.Dataset, rows: pa.Table) -> npt.NDArray[np.float32] | None:

@@ -44,7 +44,8 @@ def write(drift: moved.Drift, stream: TextIO) -> None:
     what = f"place and statistics of the maps of {drift.method} for {drift.target}"
     what += f", {drift.channels} channels" if drift.channels else "; no channels: other models, or no evidence kept"
     stream.write(f"  {drift.images[0]:,} and {drift.images[1]:,} images{sample}; {what}\n")
-    stream.write(f"  held-out AUC {drift.auc:.3f} (0.5: nothing tells the runs apart), {_share(drift)} of the images\n")
+    share = f", {_share(drift)} of the images" if drift.share > 0 else ""
+    stream.write(f"  held-out AUC {drift.auc:.3f} (0.5: nothing tells the runs apart){share}\n")
     for one in drift.classes[:_LISTED]:
         counts = f"{one.images[0]:,} and {one.images[1]:,} images"
         stream.write(f"  class {one.class_name:<24} p {one.p_value:.3g}  share {one.share:.1%}  {counts}\n")

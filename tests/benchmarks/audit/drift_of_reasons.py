@@ -129,7 +129,7 @@ class _Pools:
         columns = [[block[rows] for block in self._pools[kind][0]] for kind, rows in parts]
         classes, places, statistics, channels = (np.concatenate(one) for one in zip(*columns, strict=True))
         count = len(classes)
-        return reasons.Reasons([""] * count, classes, [""] * count, places, statistics, channels, count)
+        return reasons.Reasons([""] * count, classes, [""] * count, places, statistics, channels, False)
 
 
 def drawn(
