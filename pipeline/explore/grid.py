@@ -44,7 +44,7 @@ class Cell:
         row: its columns.
         address: of the page of its image.
         key: `row_key` of the row.
-        predicted: name of the model's first choice.
+        predicted: the model's first choice, as of `said`.
         labels: names of the labels.
         right: whether that is a label; None without labels.
         numbers: title and number, by `NUMBERS`.
@@ -71,9 +71,17 @@ def columns(table: tables.Table, more: tuple[str, ...] = ()) -> list[str]:
     boxes = ("true_boxes", *axis_columns.boxes(rank)) if rank == 2 else ()
     wanted = (
         *tables.KEY, "image_sha256", *axis_columns.sizes(rank), "class_name", "target", "predicted_class_id",
-        "label_ids", "health", *NUMBERS, *boxes, *more,
+        "predicted_value", "true_value", "label_ids", "health", *NUMBERS, *boxes, *more,
     )  # fmt: skip
     return [name for name in dict.fromkeys(wanted) if name in names]
+
+
+def said(run: shown_run.ShownRun, row: tables.Row) -> str:
+    """The name of the model's first choice; of a model of values what it gives for the row, and the true value."""
+    value, true = row.get("predicted_value"), row.get("true_value")
+    if value is None:
+        return run.class_name(row["predicted_class_id"])
+    return f"{value:.4g}" if true is None else f"{value:.4g}, true is {true:.4g}"
 
 
 def link(path: str, **parameters: object) -> markupsafe.Markup:
@@ -103,7 +111,7 @@ def _cell(run: shown_run.ShownRun, row: tables.Row, marked: Mapping[tuple[Any, .
         row=row,
         address=link(f"/{run.side}/image", id=row["image_id"], shard=row["shard"], record=row["record_index"]),
         key=row_key(row),
-        predicted=run.class_name(row["predicted_class_id"]),
+        predicted=said(run, row),
         labels=", ".join(map(run.class_name, labels)),
         right=row["predicted_class_id"] in labels if labels else None,
         numbers=tuple((NUMBERS.get(name, name.replace("_", " ")), row[name]) for name in names),

@@ -50,7 +50,7 @@ def page(run: shown_run.ShownRun, image_id: str, shard: str, record: int | None)
         "image_id": image_id,
         "first": first,
         "labels": [run.class_name(i) for i in first["label_ids"] or ()],
-        "predicted": run.class_name(first["predicted_class_id"]),
+        "predicted": grid.said(run, first),
         "right": first["predicted_class_id"] in first["label_ids"] if first["label_ids"] else None,
         "classes": _by_class(run, shown),
         "left_out": len(rows) > MOST_ROWS,

@@ -81,6 +81,7 @@ for (const place of document.querySelectorAll("[data-fetch]")) {
 // Marks: a button, or its key on the picture that has the focus or the pointer.
 const cells = Array.from(document.querySelectorAll(".cell[data-key]")), dialog = document.getElementById("note");
 const focusOf = (cell) => cell.querySelector(".view") || cell;
+const imageOf = (cell) => ["image_id", "shard", "record_index"].map((name) => new URLSearchParams(cell.dataset.key).get(name)).join("\n");
 let hovered = null;
 for (const cell of cells) {
   cell.addEventListener("pointerenter", () => { hovered = cell; });
@@ -94,6 +95,11 @@ async function mark(cell, name, there, note) {
   said.classList.toggle("sr", !found.error);
   if (found.error) return;
   for (const button of cell.querySelectorAll("[data-mark]")) button.setAttribute("aria-pressed", button.dataset.mark in found.marks);
+  if (name === "label_wrong") { // it is about the image, whatever the map
+    for (const other of cells) {
+      if (imageOf(other) === imageOf(cell)) other.querySelector('[data-mark="label_wrong"]').setAttribute("aria-pressed", name in found.marks);
+    }
+  }
   const notes = Object.values(found.marks).filter(Boolean), noted = cell.querySelector(".noted");
   noted.textContent = notes.join("; ");
   noted.hidden = !notes.length;

@@ -164,3 +164,6 @@ def test_keys_go_from_picture_to_picture_and_mark_them(browser, address, run_pat
     assert link.text == HOSTILE + "01"
     link.click()
     assert browsers.find(browser, "h1").text == HOSTILE + "01"
+    browsers.press(browser, browsers.RIGHT, "l")  # of the first method's map, but about the image
+    pressed = '.cell [data-mark=label_wrong][aria-pressed="true"]'
+    reached.until(lambda _: len(browser.find_elements("css selector", pressed)) == 2)

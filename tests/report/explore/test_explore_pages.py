@@ -71,6 +71,14 @@ def test_a_cell_says_class_decision_and_numbers(client, rows):
     assert f"on object</span> {row['energy_share']:.2f}" in cell and f"p</span> {row['probability']:.2f}" in cell
 
 
+def test_a_model_of_values_says_its_value_beside_the_true_one(client):
+    (run,) = client.runs
+    assert grid.said(run, {"predicted_class_id": 1}) == "bee"
+    values = {"predicted_class_id": 0, "predicted_value": 41.25, "true_value": 30.5}
+    assert grid.said(run, values) == "41.25, true is 30.5"
+    assert grid.said(run, values | {"true_value": None}) == "41.25"
+
+
 def test_the_form_holds_what_was_chosen_and_the_command_says_it(client, path):
     page = client.page("/a/grid", **{"method": "layer_cam", "class": 1, "min.entropy": 0.5, "sort": "entropy"})
     assert '<option value="layer_cam" selected>' in page and '<option value="1" selected>bee</option>' in page
