@@ -25,14 +25,22 @@ _FAMILIES = {
 _MEANING = {"tf": "-1..1", "caffe": "BGR less ImageNet's means", "torch": "0..1 less ImageNet's means, over its "
             "deviations", "none": "0..255, which its own first layers bring to scale"}  # fmt: skip
 _QUESTION = (
-    "from pixels 0..255 to what the model was trained with, which nothing in the model says; a wrong one makes wrong "
-    "maps without an error:"
+    "to what the model was trained with, which nothing in the model says; a wrong one makes wrong maps without an "
+    "error:"
 )
 _CHOICES = (
-    _QUESTION,
+    f"from pixels 0..255 {_QUESTION}",
     "; ".join(f"{mode}: {meaning.split(',')[0]}" for mode, meaning in _MEANING.items()) + ";",
     "{scale: 0.00392156862745098, offset: 0}: 0..1; an application's name; module:function",
 )
+_CHOICES_OF_ARRAYS = (
+    f"from the numbers of the records {_QUESTION}",
+    "none: as they are; {mean: [...], std: [...]}: of each channel; {statistics: FILE}: these from a file;",
+    "{scale: 0.001, offset: 0}; module:function",
+)
+"""For series, volumes, bands and grey pictures: ImageNet's means are for three channels."""
+_PICTURES, _RGB = 4, 3
+"""Axes of a batch of pictures, and their channels."""
 _SCALES = ("Rescaling", "Normalization", "TrueDivide", "Divide", "Multiply", "Subtract", "Add")
 
 
@@ -72,7 +80,7 @@ def look(path: str, preprocessing: str | None, features: Sequence[str] = ()) -> 
     if preprocessing is not None:
         found.append(answers.Answer("preprocessing", preprocessing, ("as it was given to heatbeam init",)))
     else:
-        found.append(_preprocessing(model))
+        found.append(_preprocessing(model, explained))
     return Found(outputs, tuple(found), fed_by)
 
 
@@ -126,7 +134,8 @@ def _input_size(model: keras.Model) -> Iterator[answers.Answer]:
         yield answers.asked("input_size", f"{error}")
 
 
-def _preprocessing(model: keras.Model) -> answers.Answer:
+def _preprocessing(model: keras.Model, explained: keras.Model | None = None) -> answers.Answer:
+    """What stands in front of the weights of `model`, or its name, says; `explained` has one input alone, if given."""
     before = list(_before_weights(model))
     scaling = [operation for operation in before if type(operation).__name__ in _SCALES]
     if scaling:
@@ -143,7 +152,9 @@ def _preprocessing(model: keras.Model) -> answers.Answer:
             "it was trained anew on other pixels, say on which"
         )
         return answers.Answer("preprocessing", mode, (why,))
-    return answers.asked("preprocessing", *_CHOICES)
+    inputs = input_constants.declared_inputs(model if explained is None else explained)
+    colours = not inputs or (len(inputs[0].shape) == _PICTURES and inputs[0].shape[-1] in (_RGB, None))
+    return answers.asked("preprocessing", *(_CHOICES if colours else _CHOICES_OF_ARRAYS))
 
 
 def _before_weights(model: keras.Model) -> Iterator[keras.Operation]:

@@ -55,6 +55,21 @@ def test_preprocessing_is_recognised_with_its_reason_or_asked(model, mode, why):
     assert found.value == mode and why in " ".join(found.why)
 
 
+@pytest.mark.parametrize(
+    ("shape", "offered", "left_out"),
+    [
+        ((16, 16, 3), "caffe: BGR", "statistics"),
+        ((16, 16, 1), "as they are", "caffe"),
+        ((32, 3), "{statistics: FILE}", "caffe"),
+        ((4, 8, 8, 3), "{mean: [...], std: [...]}", "pixels"),
+    ],
+)
+def test_a_question_offers_what_the_input_can_have(shape, offered, left_out):
+    model = keras.Sequential([keras.layers.Input(shape), keras.layers.Flatten(), keras.layers.Dense(2)])
+    asked = " ".join(model_found._preprocessing(model).why)
+    assert offered in asked and left_out not in asked
+
+
 def test_every_application_that_is_recognised_has_its_own_preprocessing():
     """The table of names against the applications themselves, by what their functions make of white and black."""
     import numpy as np
