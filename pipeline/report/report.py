@@ -21,7 +21,7 @@ from heatbeam.audit.evidence import shown as shown_proofs
 from heatbeam.pages import map_images, report_text
 from heatbeam.pages.signals import flat
 from heatbeam.report import galleries, pictures, report_curves, report_findings, report_sections, report_tables
-from heatbeam.runs import manifests, moved_images, run_directory, run_methods
+from heatbeam.runs import manifests, moved_images, reviews, run_directory, run_methods
 from heatbeam.transforms import errors
 from heatbeam.transforms.errors import harmless
 from heatbeam.transforms.metrics import map_statistics, slicing
@@ -35,13 +35,15 @@ SPREAD_STEPS = 4
 MAX_SHOWN_SUSPECTS = 4
 SUSPECT_IMAGES = 6
 MAX_LABEL_SUSPECTS = 12
+MAX_MARKS = 60
 MAX_LED_CLASSES, MAX_LED_SLICES = 24, 16
 """Rows of the tables of classes and slices that lead to images of their own."""
 
 SECTIONS = (
     ("findings", "Findings"), ("methods", "Methods"), ("audit", "Shortcut audit"), ("classes", "Classes"),
     ("slices", "Slices"), ("curves", "Curves"), ("distributions", "Distributions"), ("galleries", "Images"),
-    ("labels", "Label suspects"), ("health", "Map health"), ("dead", "Dead letters"), ("provenance", "Provenance"),
+    ("labels", "Label suspects"), ("marks", "Marks"), ("health", "Map health"), ("dead", "Dead letters"),
+    ("provenance", "Provenance"),
 )  # fmt: skip
 
 _STYLES = 8
@@ -143,6 +145,8 @@ def _context(
         "answers": _about_answers(manifest, table, names),
         "queue": queue,
         "queue_limits": (label_suspects.MIN_PROBABILITY, label_suspects.MAX_OVERLAP),
+        "marks": reviews.read(run.path).sort_by([("marked_at", "descending")]).to_pylist(),
+        "marks_shown": MAX_MARKS,
         "galleries": chosen,
         "measure": galleries.MEASURES.get(chosen.measure, ""),
         "pictures": shown,
@@ -156,7 +160,7 @@ def _context(
         "limit_text": f"{shortcuts.Z_LIMIT:g}",
     }
     empty = {"slices": not context["slice_table"][0][1], "curves": not context["curves"]}
-    empty["distributions"] = not context["distributions"]
+    empty |= {"distributions": not context["distributions"], "marks": not context["marks"]}
     context["section_titles"] = dict(SECTIONS)
     context["sections"] = [(key, title) for key, title in SECTIONS if not empty.get(key)]
     context["notes"] = report_findings.notes(context)

@@ -164,6 +164,10 @@ def notes(context: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if context["queue"].num_rows:
         doubtful = context["queue"].num_rows
         notes.append(("note", f"{report_text.count(doubtful)} label{'s' * (doubtful > 1)} may be wrong.", "labels"))
+    if context["marks"]:
+        marks = len(context["marks"])
+        made = f"{report_text.count(marks)} mark{'s' * (marks > 1)} of a review {'are' if marks > 1 else 'is'} kept."
+        notes.append(("note", made, "marks"))
     if context["ambiguous"]:
         notes.append(("alert", _about_ambiguous(context["ambiguous"]), "galleries"))
     if context["dead"]["total"]:

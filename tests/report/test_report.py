@@ -12,7 +12,7 @@ import pytest
 
 from heatbeam.audit import label_suspects
 from heatbeam.report import report
-from heatbeam.runs import run_directory
+from heatbeam.runs import reviews, run_directory
 from heatbeam.transforms import records
 from tests.support import manifests, report_runs
 
@@ -72,6 +72,7 @@ def test_every_picture_has_a_text_and_every_control_a_name(written):
 
 def test_links_lead_to_a_section_that_is_there(written):
     page = _Page(written[1])
+    assert 'id="marks"' not in written[1]  # nobody marked anything
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     targets = {attributes["href"][1:] for tag, attributes in page.tags if tag == "a"}
@@ -147,8 +148,16 @@ def test_names_and_ids_from_data_are_escaped(tmp_path):
         classes=(EVIL, "b&b", 'c"c', "d'd", "{{ 7*7 }}"), images=11, id_format=EVIL + "{:03d}", planted=0
     )
     letters = (records.DeadLetter(EVIL, EVIL, 0, "decode", EVIL, EVIL),)
-    text = _text(report.write_report(report_runs.write(tmp_path, plan, letters)))
-    assert EVIL not in text
+    path = report_runs.write(tmp_path, plan, letters)
+    about = {"image_id": EVIL, "image_sha256": "5e", "shard": EVIL, "record_index": 0, "class_id": 0, "method": EVIL}
+    marks = reviews.Reviews(path, "run", EVIL)
+    for mark, note in (("label_wrong", ""), ("real_shortcut", f"the tag {EVIL}")):
+        marks.set(reviews.Subject({**about, "class_name": EVIL}, None), mark, note)
+    text = _text(report.write_report(path))
+    assert EVIL not in text and "2 marks of a review are kept." in text
+    section = text.split('<section id="marks">')[1].split("</section>")[0]
+    assert re.findall("<td>(label wrong|real shortcut)</td>", section) == ["real shortcut", "label wrong"]
+    assert '<td class="long">the tag &lt;script&gt;alert(' in section
     assert text.count("<script") == 1 and text.count("</script>") == 1
     assert "&lt;script&gt;alert(" in text and "b&amp;b" in text and "{{ 7*7 }}" in text
     assert re.search(r"(?<![\d.])49 ", text) is None
