@@ -153,6 +153,13 @@ def test_an_image_of_several_classes_counts_once_and_no_blank_map_makes_a_sample
     assert set(found.class_ids.tolist()) == {0, 1} and len(found.places) == 20
 
 
+def test_a_feature_that_one_side_lacks_is_not_told():
+    values = np.array([[1.0, np.nan], [2, np.nan], [5, 3], [6, 4]])
+    sides = np.array([True, True, False, False]), np.array([2, 3])
+    found = moved._differing(["statistic"] * 2, ["a", "b"], values, np.zeros(4, np.int64), *sides)
+    assert [(one.name, one.baseline, one.candidate) for one in found] == [("a", 1.5, 5.5)]
+
+
 def test_what_the_baseline_has_no_images_of_is_not_shown_as_moved():
     second, strata = np.arange(40) >= 20, np.where(np.arange(40) < 30, 0, 1)
     whole = two_sample.Shift(0.01, 0.9, 0.1, np.arange(40.0), (20, 20))

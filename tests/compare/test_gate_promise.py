@@ -200,6 +200,17 @@ def test_hits_that_hardly_differ_still_need_as_many_images_as_coins():
     assert still.images_for(0.12, 1e-6) == math.ceil(math.log2(1e6) / 0.1)
 
 
+@pytest.mark.parametrize(("differences", "hits"), [([0] * 600, True), ([1, -1, 1] + [0] * 600, True),
+                                                   ([0.5, -0.25] * 300, False)])  # fmt: skip
+def test_hits_are_known_by_their_sums_where_there_are_too_many_to_be_kept(differences, hits):
+    of_many = Sample.of(differences)
+    assert of_many.values is None and mean_tests.is_change_of_hits(of_many) == hits
+    mean = paired.Mean(of_many.mean, of_many.n, -0.1, 0.1, "bootstrap")
+    seen = gate_tests.Question(mean, (-1.0,), 0.01, True, of_many).smallest_loss(2.0**-16)
+    # At least 16 of the images must be lost, however few differ.
+    assert seen >= 0.01 + 16 / of_many.n or not hits
+
+
 @pytest.mark.parametrize(
     "strict", [{"inconclusive": "fail"}, {"rules": [{"metric": "a", "lower": 0, "inconclusive": "fail"}]}]
 )

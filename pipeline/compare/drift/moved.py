@@ -287,9 +287,13 @@ def _differing(
     points = two_sample.standardized(values, groups)
     apart = points[unlike].mean(axis=0) - points[like].mean(axis=0)
     found = []
-    for i in np.argsort(-np.abs(apart), kind="stable")[:FEATURES]:
+    for i in np.argsort(-np.abs(apart), kind="stable"):
         # Places are square roots for the test; a reader wants the shares.
         column = values[:, i] ** 2 if kinds[i] == "place" else values[:, i]
-        means = [float(np.nanmean(column[rows])) for rows in (like, unlike)]
-        found.append(Feature(kinds[i], names[i], means[0], means[1], float(apart[i])))
+        parts = [column[rows][np.isfinite(column[rows])] for rows in (like, unlike)]
+        if all(map(len, parts)):  # what one side does not have at all is no difference of means
+            means = [float(part.mean()) for part in parts]
+            found.append(Feature(kinds[i], names[i], means[0], means[1], float(apart[i])))
+        if len(found) == FEATURES:
+            break
     return tuple(found)

@@ -178,8 +178,13 @@ def paired(samples: Sequence[Sample], signs: npt.ArrayLike, allowed: npt.ArrayLi
 
 
 def is_change_of_hits(sample: Sample) -> bool:
-    """Whether the kept differences are those of numbers that are 0 or 1."""
-    return sample.values is not None and bool(np.isin(sample.values, (-1, 0, 1)).all())
+    """Whether the differences are those of numbers that are 0 or 1; of those that are not kept, as their sums say.
+
+    Where nothing differs that cannot be known, and is taken for granted: hits are what hides a loss then.
+    """
+    if sample.values is None:
+        return sample.total == sample.cubes and sample.squares.is_integer() and abs(sample.total) <= sample.squares
+    return bool(np.isin(sample.values, (-1, 0, 1)).all())
 
 
 def single(sample: Sample, sign: float, limit: float) -> float:
