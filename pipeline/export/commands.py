@@ -16,6 +16,7 @@ def _add_render(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", required=True, metavar="DIRECTORY", help="where the pictures go")
     parser.add_argument("--limit", type=int, default=100, help="at most so many pictures (default: 100)")
     parser.add_argument("--longest-px", type=int, default=512, help="longer side of a picture (default: 512)")
+    parser.add_argument("--plain", action="store_true", help="write each image without its map too, as NAME-plain.png")
 
 
 def _render(options: argparse.Namespace, _: Sequence[str]) -> int:
@@ -28,6 +29,7 @@ def _render(options: argparse.Namespace, _: Sequence[str]) -> int:
         limit=options.limit,
         longest_px=options.longest_px,
         images=options.images,
+        plain=options.plain,
     )
     sys.stdout.write(
         f"{len(drawn.files)} of {drawn.matched} heatmaps drawn in {drawn.directory}, "

@@ -13,6 +13,8 @@ from heatbeam.transforms import errors
 from heatbeam.transforms.tables import axis_columns
 
 INDEX = "index.json"
+PLAIN = "-plain.png"
+"""Ends the names of pictures without a map, in the place of ``.png``."""
 
 _COLUMNS = (
     "image_id", "image_sha256", "shard", "record_index", "class_id", "class_name", "method", "target", "probability",
@@ -40,7 +42,14 @@ class Rendered:
 
 
 def render(
-    run_path: str, where: str, directory: str, *, limit: int, longest_px: int, images: str | None = None
+    run_path: str,
+    where: str,
+    directory: str,
+    *,
+    limit: int,
+    longest_px: int,
+    images: str | None = None,
+    plain: bool = False,
 ) -> Rendered:
     """Draw the heatmaps of the rows that fulfil a condition.
 
@@ -52,6 +61,7 @@ def render(
         limit: at most so many, in order of image, method and class.
         longest_px: longer side of a picture; images are scaled down to it, never up.
         images: where the images are now, if they were moved; see `moved_images.located`.
+        plain: write each image without its map too, as large, its file's name ending in `PLAIN`; not of signals.
 
     Raises:
         chosen_rows.ConditionError: if the condition is not one, or names a column that is not there.
@@ -81,6 +91,9 @@ def render(
         path = target / _name(number, row)
         with errors.about(path, "write"):
             path.write_bytes(map_images.png(of_rows.picture(row, inputs, original, longest_px, mask)))
+            if plain and original is not None and not is_signal:
+                fit = map_images.fitted((row["image_width"], row["image_height"]), longest_px)
+                path.with_name(path.stem + PLAIN).write_bytes(map_images.png(map_images.scaled(original, fit)))
         shown[number] = original is not None
     files = tuple(_name(number, row) for number, row in enumerate(rows))
     index = [

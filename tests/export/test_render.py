@@ -61,6 +61,15 @@ def test_the_condition_chooses_the_rows(run, tmp_path):
     np.testing.assert_array_equal(shown[99, 199], np.rint(120 * 0.55 + alone[99, 199] * 0.45))
 
 
+def test_the_plain_picture_lies_beside_its_map_in_the_same_size(run, tmp_path):
+    found = drawn(run, "method = 'cam'", tmp_path, plain=True, longest_px=50)
+    plain = [path.name for path in (tmp_path / "out").glob("*-plain.png")]
+    assert plain == [found.files[0].removesuffix(".png") + "-plain.png"] and len(found.files) == 2  # one has changed
+    shown = np.asarray(Image.open(tmp_path / "out" / plain[0]))
+    np.testing.assert_array_equal(shown, GREY[:25, :50])
+    assert pixels(found).shape == shown.shape and pixels(found, 1).shape == shown.shape
+
+
 def test_an_image_that_changed_is_not_shown(run, tmp_path):
     found = drawn(run, "image_id = 'changed'", tmp_path)
     assert found.with_image == 0
