@@ -199,7 +199,12 @@ def _try(
     arguments = runner_options.beam_arguments(manifest.config.runner, beam_options)
     with runner_options.connected(arguments):
         command.waiting("opening the data and the model", stream)
-        planned, _held = fitting.fitted(plan.make(manifest.config), lambda text: stream.write(f"warning: {text}\n"))
+        try:
+            planned, _held = fitting.fitted(plan.make(manifest.config), lambda text: stream.write(f"warning: {text}\n"))
+        except errors.UserError:
+            if manifest.started_in not in (None, str(pathlib.Path.cwd())):
+                stream.write(f"note: relative paths of the run lead from {manifest.started_in}; call prove there\n")
+            raise
         spec = dataclasses.replace(
             planned.engine_spec, methods=(specs.MethodSpec("grad_cam"),), targets=("predicted",), tune_batch=False
         )

@@ -86,6 +86,20 @@ def test_what_cannot_be_tried_is_told(finished, monkeypatch, capsys):
     assert "cannot be tried: fewer than 1000 images of other classes have evidence" in said.getvalue()
 
 
+def test_a_model_that_is_not_found_from_here_says_where_its_path_leads_from(finished, monkeypatch, tmp_path):
+    monkeypatch.setattr(suspects, "LEAST_EXCESS", -1.0)
+
+    def missing(config):
+        raise errors.UsageError("no such model")
+
+    monkeypatch.setattr(job.plan, "make", missing)
+    monkeypatch.chdir(tmp_path)
+    said = io.StringIO()
+    with pytest.raises(errors.UsageError, match="no such model"):
+        job.prove(finished.path, stream=said)
+    assert f"lead from {finished.read_manifest().started_in}; call prove there" in said.getvalue()
+
+
 def test_images_that_are_of_the_class_too_are_none_of_another(monkeypatch):
     monkeypatch.setattr(job, "LEAST_OTHERS", 2)
 
