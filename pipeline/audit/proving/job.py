@@ -93,12 +93,9 @@ def prove(
 
     Raises:
         errors.PathError: the table cannot be written; told before anything is tried where the run is on a disk.
-        errors.UsageError: the run has no channel evidence, or its model or inputs cannot be tried like this; or `most`
-            is below 1.
+        errors.UsageError: the run has no channel evidence, or its model or inputs cannot be tried like this.
         run_directory.RunDirectoryError: it is not a finished run.
     """
-    if most is not None:
-        errors.check_at_least_one("--most", most)
     stream = sys.stderr if stream is None else stream
     run = run_directory.RunDirectory(run_path)
     manifest = run.read_manifest()

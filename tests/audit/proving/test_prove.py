@@ -54,8 +54,6 @@ def test_a_model_of_values_or_pixels_or_volumes_is_not_tried(finished):
 
 
 def test_what_cannot_be_done_is_said_before_it_is_begun(finished, monkeypatch):
-    with pytest.raises(errors.UsageError, match="--most is 0; expected 1 or more"):
-        job.prove(finished.path, most=0)
     monkeypatch.setattr(job.os, "access", lambda path, mode: False)
     monkeypatch.setattr(job, "_try", lambda *_: pytest.fail("the job was started"))
     with pytest.raises(errors.PathError, match=rf"cannot write {finished.path}/proofs/.*may not be written to; prove"):
