@@ -17,6 +17,7 @@ change of 0 only identical or clearly better numbers pass.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -137,9 +138,8 @@ class _Judge:
         mean = self._numbers.get(key)
         if mean is None or math.isnan(mean.value):
             why = "there is no such number in the candidate" if mean is None else "nothing could be measured"
-            if rule.metric in compare.MEASURES and not self._has_pairs:
-                why = "the runs are over different images, which have no pairs; leave the rule out of their gate"
-            yield self._missing(number, key, why)
+            apart = rule.metric in compare.MEASURES and not self._has_pairs
+            yield self._without_pairs(number, rule, key) if apart else self._missing(number, key, why)
             return
         for kind, limit, sign in (("lower", rule.lower, 1.0), ("upper", rule.upper, -1.0)):
             if limit is None:
@@ -233,6 +233,14 @@ class _Judge:
             number, metric, method, name, value, kind, outcome, fails, mean.value, mean.lower, mean.upper, mean.n,
             limit, said,
         )  # fmt: skip
+
+    def _without_pairs(self, number: int, rule: gate_rules.Rule, key: Key) -> gate_decisions.Judged:
+        """A rule about pairs, where the runs are over different images: nothing is known, and nothing is wrong."""
+        strict = (rule.inconclusive or self._gate.inconclusive) == "fail"
+        missing = self._missing(number, key, "the runs are over different images, so there are no pairs to tell it by")
+        return dataclasses.replace(
+            missing, check=dataclasses.replace(missing.check, outcome="inconclusive", fails=strict)
+        )
 
     def _missing(self, number: int, key: Key, why: str) -> gate_decisions.Judged:
         method, name, value, metric = key
