@@ -251,7 +251,8 @@ class Pictures:
         """
         row = self._row(place)
         signal = of_rows.signal(row, self._inputs, self._original(row), self._mask(row))
-        return drawing.markup(signal).replace(' style="', ' data-style="'), signal.kind
+        text = str(drawing.markup(signal))  # markup would escape the quote
+        return text.replace(' style="', ' data-style="'), signal.kind
 
 
 def _jpeg(pixels: Any) -> bytes:
