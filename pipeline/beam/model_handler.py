@@ -83,7 +83,7 @@ class CamModelHandler(base.ModelHandler[Image, base.PredictionResult, engines.En
     ) -> Iterable[base.PredictionResult]:
         """The `explained.ImageExplanation` of each image; a list, so that Beam counts a failure as one."""
         del inference_args
-        images, others = _stacked(batch, model)
+        images, others = _stacked(batch, self._spec.fed)
         found = model.explain(images, [()] * len(batch), {}, others)
         return [
             base.PredictionResult(image, one, self._spec.model.path) for image, one in zip(batch, found, strict=True)
@@ -113,13 +113,13 @@ class CamModelHandler(base.ModelHandler[Image, base.PredictionResult, engines.En
         return "heatbeam"
 
 
-def _stacked(batch: Sequence[Image], model: engines.Engine) -> tuple[npt.NDArray[Any], dict[str, npt.NDArray[Any]]]:
+def _stacked(batch: Sequence[Image], inputs: Sequence[str]) -> tuple[npt.NDArray[Any], dict[str, npt.NDArray[Any]]]:
     """The images of a batch, ``(B, *positions, channels)``, and the model's other inputs by name.
 
     Raises:
         ValueError: an element does not name the model's inputs, or names them where it has but one.
     """
-    fed = sorted(model.spec.fed)
+    fed = sorted(inputs)
     images, others = [], []
     for one in batch:
         given = dict(one) if isinstance(one, Mapping) else {"": one}

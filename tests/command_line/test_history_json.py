@@ -19,7 +19,7 @@ def test_history_answers_in_json_alone(tmp_path, capsys):
     numbers = run.pop("numbers")
     assert run == {
         "name": "monday", "path": path, "started": "2026-01-02T03:04:05+00:00", "images_explained": 3,
-        "dead_letters_and_lost": 0, "model_digest": "d1",
+        "dead_letters_and_lost": 0, "model_digest": "d1", "decision": None,
     }  # fmt: skip
     assert numbers == [
         {"method": "cam", "metric": "pointing_game", "value": 0.75, "n": 100, "lower": 0.5, "upper": 0.875},

@@ -74,10 +74,15 @@ def test_history_shows_their_numbers(old):
 
 def test_the_report_has_the_numbers_of_before(old):
     page = pathlib.Path(report.write_report(CANDIDATE)).read_text()
-    found = set(_words(page))
-    expected = [line for line in (old / "expected_report.txt").read_text().splitlines() if re.search(r"\d", line)]
+    # The words around them may be others today; the numbers of each line are those of before, in their order.
+    found = {_numbers(line) for line in _words(page)}
+    expected = [line for line in (old / "expected_report.txt").read_text().splitlines() if _numbers(line)]
     assert len(expected) > 50
-    assert not [line for line in expected if line not in found]
+    assert not [line for line in expected if _numbers(line) not in found]
+
+
+def _numbers(line: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"-?\d[\d.,]*%?", line))
 
 
 def _words(page: str) -> Iterator[str]:

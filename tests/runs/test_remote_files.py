@@ -137,7 +137,7 @@ def test_a_run_fails_resumes_is_read_overwritten_reused_and_removed_on_s3(s3, tm
     assert "2 finished runs" in capsys.readouterr().out
     assert b"<svg" in s3.get_object(Bucket=BUCKET, Key="out/history.svg")["Body"].read()
     assert cli.main(["history", "s3://audit/runs", "--keep", "1"]) == 0
-    assert not keys(s3, "runs/one/") and files(s3, "runs/two/") == {"manifest.json", *tables}
+    assert not keys(s3, "runs/one/") and files(s3, "runs/two/") == {"manifest.json", "decision.json", *tables}
     assert not (tmp_path / "s3:").exists()
 
 

@@ -8,6 +8,7 @@ exception: `heatbeam.transforms.records.DataError` says that one record is bad, 
       ConditionError (ValueError)        runs: --where is no condition over the rows
       ConfigError                        config: a setting, a Beam option or a use of a command is wrong
       ExportError (ValueError)           export: the rows cannot be exported there
+      MissingExplorer                    explore: what serves its pages is not installed
       MissingNibabel                     export: NIfTI files need a library that is not installed
       ModelError (ValueError)            transforms.models: the model is not what the configuration says
       ModelFileError (ValueError)        transforms.models: there is no such model file
