@@ -49,8 +49,8 @@ def test_the_network_is_above_chance_and_owes_it_to_the_marker(ran):
 
 
 def test_the_audit_names_the_planted_class(ran):
-    # Thirteen scans or fifteen scenes of a class are too few to be sure in every training, which differ by rounding; the
-    # demo has twice as many.
+    # Thirteen scans or fifteen scenes of a class are too few to be sure in every training, which differ by rounding;
+    # the demo has more.
     if ran.of.name in ("volume", "bands"):
         found = suspects.judged(ran.directory, "grad_cam")
         assert found[0].class_id == ran.of.shortcut_class_id

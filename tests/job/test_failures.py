@@ -106,6 +106,7 @@ def test_a_report_that_does_not_fit_on_the_disk_is_told_in_one_line(finished):
     assert done.stderr == f"cannot write {finished}/run/report.html: File too large\n"
 
 
+@pytest.mark.long
 def test_a_run_that_does_not_fit_on_the_disk_fails_in_one_line(finished, tmp_path):
     overrides = ["--set", f"output.directory={tmp_path / 'run'}", "--set", "runner.workers=1"]
     done = limited("run", str(finished / "run.yaml"), *overrides, bytes_a_file=16_000)

@@ -422,6 +422,7 @@ def complete_files(folder: pathlib.Path) -> int:
 
 @pytest.mark.runner
 @pytest.mark.timeout(200)
+@pytest.mark.long
 def test_a_killed_run_is_resumed_where_it_was(tmp_path, capsys):
     pattern = small_runs.write(tmp_path / "data", records(*range(60)), 3)
     path = slow_config(tmp_path, pattern)

@@ -69,6 +69,7 @@ def test_a_run_with_constants_has_the_scores_of_the_whole_model(folder, known):
         assert row["logit"] == pytest.approx(known[row["image_id"], row["class_id"]] + 1.5, abs=1e-4)
 
 
+@pytest.mark.long
 def test_rows_are_taken_over_for_the_same_constants_only(folder):
     two = (f"model.path={folder / 'two.keras'}", "model.scores=softmax", "explain.methods=[grad_cam]")
     _rows(folder, "first", *two, "model.constants={age: 1.5}")

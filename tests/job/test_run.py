@@ -394,6 +394,7 @@ def test_exact_maps_are_stored_on_request(reference, tmp_path):
 
 @pytest.mark.runner
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_a_run_whose_worker_process_is_killed_fails_and_goes_on_when_resumed(tmp_path):
     journal = tmp_path / "journal"
     pattern = small_runs.write(tmp_path / "data", [small_runs.record(i) for i in range(40)], 4)

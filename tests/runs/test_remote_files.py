@@ -92,6 +92,7 @@ def assert_same_run(remote: str, local: str) -> None:
 
 
 @pytest.mark.timeout(200)
+@pytest.mark.long
 def test_a_run_fails_resumes_is_read_overwritten_reused_and_removed_on_s3(s3, tmp_path, capsys):
     broken = small_runs.record(12, **{"image/encoded": [b"no image"]})
     pattern = small_runs.write(tmp_path / "data", [*map(small_runs.record, range(12)), broken], 2)

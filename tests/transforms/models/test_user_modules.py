@@ -184,6 +184,7 @@ def test_changed_code_is_another_run(folder):
 
 
 @pytest.mark.runner
+@pytest.mark.long
 def test_a_run_from_another_folder_finds_the_modules_on_workers(folder, tmp_path):
     small_runs.write(folder / "data", [small_runs.record(i) for i in range(8)], 2)
     path = _audit(folder, factory="my_models:make", preprocessing="my_pixels:centred", imports=["my_layers"])
