@@ -131,9 +131,7 @@ def _with_class_ids(table: pa.Table, class_ids: Ints) -> pa.Table:
     """`table` with the class ids of the other run."""
 
     def mapped(ids: pa.Array) -> pa.Array:
-        numbers = ids.to_numpy(zero_copy_only=False).astype(np.int64)
-        known = (numbers >= 0) & (numbers < len(class_ids))
-        return pa.array(np.where(known, class_ids[np.where(known, numbers, 0)], -1), pa.int32())
+        return pa.array(of_baseline(ids.to_numpy(zero_copy_only=False).astype(np.int64), class_ids), pa.int32())
 
     for name in ("class_id", "predicted_class_id"):
         if name in table.column_names:
@@ -146,6 +144,17 @@ def _with_class_ids(table: pa.Table, class_ids: Ints) -> pa.Table:
         labels = pa.ListArray.from_arrays(offsets, mapped(lists.flatten()), type=lists.type)
         table = table.set_column(at, table.schema.field("label_ids"), labels)
     return table
+
+
+def of_baseline(ids: Ints, class_ids: Ints) -> Ints:
+    """The baseline's ids of classes of the candidate; -1 for what is none of its classes.
+
+    Args:
+        ids: of the candidate.
+        class_ids: as of `join`.
+    """
+    known = (ids >= 0) & (ids < len(class_ids))
+    return np.where(known, class_ids[np.where(known, ids, 0)], -1)
 
 
 def list_lengths(lists: pa.ListArray) -> Ints:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from heatbeam.compare import compare, compare_files, gate, gate_rules
+from heatbeam.compare import compare, compare_files, gate, gate_rules, pairs
 from heatbeam.compare.drift import moved, reasons, words
 from heatbeam.runs import run_directory
 from heatbeam.transforms import records
@@ -189,6 +189,11 @@ def test_channels_that_newly_carry_the_score_are_named(tmp_path, monkeypatch):
     # 1 of 7 units of evidence came from channel 2, and in the odd images comes from channel 77.
     assert top["77"].baseline == 0 and top["77"].candidate == pytest.approx(1 / 7, abs=0.03)
     assert top["2"].baseline == pytest.approx(1 / 7, abs=0.03) and top["2"].candidate == 0
+
+
+def test_a_class_that_the_candidate_does_not_name_is_none_of_the_baselines():
+    found = pairs.of_baseline(np.array([0, 2, 5, -1]), np.array([3, 1, 0]))
+    assert found.tolist() == [3, 0, -1, -1]
 
 
 def test_the_strongest_channels_are_chosen_over_both_runs_together():

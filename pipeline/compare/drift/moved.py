@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.dataset as ds
 
+from heatbeam.compare import pairs
 from heatbeam.runs import manifests, run_methods
 from heatbeam.transforms.metrics import two_sample
 
@@ -140,8 +141,7 @@ def between(
         shapes = " and ".join("x".join(map(str, one.places.shape[1:])) for one in read)
         return Drift(f"the maps of {method} have other shapes, here on grids of {shapes} cells")
     if class_ids is not None:
-        known = np.where(read[1].class_ids < len(class_ids), read[1].class_ids, 0)
-        read[1] = dataclasses.replace(read[1], class_ids=class_ids[known])
+        read[1] = dataclasses.replace(read[1], class_ids=pairs.of_baseline(read[1].class_ids, class_ids))
     if not np.isin(read[1].class_ids, read[0].class_ids).any():
         return Drift(f"no class was explained for {target} in both runs, and reasons are compared class by class")
     return _tested(read, method, target, statistics, permutations)
