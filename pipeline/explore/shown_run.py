@@ -55,7 +55,7 @@ class ShownRun:
         """What the run is called."""
         return self.run.path.rstrip("/").rsplit("/", 1)[-1] or self.run.path
 
-    @property
+    @functools.cached_property
     def class_names(self) -> Sequence[str]:
         """By class id; empty where the run does not know them."""
         return slicing.distinct_names(self.manifest.class_names)
@@ -65,25 +65,25 @@ class ShownRun:
         names = self.class_names
         return names[class_id] if 0 <= class_id < len(names) else f"class_{class_id}"
 
-    @property
+    @functools.cached_property
     def methods(self) -> list[str]:
         """Methods in the order of the configuration, then what else the summary has, without fixed maps."""
         configured = list(run_methods.by_label(self.manifest))
         known = {method for method, *_ in self.numbers} - {slicing.MODEL, *baselines.BASELINES}
         return configured + sorted(known - set(configured))
 
-    @property
+    @functools.cached_property
     def reference(self) -> str:
         """The method that is shown first: the first that is no baseline."""
         controls = run_methods.controls(self.manifest)
         return next((one for one in self.methods if one not in controls), next(iter(self.methods), ""))
 
-    @property
+    @functools.cached_property
     def targets(self) -> list[str]:
         """Why classes were explained."""
         return [f"class_{one}" if isinstance(one, int) else one for one in self.manifest.config.explain.targets]
 
-    @property
+    @functools.cached_property
     def slices(self) -> dict[str, list[str]]:
         """Values of each slice feature, as the summary has them."""
         found: dict[str, set[str]] = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import threading
 import urllib.parse
 from collections.abc import Iterable, Sequence
@@ -97,12 +98,12 @@ class TwoRuns:
         self._lock = threading.Lock()
         self._joined: collections.OrderedDict[tuple[str, str, str], pa.Table] = collections.OrderedDict()
 
-    @property
+    @functools.cached_property
     def methods(self) -> list[str]:
         """Of both runs."""
         return [one for one in self.first.methods if one in self.second.methods]
 
-    @property
+    @functools.cached_property
     def columns(self) -> list[str]:
         """Numbers of both runs that can move."""
         return [
