@@ -84,10 +84,7 @@ def render(
     classes, is_signal = manifest.maps_of_classes(), axis_columns.rank_of(names) != _PICTURE
     for number, source, original in source_images.row_records(manifest, source_images.by_place(rows)):
         row = chosen_rows.with_map(table, number, rows[number])
-        mask = None
-        if source is not None and is_signal:
-            size = axis_columns.size_of(row)
-            mask = source_truth.true_mask(source, size, row["class_id"], row["label_ids"], classes)
+        mask = source_truth.mask_of_row(source, row, classes) if is_signal else None
         path = target / _name(number, row)
         with errors.about(path, "write"):
             path.write_bytes(map_images.png(of_rows.picture(row, inputs, original, longest_px, mask)))

@@ -90,14 +90,8 @@ class Album:
         source: source_images.SourceRecord | None = None,
     ) -> None:
         for row in rows:
-            signal = of_rows.signal(row, self._inputs, values, self._mask(row, source))
+            signal = of_rows.signal(row, self._inputs, values, source_truth.mask_of_row(source, row, self._classes))
             self._drawn[_key(row)] = (drawing.markup(signal), signal.kind)
-
-    def _mask(self, row: Mapping[str, Any], source: source_images.SourceRecord | None) -> npt.NDArray[np.bool_] | None:
-        if source is None:
-            return None
-        size = axis_columns.size_of(row)
-        return source_truth.true_mask(source, size, row["class_id"], row["label_ids"], self._classes)
 
     def picture(self, row: Mapping[str, Any]) -> Picture:
         """The picture of a row."""
@@ -119,7 +113,7 @@ class Album:
             image_size,
             image=self._images.get(place, ""),
             true_boxes=truth,
-            true_mask=self._mask(row, source),
+            true_mask=source_truth.mask_of_row(source, row, self._classes),
             box=None if np.isnan(corners).any() else (corners[0], corners[1], corners[2], corners[3]),
         )
         return Picture(kept, layers)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from heatbeam.transforms import records
 from heatbeam.transforms.metrics.localization import boxes
 from heatbeam.transforms.sources import decode_options, feature_map, features, ground_truth
 from heatbeam.transforms.sources.classes import class_maps
+from heatbeam.transforms.tables import axis_columns
 
 Box = tuple[float, ...]
 """Starts and ends, x first, as of `records`: ``x0 y0 x1 y1`` of a picture."""
@@ -76,6 +78,15 @@ def true_mask(
     chosen = truth.masks[boxes.belongs(truth.mask_class_ids, len(truth.masks), class_id, tuple(label_ids))]
     where: npt.NDArray[np.bool_] = np.logical_or.reduce(chosen, axis=0)
     return where if where.any() else None
+
+
+def mask_of_row(
+    source: source_images.SourceRecord | None, row: Mapping[str, Any], classes: class_maps.Maps
+) -> npt.NDArray[np.bool_] | None:
+    """`true_mask` of the class of a row of ``explanations``; None without its record."""
+    if source is None:
+        return None
+    return true_mask(source, axis_columns.size_of(row), row["class_id"], row["label_ids"] or (), classes)
 
 
 def _box_features(source: source_images.SourceRecord, classes: class_maps.Maps) -> feature_map.FeatureMap:
