@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import collections
 import importlib
-import io
 import logging
 import threading
 from collections.abc import Hashable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -33,22 +32,6 @@ _KEPT_BYTES = 128 << 20
 _PICTURE_RANK = 2
 _NOTHING = (24, 25, 28)
 """Colour of an original that cannot be read."""
-
-_ALONE = (
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {0} {1}" width="{0}" height="{1}" preserveAspectRatio="none">'
-    '<image width="100%" height="100%" preserveAspectRatio="none" href="{2}"/></svg>'
-)
-_LINE = (
-    '<path fill="none" stroke="{}" stroke-width="{}" vector-effect="non-scaling-stroke" stroke-opacity="{}" d="{{3}}"/>'
-)
-_OVER = _ALONE.replace("</svg>", _LINE.format("#000", 3.5, 0.5) + _LINE.format("#fff", 1.5, 1) + "</svg>")
-"""As `overlays.markup` lays them: the outline in white with a dark edge."""
-_TRUTH = (
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {0} {1}" width="{0}" height="{1}" preserveAspectRatio="none">'
-    + _LINE.replace("{{3}}", "{{2}}").format("#000", 4, 0.55) + _LINE.replace("{{3}}", "{{2}}").format("#4dff88", 2, 1)
-    + "</svg>"
-)  # fmt: skip
-"""The outline of a true mask, in the colours of true boxes."""
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -179,11 +162,7 @@ class Pictures:
         return None if source is None else source.original()
 
     def _mask(self, row: tables.Row) -> npt.NDArray[np.bool_] | None:
-        source = self._source(row)
-        if source is None:
-            return None
-        size = axis_columns.size_of(row)
-        return source_truth.true_mask(source, size, row["class_id"], row["label_ids"] or (), self._classes)
+        return source_truth.mask_of_row(self._source(row), row, self._classes)
 
     def original(self, place: tables.Place, longest_px: int) -> bytes:
         """The original of a row as a JPEG; a dark picture of its shape where it cannot be read.
@@ -200,10 +179,8 @@ class Pictures:
         pixels = self._original(row) if len(size) == _PICTURE_RANK else None
         if pixels is None:
             height, width = map_images.fitted((size[0], size[-1]), 64)
-            return _jpeg(np.full((height, width, 3), _NOTHING, np.uint8))
-        fit = map_images.fitted((pixels.shape[1], pixels.shape[0]), longest_px)
-        small = Image.fromarray(pixels).resize((fit[1], fit[0]), Image.Resampling.LANCZOS)
-        return _jpeg(np.asarray(small))
+            return overlays.jpeg(Image.new("RGB", (width, height), _NOTHING), longest_px, JPEG_QUALITY)
+        return overlays.jpeg(Image.fromarray(pixels), longest_px, JPEG_QUALITY)
 
     def heat(self, place: tables.Place) -> bytes:
         """What lies over the original of a row, as an SVG: its heat and the outline of that, sharp at any size.
@@ -214,13 +191,15 @@ class Pictures:
             LookupError: if there is no such row.
         """
         row = self._row(place)
-        width, height = image_size = row["image_width"], row["image_height"]
+        image_size = row["image_width"], row["image_height"]
         heat = stored_maps.heatmap(row, map_images.fitted(image_size, overlays.HEAT_PX))
         over = bool(self._known.get(source_images.place_of(row)))
-        drawn = (_OVER if over else _ALONE).format(
-            width, height, map_images.heat_uri(heat, transparent=over), map_images.edge(heat, image_size)
-        )
-        return drawn.encode()
+        uri = map_images.heat_uri(heat, transparent=over)
+        inner = f'<image width="100%" height="100%" preserveAspectRatio="none" href="{uri}"/>'
+        if over:  # as `overlays.markup` lays them: the outline in white with a dark edge
+            edge = map_images.edge(heat, image_size)
+            inner += _line(edge, "#000", 3.5, 0.5) + _line(edge, "#fff", 1.5, 1)
+        return _svg(image_size, inner)
 
     def truth(self, place: tables.Place) -> bytes:
         """The outline of the true masks of the class of a row, as an SVG; an empty one where there are none.
@@ -230,7 +209,8 @@ class Pictures:
         """
         row = self._row(place)
         mask, size = self._mask(row), (row["image_width"], row["image_height"])
-        return _TRUTH.format(*size, "" if mask is None else outlines.path(mask, size)).encode()
+        edge = "" if mask is None else outlines.path(mask, size)
+        return _svg(size, _line(edge, "#000", 4, 0.55) + _line(edge, outlines.COLOUR_HEX, 2, 1))
 
     def printed(self, place: tables.Place, longest_px: int) -> bytes:
         """A signal that is no picture, drawn with its heat as one PNG.
@@ -255,7 +235,17 @@ class Pictures:
         return text.replace(' style="', ' data-style="'), signal.kind
 
 
-def _jpeg(pixels: Any) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="JPEG", quality=JPEG_QUALITY)
-    return buffer.getvalue()
+def _svg(size: tuple[int, int], inner: str) -> bytes:
+    """A file of ``(width, height)``, stretched over what it lies on."""
+    width, height = size
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+        f' preserveAspectRatio="none">{inner}</svg>'
+    ).encode()
+
+
+def _line(path: str, colour: str, width: float, opacity: float) -> str:
+    return (
+        f'<path fill="none" stroke="{colour}" stroke-width="{width}" vector-effect="non-scaling-stroke"'
+        f' stroke-opacity="{opacity}" d="{path}"/>'
+    )

@@ -10,6 +10,11 @@ import numpy.typing as npt
 CELLS = 96
 """Cells a side, at most, whose edges are drawn; of a finer mask each stands for several (`thinned`)."""
 
+COLOUR = (77, 255, 136)
+"""Of the truth on a picture: masks as pixels and lines, boxes in `overlay.css`."""
+
+COLOUR_HEX = f"#{bytes(COLOUR).hex()}"
+
 Bools = npt.NDArray[np.bool_]
 
 
@@ -43,6 +48,13 @@ def pixels(mask: Bools, size: tuple[int, int], width: int = 1) -> Bools:
         inner = inner & framed[:-2, 1:-1] & framed[2:, 1:-1] & framed[1:-1, :-2] & framed[1:-1, 2:]
     rim: Bools = large & ~inner
     return rim
+
+
+def rimmed(picture: npt.NDArray[np.uint8], mask: Bools, width: int = 1) -> npt.NDArray[np.uint8]:
+    """A picture, uint8 ``(height, width, 3)``, with the rim of a mask of any size (`pixels`) in `COLOUR`."""
+    rim = pixels(mask, (picture.shape[0], picture.shape[1]), width)
+    drawn: npt.NDArray[np.uint8] = np.where(rim[..., None], np.array(COLOUR, np.uint8), picture)
+    return drawn
 
 
 def thinned(mask: Bools, most: int) -> Bools:

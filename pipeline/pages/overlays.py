@@ -142,7 +142,7 @@ class Photos:
         Returns:
             Its address on the page.
         """
-        self._files[name] = _jpeg(Image.fromarray(pixels), PHOTO_PX[0], 95)
+        self._files[name] = jpeg(Image.fromarray(pixels), PHOTO_PX[0], 95)
         return f"#photo-{name}"
 
     def markup(self) -> markupsafe.Markup:
@@ -160,7 +160,7 @@ class Photos:
         found: dict[str, markupsafe.Markup] = {}
         for longest in PHOTO_PX:
             found = {
-                name: map_images.picture_uri("jpeg", _jpeg(Image.open(io.BytesIO(one)), longest, JPEG_QUALITY))
+                name: map_images.picture_uri("jpeg", jpeg(Image.open(io.BytesIO(one)), longest, JPEG_QUALITY))
                 for name, one in self._files.items()
             }
             if sum(map(len, found.values())) <= PHOTO_BYTES:
@@ -168,8 +168,8 @@ class Photos:
         return found
 
 
-def _jpeg(image: Image.Image, longest: int, quality: int) -> bytes:
-    """An image as a JPEG, its longer side at most `longest`."""
+def jpeg(image: Image.Image, longest: int, quality: int) -> bytes:
+    """An image as a JPEG file, its longer side at most `longest`."""
     size = map_images.fitted(image.size, longest)
     buffer = io.BytesIO()
     small = image if size == image.size[::-1] else image.resize(size[::-1], Image.Resampling.LANCZOS)

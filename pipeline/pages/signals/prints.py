@@ -21,7 +21,7 @@ _TICK_PX = 40  # at most for the number at a tick
 _GAP = 6
 _INK, _QUIET, _RULE = (27, 29, 31), (91, 96, 102), (225, 225, 220)
 TRUE_COLOUR, ESTIMATED_COLOUR = (29, 150, 70), (31, 111, 178)
-_ON_DARK_TRUE, _ON_DARK_ESTIMATED, _MARK = (77, 255, 136), (127, 220, 255), (255, 154, 107)
+_ON_DARK_ESTIMATED, _MARK = (127, 220, 255), (255, 154, 107)
 _WASH = (214, 238, 221)  # a true interval behind lines
 
 
@@ -175,9 +175,7 @@ def _put(page: _Canvas, one: slices.Slice, box: tuple[int, int, int, int]) -> No
         pixels = np.asarray(Image.fromarray(one.pixels).resize((width, height), Image.Resampling.BILINEAR))
     drawn = map_images.coloured(heat, pixels)
     if one.mask is not None:
-        drawn = np.where(
-            outlines.pixels(one.mask, (height, width))[..., None], np.array(_ON_DARK_TRUE, np.uint8), drawn
-        )
+        drawn = outlines.rimmed(drawn, one.mask)
     page.paste(drawn, box)
     scale = (width / one.size[0], height / one.size[1])
 
@@ -185,7 +183,7 @@ def _put(page: _Canvas, one: slices.Slice, box: tuple[int, int, int, int]) -> No
         return tuple(box[i % 2] + edge * scale[i % 2] for i, edge in enumerate(found))
 
     for true in one.true_boxes:
-        page.frame(placed(true), _ON_DARK_TRUE)
+        page.frame(placed(true), outlines.COLOUR)
     if one.box is not None:
         page.dashes(placed(one.box), _ON_DARK_ESTIMATED)
     if one.mark:

@@ -28,7 +28,6 @@ PLANE_PX, FRAME_PX = 160, 112
 
 QUALITY = 78
 _RIM_PX = 2  # a JPEG has half as many colours as pixels
-_TRUE = (77, 255, 136)  # as boxes of the truth
 _STRIP_PX = (160, 112, 80, 56, 40, 24)
 _STRIP_CELLS = (40, 28, 20, 14, 10)
 
@@ -149,8 +148,7 @@ def _strip_of(found: Sequence[slices.Slice], ratio: float, longest: int) -> str:
             return ""
         pixels = _resized(one.pixels, ratio, longest)
         if one.mask is not None:
-            rim = outlines.pixels(one.mask, (pixels.shape[0], pixels.shape[1]), _RIM_PX)
-            pixels = np.where(rim[..., None], np.array(_TRUE, np.uint8), pixels)
+            pixels = outlines.rimmed(pixels, one.mask, _RIM_PX)
         drawn.append(pixels)
     return map_images.jpeg_uri(np.concatenate(drawn), QUALITY)
 
