@@ -107,11 +107,11 @@ class Explorer:
 
     def _start(self, _: requests.Request) -> responses.Response:
         run = next(iter(self._runs.values()))
-        return responses.RedirectResponse(f"/{run.side}/grid?{run.start().address()}", 303)
+        return responses.RedirectResponse(run.address(run.start()), 303)
 
     def _grid(self, request: requests.Request, run: shown_run.ShownRun) -> responses.Response:
         if not request.url.query:
-            return responses.RedirectResponse(f"/{run.side}/grid?{run.start().address()}", 303)
+            return responses.RedirectResponse(run.address(run.start()), 303)
         view = views.parse(request.query_params.multi_items(), run.table)
         return self._html("grid.html", run, grid.page(run, view))
 

@@ -90,6 +90,11 @@ def link(path: str, **parameters: object) -> markupsafe.Markup:
     return markupsafe.escape(f"{path}?{query}" if query else path)
 
 
+def image_link(run: shown_run.ShownRun, row: tables.Row) -> markupsafe.Markup:
+    """The address of the page of the image of a row."""
+    return link(f"/{run.side}/image", id=row["image_id"], shard=row["shard"], record=row["record_index"])
+
+
 def row_key(row: tables.Row) -> markupsafe.Markup:
     """`tables.KEY` of a row as one text that stays what it is in a page."""
     query = urllib.parse.urlencode([(name, row[name]) for name in tables.KEY], errors="surrogatepass")
@@ -109,7 +114,7 @@ def _cell(run: shown_run.ShownRun, row: tables.Row, marked: Mapping[tuple[Any, .
     edges = [float(row[name]) for name in axis_columns.boxes(2) if row.get(name) is not None]
     return Cell(
         row=row,
-        address=link(f"/{run.side}/image", id=row["image_id"], shard=row["shard"], record=row["record_index"]),
+        address=image_link(run, row),
         key=row_key(row),
         predicted=said(run, row),
         labels=", ".join(map(run.class_name, labels)),
@@ -128,19 +133,18 @@ def page(run: shown_run.ShownRun, view: views.View) -> dict[str, Any]:
     matching = view.matching()
     shown = rows[: views.PAGE]
     run.pictures.prefetch([row["place"] for row in shown])
-    more = view.next_after(shown[-1]).address() if len(rows) > views.PAGE else ""
+    more = run.address(view.next_after(shown[-1])) if len(rows) > views.PAGE else ""
     render, export = views.commands(run.path, view)
     return {
         "view": view,
         "cells": cells(run, shown, view.sort),
         "count": run.table.count(matching.bound, matching.values),
-        "more": markupsafe.escape(f"/{run.side}/grid?{more}") if more else "",
-        "first": markupsafe.escape(f"/{run.side}/grid?{dataclasses.replace(view, after=()).address()}"),
+        "more": markupsafe.escape(more),
+        "first": markupsafe.escape(run.address(dataclasses.replace(view, after=()))),
         "fields": fields(run, view),
         "ranges": view.ranges,
         "numbers": run.table.numbers,
         "scalars": run.table.scalars,
-        "where": view.where(),
         "render": render,
         "export": export,
         "problems": run.pictures.problems,

@@ -69,7 +69,7 @@ def page(run: shown_run.ShownRun) -> dict[str, Any]:
     marks = []
     for row in reversed(run.marks.rows()):
         counts[row["mark"]] = counts.get(row["mark"], 0) + 1
-        address = grid.link(f"/{run.side}/image", id=row["image_id"], shard=row["shard"], record=row["record_index"])
         own = row["run_id"] == (run.manifest.run_id or "")
-        marks.append({**row, "address": address, "own": own, "when": f"{row['marked_at']:%Y-%m-%d %H:%M}"})
+        when = f"{row['marked_at']:%Y-%m-%d %H:%M}"
+        marks.append({**row, "address": grid.image_link(run, row), "own": own, "when": when})
     return {"marks": marks, "counts": counts, "file": run.marks.path, "words": reviews.MARKS}

@@ -150,8 +150,8 @@ def _line(run: shown_run.ShownRun, name: str, view: views.View, metrics: Sequenc
     for metric in metrics:
         mean = _number(run, view.method, metric, where)
         there = math.isfinite(mean.value)
-        numbers.append(Number(mean, address(run, rows_of(run, view, metric)) if there else ""))
-    return Line(name, address(run, view), tuple(numbers))
+        numbers.append(Number(mean, markupsafe.escape(run.address(rows_of(run, view, metric))) if there else ""))
+    return Line(name, markupsafe.escape(run.address(view)), tuple(numbers))
 
 
 def rows_of(run: shown_run.ShownRun, view: views.View, metric: str) -> views.View:
@@ -170,8 +170,3 @@ def rows_of(run: shown_run.ShownRun, view: views.View, metric: str) -> views.Vie
     if not column:
         return view
     return dataclasses.replace(view, sort=column, descending=registry.better(metric) == "lower")
-
-
-def address(run: shown_run.ShownRun, view: views.View) -> markupsafe.Markup:
-    """Of the grid of a view, escaped for an attribute."""
-    return markupsafe.escape(f"/{run.side}/grid?{view.address()}")

@@ -112,6 +112,10 @@ class ShownRun:
         target = self.manifest.primary_target
         return views.View(method=self.reference, target=target)
 
+    def address(self, view: views.View) -> str:
+        """Where the rows of a view are shown."""
+        return f"/{self.side}/grid?{view.address()}"
+
 
 def _user() -> str:
     """Who is at the machine; nobody where it does not know."""
