@@ -9,11 +9,9 @@ import os
 from collections.abc import Sequence
 from typing import Any, TextIO
 
-import jinja2
-
 from heatbeam.compare import changed_pictures, compare, compare_rows, map_pairs, verdict_files, verdicts
 from heatbeam.compare.drift import words
-from heatbeam.pages import report_text
+from heatbeam.pages import page_templates
 from heatbeam.runs import moved_images, remote_files, run_directory, run_methods, settings_diff
 from heatbeam.transforms.errors import harmless
 from heatbeam.transforms.metrics import registry, slicing
@@ -213,16 +211,8 @@ def write_html(
         verdict: of a gate, if there was one.
         images: where the images are now, if they were moved; see `moved_images.located`.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("heatbeam.pages"), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, finalize=report_text.without_secrets,
-    )  # fmt: skip
-    environment.filters |= {
-        "signed": _number,
-        "number": report_text.number,
-        "setting": settings_diff.shown,
-        "breakable": report_text.breakable,
-    }
+    environment = page_templates.environment()
+    environment.filters |= {"signed": _number, "setting": settings_diff.shown}
     rows, count = noticed(comparison)
     page = environment.get_template("compare.html").render(
         comparison=comparison,

@@ -13,7 +13,7 @@ from starlette import applications, concurrency, requests, responses, routing, t
 from heatbeam.explore import grid, marking, neighbours, one_image, overview, safety, shown_run, two_runs, views
 from heatbeam.explore import pictures as drawn
 from heatbeam.explore import table as tables
-from heatbeam.pages import report_text
+from heatbeam.pages import page_templates
 from heatbeam.transforms.errors import harmless
 
 _FILES = {
@@ -42,22 +42,14 @@ class Explorer:
         self._runs = {run.side: run for run in runs}
         self._two = two_runs.TwoRuns(runs[0], runs[1]) if len(runs) > 1 else None
         self._secrets = known
-        self._templates = jinja2.Environment(
-            loader=jinja2.ChoiceLoader(
+        self._templates = page_templates.environment(
+            jinja2.ChoiceLoader(
                 [
                     jinja2.PackageLoader("heatbeam.explore"),
                     jinja2.PrefixLoader({"pages": jinja2.PackageLoader("heatbeam.pages")}),
                 ]
-            ),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            finalize=report_text.without_secrets,
+            )
         )
-        self._templates.filters |= {
-            name: getattr(report_text, name) for name in ("number", "share", "count", "breakable", "nice")
-        }
 
     def app(self) -> types.ASGIApp:
         """The app, guarded."""

@@ -11,14 +11,13 @@ import collections
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-import jinja2
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from heatbeam.audit import answers, label_suspects, map_clusters, map_health, map_scan, shortcuts
 from heatbeam.audit.evidence import shown as shown_proofs
-from heatbeam.pages import map_images, report_text
+from heatbeam.pages import map_images, page_templates
 from heatbeam.pages.signals import flat
 from heatbeam.report import galleries, pictures, report_curves, report_findings, report_sections, report_tables
 from heatbeam.runs import manifests, moved_images, reviews, run_directory, run_methods
@@ -67,16 +66,8 @@ def write_report(
     run = run_directory.RunDirectory(run_path)
     context = _context(run, reference, clusters, images)
     run.write_file(label_suspects.FILE, label_suspects.parquet(context["queue"], context["manifest"].run_id))
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("heatbeam.pages"),
-        autoescape=jinja2.select_autoescape(["html"]),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=report_text.without_secrets,
-    )
-    environment.filters |= {name: getattr(report_text, name) for name in ("number", "share", "count", "breakable")}
-    environment.filters |= {"nice": report_text.nice, "zip": zip}
+    environment = page_templates.environment()
+    environment.filters["zip"] = zip
     page = environment.get_template("report.html").render(context)
     return run.write_file(REPORT, harmless.lines(page).encode())
 
