@@ -102,8 +102,8 @@ def _methods(run: shown_run.ShownRun) -> Table:
 
 def _classes(run: shown_run.ShownRun, method: str) -> Table:
     names = _present(run, _CLASSES, [method])
-    shown, lines = list(enumerate(run.class_names)), []
-    for class_id, name in shown:
+    lines = []
+    for class_id, name in enumerate(run.class_names):
         view = dataclasses.replace(run.start(), method=method, class_id=class_id)
         line = _line(run, name, view, names, (slicing.CLASS, name))
         if any(math.isfinite(number.mean.value) for number in line.numbers):

@@ -154,12 +154,12 @@ class Table:
             rest: SQL behind ``FROM explanations``, of this package's own making.
             parameters: bound to it.
         """
-        names = list(dict.fromkeys([*columns]))
+        names = list(dict.fromkeys(columns))
         listed = ", ".join(map(quoted, [*names, _FILE, _NUMBER]))
         found = self.ask(f"SELECT {listed} FROM explanations {rest}", parameters)  # noqa: S608 - names of columns
         rows = []
         for *values, path, number in found:
-            rows.append({**dict(zip(names, values, strict=True)), "place": Place(self._numbers[path], number)})
+            rows.append({**dict(zip(names, values, strict=True)), "place": self.place(path, number)})
         return rows
 
     def ask(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -193,7 +193,7 @@ class Table:
                 f"SELECT {listed}, {_NUMBER} FROM explanations"  # noqa: S608 - names of columns
                 f" WHERE {_FILE} = ? AND {_NUMBER} IN ({marks})"
             )
-            found = self._cursor().sql(sql, params=[self.paths[file], *numbers]).to_arrow_table()
+            found = self.arrow(sql, (self.paths[file], *numbers))
             at = found[_NUMBER].to_pylist()
             maps = "heatmap" in names
             plain = chosen_rows.without_maps(found) if maps else found.to_pylist()

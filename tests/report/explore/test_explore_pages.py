@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import html
 import io
 import json
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from heatbeam.explore import grid, pictures, views
+from heatbeam.explore import grid, overview, pictures, views
 from heatbeam.pages import map_images
 from heatbeam.runs import reviews, run_directory
 from tests.report.explore import explorers
@@ -240,6 +241,18 @@ def test_every_number_of_the_summary_leads_to_its_rows_the_worst_first(client, r
     assert ids(client.ask(boxes).text)[0] == min(mine, key=lambda row: row["box_iou"])["image_id"]
     whole, _ = numbers_of(page, "cam")["Energy on object"]
     assert "<strong>90</strong> rows" in client.ask(whole).text
+
+
+def test_the_summary_looks_through_the_numbers_once_for_methods_and_once_for_slices(client):
+    class Counted(dict):
+        scans = 0
+
+        def __iter__(self):
+            self.scans += 1
+            return super().__iter__()
+
+    run = dataclasses.replace(client.runs[0], numbers=Counted(client.runs[0].numbers))
+    assert len(overview.page(run, "")["tables"]) > 1 and run.numbers.scans == 2
 
 
 def test_a_summary_of_a_method_that_is_not_there_is_said(client):
