@@ -108,6 +108,7 @@ def test_configurations_in_the_repository_are_valid(path):
         config.parse(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.long
 def test_scheduled_runs_go_into_dated_directories_of_which_the_newest_are_kept(config_file, tmp_path, capsys):
     root = tmp_path / "audits"
     overrides = ["--set", "output.directory=null", "--set", f"output.root={root}", "--set", "output.keep=1"]

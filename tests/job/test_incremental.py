@@ -156,6 +156,7 @@ def test_changed_data_gives_the_tables_of_a_full_run(before, tmp_path):
     assert_same_tables(result.directory, full.directory)
 
 
+@pytest.mark.long
 def test_a_new_and_a_changed_method_recompute_only_themselves(before, tmp_path):
     methods = "explain.methods=[hires_cam, {method: rise, options: {masks: 6, cells: 3}}, {method: cam, name: old}]"
     full, _ = run_with(before[0], tmp_path / "full", methods, "explain.batch_size=7")
@@ -181,6 +182,7 @@ def test_a_new_and_a_changed_method_recompute_only_themselves(before, tmp_path):
     assert [r["heatmap"] for r in mine if r["method"] == "old"] == kept
 
 
+@pytest.mark.long
 def test_scores_of_the_model_and_their_curves_are_taken_over(tmp_path):
     pattern = small_runs.write(tmp_path / "data", records(*range(12)), 2)
     measured = (

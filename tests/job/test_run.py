@@ -186,9 +186,9 @@ def test_boxes_at_the_best_threshold_are_those_that_were_counted(tmp_path, proto
     ("shards", "overrides"),
     [
         (7, ("runner.workers=2",)),
-        (1, ("explain.batch_size=1", "runner.workers=1")),
+        pytest.param(1, ("explain.batch_size=1", "runner.workers=1"), marks=pytest.mark.long),
         (7, ("explain.batch_size=5", "explain.pass_batch_size=3")),
-        (3, ("explain.batch_size=32",)),
+        pytest.param(3, ("explain.batch_size=32",), marks=pytest.mark.long),
         (2, ("input.reshuffle_records=true",)),
     ],
     ids=["7-shards", "batch-1", "batch-5", "batch-32", "reshuffled"],

@@ -203,6 +203,7 @@ def photos(tmp_path_factory) -> pathlib.Path:
     return folder
 
 
+@pytest.mark.long
 def test_four_commands_from_a_folder_to_tables(photos, monkeypatch, capsys):
     monkeypatch.chdir(photos)
     assert cli.main(["shards", "photos", "--out", "flowers"]) == 0
