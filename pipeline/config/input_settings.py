@@ -16,7 +16,6 @@ from heatbeam.transforms.sources import (
     feature_map,
     source,
     tfds_source,
-    tfexample,
     tfrecord_source,
 )
 from heatbeam.transforms.sources import tfrecord as framing
@@ -90,7 +89,7 @@ class InputConfig(section.Section):
         tfrecord_source.TFRecordSource.compression,
         description="of the shards; auto looks at the first bytes of each",
     )
-    record: tfexample.Record = pydantic.Field(
+    record: feature_map.Record = pydantic.Field(
         feature_map.FeatureMap.record,
         description="what the shards hold: tf.train.Example, or SequenceExample, whose context and feature lists are "
         "read by name; a list that is the input has its steps as the first axis",

@@ -31,7 +31,7 @@ def of_records(features: feature_map.FeatureMap, dataset: source.Dataset, classe
     return stored_classes.LIST if len(lengths) > 1 or (lengths == {1} and classes > 1) else form
 
 
-def _stored(dataset: source.Dataset, name: str, kind: tfexample.Record) -> Iterator[Sequence[object]]:
+def _stored(dataset: source.Dataset, name: str, kind: feature_map.Record) -> Iterator[Sequence[object]]:
     """What the first records hold under `name`; those that cannot be read are the job's to name."""
     for _, _, record in itertools.islice(dataset.in_turn(), LOOKED_AT):
         if isinstance(record, records.DataError):

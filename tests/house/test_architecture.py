@@ -173,9 +173,9 @@ def test_every_module_says_what_it_is_and_is_no_grab_bag(module):
     assert FILES[module].stem not in ("utils", "util", "helpers", "common", "misc", "manager")
 
 
-def test_pure_modules_load_neither_tensorflow_nor_beam():
+def test_pure_modules_load_neither_tensorflow_nor_beam_nor_protobuf():
     program = "import sys\n" + "".join(f"import {module}\n" for module in PURE)
-    program += "print([m for m in ('tensorflow', 'keras', 'apache_beam') if m in sys.modules])"
+    program += "print([m for m in ('tensorflow', 'keras', 'apache_beam', 'google.protobuf') if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )

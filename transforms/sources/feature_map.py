@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, Literal
 
-from heatbeam.transforms.sources import box_conventions, tfexample
+from heatbeam.transforms.sources import box_conventions
 from heatbeam.transforms.sources.arrays import array_options, input_forms
 from heatbeam.transforms.sources.classes import class_maps, stored_classes
+
+Record = Literal["example", "sequence_example"]
+"""What a serialized record is."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +91,7 @@ class FeatureMap:
     channels: str | None = "image/channels"
     raw_shape: tuple[int, ...] | None = None
     array: array_options.ArrayForm | None = None
-    record: tfexample.Record = "example"
+    record: Record = "example"
     inputs: tuple[input_forms.InputForm, ...] = ()
     slices: tuple[str, ...] = ()
     box_convention: box_conventions.BoxConvention = box_conventions.USUAL

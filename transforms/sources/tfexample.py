@@ -13,11 +13,12 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
 from heatbeam.transforms import records
+from heatbeam.transforms.sources import feature_map
 
 _LISTS = (
     ("BytesList", descriptor_pb2.FieldDescriptorProto.TYPE_BYTES),
@@ -25,11 +26,6 @@ _LISTS = (
     ("Int64List", descriptor_pb2.FieldDescriptorProto.TYPE_INT64),
 )
 _KINDS = (("bytes_list", "BytesList"), ("float_list", "FloatList"), ("int64_list", "Int64List"))
-
-
-Record = Literal["example", "sequence_example"]
-"""What a serialized record is."""
-
 _LISTS_SHOWN = 8
 
 
@@ -91,7 +87,7 @@ class SequenceFeatures(Mapping[str, Any]):
         return len(tuple(iter(self)))
 
 
-def parse(serialized: bytes, record: Record = "example") -> Mapping[str, Any]:
+def parse(serialized: bytes, record: feature_map.Record = "example") -> Mapping[str, Any]:
     """The features of a serialized record, by name; of a sequence those of its context and its feature lists.
 
     Each value is a ``Feature`` message, or the `Steps` of a feature list; `kind` and `values` read both.
@@ -118,7 +114,7 @@ def parse(serialized: bytes, record: Record = "example") -> Mapping[str, Any]:
     return example.features.feature  # type: ignore[no-any-return]
 
 
-def record_of(serialized: bytes) -> Record:
+def record_of(serialized: bytes) -> feature_map.Record:
     """What a serialized record is.
 
     Raises:
