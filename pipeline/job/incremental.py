@@ -32,6 +32,7 @@ from heatbeam.transforms.errors import redaction
 from heatbeam.transforms.metrics import registry
 from heatbeam.transforms.models import model_source
 from heatbeam.transforms.models.files import user_modules
+from heatbeam.transforms.sources import installed
 from heatbeam.transforms.tables import earlier, schemas
 
 METADATA = "heatbeam_keys"
@@ -161,7 +162,7 @@ def content_facts(planned: plan.Plan, engine: engines.Engine) -> manifests.Keyed
     shared = {
         "heatbeam": importlib.metadata.version("heatbeam"),
         "numbers_version": NUMBERS_VERSION,
-        "versions": {package: importlib.metadata.version(package) for package in _COMPUTING},
+        "versions": {package: installed.version_of(package) for package in _COMPUTING},
         "model": {
             "digest": description.digest,
             "architecture": architecture_digest(engine.model.keras_model, spec.fed),

@@ -24,6 +24,7 @@ from heatbeam.runners import runner_options
 from heatbeam.runs import history, manifests, remote_files, run_directory
 from heatbeam.transforms import account, errors, explain
 from heatbeam.transforms.models import exposure
+from heatbeam.transforms.sources import installed
 
 _PACKAGES = (
     "apache-beam",
@@ -269,7 +270,7 @@ def _first_manifest(settings: config.RunConfig, arguments: Sequence[str]) -> man
     versions = {"python": platform.python_version()}
     now = datetime.datetime.now(datetime.timezone.utc)
     for package in _PACKAGES:
-        versions[package] = importlib.metadata.version(package)
+        versions[package] = installed.version_of(package)
     return manifests.Manifest(
         heatbeam=importlib.metadata.version("heatbeam"),
         config=settings,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import io
 
 import cv2
@@ -81,6 +82,21 @@ def test_rows_of_other_pixels_are_not_reused(tmp_path, changed):
     engine, _ = explain.acquire_engine(dataclasses.replace(plan.make(first).engine_spec))
     keys = [incremental._keys(incremental.content_facts(plan.make(one), engine)) for one in (first, second)]
     assert keys[0] != keys[1] and keys[0] == incremental._keys(incremental.content_facts(plan.make(first), engine))
+
+
+def test_manifest_and_keys_name_tensorflow_by_the_package_that_is_installed(tmp_path, monkeypatch):
+    planned = plan.make(settings(tmp_path))
+    engine, _ = explain.acquire_engine(planned.engine_spec)
+    known = importlib.metadata.version
+
+    def version(name: str) -> str:
+        if name == "tensorflow":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "2.99" if name == "tensorflow-cpu" else known(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert run._first_manifest(planned.settings, ()).versions["tensorflow"] == "2.99"
+    assert incremental.content_facts(planned, engine).all["versions"]["tensorflow"] == "2.99"
 
 
 def test_settings_that_do_not_go_together_are_named_before_anything_is_loaded():

@@ -11,7 +11,6 @@ Whose code decodes and resizes is a setting (`decode_options`): models are sensi
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ import PIL.features
 from PIL import Image
 
 from heatbeam.transforms import records
-from heatbeam.transforms.sources import decode_options
+from heatbeam.transforms.sources import decode_options, installed
 from heatbeam.transforms.sources.pixels import geometry, image_files, resamplers
 
 View = geometry.View
@@ -105,7 +104,7 @@ def recipe(options: decode_options.ImageOptions) -> dict[str, Any]:
         options.resampler in ("pillow", "tensorflow_antialias", "torchvision") or options.interpolation == "area"
     )
     return {
-        "decoder": f"TensorFlow {_tensorflow_version()}, and {pillow} for what it does not read"
+        "decoder": f"TensorFlow {installed.version_of('tensorflow')}, and {pillow} for what it does not read"
         if tensorflow
         else pillow,
         "jpeg_library": _library("libjpeg_turbo") or _library("jpg"),
@@ -118,18 +117,6 @@ def recipe(options: decode_options.ImageOptions) -> dict[str, Any]:
         "animation": "first frame",
         "color_profile": "ignored",
     }
-
-
-def _tensorflow_version() -> str:
-    """Of whichever of TensorFlow's packages is installed, without importing it."""
-    for name in ("tensorflow", "tensorflow-cpu"):
-        try:
-            return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    import tensorflow as tf
-
-    return str(tf.__version__)
 
 
 SIXTEEN_BIT = {
