@@ -10,7 +10,7 @@ import numpy as np
 
 from heatbeam.transforms import records
 from heatbeam.transforms.sources import images
-from heatbeam.transforms.sources.arrays import input_forms, npy_bytes
+from heatbeam.transforms.sources.arrays import input_forms, npy_bytes, stored_arrays
 from heatbeam.transforms.sources.pixels import image_files, tensor_protos
 
 _SHOWN = 60
@@ -96,21 +96,14 @@ def _of_bytes(data: bytes, options: input_forms.InputOptions) -> np.ndarray:
         pixels, _, _ = images.decode_image(data, None, options.image)
         return pixels if options.dtype.startswith(("float", "bfloat")) else np.rint(pixels)
     if kind == "raw" and form.dtype is not None:
-        dtype = np.dtype(form.dtype).newbyteorder("<")
-        if len(data) % dtype.itemsize:
-            raise records.DataError(
-                "corrupt_array", f"{_place(form)} holds {len(data)} bytes, no whole number of {form.dtype} values"
-            )
-        return np.frombuffer(data, dtype)
-    found = None
+        return stored_arrays.raw_numbers(data, form.dtype, _place(form))
     if kind == "npy":
         try:
-            found = npy_bytes.decode(data)
+            return npy_bytes.decode(data)
         except ValueError as error:
             raise records.DataError("corrupt_array", f"{_place(form)} holds no .npy to read: {error}") from error
-    elif kind == "tensor":
-        found = tensor_protos.decode(data)
-    if found is None or found.dtype.kind not in "biuf":
+    found = tensor_protos.decode(data) if kind == "tensor" else None
+    if found is None:
         raise records.DataError(
             "corrupt_array",
             f"the {len(data)} bytes of {_place(form)} are no numbers that can be read as {kind}; see "
@@ -166,9 +159,10 @@ def _typed(numbers: np.ndarray, options: input_forms.InputOptions) -> np.ndarray
             numbers = numbers.astype(np.float32) * scale + offset
         small = options.dtype in ("float16", "bfloat16")  # the engine casts: NumPy alone knows no bfloat16
         cast = numbers.astype("float32" if small else options.dtype, order="C")
-    if not np.isfinite(cast.astype(np.float64)).all() or not np.isfinite(numbers.astype(np.float64)).all():
-        wrong = int((~np.isfinite(numbers.astype(np.float64))).sum()) or 1
+    given, taken = numbers.astype(np.float64), cast.astype(np.float64)
+    wrong = int((~(np.isfinite(given) & np.isfinite(taken))).sum())
+    if wrong:
         raise records.DataError("not_finite", f"{wrong} of {numbers.size} values of {_place(form)} are NaN or infinite")
-    if cast.dtype.kind in "biu" and not np.array_equal(cast.astype(np.float64), numbers.astype(np.float64)):
+    if cast.dtype.kind in "biu" and not np.array_equal(taken, given):
         raise records.DataError("wrong_type", f"{_place(form)} holds numbers that are no {options.dtype}")
     return cast

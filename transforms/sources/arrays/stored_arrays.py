@@ -179,14 +179,21 @@ def _of_bytes(data: bytes, kind: str, form: array_options.ArrayForm, name: str) 
         raise records.DataError(
             "wrong_type", f"feature {name} holds {len(data)} raw bytes: set input.array.dtype, such as float32"
         )
-    dtype = np.dtype(form.dtype).newbyteorder("<")
     if kind == "zlib":
-        data = _inflated(data, dtype.itemsize * form.max_samples, name)
-    if len(data) % dtype.itemsize:
-        raise records.DataError(
-            "corrupt_array", f"feature {name} holds {len(data)} bytes, no whole number of {form.dtype} values"
-        )
-    return np.frombuffer(data, dtype)
+        data = _inflated(data, np.dtype(form.dtype).itemsize * form.max_samples, name)
+    return raw_numbers(data, form.dtype, f"feature {name}")
+
+
+def raw_numbers(data: bytes, dtype: array_options.Dtype, what: str) -> np.ndarray:
+    """The numbers of little-endian bytes, ``(n,)``, read-only; `what` holds them, for messages.
+
+    Raises:
+        DataError: ``corrupt_array``.
+    """
+    stored = np.dtype(dtype).newbyteorder("<")
+    if len(data) % stored.itemsize:
+        raise records.DataError("corrupt_array", f"{what} holds {len(data)} bytes, no whole number of {dtype} values")
+    return np.frombuffer(data, stored)
 
 
 def _frames(values: Sequence[bytes], channels: int, form: array_options.ArrayForm, name: str) -> np.ndarray:
