@@ -156,7 +156,7 @@ def _typed(numbers: np.ndarray, options: input_forms.InputOptions) -> np.ndarray
     with np.errstate(over="ignore", invalid="ignore"):
         if options.scales:
             scale, offset = np.array(form.scale, np.float32), np.array(form.offset, np.float32)
-            numbers = numbers.astype(np.float32) * scale + offset
+            numbers = (numbers.astype(np.float32) * scale + offset).reshape(options.shape)
         small = options.dtype in ("float16", "bfloat16")  # the engine casts: NumPy alone knows no bfloat16
         cast = numbers.astype("float32" if small else options.dtype, order="C")
     given, taken = numbers.astype(np.float64), cast.astype(np.float64)
