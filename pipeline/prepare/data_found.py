@@ -133,9 +133,9 @@ def _of_records(pattern: str) -> Found:
         if isinstance(record, records.DataError):
             continue
         with contextlib.suppress(records.DataError):
-            parsed = tfexample.parse(record, "sequence_example")
+            parsed = tfexample.parse_sequence(record)
             total += 1
-            sequences += tfexample.record_of(record) == "sequence_example"
+            sequences += parsed.has_lists
             for name, feature in parsed.items():
                 kinds.setdefault(name, collections.Counter())[_kind(feature)] += 1
                 images[name] += _is_image(feature)
@@ -143,13 +143,13 @@ def _of_records(pattern: str) -> Found:
                     signals.setdefault(name, collections.Counter())[_format_of(feature)] += 1
     if not total:
         raise errors.UsageError(f"{pattern}: none of the first records is a tf.train.Example")
-    formats = {name: next(iter(of)) for name, of in signals.items() if [*of.values()] == [total] and "" not in of}
-    features, own = _named(kinds, +images or dict.fromkeys(formats, total), total)
+    held_as = {name: next(iter(of)) for name, of in signals.items() if [*of.values()] == [total] and "" not in of}
+    features, own = _named(kinds, +images or dict.fromkeys(held_as, total), total)
     why = f"{len(dataset.shards):,} shards; the features of {total:,} records"
     usual = [name for name in _USUAL.names() if name in kinds]
     found = [answers.Answer("tfrecord", pattern, (why, f"of the usual names they have {', '.join(usual) or 'none'}"))]
     found += [answers.Answer("features", features, tuple(own))] if features else []
-    found += _of_sequences(features.get("image", _USUAL.image), formats, sequences) if sequences else []
+    found += _of_sequences(features.get("image", _USUAL.image), held_as, sequences) if sequences else []
     taken = {*_USUAL.names(), *features.values(), *_OF_TOOLS}
     further = [
         name for name, counted in sorted(kinds.items()) if name not in taken and counted.keys() <= {"text", "number"}
@@ -161,12 +161,12 @@ _OF_TOOLS = ("image/filename", "image/class/text", "image/object/class/text", "i
 """What well-known tools put beside the usual features, and nobody breaks results down by."""
 
 
-def _of_sequences(image: str | None, formats: Mapping[str, str], sequences: int) -> Iterator[answers.Answer]:
+def _of_sequences(image: str | None, held_as: Mapping[str, str], sequences: int) -> Iterator[answers.Answer]:
     """What the records are, and how a feature list holds the input."""
     yield answers.Answer("record", "sequence_example", (f"{sequences:,} records have feature lists",))
-    if image is not None and image in formats:
+    if image is not None and image in held_as:
         why = f"the steps of {image} are the first axis of the input"
-        yield answers.Answer("array", {"format": formats[image]}, (why,))
+        yield answers.Answer("array", {"format": held_as[image]}, (why,))
 
 
 def _format_of(feature: tfexample.Steps) -> str:

@@ -63,10 +63,12 @@ class SequenceFeatures(Mapping[str, Any]):
     Attributes:
         context: features, by name.
         lists: ``FeatureList`` messages, by name.
+        has_lists: whether the record has that field, be it empty; else it is an example.
     """
 
     context: Mapping[str, Any]
     lists: Mapping[str, Any]
+    has_lists: bool
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.lists:
@@ -100,9 +102,9 @@ def parse(serialized: bytes, record: feature_map.Record = "example") -> Mapping[
         DataError: ``invalid_record`` if `serialized` is no such message, ``wrong_record`` if it is a sequence and an
             example is expected; when a name is looked up, ``ambiguous_feature``.
     """
-    example = _message(serialized)
     if record == "sequence_example":
-        return SequenceFeatures(example.features.feature, example.feature_lists.feature_list)
+        return parse_sequence(serialized)
+    example = _message(serialized)
     if example.HasField("feature_lists"):
         lists = example.feature_lists.feature_list
         names = ", ".join(sorted(lists)[:_LISTS_SHOWN]) + (", ..." if len(lists) > _LISTS_SHOWN else "")
@@ -114,13 +116,15 @@ def parse(serialized: bytes, record: feature_map.Record = "example") -> Mapping[
     return example.features.feature  # type: ignore[no-any-return]
 
 
-def record_of(serialized: bytes) -> feature_map.Record:
-    """What a serialized record is.
+def parse_sequence(serialized: bytes) -> SequenceFeatures:
+    """As `parse` of a ``tf.train.SequenceExample``; what it gives says whether the record is one.
 
     Raises:
-        DataError: ``invalid_record``.
+        DataError: as `parse`, but for ``wrong_record``.
     """
-    return "sequence_example" if _message(serialized).HasField("feature_lists") else "example"
+    sequence = _message(serialized)
+    lists = sequence.feature_lists.feature_list
+    return SequenceFeatures(sequence.features.feature, lists, sequence.HasField("feature_lists"))
 
 
 def _message(serialized: bytes) -> Any:
