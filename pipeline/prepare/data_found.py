@@ -17,9 +17,9 @@ from heatbeam.prepare.formats import class_folders
 from heatbeam.transforms import errors, records
 from heatbeam.transforms.sources import feature_map, tfexample, tfrecord_source
 from heatbeam.transforms.sources.classes import class_files, vocabularies
+from heatbeam.transforms.sources.pixels import image_files
 
 _RECORDS = 256
-_STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"RIFF")
 _USUAL = feature_map.FeatureMap()
 _LABELS = ("label", "labels", "class", "class_id", "target")
 
@@ -175,7 +175,7 @@ def _format_of(feature: tfexample.Steps) -> str:
         return ""
     if feature.kind != "bytes":
         return "values"
-    return "frames" if all(value.startswith(_STARTS) for value in feature.values) else ""
+    return "frames" if all(map(image_files.looks_like_one, feature.values)) else ""
 
 
 def _kind(feature: Any) -> str:
@@ -194,7 +194,7 @@ def _is_image(feature: Any) -> bool:
     if isinstance(feature, tfexample.Steps):
         return _format_of(feature) == "frames"
     values = tfexample.values(feature)
-    return tfexample.kind(feature) == "bytes" and len(values) == 1 and values[0].startswith(_STARTS)
+    return tfexample.kind(feature) == "bytes" and len(values) == 1 and image_files.looks_like_one(values[0])
 
 
 def _named(kinds: Mapping[str, Any], images: Mapping[str, int], total: int) -> tuple[dict[str, str | None], list[str]]:

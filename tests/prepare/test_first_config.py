@@ -12,6 +12,7 @@ from heatbeam.job import class_sources
 from heatbeam.prepare import data_found, first_config, model_found
 from heatbeam.prepare.answers import Answer, asked, section
 from heatbeam.transforms import errors
+from heatbeam.transforms.sources import tfexample
 from heatbeam.transforms.sources.classes import vocabularies
 from tests.prepare import drawn_images
 from tests.support import keras_models, sample_shards, small_runs
@@ -123,6 +124,15 @@ def test_any_tfrecord(tmp_path):
     with pytest.raises(errors.UsageError, match="heatbeam shards"):
         drawn_images.draw(tmp_path / "photos" / "cat" / "1.jpg")
         data_found.look(str(tmp_path / "photos"), None)
+
+
+@pytest.mark.parametrize(
+    ("start", "is_one"),
+    [(b"II*\0", True), (b"....ftypavif", True), (b"RIFF....WEBP", True), (b"RIFF....WAVE", False)],
+)
+def test_an_image_is_what_a_run_takes_for_one(start, is_one):
+    feature = tfexample.parse(tfexample.serialize({"x": [start + bytes(8)]}))["x"]
+    assert data_found._is_image(feature) is is_one
 
 
 @pytest.mark.parametrize(
