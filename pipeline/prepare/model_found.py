@@ -91,10 +91,10 @@ def _inputs(
 
     The input of most axes is explained. Another is fed by the feature of its name, or whose last part that is.
     """
-    inputs = {str(tensor.name): tensor for tensor in input_constants.declared_inputs(model)}
+    inputs = input_constants.inputs_by_name(model)
     if len(inputs) < 2:
         return model, (), ()
-    listed = ", ".join(f"{name} ({tensor.dtype} {tuple(tensor.shape[1:])})" for name, tensor in inputs.items())
+    listed = input_constants.in_words(inputs)
     most = max(len(tensor.shape) for tensor in inputs.values())
     first, *further = (name for name, tensor in inputs.items() if len(tensor.shape) == most)
     others = {name: _feature_of(name, features) for name in inputs if name != first}

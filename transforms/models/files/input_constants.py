@@ -151,7 +151,7 @@ def one_input(model: keras.Model, explained: str | None, constants: Mapping[str,
     Raises:
         load_failures.ModelError: an input has neither, or both, or is not there, or a value does not fit it.
     """
-    inputs = {str(tensor.name): tensor for tensor in declared_inputs(model)}
+    inputs = inputs_by_name(model)
     if not inputs:
         if explained is not None or constants:
             raise load_failures.ModelError(
@@ -161,7 +161,7 @@ def one_input(model: keras.Model, explained: str | None, constants: Mapping[str,
         return model
     if explained is None and len(inputs) == 1 and not constants:
         return model
-    listed = ", ".join(f"{name} {_described(tensor)}" for name, tensor in inputs.items())
+    listed = in_words(inputs)
     named = [("input", explained)] if explained is not None else []
     for name, given in constants.items():
         named.append(("inputs" if isinstance(given, model_source.StandIn) else "constants", name))
@@ -193,6 +193,16 @@ def declared_inputs(model: keras.Model) -> list[keras.KerasTensor]:
         return list(model.inputs or ())
     except (AttributeError, ValueError):
         return []
+
+
+def inputs_by_name(model: keras.Model) -> dict[str, keras.KerasTensor]:
+    """The inputs that a model declares, by name."""
+    return {str(tensor.name): tensor for tensor in declared_inputs(model)}
+
+
+def in_words(inputs: Mapping[str, keras.KerasTensor]) -> str:
+    """Names, types and shapes of inputs, for messages."""
+    return ", ".join(f"{name} {_described(tensor)}" for name, tensor in inputs.items())
 
 
 def _described(tensor: keras.KerasTensor) -> str:
