@@ -85,6 +85,13 @@ def test_inputs_of_every_rank(shape):
     np.testing.assert_allclose(bgr, pixels[..., ::-1] - np.array([103.939, 116.779, 123.68]), rtol=1e-5, atol=1e-4)
 
 
+def test_scale_and_offset_come_before_mean_and_deviation():
+    of = model_source.Preprocessing(scale=(0.5,), offset=(1.0, -1.0), mean=(2.0,), std=(4.0, 2.0))
+    found = loading.preprocessing_function(of, None)(np.array([[[10, 10], [0, 6]]], np.uint8)).numpy()
+    # The first: 10 / 2 + 1 = 6, less 2 is 4, over 4 is 1.
+    assert found.tolist() == [[[1.0, 1.0], [-0.25, 0.0]]]
+
+
 def halved(pixels):
     return pixels / 2
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from heatbeam.transforms import decode, records
 from heatbeam.transforms.sources import decode_options, feature_map, features, images, tfexample
-from heatbeam.transforms.sources.arrays import array_options, stored_arrays
+from heatbeam.transforms.sources.arrays import array_options, fitting, stored_arrays
 from tests.support import sample_shards
 
 SERIES = np.arange(12, dtype=np.float32).reshape(4, 3) - 5.5
@@ -182,6 +182,15 @@ def test_frames_of_avif_are_recognised():
     found = read([stream.getvalue()] * 2)
     assert found.shape == (2, 4, 6, 3)
     np.testing.assert_array_equal(found[0], np.asarray(PIL.Image.open(stream)))
+
+
+def test_a_frame_is_resized_between_the_centres_of_its_pixels():
+    clip = np.array([[[0, 100]], [[200, 40]]], np.uint8)[..., None]  # two frames of a row of two pixels
+    image = decode_options.ImageOptions(1, 4, channels=1, resampler="tensorflow")
+    of_clip = array_options.ArrayOptions((2, 1, 4, 1), fit=("refuse", "resize", "resize"), image=image)
+    found, _, _ = fitting.decode(clip, of_clip, is_clip=True)
+    # The new pixels' centres lie at -1/4, 1/4, 3/4 and 5/4 of the way from the first old one to the second.
+    assert found[..., 0].tolist() == [[[0, 25, 75, 100]], [[200, 160, 80, 40]]]
 
 
 @pytest.mark.parametrize("resampler", ["tensorflow", "pillow", "opencv"])
