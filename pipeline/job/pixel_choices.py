@@ -78,7 +78,7 @@ def ranges_in_words(stored: Sequence[records.EncodedExample], chosen: decode_opt
         stored: records whose images can be decoded.
         chosen: how the run decodes them.
     """
-    found = [image_files.sixteen_bit_values(one.image) for one in stored if one.raw_shape is None]
+    found = [image_files.sixteen_bit_values(one.image, chosen) for one in stored if one.raw_shape is None]
     deep = [values for values in found if values is not None]
     if not deep or chosen.value_range == "percentile":
         return

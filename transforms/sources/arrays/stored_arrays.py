@@ -213,10 +213,10 @@ def _frames(values: Sequence[bytes], channels: int, form: array_options.ArrayFor
 
 def _frame(data: bytes, channels: int, form: array_options.ArrayForm, name: str) -> np.ndarray:
     """A frame ``(height, width, channels)``, decoded as images are; of `form.dtype` uint16 as it is stored."""
-    found = image_files.decoded(data, None, dataclasses.replace(form.frame, channels=channels)).array
+    how = dataclasses.replace(form.frame, channels=channels)
     if form.dtype != "uint16":
-        return found
-    values = image_files.sixteen_bit_values(data)
+        return image_files.decoded(data, None, how).array
+    values = image_files.sixteen_bit_values(data, how)
     if values is None or values.shape[2] != channels:
         held = "8 bits a channel" if values is None else f"{values.shape[2]} channels"
         raise records.DataError(

@@ -129,14 +129,17 @@ def is_sixteen_bit(opened: ImageFile.ImageFile, data: bytes) -> bool:
     return False
 
 
-def sixteen_bit_values(data: bytes) -> np.ndarray | None:
+def sixteen_bit_values(data: bytes, options: decode_options.ImageOptions) -> np.ndarray | None:
     """The values of an image of 16 bits a channel, ``(H, W, 1 or 3)``, as stored; None of any other.
 
-    Args:
-        data: a file that can be decoded.
+    Raises:
+        DataError: as `decoded`.
     """
-    opened = opened_file(data)
-    return _sixteen_bit(opened, data) if is_sixteen_bit(opened, data) else None
+    _check_channels(options.channels)
+    with reported_as("corrupt_image", f"the image of {len(data)} bytes", data):
+        opened = opened_file(data)
+        _check_size(opened.size, options)
+        return _sixteen_bit(opened, data) if is_sixteen_bit(opened, data) else None
 
 
 class reported_as:  # noqa: N801 - reads as a phrase
