@@ -151,6 +151,14 @@ class Decode(beam.PTransform):
     def __post_init__(self) -> None:
         super().__init__()
 
+    def decoded(self, encoded: records.EncodedExample) -> records.Example:
+        """One record as this step decodes it, outside of a pipeline.
+
+        Raises:
+            DataError: as `decode_example`.
+        """
+        return decode_example(encoded, self.image, self.masks, self.box_tolerance, self.inputs)
+
     def expand(self, encoded: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
         step = _Decode(self.image, self.masks, self.box_tolerance, self.inputs)
         return encoded | "Decode" >> beam.ParDo(step).with_outputs(records.DEAD_LETTER_TAG, BOXES_TAG, main=MAIN_TAG)

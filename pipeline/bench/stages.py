@@ -12,7 +12,7 @@ import apache_beam as beam
 import pyarrow as pa
 
 from heatbeam.job import classes, plan, step_options
-from heatbeam.transforms import aggregate, decode, explain, records, write
+from heatbeam.transforms import aggregate, explain, records, write
 from heatbeam.transforms.metrics import image_evidence
 from heatbeam.transforms.sources import features, source
 from heatbeam.transforms.tables import rows
@@ -127,8 +127,7 @@ class Stages:
 
     def _decode(self, encoded: records.EncodedExample) -> records.Example | None:
         try:
-            step = self._decode_step
-            return decode.decode_example(encoded, step.image, step.masks, step.box_tolerance, step.inputs)
+            return self._decode_step.decoded(encoded)
         except records.DataError:
             return None
 

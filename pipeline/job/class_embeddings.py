@@ -10,7 +10,7 @@ import numpy as np
 
 from heatbeam import config
 from heatbeam.job import plan, step_options
-from heatbeam.transforms import decode, explain, records
+from heatbeam.transforms import explain, records
 from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.engine import specs
 from heatbeam.transforms.sources import feature_map, features, tfexample
@@ -71,7 +71,7 @@ def _examples_of(planned: plan.Plan, wanted: str, engine: engines.Engine) -> Ite
                 if not _is_of(record, of_classes, wanted, ids):
                     continue
                 encoded = features.parse_example(record, planned.features, shard.name, index)
-                yield decode.decode_example(encoded, decoding.image, decoding.masks, inputs=decoding.inputs)
+                yield decoding.decoded(encoded)
             except records.DataError:  # the run tells of it
                 continue
 

@@ -249,9 +249,7 @@ def _read(
         try:
             encoded = features.parse_example(record, planned.features, shard.name, index)
             stage = decode.STAGE
-            examples.append(
-                decode.decode_example(encoded, decoding.image, decoding.masks, decoding.box_tolerance, decoding.inputs)
-            )
+            examples.append(decoding.decoded(encoded))
             stored.append(encoded)
         except records.DataError as error:
             lose(stage, image_id, shard.name, index, error)
