@@ -74,7 +74,7 @@ def _keep(comparison: compare.Comparison, verdict: verdicts.Verdict | None) -> N
     )
     try:
         decisions.write(run_directory.RunDirectory(comparison.candidate), decision)
-    except OSError as error:
+    except errors.PathError as error:
         what = f"the decision could not be kept in {comparison.candidate}, so that heatbeam history will not show it"
         sys.stderr.write(f"warning: {what}: {harmless.line(str(error))}\n")
 

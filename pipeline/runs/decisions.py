@@ -10,9 +10,9 @@ import json
 from typing import Literal, NamedTuple
 
 import pydantic
-from pyarrow import fs as pafs
 
-from heatbeam.runs import remote_files, run_directory
+from heatbeam.runs import run_directory
+from heatbeam.transforms import errors
 
 FORMAT = "heatbeam-decision"
 
@@ -48,23 +48,23 @@ class _File(pydantic.BaseModel):
 
 
 def write(run: run_directory.RunDirectory, decision: Decision) -> None:
-    """Keep a decision beside a run."""
+    """Keep a decision beside a run.
+
+    Raises:
+        errors.PathError: it cannot be written.
+    """
     text = json.dumps({"format": FORMAT, **decision._asdict()}, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    remote_files.write(run.path_of(run_directory.DECISION), text.encode("utf-8", errors="replace"))
+    run.write_file(run_directory.DECISION, text.encode("utf-8", errors="replace"))
 
 
 def read(run: run_directory.RunDirectory) -> Decision | None:
     """The decision beside a run; None if there is none, or none that can be read."""
-    filesystem, path = remote_files.filesystem_of(run.path_of(run_directory.DECISION))
-    if filesystem.get_file_info(path).type != pafs.FileType.File:
-        return None
-    with filesystem.open_input_stream(path) as stream:
-        content = stream.read()
     try:
-        found = _File.model_validate_json(content)
-    except pydantic.ValidationError:
+        content = run.read_file(run_directory.DECISION)
+        found = None if content is None else _File.model_validate_json(content)
+    except (errors.PathError, pydantic.ValidationError):
         return None
-    return Decision(**found.model_dump(exclude={"format"}))
+    return None if found is None else Decision(**found.model_dump(exclude={"format"}))
 
 
 def words(decision: Decision) -> str:

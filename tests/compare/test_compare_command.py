@@ -52,6 +52,14 @@ def test_the_newest_run_is_held_against_the_one_before(root, gate_file, tmp_path
     assert (kept["gate"], kept["failed"], kept["reasons_p"]) == (not status, status, None)
 
 
+def test_a_decision_that_cannot_be_kept_is_a_warning_and_no_failure(root, gate_file, capsys):
+    (pathlib.Path(run_at(root, 8, 0.5)) / "decision.json").mkdir()  # whatever is in the way
+    assert cli.main(["compare", "--newest", str(root), "--gate", gate_file]) == 0
+    output = capsys.readouterr()
+    assert "gate: pass" in output.out
+    assert output.err.count("warning: the decision could not be kept in ") == 1
+
+
 def test_the_first_run_of_a_schedule_passes(root, gate_file, capsys):
     assert cli.main(["compare", "--newest", str(root), "--gate", gate_file]) == 0
     assert "nothing to compare it with yet" in capsys.readouterr().out
