@@ -22,10 +22,8 @@ import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
 from heatbeam.runs import folders
-from heatbeam.transforms import errors
 
-FOLDER = "review"
-FILE = f"{FOLDER}/review.parquet"
+FILE = "review/review.parquet"
 
 MARKS: Mapping[str, str] = {
     "label_wrong": "the label of the image is wrong",
@@ -124,8 +122,7 @@ class Reviews:
 
     def of(self, subject: Subject) -> dict[str, str]:
         """The marks of a row, each with its note."""
-        wanted = {mark: _key(subject.key(mark)) for mark in MARKS}
-        return {row["mark"]: row["note"] for row in self.rows() if _key(row) == wanted.get(row["mark"])}
+        return marks_of(subject, self.by_key())
 
     def by_key(self) -> dict[tuple[Any, ...], str]:
         """The note of every mark by its key, for many rows; see `marks_of`."""
@@ -156,15 +153,7 @@ class Reviews:
     def _write(self, rows: Sequence[Row]) -> None:
         buffer = io.BytesIO()
         pq.write_table(pa.Table.from_pylist(list(rows), SCHEMA), buffer, compression="zstd")
-        target = self._folder.join(FILE)
-        # Object stores show a file when it is complete; a disk shows it while it grows.
-        in_place = not isinstance(self._folder.fs, pafs.LocalFileSystem)
-        with errors.about(self.path, "write"):
-            self._folder.make(FOLDER)
-            with self._folder.fs.open_output_stream(target if in_place else target + ".tmp") as stream:
-                stream.write(buffer.getvalue())
-            if not in_place:
-                self._folder.fs.move(target + ".tmp", target)
+        self._folder.replace(FILE, buffer.getvalue())
         self._read = (None, [])
 
 

@@ -178,15 +178,7 @@ class RunDirectory:
 
     def _write_document(self, document: Mapping[str, Any]) -> None:
         text = json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-        filesystem, target = self._folder.fs, self._folder.join(MANIFEST)
-        # Object stores show a file when it is complete; a disk shows it while it grows.
-        in_place = not isinstance(filesystem, pafs.LocalFileSystem)
-        with errors.about(self.path_of(MANIFEST), "write"):
-            filesystem.create_dir(self._folder.root, recursive=True)
-            with filesystem.open_output_stream(target if in_place else target + ".tmp") as stream:
-                stream.write(text.encode())
-            if not in_place:
-                filesystem.move(target + ".tmp", target)
+        self._folder.replace(MANIFEST, text.encode())
 
     def finish(self, manifest: manifests.Manifest) -> manifests.Finished:
         """Count the files, add them as ``tables`` and mark the run ``succeeded``; the manifest written."""
