@@ -34,8 +34,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
 
 from heatbeam.audit import map_scan
+from heatbeam.transforms.metrics import slicing
 
 Floats = npt.NDArray[np.float64]
 
@@ -141,6 +144,20 @@ def audit(groups: Sequence[map_scan.Group]) -> list[Finding]:
             together.setdefault((group.method, group.scope), []).append(group)
     found = [finding for same in together.values() if len(same) > MIN_OTHERS for finding in _audit(same)]
     return sorted(found, key=lambda f: (not f.suspect, -f.score, f.method, f.scope, f.class_id))
+
+
+def over_all(table: ds.Dataset, target: str, method: str) -> list[Finding]:
+    """Every class that can be judged by the maps of one method over all images, the most suspicious first.
+
+    Args:
+        table: the explanations; one pass over the method's rows.
+        target: that the maps were explained for.
+        method: whose maps.
+    """
+    scanner = map_scan.Scanner(table.schema, target, method, (), ())
+    for batch in map_scan.batches(table, scanner.columns, pc.field("method") == method):
+        scanner.add(batch)
+    return audit(scanner.result().groups(method, slicing.ALL))
 
 
 def _audit(groups: list[map_scan.Group]) -> list[Finding]:

@@ -23,7 +23,7 @@ from apache_beam.io import filesystem, filesystems
 from apache_beam.options import pipeline_options
 
 from heatbeam import command
-from heatbeam.audit import map_scan, shortcuts
+from heatbeam.audit import shortcuts
 from heatbeam.audit.evidence import proofs, sample, suspects
 from heatbeam.audit.proving import trial
 from heatbeam.job import failures, fitting, plan, step_options, verdict
@@ -32,7 +32,6 @@ from heatbeam.runs import manifests, moved_images, remote_files, run_directory, 
 from heatbeam.transforms import decode, errors, explain, records
 from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.engine import specs
-from heatbeam.transforms.metrics import slicing
 
 OTHERS = 36
 """Images of other classes that a suspect is tried on."""
@@ -156,12 +155,8 @@ def _of_place(run: run_directory.RunDirectory, manifest: manifests.Finished) -> 
     methods = [m for m in run_methods.by_label(manifest) if m not in run_methods.controls(manifest)]
     if not methods:
         return {}
-    table = run.open_table("explanations")
-    scanner = map_scan.Scanner(table.schema, manifest.primary_target, methods[0], (), ())
-    for batch in map_scan.batches(table, list(scanner.columns)):
-        scanner.add(batch)
-    mine = [g for g in scanner.result().groups() if g.method == methods[0] and g.scope == slicing.EVERYTHING]
-    return {one.class_id: "; ".join(one.reasons()) for one in shortcuts.audit(mine) if one.suspect}
+    found = shortcuts.over_all(run.open_table("explanations"), manifest.primary_target, methods[0])
+    return {one.class_id: "; ".join(one.reasons()) for one in found if one.suspect}
 
 
 def _task(of_class: Sequence[suspects.Suspect], samples: Sequence[sample.ClassSample]) -> Task | None:

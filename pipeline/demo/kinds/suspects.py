@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from heatbeam.audit import map_scan, shortcuts
+from heatbeam.audit import shortcuts
 from heatbeam.runs import run_directory
-from heatbeam.transforms.metrics import slicing
 
 
 def found(run: run_directory.RunDirectory, method: str) -> list[shortcuts.Finding]:
@@ -14,8 +13,4 @@ def found(run: run_directory.RunDirectory, method: str) -> list[shortcuts.Findin
 
 def judged(run: run_directory.RunDirectory, method: str) -> list[shortcuts.Finding]:
     """Every class that has enough images to be judged, the most suspicious first, suspected or not."""
-    table = run.open_table("explanations")
-    scanner = map_scan.Scanner(table.schema, run.read_manifest().primary_target, method, (), ())
-    for batch in map_scan.batches(table, scanner.columns):
-        scanner.add(batch)
-    return list(shortcuts.audit(scanner.result().groups(method, slicing.ALL)))
+    return shortcuts.over_all(run.open_table("explanations"), run.read_manifest().primary_target, method)

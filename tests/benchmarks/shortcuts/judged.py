@@ -12,11 +12,10 @@ import numpy as np
 import yaml
 
 from heatbeam import config
-from heatbeam.audit import map_clusters, map_scan, shortcuts
+from heatbeam.audit import map_clusters, shortcuts
 from heatbeam.audit.proving import job as proving
 from heatbeam.job import run
 from heatbeam.runs import run_directory
-from heatbeam.transforms.metrics import slicing
 from heatbeam.transforms.sources import tfexample
 from tests.benchmarks.shortcuts import cues, worlds
 from tests.support import sample_shards
@@ -117,12 +116,8 @@ def judge(world: worlds.World, folder: pathlib.Path) -> Judged:
 
 
 def _of_place(directory: run_directory.RunDirectory) -> frozenset[int]:
-    table = directory.open_table("explanations")
-    scanner = map_scan.Scanner(table.schema, "label", "grad_cam", (), ())
-    for batch in map_scan.batches(table, list(scanner.columns)):
-        scanner.add(batch)
-    groups = [g for g in scanner.result().groups() if g.scope == slicing.EVERYTHING]
-    return frozenset(one.class_id for one in shortcuts.audit(groups) if one.suspect)
+    found = shortcuts.over_all(directory.open_table("explanations"), "label", "grad_cam")
+    return frozenset(one.class_id for one in found if one.suspect)
 
 
 def _of_clusters(directory: run_directory.RunDirectory, classes: int) -> frozenset[int]:
