@@ -39,8 +39,9 @@ class Component:
 
     Attributes:
         number: of the direction, from 0, the one of the greatest variance.
-        channels: int32 ``(C,)``, of the target layer.
+        channels: int64 ``(C,)``, of the target layer.
         weights: float64 ``(C,)``, of length 1; images with large scores show it.
+        usual: float64 ``(C,)``, what the class's images have in these channels on average.
         variance: its share of the variance of the class's evidence.
         scores: float64 ``(N,)``, of the images it was made of.
         adds: whether what it stands for raises the class score.
@@ -49,6 +50,7 @@ class Component:
     number: int
     channels: npt.NDArray[np.int64]
     weights: Floats
+    usual: Floats
     variance: float
     scores: Floats
     adds: bool
@@ -78,8 +80,8 @@ def of_class(images: Sequence[sample.Image]) -> list[Component]:
     channels, psi = matrix(images)
     if not len(channels):
         return []
-    centred = psi - psi.mean(axis=0)
-    left, sizes, right = np.linalg.svd(centred, full_matrices=False)
+    usual = psi.mean(axis=0)
+    left, sizes, right = np.linalg.svd(psi - usual, full_matrices=False)
     whole = float((sizes**2).sum())
     found = []
     for number in range(min(MOST, len(sizes))):
@@ -90,5 +92,5 @@ def of_class(images: Sequence[sample.Image]) -> list[Component]:
         sign = 1.0 if (right[number].sum(), right[number][0]) >= (0.0, 0.0) else -1.0
         scores = left[:, number] * sizes[number]
         for end in (sign, -sign):
-            found.append(Component(number, channels, end * right[number], share, end * scores, end == sign))
+            found.append(Component(number, channels, end * right[number], usual, share, end * scores, end == sign))
     return found

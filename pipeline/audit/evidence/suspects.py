@@ -10,8 +10,8 @@ Suspects come from three places, and are tried in the order of `Suspect.suspicio
 ``fixed_place`` the class is a suspect of the audit of places (`audit.shortcuts`)
 ============== =======================================================================================================
 
-With ground truth the suspicion of a group of images is the mean share of the energy off the object, less that of the
-middle half of all classes' images; a component must differ from the rest of its class by `LEAST_T` standard errors too.
+With ground truth the suspicion of a group of images is the mean share of the energy off the object, less the
+median of all classes' images; a component must differ from the rest of its class by `LEAST_T` standard errors too.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _of_component(one: sample.ClassSample, component: components.Component, usua
     order = np.argsort(-component.scores, kind="stable")
     top = order[: min(IMAGES, max(3, len(order) // 4))]
     shares = np.array([image.off_object for image in one.images])
-    suspicion = _off_in_top(shares, top, usual) if np.isfinite(shares[top]).sum() >= 3 else _odd(one, component)
+    suspicion = _off_in_top(shares, top, usual) if np.isfinite(shares[top]).sum() >= 3 else _odd(component)
     if suspicion is None:
         return []
     value, reason = suspicion
@@ -135,17 +135,15 @@ def _off_in_top(shares: Floats, top: npt.NDArray[np.int64], usual: float) -> tup
     return excess, f"images that show it have {mine.mean():.0%} of their energy off the object (usually {usual:.0%})"
 
 
-def _odd(one: sample.ClassSample, component: components.Component) -> tuple[float, str] | None:
+def _odd(component: components.Component) -> tuple[float, str] | None:
     """Without ground truth: whether few images show it, by few channels that are not the class's usual ones."""
     if not component.adds:
         return None
     scores = component.scores - component.scores.mean()
     spread = scores.std()
     skew = float((scores**3).mean() / spread**3) if spread > 0 else 0.0
-    _, psi = components.matrix(one.images)
-    mean = psi.mean(axis=0)
-    size = float(np.linalg.norm(mean))
-    cosine = abs(float(component.weights @ mean)) / size if size > 0 else 0.0
+    size = float(np.linalg.norm(component.usual))
+    cosine = abs(float(component.weights @ component.usual)) / size if size > 0 else 0.0
     few = 1 / float((component.weights**4).sum())
     if skew < LEAST_SKEW or cosine > MOST_COSINE or few > MOST_CHANNELS:
         return None

@@ -93,3 +93,24 @@ def test_what_the_audit_of_places_suspects_is_tried_too():
     images = [image(number, {2: 3.0, 5: 2.0 + number % 3}, 0.2) for number in range(40)]
     (found,) = suspects.find([of_class(images)], {3: "in the corner"})
     assert (found.source, found.reason) == ("fixed_place", "in the corner")
+
+
+def test_suspicion_is_the_energy_off_the_object_beyond_the_usual():
+    found = suspects.find([of_class(with_cue())], {})
+    # The five with the cue have 0.8 off the object; the median of all 40 is 0.2.
+    (most,) = (one for one in found if one.source == "off_object")
+    assert most.suspicion == pytest.approx(0.8 - 0.2)
+
+
+def test_without_boxes_suspicion_is_skewness_away_from_the_usual_evidence():
+    def rare(weights: list[float], usual: list[float]) -> components.Component:
+        scores = np.array([3.0, -1.0, -1.0, -1.0])
+        return components.Component(0, np.arange(2), np.array(weights), np.array(usual), 0.5, scores, adds=True)
+
+    # The mean is 0, the second moment (9 + 3) / 4, the third (27 - 3) / 4: skewness 6 / 3^1.5 = 1.1547.
+    value, reason = suspects._odd(rare([1.0, 0.0], [0.0, 2.0]))
+    assert value == pytest.approx(0.11547, rel=1e-4) and "by about 1 channels" in reason
+    # Against (0, 1) the cosine of (0.96, 0.28) is 0.28.
+    value, _ = suspects._odd(rare([0.96, 0.28], [0.0, 1.0]))
+    assert value == pytest.approx(0.11547 * (1 - 0.28), rel=1e-4)
+    assert suspects._odd(rare([0.6, 0.8], [0.0, 1.0])) is None  # 0.8: what the class is mostly made of
