@@ -36,7 +36,7 @@ def as_dict(comparison: compare.Comparison) -> dict[str, Any]:
         {
             "image_id": one.image_id, "class_name": one.class_name, "method": one.method,
             "decision_flip": one.decision_flip, "baseline_probability": one.probabilities[0],
-            "candidate_probability": one.probabilities[1], **_plain(one.similarity),
+            "candidate_probability": one.probabilities[1], **verdicts.plain(one.similarity),
         }
         for one in comparison.examples
     ]  # fmt: skip
@@ -53,8 +53,8 @@ def as_dict(comparison: compare.Comparison) -> dict[str, Any]:
         "repeated": list(comparison.repeated),
         "methods_only_baseline": list(comparison.methods_only_baseline),
         "methods_only_candidate": list(comparison.methods_only_candidate),
-        "differences": [_plain(row._asdict()) for row in comparison.differences],
-        "agreements": [_plain(row._asdict()) for row in comparison.agreements],
+        "differences": [verdicts.plain(row._asdict()) for row in comparison.differences],
+        "agreements": [verdicts.plain(row._asdict()) for row in comparison.agreements],
         "histograms": comparison.histograms,
         "examples": examples,
         "flips": flips,
@@ -63,12 +63,6 @@ def as_dict(comparison: compare.Comparison) -> dict[str, Any]:
             "map_flip_overlap": comparison.options.map_flip_overlap,
         },
         "drift": words.document(comparison.drift),
-    }
-
-
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
     }
 
 

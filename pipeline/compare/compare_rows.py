@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -112,10 +112,11 @@ class Work:
             "map_flips": int(np.nansum(map_flip)),
             "map_flips_same_decision": int(np.nansum(map_flip[~flipped])),
         })  # fmt: skip
-        self._add_rows(part, {**measures, "map_flip": map_flip})
+        targets = _targets_of_both(part)
+        self._add_rows(part, {**measures, "map_flip": map_flip}, targets)
         right = (_right(part.baseline), _right(part.candidate))
         self._keep(map_pairs.most_changed(part.baseline, part.candidate, measures, right, self._limit))
-        primary = _targets_of_both(part).get(self._primary, np.zeros(part.baseline.num_rows, bool))
+        primary = targets.get(self._primary, np.zeros(part.baseline.num_rows, bool))
         found = map_pairs.flips(part.baseline, part.candidate, measures, right, flipped & primary, self._flips)
         self.flips = _first_of_each([*self.flips, *found], map_pairs.by_decision, self._flips)
         return _pairs_table(part, measures, map_flip, flipped)
@@ -153,14 +154,14 @@ class Work:
         flips = flipped[:, None].astype(np.float64)
         self._decisions.add(slicing.MODEL, slicings, nothing, nothing, flips, weights, images)
 
-    def _add_rows(self, part: pairs.Joined, measures: dict[str, Floats]) -> None:
+    def _add_rows(self, part: pairs.Joined, measures: dict[str, Floats], targets: Mapping[str, Bools]) -> None:
         first, second = part.baseline, part.candidate
         if not first.num_rows:
             return
         weights, images = self._weights(first)
         values = [self._metrics(table) for table in (first, second)]
         agreement = np.column_stack([measures[name] for name in map_pairs.MEASURES])
-        slicings = self._slicings(part)
+        slicings = self._slicings(part, targets)
         methods, of_row = _coded(first["method"])
         for code, method in enumerate(methods):
             rows = np.flatnonzero(of_row == code)
@@ -186,9 +187,8 @@ class Work:
             columns |= top_k.top_k(columns["box_hit"], _floats(table["rank"]))
         return np.column_stack([*columns.values()]) if columns else np.zeros((table.num_rows, 0))
 
-    def _slicings(self, part: pairs.Joined) -> list[paired_sums.Slicing]:
-        targets = _targets_of_both(part)
-        primary = targets.pop(self._primary, np.zeros(part.baseline.num_rows, bool))
+    def _slicings(self, part: pairs.Joined, targets: Mapping[str, Bools]) -> list[paired_sums.Slicing]:
+        primary = targets.get(self._primary, np.zeros(part.baseline.num_rows, bool))
         ids = np.asarray(part.baseline["class_id"].to_numpy(), np.int64)
         slicings = [
             _everything(primary),
@@ -196,7 +196,9 @@ class Work:
             *self._features(part.baseline, primary),
         ]
         return slicings + [
-            paired_sums.Slicing(slicing.TARGET, np.where(there, 0, -1), [target]) for target, there in targets.items()
+            paired_sums.Slicing(slicing.TARGET, np.where(there, 0, -1), [target])
+            for target, there in targets.items()
+            if target != self._primary
         ]
 
     def _classes(self, ids: Ints, names: Sequence[str | None], wanted: Bools) -> paired_sums.Slicing:

@@ -30,6 +30,9 @@ BIN_COUNT = 20
 CHANGES = ("now wrong", "now right", "wrong in both", "right in both")
 """What may become of a decision that flips, what is worst first."""
 
+_CHANGE = np.array([[2, 1], [0, 3]])
+"""Position in `CHANGES`, by whether the first choice was a label before and is one now."""
+
 _PLAIN = (
     "image_id", "image_sha256", "shard", "record_index", "label_ids", "targets", "class_id", "class_name",
     "predicted_class_id", "method", "probability", "rank",
@@ -92,7 +95,7 @@ class Example:
     @property
     def change(self) -> str:
         """What became of the decision: one of `CHANGES`."""
-        return CHANGES[_change(*self.right)]
+        return CHANGES[_CHANGE[int(self.right[0]), int(self.right[1])]]
 
 
 def similarity(baseline: pa.Table, candidate: pa.Table) -> dict[str, Floats]:
@@ -140,11 +143,6 @@ def _aligned(
     return np.array(kept, np.int64), stacks[0], stacks[1]
 
 
-def _change(was: bool, now: bool) -> int:
-    """Position in `CHANGES`."""
-    return {(True, False): 0, (False, True): 1, (False, False): 2, (True, True): 3}[bool(was), bool(now)]
-
-
 def most_changed(
     baseline: pa.Table,
     candidate: pa.Table,
@@ -185,7 +183,7 @@ def flips(
         wanted: the pairs to choose from, whose first choice differs.
         limit: pairs of a method and a change.
     """
-    kinds = np.array([_change(was, now) for was, now in zip(*right, strict=True)], np.int64)
+    kinds = _CHANGE[right[0].astype(np.int64), right[1].astype(np.int64)]
     methods, names = (np.array(baseline[name].to_pylist(), object) for name in ("method", "image_id"))
     moved = _moved(baseline["probability"].to_numpy(), candidate["probability"].to_numpy())
     rows = []
@@ -204,7 +202,7 @@ def by_decision(example: Example) -> tuple[Any, ...]:
     """Method and change together, and the order within these: the furthest move of the probability first."""
     first, second = (np.array([one], np.float64) for one in example.probabilities)
     moved = float(_moved(first, second)[0])
-    return (example.method, _change(*example.right)), -moved, example.image_id, example.class_name
+    return (example.method, CHANGES.index(example.change)), -moved, example.image_id, example.class_name
 
 
 def _moved(first: Floats, second: Floats) -> Floats:

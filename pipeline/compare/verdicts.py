@@ -178,12 +178,13 @@ def as_dict(verdict: Verdict) -> dict[str, Any]:
         "baseline": verdict.baseline or None,
         "counts": {outcome: verdict.count(outcome) for outcome in ("pass", "fail", "inconclusive")},
         "false_alarms": dataclasses.asdict(verdict.promise) if verdict.promise else None,
-        "rules": [_plain(dataclasses.asdict(one)) for one in verdict.reach],
-        "checks": [_plain(dataclasses.asdict(check)) for check in verdict.checks],
+        "rules": [plain(dataclasses.asdict(one)) for one in verdict.reach],
+        "checks": [plain(dataclasses.asdict(check)) for check in verdict.checks],
     }
 
 
-def _plain(fields: dict[str, Any]) -> dict[str, Any]:
+def plain(fields: dict[str, Any]) -> dict[str, Any]:
+    """Values for JSON: a number that does not exist, or is infinite, is None."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in fields.items()
     }

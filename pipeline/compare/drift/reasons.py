@@ -47,7 +47,7 @@ class Reasons:
         class_names: of each row.
         places: ``(N, *grid)``, shares of the energy; they add up to 1.
         statistics: ``(N, S)``, NaN where there is none.
-        channels: sparse ``(N, C)``, shares of the evidence; None where the run has none.
+        channels: ``(N, C)``, shares of the evidence, NaN in rows without any; None where the run has none.
         sampled: whether they are a sample of more.
     """
 
