@@ -17,7 +17,6 @@ change of 0 only identical or clearly better numbers pass.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -137,9 +136,13 @@ class _Judge:
     def _bounds(self, number: int, rule: gate_rules.Rule, key: Key) -> Iterator[gate_decisions.Judged]:
         mean = self._numbers.get(key)
         if mean is None or math.isnan(mean.value):
-            why = "there is no such number in the candidate" if mean is None else "nothing could be measured"
-            apart = rule.metric in compare.MEASURES and not self._has_pairs
-            yield self._without_pairs(number, rule, key) if apart else self._missing(number, key, why)
+            if rule.metric in compare.MEASURES and not self._has_pairs:
+                # Nothing is known, and nothing is wrong.
+                why = "the runs are over different images, so there are no pairs to tell it by"
+                yield self._missing(number, rule, key, why, "inconclusive")
+            else:
+                why = "there is no such number in the candidate" if mean is None else "nothing could be measured"
+                yield self._missing(number, rule, key, why)
             return
         for kind, limit, sign in (("lower", rule.lower, 1.0), ("upper", rule.upper, -1.0)):
             if limit is None:
@@ -157,10 +160,10 @@ class _Judge:
     def _change(self, number: int, rule: gate_rules.Rule, key: Key) -> gate_decisions.Judged:
         assert rule.change is not None
         if self._incomparable:
-            return self._missing(number, key, f"the runs are not comparable: {self._incomparable[0]}")
+            return self._missing(number, rule, key, f"the runs are not comparable: {self._incomparable[0]}")
         row = self._changes.get(key)
         if row is None or math.isnan(row.difference):
-            return self._missing(number, key, "the number is not in both runs")
+            return self._missing(number, rule, key, "the number is not in both runs")
         mean = paired.Mean(row.difference, row.n, row.lower, row.upper, row.interval)
         direction = row.better if rule.change.direction == "auto" else rule.change.direction
         worse, ends = _worsening(mean, direction)
@@ -234,22 +237,12 @@ class _Judge:
             limit, said,
         )  # fmt: skip
 
-    def _without_pairs(self, number: int, rule: gate_rules.Rule, key: Key) -> gate_decisions.Judged:
-        """A rule about pairs, where the runs are over different images: nothing is known, and nothing is wrong."""
-        strict = (rule.inconclusive or self._gate.inconclusive) == "fail"
-        missing = self._missing(number, key, "the runs are over different images, so there are no pairs to tell it by")
-        return dataclasses.replace(
-            missing, check=dataclasses.replace(missing.check, outcome="inconclusive", fails=strict)
-        )
-
-    def _missing(self, number: int, key: Key, why: str) -> gate_decisions.Judged:
-        method, name, value, metric = key
-        nan = math.nan
+    def _missing(
+        self, number: int, rule: gate_rules.Rule, key: Key, why: str, outcome: verdicts.Outcome = "fail"
+    ) -> gate_decisions.Judged:
+        nothing = paired.Mean(math.nan, 0, math.nan, math.nan, "none")
         said = f"{_place(key)}: {why}"
-        return gate_decisions.Judged(
-            verdicts.Check(number, metric, method, name, value, "missing", "fail", True, nan, nan, nan, 0, nan, said),
-            said,
-        )
+        return gate_decisions.Judged(self._check(number, rule, key, "missing", outcome, nothing, math.nan, said), said)
 
 
 def _worsening(change: paired.Mean, direction: str) -> tuple[float, tuple[float, float]]:
