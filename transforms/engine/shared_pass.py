@@ -15,9 +15,6 @@ from heatbeam.transforms.models import exposure
 EVIDENCE_CHANNELS = 24
 """Channels that are kept of each class: with a total and a scale they take less than 128 bytes of a row."""
 
-Gradients = dict[tuple[str, str], tf.Tensor]
-"""Of a class score (`targets.KINDS`) with respect to a layer's output."""
-
 
 class Kept(NamedTuple):
     """What methods of further passes start from.
@@ -132,7 +129,7 @@ class SharedPass:
         class_ids = tf.ensure_shape(class_ids, [None, columns.width])
         chosen = tf.maximum(class_ids, 0)
         activations = dict(zip(self._layers, exposed, strict=True))
-        gradients: dict[tuple[str, str], tf.Tensor] = {}
+        gradients = _Gradients(logits, chosen, activations)
         return Results(
             class_ids=class_ids,
             top=top,
@@ -140,43 +137,47 @@ class SharedPass:
             probabilities=tf.gather(probabilities, chosen, batch_dims=1),
             ranks=_ranks(order, chosen),
             finite=tf.reduce_all(tf.stack([_finite(tensor) for tensor in (logits, *exposed[: self._mapped])]), axis=0),
-            maps=self._maps(logits, chosen, activations, gradients),
+            maps=self._maps(activations, gradients),
             kept=Kept(inputs, logits, fed, activations) if self._keeps else None,
-            evidence=self._evidence(logits, chosen, activations, gradients),
+            evidence=self._evidence(activations, gradients),
         )
 
-    def _evidence(
-        self, logits: tf.Tensor, class_ids: tf.Tensor, activations: dict[str, tf.Tensor], gradients: Gradients
-    ) -> channel_evidence.Strongest | None:
-        """What the channels put into each class score, from a gradient that the methods share where they take it."""
+    def _evidence(self, activations: dict[str, tf.Tensor], gradients: _Gradients) -> channel_evidence.Strongest | None:
+        """What the channels put into each class score."""
         layer = self._evidence_layer
         if layer is None:
             return None
-        gradient = gradients.get(("logit", layer))
-        if gradient is None:
-            try:
-                scores = targets.target_scores(logits, class_ids, "logit")
-                gradient = targets.score_gradients(scores, activations[layer])
-            except LookupError:  # an operation of the head has none, and no method of the run asks for one
-                return None
+        try:
+            gradient = gradients.of("logit", layer)
+        except LookupError:  # an operation of the head has none, and no method of the run asks for one
+            return None
         psi = channel_evidence.contributions(activations[layer], gradient)
         return channel_evidence.strongest(psi, EVIDENCE_CHANNELS)
 
-    def _maps(
-        self, logits: tf.Tensor, class_ids: tf.Tensor, activations: dict[str, tf.Tensor], gradients: Gradients
-    ) -> dict[str, tf.Tensor]:
-        """The maps of every one-pass method, each head gradient taken once and left in `gradients`."""
-        maps = {}
-        for method in self._methods:
-            for layer in method.layers:
-                if (method.target, layer) not in gradients:
-                    scores = targets.target_scores(logits, class_ids, method.target)
-                    gradients[method.target, layer] = targets.score_gradients(scores, activations[layer])
-            maps[method.label] = method.one_pass_maps(
+    def _maps(self, activations: dict[str, tf.Tensor], gradients: _Gradients) -> dict[str, tf.Tensor]:
+        """The maps of every one-pass method."""
+        return {
+            method.label: method.one_pass_maps(
                 [activations[layer] for layer in method.layers],
-                [gradients[method.target, layer] for layer in method.layers],
+                [gradients.of(method.target, layer) for layer in method.layers],
             )
-        return maps
+            for method in self._methods
+        }
+
+
+class _Gradients:
+    """Of class scores with respect to layers' outputs, each taken once, whoever asks first."""
+
+    def __init__(self, logits: tf.Tensor, class_ids: tf.Tensor, activations: dict[str, tf.Tensor]) -> None:
+        self._logits, self._class_ids, self._activations = logits, class_ids, activations
+        self._taken: dict[tuple[str, str], tf.Tensor] = {}
+
+    def of(self, target: str, layer: str) -> tf.Tensor:
+        """The gradient of a class score (`targets.KINDS`); a LookupError where the head has none."""
+        if (target, layer) not in self._taken:
+            scores = targets.target_scores(self._logits, self._class_ids, target)
+            self._taken[target, layer] = targets.score_gradients(scores, self._activations[layer])
+        return self._taken[target, layer]
 
 
 def _finite(values: tf.Tensor) -> tf.Tensor:
