@@ -14,7 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
+
+from heatbeam.transforms.metrics import intervals
 
 Floats = npt.NDArray[np.float64]
 
@@ -58,8 +60,8 @@ def paired(differences: npt.ArrayLike) -> Effect:
         return Effect(mean, 1, math.nan, math.nan, math.nan, math.nan)
     deviation = max(float(values.std(ddof=1)), _LEAST_DEVIATION)
     error = deviation / math.sqrt(n)
-    half = float(stats.t.ppf(0.975, n - 1)) * error
-    p_value = float(stats.t.sf(mean / error, n - 1))
+    half = intervals.student_point(n) * error
+    p_value = float(special.stdtr(n - 1, -mean / error))
     return Effect(mean, n, mean - half, mean + half, p_value, deviation)
 
 
@@ -85,7 +87,7 @@ def images_to_decide(effect: Effect, *, level: float, limit: float) -> int:
     low, high = 2, LARGEST_COUNT
     while low < high:
         middle = (low + high) // 2
-        if float(stats.t.isf(alpha, middle - 1)) * effect.deviation / math.sqrt(middle) <= distance:
+        if -float(special.stdtrit(middle - 1, alpha)) * effect.deviation / math.sqrt(middle) <= distance:
             high = middle
         else:
             low = middle + 1

@@ -85,9 +85,8 @@ def _row(name: str, values: dict[str, list[float]]) -> dict[str, Any]:
 
 
 def _auroc(unchanged: list[float], changed: list[float]) -> float:
-    ranks = stats.rankdata([-p for p in [*changed, *unchanged]])
-    n, m = len(changed), len(unchanged)
-    return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * m))
+    rows = np.arange(len(changed) + len(unchanged))
+    return two_sample.stratified_auc(-np.array([*changed, *unchanged]), rows < len(changed), [rows])
 
 
 class _Pools:
