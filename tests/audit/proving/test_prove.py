@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 
+import numpy as np
 import pytest
 
 from heatbeam import cli
@@ -109,3 +110,11 @@ def test_images_that_are_of_the_class_too_are_none_of_another(monkeypatch):
     suspect = suspects.Suspect(0, "off_object", -1, (), (), of_class.images, 1.0, "")
     task = job._task([suspect], [of_class, others])
     assert task is not None and {one.image_id for one in task.others} == {"i1", "i4"}
+
+
+def test_boxes_are_placed_in_what_the_model_sees_of_the_image():
+    # The view is 40 wide and 80 high; of 20 columns each is 2 wide, of 160 rows each half as high.
+    placed = job._in_input(np.array([[10.0, 20.0, 30.0, 40.0]]), (10.0, 0.0, 50.0, 80.0), (160, 20, 3))
+    assert placed is not None
+    assert placed.tolist() == [[0, 40, 10, 80]]
+    assert job._in_input(None, (0.0, 0.0, 1.0, 1.0), (1, 1, 3)) is None

@@ -8,8 +8,8 @@ import pytest
 
 from heatbeam.audit.evidence import proofs, shown, suspects
 from heatbeam.audit.proving import trial
+from heatbeam.transforms.engine import channel_maps, specs
 from heatbeam.transforms.engine import engine as engines
-from heatbeam.transforms.engine import specs
 from heatbeam.transforms.metrics import effects
 from heatbeam.transforms.models import model_source
 
@@ -89,6 +89,18 @@ def test_an_object_is_no_region_and_is_refuted(engine):
     assert not outcome.fresh
     (row,) = proofs.table([tried(outcome)]).to_pylist()
     assert row["verdict"] == proofs.REFUTED
+
+
+def test_a_map_of_channels_is_gradient_times_activation_at_each_place(engine):
+    """A red pixel activates its channel by 1, and the logit of class 0 is `GAIN` times the channel's mean."""
+    pixels = image(0, colour=1, tag=True).pixels
+    inputs = engine.preprocess(pixels[None])
+    maps = channel_maps.ChannelMaps(engine)
+    expected = np.zeros((SIDE, SIDE))
+    expected[:5, :5] = GAIN / SIDE**2
+    np.testing.assert_allclose(maps.maps(inputs, 0, (), ())[0], expected, atol=1e-6)
+    np.testing.assert_allclose(maps.maps(inputs, 0, (0, 1), (0.5, 9.0))[0], expected / 2, atol=1e-6)
+    np.testing.assert_allclose(maps.maps(inputs, 0, (1,), (1.0,))[0], 0, atol=1e-6)  # green says nothing of class 0
 
 
 def test_channels_say_where_the_region_is(engine):

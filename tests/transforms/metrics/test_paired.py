@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from heatbeam.transforms.metrics import intervals, paired
+from heatbeam.transforms.metrics.alarms import samples
 
 
 def weights(count: int, replicates: int = 50) -> np.ndarray:
@@ -80,3 +81,17 @@ def test_many_rows_of_one_image_have_the_interval_of_the_replicates_that_hold_it
     sums = paired.Means(1, 50)
     sums.add(np.full((25, 1), 3.0), drawn)
     assert sums.means()[0] == (3, 25, 3, 3, "bootstrap")
+
+
+def test_samples_are_the_sums_of_powers_and_the_measurements_while_they_are_few():
+    sums, more = paired.Means(2, 50), paired.Means(2, 50)
+    sums.add(np.array([[1.0, 2.0], [-2.0, np.nan]]), weights(2))
+    more.add(np.array([[3.0, 4.0]]), weights(1))
+    sums.absorb(more)
+    first, second = sums.samples()
+    # 1 - 2 + 3; 1 + 4 + 9; 1 - 8 + 27.
+    assert (first.n, first.total, first.squares, first.cubes) == (3, 2, 14, 20)
+    assert (second.n, second.total, second.squares, second.cubes) == (2, 6, 20, 72)
+    assert first.values.tolist() == [1, -2, 3] and second.values.tolist() == [2, 4]
+    more.add(np.ones((samples.KEPT, 2)), weights(samples.KEPT))
+    assert [one.values for one in more.samples()] == [None, None] and more.samples()[0].n == samples.KEPT + 1

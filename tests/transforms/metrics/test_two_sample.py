@@ -31,6 +31,29 @@ def test_the_statistics_are_sums_of_labels_in_the_order_of_the_scores():
     assert two_sample._statistics(np.array([-0.5, -0.5, 0.5, 0.5]))[0] == 0.5 * (1.5 + 0.5) * 2
 
 
+def test_what_lies_apart_is_the_largest_sum_of_labels_above_a_score():
+    # From the top: 0.5, 1, 0.5, 1, 0.5, 0.
+    assert two_sample._apart(np.array([-0.5, -0.5, 0.5, -0.5, 0.5, 0.5])) == 1.0
+    assert two_sample._apart(np.array([0.5, 0.5, -0.5, -0.5])) == 0.0
+
+
+def test_the_share_is_what_lies_apart_less_what_permuted_labels_give(monkeypatch):
+    labels = np.array([[-0.5, -0.5, 0.5, 0.5], [0.5, -0.5, -0.5, 0.5]], np.float32)
+    monkeypatch.setattr(two_sample, "_scores", lambda points, labels, folds: np.tile(np.float32([1, 2, 3, 4]), (2, 1)))
+    found, _ = two_sample._test(np.zeros((4, 1)), labels, np.zeros(4, np.int64), [np.arange(4)])
+    # The true labels are parted wholly, 1 of 1; the permuted ones by 0.5.
+    assert (found.share, found.auc, found.rows) == (0.5, 1.0, (2, 2))
+
+
+def test_a_p_value_is_the_share_of_statistics_as_large():
+    assert two_sample._p_values(np.array([2.0, 1, 2, 5])).tolist() == [0.75, 1.0, 0.75, 0.25]
+
+
+def test_squares_are_of_mean_0_where_features_are_standardized_and_cut_off():
+    # (4 - 1) / 2; (64 - 1) cut to 8, / 2; (0 - 1) / 2.
+    assert two_sample._with_squares(np.array([[2.0, -8, 0]])).tolist() == [[2, -8, 0, 1.5, 4, -0.5]]
+
+
 def test_the_auc_counts_pairs_of_one_stratum():
     scores = np.array([1.0, 2, 2, 9, 0, 5])
     second = np.array([False, True, False, True, True, False])

@@ -72,6 +72,10 @@ def test_smallest_loss_and_images():
     assert power.images_for(0.02 + 1e-4, 0.02, 0.2, level) == pytest.approx((z * 0.2 / 1e-4) ** 2, rel=1e-3)
 
 
+def test_the_deviation_of_hits_is_that_of_a_coin():
+    assert power.hits_deviation(0.2) == pytest.approx(0.4) and power.hits_deviation(1.0) == 0  # sqrt(0.2 x 0.8)
+
+
 def test_too_few_images_see_nothing():
     assert power.smallest_loss(0.0, 0.2, 19, 1e-6) == math.inf  # 2^19 patterns are half a million
     assert power.reach(0.025, 1) == math.inf
