@@ -216,15 +216,16 @@ def _examples(
     """The pairs at `rows`."""
     if not rows:
         return []
-    sides = [_Side(baseline), _Side(candidate)]
+    before, after = baseline.take(rows), candidate.take(rows)
+    sides = [_Side(before), _Side(after)]
     sizes = axis_columns.sizes(axis_columns.rank_of(baseline.column_names))
-    plain = baseline.select([name for name in (*_PLAIN, *sizes) if not name.startswith(("targets", "label"))])
-    second = candidate.select(["probability", "predicted_class_id"])
+    plain = before.select([name for name in (*_PLAIN, *sizes) if not name.startswith(("targets", "label"))])
+    second = after.select(["probability", "predicted_class_id"])
     examples = []
-    for row, one, other in zip(rows, plain.take(rows).to_pylist(), second.take(rows).to_pylist(), strict=True):
+    for at, (row, one, other) in enumerate(zip(rows, plain.to_pylist(), second.to_pylist(), strict=True)):
         size = tuple(one[name] for name in sizes)
-        views = [tuple((side.views[row] * (size * 2)).tolist()) for side in sides]
-        maps = [side.maps(np.array([row]))[0] for side in sides]
+        views = [tuple((side.views[at] * (size * 2)).tolist()) for side in sides]
+        maps = [side.maps(np.array([at]))[0] for side in sides]
         examples.append(Example(
             image_id=one["image_id"], class_name=one["class_name"], method=one["method"],
             place=(one["shard"], one["record_index"], one["image_sha256"]),
