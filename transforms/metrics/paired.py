@@ -71,7 +71,7 @@ class Means:
         self._total += filled.sum(axis=0)
         self._squares += (filled * filled).sum(axis=0)
         self._cubes += (filled**3).sum(axis=0)
-        self._keep(len(values), [values.astype(np.float32)])
+        self._keep(len(values), [values])
         self._totals += filled.astype(np.float32).T @ weights
         self._weights += weights.sum(axis=0) if there.all() else there.astype(np.float32).T @ weights
 
@@ -85,9 +85,10 @@ class Means:
         self._totals += other._totals
         self._weights += other._weights
 
-    def _keep(self, rows: int, values: Sequence[npt.NDArray[np.float32]]) -> None:
+    def _keep(self, rows: int, values: Sequence[npt.NDArray[np.floating]]) -> None:
         self._rows += rows
-        self._kept = [*self._kept, *values] if self._rows <= samples.KEPT else []
+        few = self._rows <= samples.KEPT
+        self._kept = [*self._kept, *(one.astype(np.float32) for one in values)] if few else []
 
     def samples(self) -> list[samples.Sample]:
         """What tests need of each quantity; single measurements only where at most `samples.KEPT` rows were added."""
