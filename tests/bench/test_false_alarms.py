@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from tests.benchmarks.audit import __main__ as audit_bench
 from tests.benchmarks.audit import false_alarms
 
 
@@ -41,3 +42,14 @@ def test_limits_are_clopper_and_pearsons():
     assert false_alarms.upper_limit(5, 100) == pytest.approx(stats.beta.ppf(0.99, 6, 95))
     assert false_alarms.lower_limit(5, 100) == pytest.approx(stats.beta.ppf(0.01, 5, 96))
     assert false_alarms.lower_limit(0, 9) == 0 and false_alarms.upper_limit(9, 9) == 1
+
+
+def test_every_part_of_the_bench_is_run_and_one_that_misses_is_told(tmp_path, monkeypatch, capfd):
+    for name, status in (("well", 0), ("missed", 1), ("last", 0)):
+        (tmp_path / f"{name}.py").write_text(f"print('{name} ran'); raise SystemExit({status})")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert audit_bench.main(["missed", "well", "last"]) == 1
+    said = capfd.readouterr().out
+    assert all(f"{name} ran" in said for name in ("well", "missed", "last"))
+    assert [line.split(",")[0] for line in said.splitlines()[-3:]] == ["MISS missed", "ok   well", "ok   last"]
+    assert audit_bench.main(["well"]) == 0

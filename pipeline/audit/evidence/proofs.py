@@ -3,11 +3,14 @@
 Verdicts, over all suspects of a run that were tried:
 
 ============= ========================================================================================================
-``proved``     the region raises the class probability of images of other classes: p, corrected by Holm over the
-               suspects, is at most `LEVEL`, and the effect at least `COUNTS`
+``proved``     the region raises the class probability of images of other classes: p, one-sided and corrected by Holm
+               over the suspects, is at most `LEVEL`, and the effect at least `COUNTS`
 ``refuted``    the 95 % interval of the effect ends below `COUNTS`, or no image has evidence where it may be moved from
 ``undecided``  neither; ``images_to_decide`` says how many images would settle it
 ============= ========================================================================================================
+
+Both ends of a 95 % interval are one-sided tests at 2.5 %, and correction makes p no smaller: so the interval of what is
+proved lies above 0, as that of what is refuted lies below `COUNTS`.
 """
 
 from __future__ import annotations
@@ -29,7 +32,9 @@ from heatbeam.transforms.tables import schemas
 
 FILE = run_directory.PROOFS
 
-LEVEL = 0.05
+LEVEL = 0.025
+"""Of the corrected, one-sided p-value: that of one end of a 95 % interval."""
+
 COUNTS = 0.1
 """Effect on a class probability that counts."""
 
@@ -82,6 +87,8 @@ SCHEMA = pa.schema([
     _column("tried", _list(pa.string()), "ids of the images whose regions were looked at"),
     _column("carriers", _list(pa.string()), "ids of those whose region raises the class probability elsewhere"),
     _column("passes", pa.int32(), "images that the model was asked about"),
+    _column("unread", pa.int32(), "images of it and of other classes that were left out: they could not be read as the "
+            "run read them"),
     _column("pictures", _list(pa.binary()), "PNG: an image with its region marked, without it, another image before "
             "and after it took the region; empty where they cannot be drawn"),
 ])  # fmt: skip

@@ -61,7 +61,15 @@ def verdict(row: Mapping[str, Any]) -> str:
 
 
 def effects_of(row: Mapping[str, Any]) -> list[str]:
-    """What the interventions showed, a line each."""
+    """What the interventions showed, a line each, and what they could not be tried on."""
+    lines = _measured(row)
+    if unread := row.get("unread"):  # older runs do not say
+        what, left = ("image", "is") if unread == 1 else ("images", "are")
+        lines.append(f"{unread:,} {what} could not be read and {left} left out")
+    return lines
+
+
+def _measured(row: Mapping[str, Any]) -> list[str]:
     if not row["against_controls"]:
         if not row["transplant_n"]:
             return ["no region of evidence off the object was found in its images"]

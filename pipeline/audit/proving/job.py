@@ -126,6 +126,9 @@ def prove(
         images_of = f"their images, or of the {LEAST_OTHERS} of other classes that it takes"
         why = f"too few of {images_of}, could be read as the run read them; give --images if they were moved"
         stream.write(f"warning: the suspects of {len(unread)} classes were not tried: {why}\n")
+    if some := [n for n in table["unread"].to_pylist() if n]:
+        why = f"some images could not be read as the run read them, up to {max(some):,} of one"
+        stream.write(f"warning: {len(some)} suspects were tried on fewer images: {why}\n")
     return Finished(table, run.path_of(proofs.FILE), len(found) - len(found[:limit]))
 
 
@@ -256,7 +259,8 @@ class _TryFn(beam.DoFn):
             images = [prepared[one.place] for one in suspect.images if one.place in prepared]
             if images:
                 outcome = self._trial.run(suspect, images, others)
-                yield _tried_of(suspect, outcome, images, self._names)
+                unread = len(suspect.images) - len(images) + len(task.others) - len(others)
+                yield _tried_of(suspect, outcome, images, unread, self._names)
                 if outcome.fresh and outcome.transplant.p_value <= SURE and outcome.transplant.value >= proofs.COUNTS:
                     return
 
@@ -291,7 +295,11 @@ def _in_input(boxes: np.ndarray | None, view: tuple[float, ...], shape: tuple[in
 
 
 def _tried_of(
-    suspect: suspects.Suspect, outcome: trial.Outcome, images: Sequence[trial.Prepared], names: Sequence[str]
+    suspect: suspects.Suspect,
+    outcome: trial.Outcome,
+    images: Sequence[trial.Prepared],
+    unread: int,
+    names: Sequence[str],
 ) -> proofs.Tried:
     facts = {
         "class_id": suspect.class_id,
@@ -306,6 +314,7 @@ def _tried_of(
         "tried": list(outcome.tried),
         "carriers": list(outcome.carriers),
         "passes": outcome.passes,
+        "unread": unread,
         "pictures": [_png(picture) for picture in outcome.pictures],
     }
     return proofs.Tried(facts, outcome.transplant, outcome.decision, outcome.removal)

@@ -40,7 +40,7 @@ def test_an_image_keeps_its_evidence_in_few_bytes():
     assert one.channels.tolist() == [300, 7]
     assert one.values.tolist() == [2.0, -1.0]
     assert one.off_evidence == pytest.approx(0.25 * 0.9)
-    assert len(one.evidence) == 12
+    assert len(one.evidence) == 16
 
 
 def test_evidence_becomes_a_matrix_of_the_channels_that_matter():

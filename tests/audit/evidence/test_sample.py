@@ -62,6 +62,12 @@ def test_the_order_of_the_rows_changes_nothing():
     assert [places(one) for one in plain] == [places(one) for one in mixed]
 
 
+def test_a_layer_may_have_more_channels_than_two_bytes_count():
+    channels, values = np.array([70_000, 3], np.int32), np.array([0.5, -0.25], np.float32)
+    image = sample.Image(("s", 0, "a"), "i", 0.5, 0.1, sample.packed(channels, values))
+    assert (image.channels.tolist(), image.values.tolist()) == ([70_000, 3], [0.5, -0.25])
+
+
 def test_rows_of_other_targets_do_not_count():
     assert sample.gather(run_of(2, 10), "runner_up") == []
 

@@ -85,6 +85,22 @@ def test_what_cannot_be_tried_is_told(finished, monkeypatch, capsys):
     assert "cannot be tried: fewer than 1000 images of other classes have evidence" in said.getvalue()
 
 
+def test_images_that_cannot_be_read_any_more_are_told(finished, monkeypatch):
+    monkeypatch.setattr(suspects, "LEAST_EXCESS", -1.0)
+    prepared = job._prepared
+
+    def without_two(manifest, wanted, how):
+        found = prepared(manifest, wanted, how)
+        return {place: found[place] for place in sorted(found)[2:]}
+
+    monkeypatch.setattr(job, "_prepared", without_two)
+    said = io.StringIO()
+    table = job.prove(finished.path, most=1, stream=said).table
+    assert table["unread"].to_pylist() == [2]
+    why = "some images could not be read as the run read them, up to 2 of one"
+    assert f"warning: 1 suspects were tried on fewer images: {why}\n" in said.getvalue()
+
+
 def test_a_model_that_is_not_found_from_here_says_where_its_path_leads_from(finished, monkeypatch, tmp_path):
     monkeypatch.setattr(suspects, "LEAST_EXCESS", -1.0)
 

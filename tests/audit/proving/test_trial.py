@@ -57,7 +57,8 @@ def tried(outcome: trial.Outcome) -> proofs.Tried:
     facts = {
         "class_id": 0, "class_name": "red", "source": "off_object", "component": -1, "suspicion": 0.5, "reason": "why",
         "against_controls": outcome.fresh, "on_object_known": True, "area": outcome.area,
-        "tried": list(outcome.tried), "carriers": list(outcome.carriers), "passes": outcome.passes, "pictures": [],
+        "tried": list(outcome.tried), "carriers": list(outcome.carriers), "passes": outcome.passes, "unread": 0,
+        "pictures": [],
     }  # fmt: skip
     return proofs.Tried(facts, outcome.transplant, outcome.decision, outcome.removal)
 
@@ -115,14 +116,24 @@ def test_channels_say_where_the_region_is(engine):
     [
         ([0.3, 0.2, 0.4], 0.01, proofs.PROVED),
         ([0.3, 0.2, 0.4], 0.2, proofs.UNDECIDED),
+        ([0.3, 0.2, 0.4], 0.04, proofs.UNDECIDED),
         ([0.01, 0.02, 0.0], 0.01, proofs.REFUTED),
         ([0.04, 0.041, 0.04], 1e-6, proofs.REFUTED),
         ([0.4, -0.3, 0.1], np.nan, proofs.UNDECIDED),
     ],
-    ids=["proved", "too_many_suspects", "small", "sure_but_small", "no_controls"],
+    ids=["proved", "too_many_suspects", "beyond_one_end_of_an_interval", "small", "sure_but_small", "no_controls"],
 )
 def test_verdicts(differences, corrected, expected):
     assert proofs.verdict_of(effects.paired(differences), corrected) == expected
+
+
+@pytest.mark.parametrize("shift", [0.05, 0.12, 0.125, 0.126, 0.3])
+def test_what_is_proved_has_an_interval_above_nothing(shift):
+    """By hand: seven differences of deviation 0.1354 leave 0 out from 2.447 * 0.1354 / sqrt(7) = 0.1252 on."""
+    spread = np.array([-0.15, -0.1, -0.05, -0.05, 0.0, 0.1, 0.25])
+    one = effects.paired(spread + shift)
+    assert one.deviation == pytest.approx(0.1354, abs=1e-4)
+    assert (proofs.verdict_of(one, one.p_value) == proofs.PROVED) == (one.lower > 0) == (shift > 0.1252)
 
 
 def test_p_values_are_corrected_over_all_suspects_that_had_controls(engine):
@@ -144,3 +155,5 @@ def test_what_was_shown_is_told_in_words(engine):
     assert first.startswith("in images of other classes its region moves the class probability by +0.")
     assert "(12 images)" in second or "12 images" in second
     assert "5 images" in third
+    assert shown.effects_of({**row, "unread": 3})[3:] == ["3 images could not be read and are left out"]
+    assert shown.effects_of({**row, "unread": 1})[3:] == ["1 image could not be read and is left out"]

@@ -203,11 +203,13 @@ def planned(kinds: Mapping[str, cues.Draw], seed: int, count: int) -> dict[int, 
     }
 
 
-def all_worlds() -> list[World]:
-    """Of the kinds for tuning and of those set aside, each with both architectures."""
+def all_worlds(rounds: int = 1) -> list[World]:
+    """Of the kinds for tuning and of those set aside, each with both architectures, `rounds` of each."""
     worlds = []
     for half, kinds in (("development", cues.DEVELOPMENT), ("held_out", cues.HELD_OUT)):
-        for number, architecture in enumerate(("plain", "residual")):
+        for number in range(2 * rounds):
+            architecture = ("plain", "residual")[number % 2]
             seed = 10 * (half == "held_out") + number + 1
-            worlds.append(World(f"{half}_{architecture}", architecture, planned(kinds, seed, PLANTED), seed))
+            name = f"{half}_{architecture}" + (f"_{number // 2 + 1}" if number > 1 else "")
+            worlds.append(World(name, architecture, planned(kinds, seed, PLANTED), seed))
     return worlds
