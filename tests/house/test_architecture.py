@@ -26,6 +26,7 @@ FLOORS = (
     ("transforms.metrics",),
     ("transforms.tables",),
     ("transforms.engine",),
+    ("transforms.engine.compute",),  # tries whole engines
     ("transforms",),  # the steps
     ("config",),
     ("command",),

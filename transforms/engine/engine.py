@@ -15,7 +15,16 @@ import numpy as np
 import tensorflow as tf
 
 from heatbeam.transforms import records
-from heatbeam.transforms.engine import batch_tuning, explained, many_pass, pixel_types, planned, shared_pass, specs
+from heatbeam.transforms.engine import (
+    batch_tuning,
+    computing,
+    explained,
+    many_pass,
+    pixel_types,
+    planned,
+    shared_pass,
+    specs,
+)
 from heatbeam.transforms.methods import channel_evidence
 from heatbeam.transforms.metrics.faithfulness import stability
 from heatbeam.transforms.models import exposure, integer_inputs, weight_constants
@@ -41,32 +50,41 @@ class Engine:
         model: the exposed model.
         description: what was exposed.
         shared: the pass that all methods share.
+        further: labels of the methods that need passes of their own.
         batch_size: how many images to explain at once, at most.
         pass_size: how many of them share a forward pass; fewer where each core has a batch of its own.
         trials: what was measured to find that, if it was.
     """
 
-    def __init__(self, spec: specs.EngineSpec) -> None:
+    def __init__(self, spec: specs.EngineSpec, model: exposure.ExposedModel | None = None) -> None:
         """Load and expose the model.
 
+        Args:
+            spec: the specification.
+            model: the exposed model of a specification that differs in `compute` alone; None to load it.
+
         Raises:
-            loading.ModelError: the model or a layer is not what the specification says, or a method does not fit it.
+            loading.ModelError: the model or a layer is not what the specification says, a method does not fit it, or
+                what is to compute it is not installed.
         """
+        computing.check(spec)
         loading.configure_devices(spec.intra_op_threads, memory_growth=True)
         self.spec = spec
         self.trials: list[batch_tuning.Trial] = []
         self.batch_size = spec.batch_size
+        self._xla = computing.compiles(spec)
         self.pass_size, self._image_rows = _pass_sizes(spec)
-        self.model = exposed(spec)
+        self.model = exposed(spec) if model is None else model
         self.description = self.model.description
         self._preprocess = loading.preprocessing_function(spec.preprocessing, spec.model)
         self._methods = [planned.planned(m, self.model, spec.seed) for m in spec.methods]
         self._columns = explained.Columns.of(spec.targets, self.description.classes)
         _check_targets(spec, self.description.classes)
         self.shared = shared_pass.SharedPass(
-            self.model, self._methods, self._preprocess, self._columns, xla=spec.xla, evidence=spec.evidence
+            self.model, self._methods, self._preprocess, self._columns, xla=self._xla, evidence=spec.evidence
         )
         rows = many_pass.Rows(images=self._image_rows, head=spec.pass_batch_size)
+        self.further = tuple(method.label for method in self._methods if not method.shares_pass)
         self._further = many_pass.ManyPass(self.model, self._methods, self._columns.width, rows)
         self._predict = tf.function(
             lambda inputs, *fed: self.model.beside(fed).answer(inputs).probabilities,
@@ -152,6 +170,23 @@ class Engine:
         """The scores float32 ``(N, classes)`` of images ``(N, H, W, C)``, uint8 or float32, in one pass."""
         found: np.ndarray = self._score(*map(tf.constant, (images, *self._fed(others, len(images))))).numpy()
         return found
+
+    def answers(self, images: np.ndarray) -> list[np.ndarray]:
+        """What the model gives for images: scores ``(N, classes)``, those of a whole pass, and each layer's map.
+
+        Args:
+            images: as of `explain`.
+        """
+        layers = self.shared.layers
+
+        def given(images: tf.Tensor, *fed: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            model, inputs = self.model.beside(fed), self._preprocess(images)
+            logits, activations = model.expose(inputs, layers)
+            return (logits, model.answer(inputs).scores, *activations)
+
+        traced = tf.function(given, autograph=False, jit_compile=self._xla or None)
+        arrays = (images, *self._fed(None, len(images)))
+        return [tensor.numpy() for tensor in traced(*map(tf.constant, arrays))]
 
     def _first_choices(self, images: tf.Tensor, *fed: tf.Tensor) -> tf.Tensor:
         order = self.model.beside(fed).answer(self._preprocess(images)).order
@@ -265,7 +300,7 @@ class Engine:
         given = np.full((count, self._columns.given), records.NO_CLASS, np.int32)
         for row, classes in zip(given, wanted, strict=True):
             row[: len(classes)] = [class_id for class_id, _ in classes]
-        padded = self.batch_size if self.spec.xla else count
+        padded = self.batch_size if self._xla else count
         more = [_padded(array, padded) for array in fed]
         results = self.shared.run(_padded(images, padded), _padded(given, padded), self.pass_size, more)
         batch = explained.Batch(
@@ -302,7 +337,8 @@ def _evidence(found: channel_evidence.Strongest | None, count: int) -> records.C
 def _pass_sizes(spec: specs.EngineSpec) -> tuple[int, int]:
     """Images of a shared pass and of a pass of a many-pass method through the whole model."""
     sizes = spec.batch_size, spec.pass_batch_size
-    on_core = spec.intra_op_threads == 1 and not spec.xla and not tf.config.list_physical_devices("GPU")
+    on_core = spec.intra_op_threads == 1 and not computing.compiles(spec)
+    on_core = on_core and not tf.config.list_physical_devices("GPU")
     return (min(_CORE_BATCH, sizes[0]), min(_CORE_BATCH, sizes[1])) if on_core else sizes
 
 

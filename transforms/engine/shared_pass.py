@@ -64,6 +64,7 @@ class SharedPass:
     Attributes:
         function: from images ``(B, H, W, C)``, uint8 or float32, and int32 class ids ``(B, columns.given)`` to
             `Results`.
+        layers: paths of the layers that it maps.
         traces: how often it was traced; stays 1 for images of one type.
     """
 
@@ -93,7 +94,7 @@ class SharedPass:
         mapped = dict.fromkeys(layer for method in methods for layer in method.layers)
         self._mapped = len(mapped)
         self._evidence_layer = model.layer if evidence else None
-        self._layers = tuple(mapped | ({model.layer: None} if evidence else {}))
+        self.layers = tuple(mapped | ({model.layer: None} if evidence else {}))
         self._preprocess = preprocess
         self._columns = columns
         self.traces = 0
@@ -123,12 +124,12 @@ class SharedPass:
         self.traces += 1
         columns = self._columns
         inputs = self._preprocess(images)
-        (logits, probabilities, order), exposed = self._model.beside(fed).expose_answer(inputs, self._layers)
+        (logits, probabilities, order), exposed = self._model.beside(fed).expose_answer(inputs, self.layers)
         top = tf.math.top_k(order, max(1, columns.top)).indices
         class_ids = tf.concat([given, top[:, : columns.top]], axis=1)
         class_ids = tf.ensure_shape(class_ids, [None, columns.width])
         chosen = tf.maximum(class_ids, 0)
-        activations = dict(zip(self._layers, exposed, strict=True))
+        activations = dict(zip(self.layers, exposed, strict=True))
         gradients = _Gradients(logits, chosen, activations)
         return Results(
             class_ids=class_ids,

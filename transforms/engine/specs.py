@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from heatbeam.transforms.methods import registry
 from heatbeam.transforms.models import model_source
+from heatbeam.transforms.models.backends import packages
 
 Pairs = tuple[tuple[str, Any], ...]
 """Names and values that can be hashed, sorted by name."""
@@ -25,6 +26,7 @@ VALUES: frozenset[Scores] = frozenset({"regression", "similarity"})
 LayerFusion = Literal["mean", "max"]
 GradientOf = Literal["logit", "finer_cam"]
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
+Compute = packages.Backend
 
 
 def pairs(values: Mapping[str, Any]) -> Pairs:
@@ -122,6 +124,8 @@ class EngineSpec:
         constant_weights: compile the weights into the graphs; None does so where it pays off
             (`weight_constants.pays_off`).
         tune_batch: measure how many images to explain at once (`engine.Engine.batch_size`).
+        compute: what computes that which needs no gradients; gradients of the head are always TensorFlow's. ``xla`` is
+            as `xla`. Which is the fastest is for `compute.choice` to say.
     """
 
     model: model_source.ModelSource
@@ -144,3 +148,4 @@ class EngineSpec:
     intra_op_threads: int | None = None
     constant_weights: bool | None = None
     tune_batch: bool = False
+    compute: Compute = "tensorflow"

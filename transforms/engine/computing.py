@@ -1,0 +1,41 @@
+"""What computes the model of a specification, and whether it can."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from heatbeam.transforms.engine import specs
+from heatbeam.transforms.models.backends import packages
+from heatbeam.transforms.models.files import loading
+
+
+def compiles(spec: specs.EngineSpec) -> bool:
+    """Whether XLA compiles the shared pass."""
+    return spec.xla or spec.compute == "xla"
+
+
+def unfit(spec: specs.EngineSpec) -> str:
+    """Why `compute` can't be had for a specification, in words; empty where it can."""
+    if spec.compute in ("tensorflow", "xla"):
+        return ""
+    reason = packages.missing(spec.compute)
+    if reason is not None:
+        return reason
+    if spec.precision != "float32":
+        return f"it computes in float32, and explain.precision is {spec.precision}"
+    if spec.xla:
+        return "explain.xla is for TensorFlow alone"
+    if tf.config.list_physical_devices("GPU"):
+        return "it runs on CPUs, and there is a GPU"
+    return "parts of a model can't be given to it yet"
+
+
+def check(spec: specs.EngineSpec) -> None:
+    """See that `compute` can be had.
+
+    Raises:
+        loading.ModelError: it can't.
+    """
+    reason = unfit(spec)
+    if reason:
+        raise loading.ModelError(f"explain.compute: {spec.compute} can't be used: {reason}; or set tensorflow")
