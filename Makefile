@@ -11,7 +11,7 @@ OLDEST_PYTHON ?= python3.10
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo demo-kinds test tests coverage style types fuzz test-oldest test-families test-long test-flink test-integrations integrations lint bench bench-audit constraints clean
+.PHONY: demo demo-kinds test tests coverage style types fuzz test-oldest test-families test-long test-flink test-integrations integrations lint bench bench-parts peers bench-audit constraints clean
 
 # uv takes 6 s of a processor where pip takes 108, on packages that both have in their caches; pip where uv cannot.
 $(STAMP): setup.py pyproject.toml $(CONSTRAINTS) | $(UV)
@@ -103,10 +103,23 @@ types: $(STAMP)
 	$(BIN)/python tests/support/link_tree.py build/tree
 	$(BIN)/mypy
 
-# What the pipeline costs over the model, in build/bench.json; minutes, on a quiet machine. See tests/benchmarks/README.md.
-bench: $(STAMP)
+# heatbeam over the faster of a hand-written loop and Xplique, ten families of models, in build/bench.json; 25 minutes, on
+# a quiet machine. See tests/benchmarks/README.md, whose tables `python -m tests.benchmarks --markdown` writes.
+bench: $(STAMP) peers
+	$(BIN)/python -m tests.benchmarks --only families --only whole_passes --trace build/bench_trace.json
+
+# The other figures: methods, localization, other libraries, defaults, size of the dataset; as long again.
+bench-parts: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[bench]'
-	$(BIN)/python -m tests.benchmarks --trace build/bench_trace.json
+	$(BIN)/python -m tests.benchmarks $(foreach group,one_pass many_pass localization_cost peers choices scaling,--only $(group))
+
+# Xplique asks for an older TensorFlow, though it runs with the newest: it and what it imports, in a folder of their own.
+PEERS := build/peers
+peers: $(PEERS)/.installed
+$(PEERS)/.installed: Makefile $(STAMP)
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(PEERS) xplique==2.0.2 einops deprecated \
+		tensorflow-probability==0.25.0 tf-keras dm-tree decorator scikit-image lazy-loader
+	touch $@
 
 # What an audit's decisions are worth, in three parts, each run whatever the others say, about an hour on two cores: how often
 # its gate fails on equal models and finds a loss (22 minutes), whether drift of reasons is seen (18), and whether planted

@@ -1,4 +1,4 @@
-"""What the figures measure does what they say: the loop, the plain procedures, the samples, the jobs."""
+"""What the figures measure does what they say: the plain procedures, the samples, the jobs."""
 
 from __future__ import annotations
 
@@ -12,19 +12,16 @@ from heatbeam import config
 from heatbeam.bench import stages
 from heatbeam.job import plan
 from heatbeam.transforms.methods import passes, perturbation
-from heatbeam.transforms.models import exposure, model_source
-from heatbeam.transforms.sources import decode_options
-from heatbeam.transforms.sources import images as decoding
+from heatbeam.transforms.models import exposure
 from tests.benchmarks import (
     child,
-    hand_written,
     localization_cost,
     many_pass,
     models,
     one_pass,
+    peers,
     samples,
     scaling,
-    settings,
 )
 
 
@@ -72,39 +69,6 @@ def _costless() -> dict:
     return {**scaling.SETTINGS, "runner": {"workers": 1}}
 
 
-def test_the_hand_written_loop_feeds_the_jobs_pixels(tmp_path: pathlib.Path) -> None:
-    photos = samples.photos(3)
-    pattern = samples.write_shards(tmp_path / "photos", photos, 1)
-    how = decode_options.ImageOptions(224, 224, decoder="pillow", resampler="pillow")
-    pixels = {i * 7919 % samples.CLASSES: decoding.decode_image(one, None, how)[0] for i, one in enumerate(photos)}
-
-    def differences(antialias: bool) -> np.ndarray:
-        ((images, labels),) = hand_written.dataset(pattern, (224, 224, 3), 4, antialias)
-        ids = labels[:, 0].numpy().tolist()
-        assert sorted(ids) == sorted(pixels)
-        return np.abs(images.numpy() - np.stack([pixels[i] for i in ids]).astype(int))
-
-    assert differences(antialias=True).max() == 1  # rounding
-    assert np.mean(differences(antialias=False) > 1) > 0.2
-
-
-def test_the_hand_written_loop_explains_every_image(tmp_path: pathlib.Path, monkeypatch) -> None:
-    pattern = samples.write_shards(tmp_path / "tiny", samples.tiny(9), 2, classes=10)
-    source = model_source.ModelSource(
-        factory="tests.benchmarks.models:costless", arguments=(("classes", 10), ("side", samples.TINY_PX))
-    )
-    spec = models.engine_spec(
-        source,
-        (models.method("grad_cam"),),
-        settings.TARGETS,
-        preprocessing=model_source.Preprocessing("tf"),
-    )
-    monkeypatch.setattr(models, "engine_spec", lambda *_, **__: spec)
-    for threads in (1, 2):
-        loop = hand_written.Loop("MobileNetV2", 4, threads)
-        assert loop.run(pattern) == 9 and loop.first_batch_at > 0
-
-
 def _costless_pair() -> tuple[tf.keras.Model, tf.keras.Model]:
     model = models.costless(32, 10)
     return model, tf.keras.Model(model.inputs, [model.outputs[0], model.get_layer("features").output])
@@ -118,7 +82,7 @@ def test_grad_cam_by_tape_and_the_channel_loop_are_the_engines_methods() -> None
     # A head of global average pooling: the gradient of a logit is the same weight over the area, at each position.
     weights = model.layers[-1].kernel.numpy()[:, [3, 5]].T / 16
     expected = np.einsum("bhwk,bk->bhw", activations.numpy(), weights)
-    np.testing.assert_allclose(hand_written.grad_cam_by_tape(both)(inputs, ids)[..., 0], expected, atol=1e-6)
+    np.testing.assert_allclose(peers.grad_cam_by_tape(both)(inputs, ids)[..., 0], expected, atol=1e-6)
 
     logits, maps = many_pass.channel_loop(both, inputs, ids, activations.shape[-1])
     np.testing.assert_allclose(logits, tf.gather(model(inputs), ids, batch_dims=1), atol=1e-6)

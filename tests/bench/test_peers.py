@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from heatbeam.transforms.engine import engine
-from tests.benchmarks import figures, hand_written, models, peers
+from tests.benchmarks import figures, models, peers
 
 HOW_TO_GET = {
     "tf-keras-vis": ("tf_keras_vis", "pip install 'heatbeam[bench]'"),
@@ -49,7 +49,7 @@ def test_the_figure_of_another_model_says_which_and_has_no_goal(name, peer, said
     monkeypatch.setattr(peers, "_pytorch_grad_cam", lambda _: lambda *_: None)
     monkeypatch.setattr(figures, "alternate", lambda *_: [(1.0, 2.0)])
     monkeypatch.setattr(engine, "Engine", lambda _: None)
-    monkeypatch.setattr(hand_written, "logits_model", lambda _: (None, None))
+    monkeypatch.setattr(models, "logits_model", lambda _: (None, None))
     by_hand, other = peers._grad_cam(name, [], 1)
     assert (by_hand.name, by_hand.goal) == (f"Grad-CAM over keras-explainable's code, {name}", None)
     assert (other.name, other.goal) == (f"Grad-CAM over pytorch-grad-cam on {peer}, {name}", None)
@@ -75,7 +75,7 @@ def test_pytorch_grad_cam_gives_a_map_of_the_inputs_size_for_each_image(name: st
 
 def test_xplique_gives_a_map_of_the_inputs_size_for_each_image() -> None:
     pytest.importorskip("xplique.attributions", reason="Xplique is not installed")
-    model, _ = hand_written.logits_model("MobileNetV2")
+    model, _ = models.logits_model("MobileNetV2")
     maps = np.asarray(peers._xplique(model)(_inputs(), CLASS_IDS))
     assert maps.shape == (2, 224, 224, 1) and np.isfinite(maps).all()
     assert not np.array_equal(maps[0], maps[1])

@@ -1,4 +1,4 @@
-"""Whole jobs, and their steps without Beam: what the processes of `child` do for `whole_job` and `scaling`."""
+"""Whole jobs, and their steps without Beam: what the processes of `child` do for `families` and `scaling`."""
 
 from __future__ import annotations
 
@@ -61,6 +61,7 @@ class Job:
             "spans": self._recorded,
             "rows": self._table["rows"],
             "bytes": self._table["bytes"],
+            "workers": self._settings(0).runner.worker_count,
         }
 
 

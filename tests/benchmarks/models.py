@@ -9,6 +9,7 @@ import keras
 from heatbeam.transforms.engine import specs
 from heatbeam.transforms.methods import registry
 from heatbeam.transforms.models import model_source
+from heatbeam.transforms.models.files import loading
 
 APPLICATIONS = ("ResNet50V2", "MobileNetV2")
 """A model whose forward pass is the cost, and one so cheap that everything around it shows."""
@@ -49,3 +50,11 @@ def engine_spec(
         "pass_batch_size": 16,
     }
     return specs.EngineSpec(model=model, methods=methods, targets=targets, **(fields | changes))
+
+
+def logits_model(name: str) -> tuple[keras.Model, keras.Model]:
+    """The application with random weights and logits for outputs; and one that also returns its last maps."""
+    arguments = (("classifier_activation", None), ("weights", None))
+    model = loading.load_keras_model(model_source.ModelSource(application=name, arguments=arguments))
+    last = [layer for layer in model.layers if len(layer.output.shape) == 4][-1]
+    return model, keras.Model(model.inputs[0], [model.outputs[0], last.output])

@@ -25,7 +25,7 @@ from heatbeam.transforms import heatmaps
 from heatbeam.transforms.engine import engine
 from heatbeam.transforms.sources import decode_options
 from heatbeam.transforms.sources import images as decoding
-from tests.benchmarks import figures, hand_written, models, samples, settings
+from tests.benchmarks import figures, models, samples, settings
 
 GRAD_CAM_GOAL = figures.Goal(low=3.0)
 SCORE_CAM_GOAL = figures.Goal(low=5.0)
@@ -144,8 +144,8 @@ def _theirs(explain: Explain, paths: list[pathlib.Path], class_ids: list[int]) -
 
 def _grad_cam(name: str, paths: list[pathlib.Path], rounds: int) -> list[figures.Figure]:
     ours = engine.Engine(models.engine_spec(models.application(name), (models.method("grad_cam"),), ("label",)))
-    model, both = hand_written.logits_model(name)
-    compiled = hand_written.grad_cam_by_tape(both)
+    model, both = models.logits_model(name)
+    compiled = grad_cam_by_tape(both)
     size = (_SIDE, _SIDE)
 
     def plain(inputs: np.ndarray, class_ids: list[int]) -> np.ndarray:
@@ -174,9 +174,30 @@ def _grad_cam(name: str, paths: list[pathlib.Path], rounds: int) -> list[figures
     ]
 
 
+def grad_cam_by_tape(model: Any) -> Any:
+    """Grad-CAM as keras-explainable has it: a tape over the whole model and a batch Jacobian, compiled.
+
+    Args:
+        model: a Keras model that returns logits and activations.
+
+    Returns:
+        A function of inputs (B, H, W, C) and class ids (B, L) that gives maps (B, h, w, L).
+    """
+
+    def explain(inputs: tf.Tensor, class_ids: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(inputs)
+            logits, activations = model(inputs, training=False)
+            chosen = tf.gather(logits, class_ids, batch_dims=1)
+        weights = tf.reduce_mean(tape.batch_jacobian(chosen, activations), axis=(2, 3))
+        return tf.einsum("bhwk,blk->bhwl", activations, weights)
+
+    return tf.function(explain, autograph=False, reduce_retracing=True)
+
+
 def _several_methods(name: str, paths: list[pathlib.Path], rounds: int) -> list[figures.Figure]:
     """What a peer computes method by method, ours computes from one pass."""
-    model, _ = hand_written.logits_model(name)
+    model, _ = models.logits_model(name)
     found = [_tf_keras_vis(model, module, method) for module, method, _ in _SEVERAL]
     peers = [explain for explain in found if explain is not None]
     if len(peers) < len(_SEVERAL):
@@ -251,7 +272,7 @@ def _pytorch_grad_cam(name: str) -> Explain | None:
 
 def _score_cam(path: pathlib.Path, rounds: int) -> list[figures.Figure]:
     name = "MobileNetV2"
-    model, _ = hand_written.logits_model(name)
+    model, _ = models.logits_model(name)
     explain = _tf_keras_vis(model, "scorecam", "Scorecam", penultimate_layer=_SCORE_LAYER, batch_size=_BATCH)
     if explain is None:
         return []

@@ -10,7 +10,7 @@ from typing import Any
 
 from heatbeam import config
 from tests.benchmarks import child, figures, samples, settings
-from tests.benchmarks.whole_job import steady_seconds
+from tests.benchmarks.families.rounds import steady_seconds
 
 MEMORY_GOAL = figures.Goal(high=1.1)
 LINEAR_GOAL = figures.Goal(high=1.1)
