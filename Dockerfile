@@ -2,6 +2,7 @@
 #
 #   docker build --tag REGISTRY/heatbeam:cpu .
 #   docker build --tag REGISTRY/heatbeam:gpu --build-arg TENSORFLOW=tensorflow[and-cuda] .
+#   docker build --tag REGISTRY/heatbeam:openvino --build-arg EXTRAS=gcp,openvino .    # explain.compute: openvino
 #
 # The GPU variant brings CUDA in TensorFlow's own wheels; Dataflow mounts the driver (install-nvidia-driver).
 
@@ -18,6 +19,7 @@ FROM python:${PYTHON}-slim-bookworm
 
 ARG BEAM
 ARG TENSORFLOW=tensorflow
+ARG EXTRAS=gcp
 
 ENV PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
@@ -36,7 +38,7 @@ COPY transforms transforms
 
 # Lower bounds are setup.py's; Beam is the launcher's version, for the runner refuses others.
 # hadolint ignore=DL3013
-RUN pip install ".[gcp]" "apache-beam[gcp]==${BEAM}" "${TENSORFLOW}" \
+RUN pip install ".[${EXTRAS}]" "apache-beam[gcp]==${BEAM}" "${TENSORFLOW}" \
     && pip check \
     && python -c "import heatbeam.job.graph"
 

@@ -41,8 +41,18 @@ EXPLORE = [
     "uvicorn>=0.30",  # serves them on loopback
 ]
 
+# explain.compute: what computes parts of a model on a CPU in TensorFlow's place; both are given them as ONNX.
+ONNX = [
+    "onnx>=1.18",  # the form between; 1.18 is the oldest that is tried
+    "tf2onnx>=1.17",  # makes it of a TensorFlow graph; the first beside protobuf 6
+]
+OPENVINO = ["openvino>=2025.2", *ONNX]  # 2025.2 is the oldest that is tried
+ONNXRUNTIME = ["onnxruntime>=1.22", *ONNX]  # 1.22 is the oldest that is tried; later ones leave Python 3.10 out
+
 TEST = [
     *EXPLORE,
+    *OPENVINO,
+    *ONNXRUNTIME,
     "axe-core-python>=0.1",  # axe.min.js, which looks for what keeps people from using a page
     "boto3>=1.28",  # Beam's S3 file system; 1.28 is the first to heed AWS_ENDPOINT_URL
     "fastparquet>=2024.11",  # a reader of the tables, with no code of Arrow's; 2024.11 is the first tried with NumPy 2
@@ -101,6 +111,8 @@ setuptools.setup(
         "mlflow": ["mlflow-skinny>=3.1"],
         "iceberg": ["pyiceberg[pyarrow,sql-sqlite]>=0.12"],
         "explore": EXPLORE,
+        "openvino": OPENVINO,
+        "onnxruntime": ONNXRUNTIME,
         "aws": ["apache-beam[aws]>=2.77", "boto3>=1.28"],  # S3
     },
     entry_points={

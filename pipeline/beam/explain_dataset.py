@@ -14,7 +14,8 @@ import yaml
 
 from heatbeam import config
 from heatbeam.beam import to_rows
-from heatbeam.job import classes, fitting, plan, step_options
+from heatbeam.job import classes, plan, step_options
+from heatbeam.job.fitting import unfit_methods
 from heatbeam.transforms import aggregate, decode, explain, localize, read, records
 from heatbeam.transforms.tables import schemas
 
@@ -116,7 +117,7 @@ class ExplainDataset(beam.PTransform):
 
     def _ready(self) -> _Steps:
         """The steps, after the model was loaded."""
-        planned, _held = fitting.fitted(plan.make(self._settings), _LOG.warning)
+        planned, _held = unfit_methods.fitted(plan.make(self._settings), _LOG.warning)
         engine, _ = explain.acquire_engine(planned.engine_spec)
         planned, names = classes.resolved(planned, engine.description)
         for text in classes.model_warnings(planned, engine.description):

@@ -17,9 +17,10 @@ import tensorflow as tf
 from heatbeam import config
 from heatbeam.bench import stages
 from heatbeam.job import plan
+from heatbeam.job.fitting import decision
 from heatbeam.runners import runner_options
 from heatbeam.runs import remote_files
-from heatbeam.transforms import errors
+from heatbeam.transforms import errors, explain
 from heatbeam.transforms.models import weight_constants
 
 ALL = "all"
@@ -77,9 +78,12 @@ def measure(configured: config.RunConfig, *, quick: bool = False) -> list[StepCo
         errors.UsageError: none of the first records can be decoded.
     """
     planned = plan.make(configured)
+    engine, _ = explain.acquire_engine(planned.engine_spec)  # held while the steps ask for it
+    planned, _ = decision.decided(planned, engine)
     rounds, batches = (_QUICK_ROUNDS, _QUICK_BATCHES) if quick else (_ROUNDS, _BATCHES)
     with tempfile.TemporaryDirectory(prefix="heatbeam-bench-") as folder:
         first = stages.Stages(planned, folder)  # loads and compiles, so its time says nothing
+        del engine
         batch = first.engine.batch_size
         first.run(batch)
         if not first.examples:

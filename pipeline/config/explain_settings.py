@@ -79,6 +79,12 @@ class ExplainConfig(section.Section):
         specs.EngineSpec.precision, description="what the model computes in; half precision is for accelerators"
     )
     xla: bool = pydantic.Field(specs.EngineSpec.xla, description="compile the shared pass with XLA, for accelerators")
+    compute: specs.Compute | Literal["auto"] = pydantic.Field(
+        "auto",
+        description="what runs the model's forward passes; auto: on one machine without a GPU the fastest of what is "
+        "installed (heatbeam[openvino], heatbeam[onnxruntime]), by one trial before five minutes of work or more, "
+        "elsewhere tensorflow",
+    )
     constant_weights: bool | Literal["auto"] = pydantic.Field(
         "auto",
         description="compile the weights into the graph: faster, for several times their memory; auto: on CPUs without "
@@ -94,6 +100,13 @@ class ExplainConfig(section.Section):
         if size != "auto" and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
             raise ValueError(f"expected a number of images from 1, or auto; it is {size!r}")
         return size
+
+    @property
+    def backend(self) -> specs.Compute | None:
+        """What is to run the model's forward passes; None where that is to be found out."""
+        if self.xla:
+            return "xla"
+        return None if self.compute == "auto" else self.compute
 
     @property
     def largest_pass(self) -> int:
@@ -119,4 +132,14 @@ class ExplainConfig(section.Section):
         twice = sorted({n for n in labels if labels.count(n) > 1})
         if twice:
             raise ValueError(f"two methods are called {', '.join(twice)}; give them different names (name: ...)")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _one_backend(self) -> ExplainConfig:
+        section.refuse({
+            f"xla: true and compute: {self.compute} name two backends; leave one of them out": (
+                self.xla and self.compute not in ("auto", "xla")),
+            f"precision: {self.precision} is computed by tensorflow or xla, and compute is {self.compute}; expected "
+            "float32": self.precision != "float32" and self.compute in ("openvino", "onnxruntime"),
+        })  # fmt: skip
         return self

@@ -24,13 +24,15 @@ import pyarrow as pa
 
 from heatbeam import config
 from heatbeam.job import plan, step_options
-from heatbeam.runs import history, manifests, run_directory, settings_diff
+from heatbeam.job.fitting import earlier_runs
+from heatbeam.runs import manifests, run_directory, settings_diff
 from heatbeam.transforms import decode, reuse
-from heatbeam.transforms.engine import assess
+from heatbeam.transforms.engine import assess, specs
 from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.errors import redaction
 from heatbeam.transforms.metrics import registry
 from heatbeam.transforms.models import model_source
+from heatbeam.transforms.models.backends import packages
 from heatbeam.transforms.models.files import user_modules
 from heatbeam.transforms.sources import installed
 from heatbeam.transforms.tables import earlier, schemas
@@ -62,20 +64,22 @@ class Incremental:
     lines: tuple[str, ...]
 
 
-def prepare(planned: plan.Plan, engine: engines.Engine, directory: run_directory.RunDirectory) -> Incremental:
+def prepare(
+    planned: plan.Plan,
+    engine: engines.Engine,
+    directory: run_directory.RunDirectory,
+    every: Sequence[earlier_runs.Source],
+) -> Incremental:
     """Find out what can be taken over, and write the index of it to `directory`.
 
     Args:
         planned: the run.
         engine: its model.
         directory: of the run, created.
-
-    Raises:
-        run_directory.RunDirectoryError: the run to reuse is none.
+        every: the runs to take from, as `earlier_runs.sources` gives them.
     """
     facts = content_facts(planned, engine)
     own = _keys(facts)
-    every = _sources(planned.settings.output, directory)
     sources = [source for source in every if not source.unlike]
     unlike = tuple(
         f"reuse: nothing of {source.path}: {source.unlike}; everything is explained anew"
@@ -119,14 +123,15 @@ def check_sources(output: config.OutputConfig, directory: run_directory.RunDirec
         run_directory.RunDirectoryError: it is not, or is the directory of this run; or the run to resume or to replace
             still goes on.
     """
-    sources = _sources(output, directory)
+    sources = earlier_runs.sources(output, directory)
     if not (output.resume or output.overwrite) or not directory.has_manifest():
         return None
     stopped = directory.read_any_manifest()
     _refuse_live(stopped, directory.path)
     if not output.resume or not any(source.path == directory.path for source in sources):
         return None
-    return manifests.Resumed(started=stopped.started, keyed_by=stopped.keyed_by)
+    known = stopped if stopped.keyed_by is not None or stopped.resumed is None else stopped.resumed
+    return manifests.Resumed(started=stopped.started, keyed_by=known.keyed_by, compute=known.compute)
 
 
 def _refuse_live(manifest: manifests.Manifest, path: str) -> None:
@@ -178,7 +183,7 @@ def content_facts(planned: plan.Plan, engine: engines.Engine) -> manifests.Keyed
         "targets": list(spec.targets),
         "precision": spec.precision,
         "evidence": description.layer.name if spec.evidence else None,
-        "xla": spec.xla,
+        **_backend_facts(spec.compute),
         "heatmap_dtype": settings.output.heatmap_dtype,
         **({"volume_steps": settings.output.volume_steps} if description.rank == 3 else {}),
     }
@@ -196,6 +201,16 @@ def content_facts(planned: plan.Plan, engine: engines.Engine) -> manifests.Keyed
     }
     facts = {"all": shared, "scores": _score_facts(step_options.assessment(settings)), "methods": methods}
     return manifests.KeyedBy.model_validate_json(json.dumps(facts))
+
+
+def _backend_facts(backend: specs.Compute) -> dict[str, Any]:
+    """What computes, with its version; in the words of earlier versions where those knew it, so that keys stay."""
+    facts: dict[str, Any] = {"xla": backend == "xla"}
+    return (
+        facts
+        if backend in earlier_runs.OWN
+        else {**facts, "compute": backend, "compute_version": packages.installed()[backend]}
+    )
 
 
 def _pixels(preprocessing: model_source.Preprocessing) -> dict[str, Any]:
@@ -313,78 +328,11 @@ class _Choice:
         self.unlike[f"reuse: nothing of {path.rpartition('/')[0]}: {why}"] = None
 
 
-# Where the rows lie.
-
-
-@dataclasses.dataclass(frozen=True)
-class _Source:
-    """A run whose rows may be taken over.
-
-    Attributes:
-        path: its directory.
-        files: of its rows.
-        facts: what its keys are digests of; None if its manifest does not say.
-        unlike: why nothing can be taken from a run of another format; empty for one of today's.
-    """
-
-    path: str
-    files: tuple[str, ...]
-    facts: manifests.KeyedBy | None
-    unlike: str = ""
-
-
-def _sources(output: config.OutputConfig, directory: run_directory.RunDirectory) -> list[_Source]:
-    """The runs to take from: the unfinished one in the same directory first, then the one that was named."""
-    sources = []
-    if output.resume:
-        files = directory.unfinished_files()
-        if files:
-            before = directory.read_any_manifest().resumed
-            sources.append(_Source(directory.path, tuple(files), before.keyed_by if before is not None else None))
-    if output.reuse is None:
-        return sources
-    paths = [output.reuse] if output.reuse != config.NEWEST else _newest(output.root or "", directory.path)
-    for path in paths:
-        other = run_directory.RunDirectory(path)
-        if other.path == directory.path:
-            raise run_directory.RunDirectoryError(
-                f"{path} is the directory of this run; a run reuses another one, or is resumed (--resume)"
-            )
-        sources.append(_source(other))
-    return sources
-
-
-def _source(other: run_directory.RunDirectory) -> _Source:
-    try:
-        manifest = other.read_any_manifest()
-    except run_directory.OtherFormatError as error:
-        return _Source(other.path, (), None, f"{error}")
-    if manifest.format_version != manifests.FORMAT_VERSION:
-        versions = f"format {manifest.format_version}, and this one writes {manifests.FORMAT_VERSION}"
-        return _Source(other.path, (), None, f"heatbeam {manifest.heatbeam} wrote it in {versions}")
-    if not isinstance(manifest, manifests.Finished):
-        return _Source(other.path, tuple(other.unfinished_files()), manifest.keyed_by)
-    files = tuple(other.path_of(file.path) for file in manifest.tables["explanations"].files)
-    return _Source(other.path, files, manifest.keyed_by)
-
-
-def _newest(root: str, own: str) -> list[str]:
-    """The newest finished run below `root` and the unfinished ones after it; none in the first run of a schedule."""
-    found = history.history(root, ())
-    finished = found.runs[-1] if found.runs else None
-    later = [
-        name for name, status in found.unfinished
-        if status in manifests.STATUSES and (finished is None or name > finished.name)
-    ]  # fmt: skip
-    paths = [run_directory.RunDirectory(root).path_of(name) for name in sorted(later)]
-    return [*([finished.path] if finished else []), *(path for path in paths if path != own)]
-
-
 # What to say.
 
 
 def _lines(
-    sources: Sequence[_Source], taken: manifests.Reused, anew: Sequence[str], facts: manifests.KeyedBy
+    sources: Sequence[earlier_runs.Source], taken: manifests.Reused, anew: Sequence[str], facts: manifests.KeyedBy
 ) -> Iterator[str]:
     names = ", ".join(source.path for source in sources)
     if taken.methods:

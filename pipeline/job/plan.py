@@ -14,6 +14,7 @@ from heatbeam.runs import remote_files
 from heatbeam.transforms import errors
 from heatbeam.transforms.engine import batch_tuning, specs
 from heatbeam.transforms.models import model_source
+from heatbeam.transforms.models.backends import packages
 from heatbeam.transforms.models.files import channel_statistics
 from heatbeam.transforms.sources import feature_map, files, source
 
@@ -52,6 +53,8 @@ def make(settings: config.RunConfig) -> Plan:
     """
     settings = target_layers.on_each(settings)
     problems = [*mistakes.method_problems(dict(enumerate(settings.explain.methods))), *_value_problems(settings)]
+    if settings.explain.backend is not None and (missing := packages.missing(settings.explain.backend)):
+        problems.append(f"explain.compute: {missing}; or set tensorflow")
     settings = _with_statistics(settings, problems)
     dataset, features, reference = None, None, None
     try:
@@ -131,6 +134,8 @@ def engine_spec(settings: config.RunConfig, reference: references.Reference | No
         intra_op_threads=threads,
         constant_weights=None if explain.constant_weights == "auto" else explain.constant_weights,
         tune_batch=explain.batch_size == "auto",
+        compute=explain.backend or "tensorflow",
+        xla=explain.backend == "xla",
     )
 
 

@@ -19,10 +19,12 @@ from apache_beam.io import filesystems
 from apache_beam.options import pipeline_options
 
 from heatbeam import command, config
-from heatbeam.job import classes, failures, fitting, graph, incremental, plan, progress, step_options, verdict
+from heatbeam.job import classes, failures, graph, incremental, plan, progress, step_options, verdict
+from heatbeam.job.fitting import decision, earlier_runs, unfit_methods
 from heatbeam.runners import runner_options
 from heatbeam.runs import history, manifests, remote_files, run_directory
 from heatbeam.transforms import account, errors, explain
+from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.models import exposure
 from heatbeam.transforms.sources import installed
 
@@ -72,7 +74,7 @@ def run(settings: config.RunConfig, beam_options: Sequence[str] = (), stream: Te
     arguments = runner_options.beam_arguments(settings.runner, beam_options)
     with runner_options.connected(arguments):
         command.waiting("opening the data and the model", stream)
-        planned, _held = fitting.fitted(plan.make(settings), lambda text: stream.write(f"warning: {text}\n"))
+        planned, _held = unfit_methods.fitted(plan.make(settings), lambda text: stream.write(f"warning: {text}\n"))
         open_run = _start(planned.settings, arguments)
         with failures.told_how_to_go_on(open_run.directory, settings.output, stream), open_run.failure_recorded():
             return _run(planned, arguments, open_run, stream)
@@ -89,11 +91,12 @@ def directory_of(output: config.OutputConfig) -> run_directory.RunDirectory:
 
 
 class _OpenRun:
-    """A run that goes on: where it is, and its manifest as far as it is known."""
+    """A run that goes on: where it is, its manifest as far as it is known, and the runs that it may take rows from."""
 
     def __init__(self, directory: run_directory.RunDirectory, manifest: manifests.Manifest):
         self.directory = directory
         self.manifest = manifest
+        self.sources: Sequence[earlier_runs.Source] = ()
 
     def add(self, **parts: Any) -> None:
         """Learn more of the manifest; nothing is written."""
@@ -160,9 +163,10 @@ def launch(settings: config.RunConfig, beam_options: Sequence[str]) -> run_direc
     """
     arguments = runner_options.beam_arguments(settings.runner, beam_options)
     with runner_options.connected(arguments):
-        planned, _ = fitting.fitted(plan.make(settings), lambda text: sys.stderr.write(f"warning: {text}\n"))
+        planned, _ = unfit_methods.fitted(plan.make(settings), lambda text: sys.stderr.write(f"warning: {text}\n"))
         open_run = _start(planned.settings, arguments)
         with open_run.failure_recorded():
+            planned, _held = _with_backend(planned, open_run, sys.stderr)
             _prepare(planned, arguments, open_run).run()
     return open_run.directory
 
@@ -193,6 +197,24 @@ def finish(path: str) -> Result:
         return open_run.finish()
 
 
+def _with_backend(planned: plan.Plan, open_run: _OpenRun, stream: TextIO) -> tuple[plan.Plan, engines.Engine]:
+    """The plan with what computes its model, which is in the manifest from here on, and the engine of that."""
+    engine, _ = explain.acquire_engine(planned.engine_spec)
+    open_run.sources = earlier_runs.sources(planned.settings.output, open_run.directory)
+    before = planned.engine_spec.compute
+    planned, compute = decision.decided(planned, engine, open_run.sources, lambda text: stream.write(f"{text}\n"))
+    resumed = open_run.manifest.resumed
+    if resumed is not None and resumed.compute is not None and resumed.compute.backend == compute.backend:
+        compute = resumed.compute  # with its trials
+    open_run.add(compute=compute)
+    if compute.backend != "tensorflow" or compute.trials:
+        stream.write(f"compute: {decision.in_words(compute)}\n")
+    if planned.engine_spec.compute != before:
+        del engine  # before the other one takes as much memory
+        engine, _ = explain.acquire_engine(planned.engine_spec)
+    return planned, engine
+
+
 def _prepare(
     planned: plan.Plan, arguments: Sequence[str], open_run: _OpenRun, stream: TextIO | None = None
 ) -> beam.Pipeline:
@@ -201,7 +223,7 @@ def _prepare(
     # Loaded here too: a wrong model fails before the first record, and the direct runner's worker threads share it.
     engine, _ = explain.acquire_engine(planned.engine_spec)
     planned, names = classes.resolved(planned, engine.description)
-    taken = incremental.prepare(planned, engine, directory)
+    taken = incremental.prepare(planned, engine, directory, open_run.sources)
     open_run.add(
         model=describe(engine.description, names),
         conventions=step_options.conventions(planned, engine.description),
@@ -231,7 +253,7 @@ def _prepare(
 
 def _run(planned: plan.Plan, arguments: Sequence[str], open_run: _OpenRun, stream: TextIO) -> Result:
     started = time.monotonic()
-    engine, _ = explain.acquire_engine(planned.engine_spec)  # held until the run is over
+    planned, engine = _with_backend(planned, open_run, stream)  # held until the run is over
     pipeline = _prepare(planned, arguments, open_run, stream)
     loaded = time.monotonic()
     with progress.shown(stream, progress.of_run(_bytes_to_read(planned))):

@@ -179,6 +179,7 @@ def provenance(manifest: manifests.Finished) -> list[tuple[str, str]]:
         "Model": model,
         "Conventions": document["conventions"],
         "Configuration": document["config"],
+        "Compute": document.get("compute"),
         "Versions": {"heatbeam": manifest.heatbeam, **manifest.versions},
         "Counts": document["counts"],
         "Damaged shards": [shard for shard in document.get("shards") or () if shard.get("damage")],

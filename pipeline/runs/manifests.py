@@ -149,6 +149,44 @@ class Conventions(_Part):
         return protocol
 
 
+class ComputeTrial(_Part):
+    """What a trial found of a backend on the machine that launched the run.
+
+    Attributes:
+        backend: its name, as ``explain.compute`` takes it.
+        images_per_second: explained by it; None for one that was not measured.
+        agreement: the greatest difference from TensorFlow's scores and activations, over the largest value; None for
+            TensorFlow and where nothing was compared.
+        why_not: why it could not be taken; empty if it could.
+    """
+
+    backend: str
+    images_per_second: float | None = None
+    agreement: float | None = None
+    why_not: str = ""
+
+
+class Compute(_Part):
+    """What computes the model in the run.
+
+    Attributes:
+        backend: its name, as ``explain.compute`` takes it.
+        reason: why this one, in words.
+        version: of its packages; empty for TensorFlow and XLA, whose version is among those of the run.
+        trials: of each backend, where any was made.
+        seconds, allowed: that the trials took, and that they might have taken; None without.
+        decided: the day of the trials in UTC, ISO 8601; None without.
+    """
+
+    backend: str
+    reason: str
+    version: str = ""
+    trials: tuple[ComputeTrial, ...] = ()
+    seconds: float | None = None
+    allowed: float | None = None
+    decided: str | None = None
+
+
 class KeyedBy(_Part):
     """What the keys are digests of by which rows are reused.
 
@@ -188,11 +226,12 @@ class Resumed(_Part):
 
     Attributes:
         started: when it did; None if it does not say.
-        keyed_by: of that run, until this run has looked at its rows.
+        keyed_by, compute: of that run, until this run has looked at its rows.
     """
 
     started: str | None
     keyed_by: KeyedBy | None = None
+    compute: Compute | None = None
 
 
 class Counts(_Part):
@@ -276,6 +315,7 @@ class Manifest(_Part):
         resumed, reused: what it took over from earlier runs.
         model: as it was explained.
         conventions: what the numbers mean.
+        compute: what computed the model; None in runs of older versions, which had no choice but `explain.xla`.
         keyed_by: what decides whether a later run may reuse its rows.
         counts: where the records went.
         shards: what was read of each, by name; None in runs of older versions.
@@ -299,6 +339,7 @@ class Manifest(_Part):
     resumed: Resumed | None = None
     model: Model | None = None
     conventions: Conventions | None = None
+    compute: Compute | None = None
     keyed_by: KeyedBy | None = None
     reused: Reused | None = None
     counts: Counts | None = None
@@ -342,6 +383,13 @@ class Manifest(_Part):
     def primary_target(self) -> str:
         """Whose maps the summary is about."""
         return self.conventions.primary_target if self.conventions is not None else "label"
+
+    @property
+    def backend(self) -> str:
+        """What computed the model."""
+        if self.compute is not None:
+            return self.compute.backend
+        return self.config.explain.backend or "tensorflow"
 
     def having(self, **parts: Any) -> Manifest:
         """A copy with other parts, given by the names of the attributes.

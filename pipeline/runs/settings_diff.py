@@ -18,6 +18,7 @@ _EFFECTS = (
     ("conventions", "how maps are made"),
     ("model.class_names", "the classes"),
     ("model", "the model"),
+    ("compute", "what computes the model: maps may differ by some 1e-6 of their largest value for that alone"),
     ("config.model", "the model"),
     ("config.input", "the data, or how it is read"),
     ("config.explain", "methods and targets"),
@@ -33,6 +34,7 @@ _LEFT_OUT = (
     "config.output.directory", "config.output.overwrite", "config.output.root", "config.output.keep",
     "config.output.reuse", "config.output.resume", "config.output.journal",
     "config.output.report", "config.input.features_given",
+    "config.explain.compute", "config.explain.xla",  # what came of them is told as compute.backend
 )  # fmt: skip
 HARMLESS = "where it ran; no number should change"
 """The effect of settings that change no number."""
@@ -84,6 +86,9 @@ def shown(value: Any, limit: int = 60) -> str:
 
 def _flat(manifest: manifests.Manifest) -> dict[str, Any]:
     values, document = {}, manifest.as_dict()
+    values["compute.backend"] = manifest.backend
+    if manifest.compute is not None and manifest.compute.version:
+        values["compute.version"] = manifest.compute.version
     for section in _SECTIONS:
         for path, value in leaves(section, document.get(section)):
             if path not in _LEFT_OUT:

@@ -26,12 +26,14 @@ from heatbeam import command
 from heatbeam.audit import shortcuts
 from heatbeam.audit.evidence import proofs, sample, suspects
 from heatbeam.audit.proving import trial
-from heatbeam.job import failures, fitting, plan, step_options, verdict
+from heatbeam.job import failures, plan, step_options, verdict
+from heatbeam.job.fitting import unfit_methods
 from heatbeam.runners import runner_options
 from heatbeam.runs import manifests, moved_images, remote_files, run_directory, run_methods, source_images
 from heatbeam.transforms import decode, errors, explain, records
 from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.engine import specs
+from heatbeam.transforms.models.backends import packages
 
 OTHERS = 36
 """Images of other classes that a suspect is tried on."""
@@ -195,7 +197,7 @@ def _try(
     with runner_options.connected(arguments):
         command.waiting("opening the data and the model", stream)
         try:
-            planned, _held = fitting.fitted(plan.make(manifest.config), lambda text: stream.write(f"warning: {text}\n"))
+            planned, _held = unfit_methods.fitted(_plan(manifest), lambda text: stream.write(f"warning: {text}\n"))
         except errors.UserError:
             if manifest.started_in not in (None, str(pathlib.Path.cwd())):
                 stream.write(f"note: relative paths of the run lead from {manifest.started_in}; call prove there\n")
@@ -217,6 +219,13 @@ def _try(
         )
         failures.run_to_the_end(pipeline, verdict.RunFailed)
         del engine
+
+
+def _plan(manifest: manifests.Manifest) -> plan.Plan:
+    """The plan of a run, by what computed its model where that is installed here, else by TensorFlow."""
+    backend = manifest.backend if manifest.backend in packages.installed() else "tensorflow"
+    explain_section = manifest.config.explain.model_copy(update={"compute": backend, "xla": False})
+    return plan.make(manifest.config.model_copy(update={"explain": explain_section}))
 
 
 def _check_engine(engine: engines.Engine, model: manifests.Model, path: str) -> None:

@@ -12,10 +12,11 @@ from typing import Any, TextIO
 import numpy as np
 
 from heatbeam import config
-from heatbeam.job import box_fit, classes, fitting, held_features, pixel_choices, plan, run, step_options, verdict
+from heatbeam.job import box_fit, classes, held_features, pixel_choices, plan, run, step_options, verdict
 from heatbeam.job.check import costs, judging
+from heatbeam.job.fitting import decision, earlier_runs, unfit_methods, work
 from heatbeam.runners import runner_options
-from heatbeam.runs import run_directory
+from heatbeam.runs import manifests, run_directory
 from heatbeam.transforms import decode, errors, explain, read, records
 from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.engine import explained, specs
@@ -60,7 +61,7 @@ def _findings(settings: config.RunConfig, count: int, stream: TextIO) -> judging
 
 def _check(settings: config.RunConfig, count: int, stream: TextIO) -> judging.Findings:
     findings = judging.Findings()
-    planned, _fitting = fitting.fitted(plan.make(settings), findings.warnings.append, _with_rivals)
+    planned, _fitting = unfit_methods.fitted(plan.make(settings), findings.warnings.append, _with_rivals)
     try:
         run.directory_of(settings.output).check_free(overwrite=settings.output.overwrite, resume=settings.output.resume)
     except run_directory.RunDirectoryError as error:
@@ -68,13 +69,13 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> judging.Fi
     stream.write(f"input    {_input_in_words(planned)}\n")
     findings.warnings += planned.dataset.oddities()
     judging.named_features(planned, findings, stream)
+    planned, engine, computing = _with_backend(planned, findings, stream)
     spec = _with_rivals(planned.engine_spec)
-    engine, _ = explain.acquire_engine(spec)
     planned, names = classes.resolved(planned, engine.description)
     if spec.model.has_random_weights:
         findings.warnings.append("the model's weights are random, as model.arguments say: its maps have no meaning")
-    _write_model(engine.description, stream)
-    findings.facts |= _facts(planned, engine)
+    _write_model(engine.description, computing, stream)
+    findings.facts |= _facts(planned, engine, computing)
     stream.write(f"classes  {planned.classes_in_words}\n")
     findings.warnings += classes.model_warnings(planned, engine.description)
     if engine.trials:
@@ -125,9 +126,27 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> judging.Fi
     return findings
 
 
-def _facts(planned: plan.Plan, engine: engines.Engine) -> dict[str, Any]:
+def _with_backend(
+    planned: plan.Plan, findings: judging.Findings, stream: TextIO
+) -> tuple[plan.Plan, engines.Engine, manifests.Compute]:
+    """As the run decides what computes the model: the plan with it, the engine that the check asks, and why it."""
+    output = planned.settings.output
+    earlier: list[earlier_runs.Source] = []
+    try:
+        earlier = earlier_runs.sources(output, run.directory_of(output))
+    except run_directory.RunDirectoryError as error:
+        findings.problems.append(str(error))
+    engine, _ = explain.acquire_engine(_with_rivals(planned.engine_spec))
+    decided, computing = decision.decided(planned, engine, earlier, lambda text: stream.write(f"{text}\n"))
+    if decided.engine_spec.compute != planned.engine_spec.compute:
+        del engine  # before the other one takes as much memory
+        engine, _ = explain.acquire_engine(_with_rivals(decided.engine_spec))
+    return decided, engine, computing
+
+
+def _facts(planned: plan.Plan, engine: engines.Engine, computing: manifests.Compute) -> dict[str, Any]:
     """What is known before the first record."""
-    about, methods = engine.description, [(m.label, costs.cost_of(m, engine)) for m in planned.engine_spec.methods]
+    about, methods = engine.description, [(m.label, work.cost_of(m, engine)) for m in planned.engine_spec.methods]
     return {
         "input": {
             "source": planned.settings.input.as_source().title,
@@ -146,6 +165,7 @@ def _facts(planned: plan.Plan, engine: engines.Engine) -> dict[str, Any]:
             "shape": list(about.layer.shape),
             "evidence": about.evidence,
         },
+        "compute": computing.model_dump(mode="json"),
         "batch_size": engine.batch_size,
         "methods": [{"name": name, "forward_passes": cost.forward, "head_passes": cost.head} for name, cost in methods],
         "maps": [],
@@ -205,7 +225,7 @@ def _input_in_words(planned: plan.Plan) -> str:
     )
 
 
-def _write_model(about: exposure.ModelDescription, stream: TextIO) -> None:
+def _write_model(about: exposure.ModelDescription, computing: manifests.Compute, stream: TextIO) -> None:
     layer = about.layer
     kind = "values" if about.probability == "value" else "classes"
     stream.write(
@@ -220,6 +240,7 @@ def _write_model(about: exposure.ModelDescription, stream: TextIO) -> None:
     stream.write(f"         {about.evidence}\n" if about.evidence else "")
     others = [f"{other.name} ({other.cells_in_words})" for other in about.next_best]
     stream.write(f"         next best: {', '.join(others)} (model.target_layer)\n" if others else "")
+    stream.write(f"compute  {decision.in_words(computing)}\n")
 
 
 def _probabilities_in_words(rule: str) -> str:

@@ -1,0 +1,88 @@
+"""What trials found on this machine, kept for the next run: one small file each in the user's cache folder.
+
+Nothing depends on it: a folder that cannot be written keeps nothing, and a file that is damaged, or of a heatbeam that
+wrote it otherwise, is as none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import platform
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import pydantic
+
+from heatbeam.runs import manifests
+
+FOLDER = "HEATBEAM_CACHE"
+"""The environment variable that names the folder; empty for none at all."""
+
+
+def folder() -> pathlib.Path | None:
+    """Where choices are kept, below ``HEATBEAM_CACHE`` or the user's cache folder; None if there is no such place."""
+    given = os.environ.get(FOLDER)
+    if given is not None:
+        return pathlib.Path(given).expanduser() / "compute" if given else None
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    except RuntimeError:  # a user without a home
+        return None
+    return pathlib.Path(home) / "heatbeam" / "compute"
+
+
+def find(facts: Mapping[str, Any]) -> manifests.Compute | None:
+    """The choice that was made where all of `facts` were the same, or None."""
+    path = _path(facts)
+    if path is None:
+        return None
+    try:
+        document = json.loads(path.read_bytes())
+        if document["facts"] != _plain(facts):
+            return None
+        return manifests.Compute.model_validate(document["choice"])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, pydantic.ValidationError):
+        return None
+
+
+def keep(facts: Mapping[str, Any], choice: manifests.Compute) -> None:
+    """Keep a choice for runs of the same `facts`, where that can be."""
+    path = _path(facts)
+    if path is None:
+        return
+    document = {"facts": _plain(facts), "choice": choice.model_dump(mode="json")}
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A name of its own, then one step: two runs that end their trials together do not write into one another.
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".new", encoding="utf-8", delete=False) as file:
+            json.dump(document, file, indent=1)
+        pathlib.Path(file.name).replace(path)
+
+
+def device() -> dict[str, Any]:
+    """The processor that computes: what it is, what it can do, and how many of its cores this process may have."""
+    facts: dict[str, Any] = {"machine": platform.machine(), "cores": len(os.sched_getaffinity(0))}
+    with contextlib.suppress(OSError):  # not Linux: its name has to do
+        lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        told: dict[str, str] = {}
+        for name, _, value in (line.partition(":") for line in lines):
+            told.setdefault(name.strip(), value.strip())  # of the first core
+        facts["model"] = told.get("model name", "")
+        facts["features"] = sorted((told.get("flags") or told.get("Features") or "").split())
+    return facts | {"processor": platform.processor()}
+
+
+def _path(facts: Mapping[str, Any]) -> pathlib.Path | None:
+    inside = folder()
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return None if inside is None else inside / f"{digest[:32]}.json"
+
+
+def _plain(facts: Mapping[str, Any]) -> Any:
+    """The facts as JSON gives them back."""
+    return json.loads(json.dumps(facts))
