@@ -9,6 +9,8 @@ import pydantic
 
 from heatbeam.config import section
 
+_LEAST_MIB = 256  # below it no model of use has room; and a share may be meant, or GiB
+
 
 class RunnerConfig(section.Section):
     """Where the pipeline runs. Further Beam options go after ``--`` on the command line or in `options`."""
@@ -25,6 +27,11 @@ class RunnerConfig(section.Section):
     intra_op_threads: Annotated[int, pydantic.Field(ge=0)] | None = pydantic.Field(
         None, description="TensorFlow threads inside an operation; 0 is TensorFlow's choice (default: 1 on a CPU)"
     )
+    gpu_memory: int | float | Literal["auto", "grow"] = pydantic.Field(
+        "auto",
+        description="what each process may take of its GPU's memory for tensors: a share (0.25), MiB (4096), an equal "
+        "part where the configuration says how many processes share the GPU (auto), or whatever it needs (grow)",
+    )
     resource_hints: dict[str, str] = pydantic.Field({}, description="of the explaining stage: accelerator, min_ram")
     options: tuple[str, ...] = pydantic.Field((), description="Beam options, such as --flink_master=localhost:8081")
 
@@ -32,6 +39,18 @@ class RunnerConfig(section.Section):
     def worker_count(self) -> int:
         """Worker threads of the direct runner, in all processes."""
         return self.workers if self.workers is not None else max(self.processes, len(os.sched_getaffinity(0)))
+
+    @pydantic.field_validator("gpu_memory", mode="before")
+    @classmethod
+    def _a_share_or_mebibytes(cls, value: Any) -> Any:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        in_range = is_number and (0 < value <= 1 if isinstance(value, float) else value >= _LEAST_MIB)
+        if value not in ("auto", "grow") and not in_range:
+            raise ValueError(
+                f"expected a share above 0 to 1.0, MiB from {_LEAST_MIB} as a whole number, auto or grow; it is "
+                f"{value!r}"
+            )
+        return value
 
     @pydantic.field_validator("processes", mode="before")
     @classmethod

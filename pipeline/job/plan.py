@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pydantic
@@ -10,6 +11,7 @@ import pydantic
 from heatbeam import config
 from heatbeam.config import mistakes
 from heatbeam.job import class_sources, references, target_layers
+from heatbeam.runners import machines
 from heatbeam.runs import remote_files
 from heatbeam.transforms import errors
 from heatbeam.transforms.engine import batch_tuning, specs
@@ -45,8 +47,12 @@ class Plan:
     classes_in_words: str = ""
 
 
-def make(settings: config.RunConfig) -> Plan:
+def make(settings: config.RunConfig, beam_options: Sequence[str] = ()) -> Plan:
     """Resolve and check a configuration.
+
+    Args:
+        settings: the configuration.
+        beam_options: Beam's own options from the command line; they too say how many processes share a GPU.
 
     Raises:
         config.ConfigError: every problem that can be seen without loading the model.
@@ -79,7 +85,10 @@ def make(settings: config.RunConfig) -> Plan:
         problems.append(f"input.features: {error}")
     if problems or dataset is None or features is None:
         raise config.ConfigError(problems)
-    return Plan(settings, engine_spec(settings, reference), features, dataset, known)
+    spec = dataclasses.replace(
+        engine_spec(settings, reference), gpu_memory=machines.gpu_memory_of(settings.runner, beam_options)
+    )
+    return Plan(settings, spec, features, dataset, known)
 
 
 def _with_statistics(settings: config.RunConfig, problems: list[str]) -> config.RunConfig:
@@ -132,6 +141,7 @@ def engine_spec(settings: config.RunConfig, reference: references.Reference | No
         batch_size=batch_tuning.LARGEST if explain.batch_size == "auto" else explain.batch_size,
         pass_batch_size=explain.largest_pass,
         intra_op_threads=threads,
+        gpu_memory=machines.gpu_memory_of(runner),
         constant_weights=None if explain.constant_weights == "auto" else explain.constant_weights,
         tune_batch=explain.batch_size == "auto",
         compute=explain.backend or "tensorflow",

@@ -74,7 +74,9 @@ def run(settings: config.RunConfig, beam_options: Sequence[str] = (), stream: Te
     arguments = runner_options.beam_arguments(settings.runner, beam_options)
     with runner_options.connected(arguments):
         command.waiting("opening the data and the model", stream)
-        planned, _held = unfit_methods.fitted(plan.make(settings), lambda text: stream.write(f"warning: {text}\n"))
+        planned, _held = unfit_methods.fitted(
+            plan.make(settings, beam_options), lambda text: stream.write(f"warning: {text}\n")
+        )
         open_run = _start(planned.settings, arguments)
         with failures.told_how_to_go_on(open_run.directory, settings.output, stream), open_run.failure_recorded():
             return _run(planned, arguments, open_run, stream)
@@ -163,7 +165,9 @@ def launch(settings: config.RunConfig, beam_options: Sequence[str]) -> run_direc
     """
     arguments = runner_options.beam_arguments(settings.runner, beam_options)
     with runner_options.connected(arguments):
-        planned, _ = unfit_methods.fitted(plan.make(settings), lambda text: sys.stderr.write(f"warning: {text}\n"))
+        planned, _ = unfit_methods.fitted(
+            plan.make(settings, beam_options), lambda text: sys.stderr.write(f"warning: {text}\n")
+        )
         open_run = _start(planned.settings, arguments)
         with open_run.failure_recorded():
             planned, _held = _with_backend(planned, open_run, sys.stderr)

@@ -13,6 +13,7 @@ from apache_beam.io import filesystems
 from apache_beam.options import pipeline_options
 
 from heatbeam import config
+from heatbeam.runners import machines
 
 RUNNERS = {
     # Never the bare DirectRunner: it may try to download another engine without a time-out.
@@ -82,6 +83,8 @@ def beam_arguments(runner: config.RunnerConfig, extra: Sequence[str]) -> list[st
         arguments += ["--no_save_main_session"] if runner.name == "dataflow" else []
     given = [*_not_overridden(runner.options, extra), *extra]
     check_arguments(given, portable=runner.name not in ("direct", "dataflow"))
+    if problems := machines.problems(runner, extra):
+        raise config.ConfigError(problems, "the Beam options")
     return arguments + given
 
 

@@ -49,6 +49,7 @@ def test_check_and_run_answer_in_json_alone(config_file, tmp_path, capsys):
     assert [(one["image_id"], one["label_ids"]) for one in found["records"]] == [("image0000", [0]), ("image0001", [1])]
     assert [one["method"] for one in found["maps"]] == ["grad_cam"] and found["maps"][0]["maps"] >= 2
     assert found["estimate"]["records"] == 3
+    assert (found["machine"]["processes"], found["machine"]["launcher_too"]) == (1, False)
 
     arguments = ["run", config_file, "--set", "explain.methods=[grad_cam]", "--set", "output.report=true"]
     arguments += ["--no-report", "--json"]

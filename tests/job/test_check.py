@@ -35,6 +35,7 @@ def test_says_what_a_run_would_do(pattern, tmp_path):
         "layer    last_act (Activation, auto): 8x8 cells, 16 channels",
         "method   score_cam: 16 forward passes",
         "record   image0003: 24x20, label class_3, predicted",
+        "machine  this machine: 1 process, ",
         "maps     grad_cam: ",
         "warning  record data-00000-of-00001.tfrecord__6 is lost in read: invalid_record",
         "estimate about ",

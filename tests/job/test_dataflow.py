@@ -21,6 +21,7 @@ from heatbeam.job import classes, flex_template, graph, plan, run, step_options
 from heatbeam.runners import runner_options
 from heatbeam.runs import run_directory
 from heatbeam.transforms import explain
+from heatbeam.transforms.engine import gpu_shares
 from tests.support import keras_models, manifests, paths, small_runs
 
 ROOT = paths.ROOT
@@ -34,8 +35,11 @@ needs_gcp = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory) -> config.RunConfig:
     """``configs/dataflow.yaml`` with data and model that are here."""
-    folder = tmp_path_factory.mktemp("dataflow")
-    text = yaml.safe_load((ROOT / "configs" / "dataflow.yaml").read_text())
+    return settings_of("dataflow.yaml", tmp_path_factory.mktemp("dataflow"))
+
+
+def settings_of(name: str, folder: pathlib.Path) -> config.RunConfig:
+    text = yaml.safe_load((ROOT / "configs" / name).read_text())
     text["input"] = {"tfrecord": small_runs.write(folder / "data", [small_runs.record(i) for i in range(4)], 2)}
     text["model"] = {"path": keras_models.GAP, "preprocessing": "tf"}
     text["output"] = {"directory": str(folder / "run")}
@@ -44,6 +48,10 @@ def settings(tmp_path_factory) -> config.RunConfig:
 
 @pytest.fixture(scope="module")
 def pipeline(settings) -> beam.Pipeline:
+    return pipeline_of(settings)
+
+
+def pipeline_of(settings: config.RunConfig) -> beam.Pipeline:
     """The whole graph; nothing runs."""
     planned = plan.make(settings)
     engine, _ = explain.acquire_engine(planned.engine_spec)
@@ -167,6 +175,23 @@ def test_dataflow_config_keeps_one_model_per_machine():
     assert options.view_as(pipeline_options.DebugOptions).number_of_worker_harness_threads == 3
     assert "no_use_multiple_sdk_containers" in options.view_as(pipeline_options.DebugOptions).experiments
     assert given.runner.resource_hints["accelerator"] == ACCELERATOR
+
+
+def test_processes_that_share_a_gpu_are_all_alike_and_know_their_part(tmp_path):
+    """`dataflow_mps.yaml`: one environment for all steps, no hint, and each worker's part of the memory in its step."""
+    given = settings_of("dataflow_mps.yaml", tmp_path)
+    translated = pipeline_of(given).to_runner_api(use_fake_coders=False)
+    flow = Flow(translated)
+    assert not [leaf.unique_name for leaf in flow.leaves if flow.hints(leaf)]
+    assert len({leaf.environment_id for leaf in flow.leaves if leaf.environment_id}) == 1
+    assert plan.make(given).engine_spec.gpu_memory == gpu_shares.GpuMemory(8)
+
+    options = pipeline_options.PipelineOptions(runner_options.beam_arguments(given.runner, ["--region=europe-west4"]))
+    assert options.view_as(pipeline_options.WorkerOptions).machine_type == "g2-standard-8"
+    assert options.view_as(pipeline_options.DebugOptions).experiments == ["use_runner_v2"]
+    assert options.view_as(pipeline_options.GoogleCloudOptions).dataflow_service_options == [
+        "worker_accelerator=type:nvidia-l4;count:1;install-nvidia-driver;use_nvidia_mps"
+    ]
 
 
 def test_workers_get_the_models_path_from_the_root(tmp_path, monkeypatch):

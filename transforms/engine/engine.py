@@ -18,6 +18,7 @@ from heatbeam.transforms import records
 from heatbeam.transforms.engine import (
     batch_tuning,
     computing,
+    devices,
     explained,
     many_pass,
     pixel_types,
@@ -68,7 +69,7 @@ class Engine:
                 what is to compute it is not installed.
         """
         computing.check(spec)
-        loading.configure_devices(spec.intra_op_threads, memory_growth=True)
+        devices.configure(spec.intra_op_threads, spec.gpu_memory)
         self.spec = spec
         self.trials: list[batch_tuning.Trial] = []
         self.batch_size = spec.batch_size

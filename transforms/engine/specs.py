@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from heatbeam.transforms.engine import gpu_shares
 from heatbeam.transforms.methods import registry
 from heatbeam.transforms.models import model_source
 from heatbeam.transforms.models.backends import packages
@@ -121,6 +122,7 @@ class EngineSpec:
         xla: compile the shared pass with XLA; batches are padded to `batch_size`.
         seed: of every random choice for which a method's own options name none.
         intra_op_threads: threads inside a TensorFlow operation; None is TensorFlow's choice.
+        gpu_memory: what this process may take of the GPU.
         constant_weights: compile the weights into the graphs; None does so where it pays off
             (`weight_constants.pays_off`).
         tune_batch: measure how many images to explain at once (`engine.Engine.batch_size`).
@@ -146,6 +148,7 @@ class EngineSpec:
     xla: bool = False
     seed: int = 0
     intra_op_threads: int | None = None
+    gpu_memory: gpu_shares.GpuMemory = gpu_shares.ALONE
     constant_weights: bool | None = None
     tune_batch: bool = False
     compute: Compute = "tensorflow"

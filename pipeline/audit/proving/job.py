@@ -197,7 +197,9 @@ def _try(
     with runner_options.connected(arguments):
         command.waiting("opening the data and the model", stream)
         try:
-            planned, _held = unfit_methods.fitted(_plan(manifest), lambda text: stream.write(f"warning: {text}\n"))
+            planned, _held = unfit_methods.fitted(
+                _plan(manifest, beam_options), lambda text: stream.write(f"warning: {text}\n")
+            )
         except errors.UserError:
             if manifest.started_in not in (None, str(pathlib.Path.cwd())):
                 stream.write(f"note: relative paths of the run lead from {manifest.started_in}; call prove there\n")
@@ -221,11 +223,11 @@ def _try(
         del engine
 
 
-def _plan(manifest: manifests.Manifest) -> plan.Plan:
+def _plan(manifest: manifests.Manifest, beam_options: Sequence[str]) -> plan.Plan:
     """The plan of a run, by what computed its model where that is installed here, else by TensorFlow."""
     backend = manifest.backend if manifest.backend in packages.installed() else "tensorflow"
     explain_section = manifest.config.explain.model_copy(update={"compute": backend, "xla": False})
-    return plan.make(manifest.config.model_copy(update={"explain": explain_section}))
+    return plan.make(manifest.config.model_copy(update={"explain": explain_section}), beam_options)
 
 
 def _check_engine(engine: engines.Engine, model: manifests.Model, path: str) -> None:

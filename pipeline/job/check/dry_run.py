@@ -13,7 +13,7 @@ import numpy as np
 
 from heatbeam import config
 from heatbeam.job import box_fit, classes, held_features, pixel_choices, plan, run, step_options, verdict
-from heatbeam.job.check import costs, judging
+from heatbeam.job.check import costs, judging, machine_plan
 from heatbeam.job.fitting import decision, earlier_runs, unfit_methods, work
 from heatbeam.runners import runner_options
 from heatbeam.runs import manifests, run_directory
@@ -76,6 +76,7 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> judging.Fi
         findings.warnings.append("the model's weights are random, as model.arguments say: its maps have no meaning")
     _write_model(engine.description, computing, stream)
     findings.facts |= _facts(planned, engine, computing)
+    machine_plan.write(settings.runner, findings, stream)
     stream.write(f"classes  {planned.classes_in_words}\n")
     findings.warnings += classes.model_warnings(planned, engine.description)
     if engine.trials:
@@ -94,8 +95,9 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> judging.Fi
     if dropped := sum(example.ground_truth.dropped_boxes for example in examples):
         findings.warnings.append(verdict.boxes_in_words(boxes, dropped))
     convention = box_fit.convention_of(planned.features)
-    stored = box_fit.stored_boxes(encoded, examples, convention)
-    findings.warnings += box_fit.warnings(convention, stored, by_sides=planned.features.boxes is None)
+    findings.warnings += box_fit.warnings(
+        convention, box_fit.stored_boxes(encoded, examples, convention), by_sides=planned.features.boxes is None
+    )
     findings.warnings += judging.boxes_beyond(encoded, engine.description.classes)
     good = [e for e in examples if judging.labels_fit(e, engine.description.classes, findings)]
     if not good:

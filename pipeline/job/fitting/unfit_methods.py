@@ -41,5 +41,6 @@ def fitted(
     given = planned.settings
     kept = tuple(method for method in given.explain.methods if method.label not in reasons)
     settings = given.model_copy(update={"explain": given.explain.model_copy(update={"methods": kept})})
-    spec = plan.engine_spec(settings, planned.engine_spec.reference)
+    before = planned.engine_spec
+    spec = dataclasses.replace(plan.engine_spec(settings, before.reference), gpu_memory=before.gpu_memory)
     return dataclasses.replace(planned, settings=settings, engine_spec=spec), explain.acquire_engine(asked(spec))[0]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
-import os
 import pathlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -286,37 +285,6 @@ def set_precision(model: keras.Model, policy: str) -> None:
             set_precision(layer, policy)
         layer.dtype_policy = keras.DTypePolicy(policy)
     model.dtype_policy = keras.DTypePolicy(policy)
-
-
-def configure_devices(intra_op_threads: int | None, memory_growth: bool) -> None:
-    """Set TensorFlow's threads and GPU memory growth; call before TensorFlow's first operation in the process.
-
-    Args:
-        intra_op_threads: threads inside one operation; 1 is best on a CPU with one Beam worker thread per core, None
-            leaves TensorFlow's choice.
-        memory_growth: take GPU memory as needed instead of all at once, so that several processes can share a GPU.
-
-    TensorFlow cannot change these once it has started; then the settings in force stay, and they are what the
-    manifest records.
-    """
-    _keep_freed_memory()
-    try:
-        if intra_op_threads is not None:
-            tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
-        for gpu in tf.config.list_physical_devices("GPU"):
-            tf.config.experimental.set_memory_growth(gpu, memory_growth)
-    except RuntimeError:
-        return
-
-
-def _keep_freed_memory() -> None:
-    """Where there is no GPU, let TensorFlow keep the memory of one pass for the next.
-
-    By default every large tensor is asked of the system and given back, and the pages of each are made anew at their
-    first use: a fourth of MobileNetV2's time. What the user has set in the environment stays.
-    """
-    if not tf.config.list_physical_devices("GPU"):
-        os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
 
 
 _RGB = 3
