@@ -19,10 +19,10 @@ FOLDERS = {"pipeline": "heatbeam", "transforms": "heatbeam.transforms"}
 FLOORS = (
     ("transforms.errors", "transforms.records", "transforms.sampling", "transforms.tally"),
     ("transforms.heatmaps",),
+    ("transforms.metrics.contours",),  # knows arrays only; how loops are compiled is for the rooms above too
     ("transforms.sources",),
     ("transforms.models",),
     ("transforms.methods",),
-    ("transforms.metrics.contours",),
     ("transforms.metrics",),
     ("transforms.tables",),
     ("transforms.engine",),

@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from heatbeam.transforms.sources import decode_options, images
-from heatbeam.transforms.sources.pixels import resamplers
+from heatbeam.transforms.sources.pixels import resamplers, separable
 from tests.support import paths, sample_shards
 
 SIZES = [  # (height, width) of the original and of the result
@@ -43,6 +43,29 @@ def test_tensorflow_is_tf_image_resize(interpolation, antialias):
         expected = tf.image.resize(pixels, target, method, antialias=antialias)
         assert found.dtype == expected.dtype.as_numpy_dtype
         np.testing.assert_allclose(found, expected.numpy(), rtol=0, atol=1e-3, err_msg=f"{source} to {target}")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_a_separable_filter_adds_its_samples_in_order_in_float32(channels, dtype):
+    """Rows first, then columns: to the bit, whatever else computes the same sums in another order."""
+    rng = np.random.default_rng(channels)
+    image = rng.integers(0, 256, (9, 7, channels)).astype(dtype)
+    starts = [np.array([-1, 2, 7]), np.array([0, 1, 3, 5])]
+    weights = [rng.normal(size=(len(one), 3)).astype(np.float32) for one in starts]
+    rows, columns = (separable.matrix(starts[axis], weights[axis], image.shape[axis]) for axis in (0, 1))
+
+    expected = image.astype(np.float32)
+    for axis in (0, 1):
+        mixed = np.zeros((len(starts[axis]), *np.delete(expected.shape, axis)), np.float32)
+        for number, first in enumerate(starts[axis].tolist()):
+            for tap, weight in enumerate(weights[axis][number]):
+                if 0 <= first + tap < expected.shape[axis]:
+                    mixed[number] += weight * expected.take(first + tap, axis)
+        expected = np.moveaxis(mixed, 0, axis)
+
+    found = separable.resized(image, rows, columns)
+    assert found.dtype == np.float32 and found.tobytes() == np.ascontiguousarray(expected).tobytes()
 
 
 def test_tensorflow_gives_fractions_of_levels():
