@@ -70,6 +70,7 @@ TEST = [
     "pytest-timeout>=2.3",  # a hung runner fails its test
     "pytest-xdist>=3.5",  # two thirds of the time on two cores
     "ruff>=0.6",
+    "simplejpeg>=1.7.4",  # the extra "jpeg"
     "selenium>=4.11",  # drives Chromium over the report; without Chromium those tests are skipped
     "setuptools>=69",  # builds the wheel that a test installs
     "types-PyYAML>=6.0",
@@ -103,6 +104,8 @@ setuptools.setup(
         "test": TEST,
         # Its image classifiers are mapped as by hand: make test-families. Needs 260 MB, of TensorFlow Text above all.
         "families": ['keras-hub>=0.32; python_version >= "3.11"'],
+        # Plain JPEGs decoded in less time, to the same pixels; 1.7 is the first for NumPy 2.
+        "jpeg": ["simplejpeg>=1.7.4"],
         "nifti": ["nibabel>=5.3"],  # volumes for the viewers of medical images; 5.3 is the oldest that is tried
         "bench": ["tf-keras-vis>=0.8.7"],  # a library to compare speed with
         "gcp": ["apache-beam[gcp]>=2.77"],  # Google Cloud Storage and Dataflow; from Python 3.11 on
