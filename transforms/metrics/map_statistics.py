@@ -86,7 +86,18 @@ def _with_border(depth: int, height: int, width: int) -> tuple[bool, bool, bool]
 
 
 @compiled.function
-def _of_energy(one: Floats, total: float, peak: float) -> tuple[Floats, Floats]:
+def _is_finite(one: Floats) -> bool:
+    """Whether every value of ``(d, h, w)`` is."""
+    for z in range(one.shape[0]):
+        for y in range(one.shape[1]):
+            for x in range(one.shape[2]):
+                if not np.isfinite(one[z, y, x]):
+                    return False
+    return True
+
+
+@compiled.function
+def _of_energy(one: Floats, total: float, peak: float) -> tuple[tuple[float, ...], tuple[float, float]]:
     """Entropy, area and centroid, and the shares of border and corners, of a map with energy `total`."""
     depth, height, width = one.shape
     block_planes, block_rows, block_columns = max(1, depth // 4), max(1, height // 4), max(1, width // 4)
@@ -107,18 +118,19 @@ def _of_energy(one: Floats, total: float, peak: float) -> tuple[Floats, Floats]:
                     border += share
                 if to_z < block_planes and to_y < block_rows and to_x < block_columns:
                     corner += share
-    spread = np.array([entropy, area / (depth * height * width), mean_x, mean_y, mean_z])
-    return spread, np.array([border, corner])
+    return (entropy, area / (depth * height * width), mean_x, mean_y, mean_z), (border, corner)
 
 
 @compiled.function
 def _statistics(maps: Floats) -> Floats:
     """`_ALL` of each map of ``(L, d, h, w)``, float64 ``(L, 12)``."""
     count, depth, height, width = maps.shape
-    found = np.full((count, 12), np.nan)
+    found = np.empty((count, 12))
     for number in range(count):
         one = maps[number]
-        if not np.isfinite(one).all():
+        for i in range(12):
+            found[number, i] = np.nan
+        if not _is_finite(one):
             continue
         total, magnitude, place = 0.0, 0.0, 0
         peak = one[0, 0, 0]
@@ -135,7 +147,10 @@ def _statistics(maps: Floats) -> Floats:
             found[number, 9] = total / magnitude
         if total <= 0:
             continue
-        found[number, :5], found[number, 10:] = _of_energy(one, total, peak)
+        spread, edges = _of_energy(one, total, peak)
+        for i in range(5):
+            found[number, i] = spread[i]
+        found[number, 10], found[number, 11] = edges
         plane = place // width
         found[number, 5], found[number, 6] = (place % width + 0.5) / width, (plane % height + 0.5) / height
         found[number, 7] = (plane // height + 0.5) / depth
@@ -160,11 +175,16 @@ def _sick(maps: Floats) -> npt.NDArray[np.bool_]:
     ring_z, ring_y, ring_x = _with_border(depth, height, width)
     for number in range(count):
         one = maps[number]
-        if not np.isfinite(one).all():
+        if not _is_finite(one):
             found[number, 0] = True
             continue
-        peak, total = max(one.max(), 0.0), 0.0
-        found[number, 1] = one.max() == one.min()
+        least, most = one[0, 0, 0], one[0, 0, 0]
+        for z in range(depth):
+            for y in range(height):
+                for x in range(width):
+                    least, most = min(least, one[z, y, x]), max(most, one[z, y, x])
+        peak, total = max(most, 0.0), 0.0
+        found[number, 1] = most == least
         found[number, 2] = peak == 0
         if peak == 0:
             continue

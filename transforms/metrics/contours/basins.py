@@ -51,7 +51,9 @@ def _label(
     values: npt.NDArray[np.uint8], width: int, greatest: npt.NDArray[np.uint32]
 ) -> tuple[npt.NDArray[np.int16], int]:
     """The basin of each pixel, -1 for value 0, and how many basins there are; -1 if more than `MAX_BASINS`."""
-    basin = np.full(len(values), -1, np.int16)
+    basin = np.empty(len(values), np.int16)
+    for pixel in range(len(values)):
+        basin[pixel] = -1
     path = np.empty(len(values), np.int32)
     count = 0
     for start in range(width, len(values) - width, width):
@@ -70,7 +72,7 @@ def _label(
                 elif above[x] >= value:
                     found = mine[x] = theirs[x]
                 else:
-                    count = _walk(start + x, count, basin, greatest, path)
+                    count = _walk(start + x, np.int64(count), basin, greatest, path)
                     if count < 0:
                         return basin, -1
                     found = mine[x]
@@ -212,13 +214,16 @@ def grow(
     table = _extents(values, width, basin, count)
     pairs, starts = _by_height(_saddles(values, width, basin, count))
     spans, extents = np.empty((count * VALUES, 2), np.int32), np.empty((count * VALUES, 4), np.int32)
-    parents = np.full(count * VALUES, -1, np.int32)
-    joined = np.arange(count).astype(np.int32)
-    level = np.zeros(count, np.int32)
+    parents = np.empty(count * VALUES, np.int32)
+    joined, level = np.empty(count, np.int32), np.empty(count, np.int32)
     extent = np.empty((count, 4), np.int32)
     # The components that were written down last of what is now one component, as a list: its head, and what follows.
-    head, following = np.full(count, -1, np.int32), np.full(count * VALUES, -1, np.int32)
-    found = 0
+    head, following = np.empty(count, np.int32), np.empty(count * VALUES, np.int32)
+    for one in range(count):
+        joined[one], level[one], head[one] = one, 0, -1
+    for node in range(count * VALUES):
+        parents[node], following[node] = -1, -1
+    found = np.int64(0)
     for value in range(VALUES - 1, -1, -1):
         for one in range(count if value else 0):
             place = table[one * VALUES + value]
@@ -234,7 +239,8 @@ def grow(
                 found = _write(root, value, found, level, spans, extent, extents, head, following, parents)
             _widen(extent[root], place)
         for pair in range(starts[value], starts[value + 1] if value else starts[value]):
-            root, other = union_find.root(joined, pairs[pair, 0]), union_find.root(joined, pairs[pair, 1])
+            first, second = np.int64(pairs[pair, 0]), np.int64(pairs[pair, 1])
+            root, other = union_find.root(joined, first), union_find.root(joined, second)
             if root == other:
                 continue
             if level[root] != value:
@@ -251,7 +257,7 @@ def grow(
                 head[root] = head[other]
     for one in range(count):
         if joined[one] == one:
-            found = _write(one, 0, found, level, spans, extent, extents, head, following, parents)
+            found = _write(one, np.int64(0), found, level, spans, extent, extents, head, following, parents)
     return True, spans[:found].copy(), extents[:found].copy(), parents[:found].copy()
 
 

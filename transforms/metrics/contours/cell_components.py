@@ -105,13 +105,14 @@ def _grow(
     depth, height, width = framed.shape
     values = framed.reshape(-1)
     order, (steps, own, touching) = _falling(values), _steps(depth, height, width)
-    parent = np.full(len(values), -1, np.int32)
-    level = np.zeros(len(values), np.int32)
-    size = np.zeros((len(values), 2), np.int64)
+    parent, level = np.empty(len(values), np.int32), np.empty(len(values), np.int32)
+    for cell in range(len(values)):
+        parent[cell] = -1
+    size = np.empty((len(values), 2), np.int64)
     extent = np.empty((len(values), 6), np.int32)
     spans, extents = np.empty((len(order), 2), np.int32), np.empty((len(order), 6), np.int32)
     sizes = np.empty((len(order), 2), np.int64)
-    found = 0
+    found = np.int64(0)
     for cell in order:
         value = np.int32(values[cell])
         root = np.int32(cell)
@@ -133,8 +134,7 @@ def _grow(
                 continue
             if level[other] != value:
                 spans[found, 0], spans[found, 1] = value, level[other]
-                extents[found], sizes[found] = extent[other], size[other]
-                found += 1
+                found = _write(found, other, extent, size, extents, sizes)
                 level[other] = value
             if size[other, 0] > size[root, 0]:
                 root, other = other, root
@@ -147,15 +147,32 @@ def _grow(
     for cell in order:
         if parent[cell] == cell:
             spans[found, 0], spans[found, 1] = 0, level[cell]
-            extents[found], sizes[found] = extent[cell], size[cell]
-            found += 1
+            found = _write(found, cell, extent, size, extents, sizes)
     return spans[:found].copy(), extents[:found].copy(), sizes[:found].copy()
+
+
+@compiled.function
+def _write(
+    found: int,
+    cell: np.int32,
+    extent: npt.NDArray[np.int32],
+    size: npt.NDArray[np.int64],
+    extents: npt.NDArray[np.int32],
+    sizes: npt.NDArray[np.int64],
+) -> int:
+    """Write down the component that `cell` stands for as number `found`; the next number."""
+    for i in range(6):
+        extents[found, i] = extent[cell, i]
+    sizes[found, 0], sizes[found, 1] = size[cell, 0], size[cell, 1]
+    return found + 1
 
 
 @compiled.function
 def _largest(spans: npt.NDArray[np.int32], sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """`components`' largest."""
-    best = np.full(LEVELS, -1, np.int64)
+    best = np.empty(LEVELS, np.int64)
+    for level in range(LEVELS):
+        best[level] = -1
     for node in range(len(spans)):
         for level in range(spans[node, 0], spans[node, 1]):
             known = best[level]

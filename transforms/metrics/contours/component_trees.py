@@ -99,10 +99,10 @@ def _grow(
         spans int32 ``(N, 2)``: value of the last pixel that joined the component, and of the next one; 0 if none does.
         extents int32 ``(N, 4)``: least and greatest column, first and last pixel, of the frame.
     """
-    column = np.arange(len(values)).astype(np.int32) % np.int32(width)
-    parent = np.full(len(values), -1, np.int32)
-    level = np.zeros(len(values), np.int32)
-    size = np.zeros(len(values), np.int32)
+    column, parent = np.empty(len(values), np.int32), np.empty(len(values), np.int32)
+    level, size = np.empty(len(values), np.int32), np.empty(len(values), np.int32)
+    for cell in range(len(values)):
+        column[cell], parent[cell], level[cell], size[cell] = cell % width, -1, 0, 0
     extent = np.empty((len(values), 4), np.int32)
     spans = np.empty((len(order), 2), np.int32)
     extents = np.empty((len(order), 4), np.int32)
@@ -232,8 +232,15 @@ def holes(image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int32], npt.NDAr
     values = framed(image)
     spans, extents = _grow(values, width + 2, _by_value(values, width + 2), False)
     boxes = _boxes(extents, width + 2)
-    inside = (boxes[:, 0] > 0) & (boxes[:, 1] > 0) & (boxes[:, 2] < width - 1) & (boxes[:, 3] < height - 1)
-    return spans[inside], boxes[inside]
+    count = 0
+    for node in range(len(boxes)):
+        if boxes[node, 0] > 0 and boxes[node, 1] > 0 and boxes[node, 2] < width - 1 and boxes[node, 3] < height - 1:
+            for i in range(2):
+                spans[count, i] = spans[node, i]
+            for i in range(5):
+                boxes[count, i] = boxes[node, i]
+            count += 1
+    return spans[:count].copy(), boxes[:count].copy()
 
 
 @compiled.function
@@ -252,15 +259,25 @@ def components_at(
     """
     height, width = image.shape
     found_spans, found_boxes = np.empty((0, 2), np.int32), np.empty((0, 5), np.int32)
-    left, top, right, bottom = 0, 0, width, height
+    left, top, right, bottom = np.int64(0), np.int64(0), np.int64(width), np.int64(height)
     for level in levels:
         boxes = _boxes(_extents_above(image, level, left, top, right, bottom), width + 2)
         if len(boxes) == 0:
             break  # and so is every higher level
-        left, top, right, bottom = boxes[:, 0].min(), boxes[:, 1].min(), boxes[:, 2].max() + 1, boxes[:, 3].max() + 1
-        spans = np.empty((len(boxes), 2), np.int32)
-        spans[:, 0], spans[:, 1] = level, level + 1
-        found_spans, found_boxes = np.concatenate((found_spans, spans)), np.concatenate((found_boxes, boxes))
+        known = len(found_spans)
+        spans, all_boxes = np.empty((known + len(boxes), 2), np.int32), np.empty((known + len(boxes), 5), np.int32)
+        for node in range(known):
+            spans[node, 0], spans[node, 1] = found_spans[node, 0], found_spans[node, 1]
+            for i in range(5):
+                all_boxes[node, i] = found_boxes[node, i]
+        left, top, right, bottom = np.int64(width), np.int64(height), np.int64(0), np.int64(0)
+        for node in range(len(boxes)):
+            spans[known + node, 0], spans[known + node, 1] = level, level + 1
+            for i in range(5):
+                all_boxes[known + node, i] = boxes[node, i]
+            left, top = min(left, np.int64(boxes[node, 0])), min(top, np.int64(boxes[node, 1]))
+            right, bottom = max(right, np.int64(boxes[node, 2]) + 1), max(bottom, np.int64(boxes[node, 3]) + 1)
+        found_spans, found_boxes = spans, all_boxes
     return found_spans, found_boxes
 
 
@@ -286,7 +303,7 @@ def _extents_above(
             start = x
             while x < right and row[x] > level:
                 x += 1
-            root = count  # a component of its own, until it touches another
+            root = np.int64(count)  # a component of its own, until it touches another
             first = (y + 1) * width + start + 1
             parent[root], extent[root, 0], extent[root, 1] = root, start + 1, x
             extent[root, 2], extent[root, 3] = first, first + x - start - 1
@@ -295,7 +312,7 @@ def _extents_above(
                 near += 1
             other = near
             while other < above and before[other, 0] <= x:
-                joined = union_find.root(parent, before[other, 2])
+                joined = union_find.root(parent, np.int64(before[other, 2]))
                 if joined != root:
                     parent[root] = joined
                     _absorb(extent, joined, root)
@@ -304,5 +321,11 @@ def _extents_above(
             runs[here, 0], runs[here, 1], runs[here, 2] = start, x, root
             here += 1
         runs, before, above = before, runs, here
-    whole: npt.NDArray[np.int32] = extent[:count][parent[:count] == np.arange(count)]
-    return whole
+    roots = 0
+    for one in range(count):
+        if parent[one] != one:
+            continue
+        for i in range(4):
+            extent[roots, i] = extent[one, i]
+        roots += 1
+    return extent[:roots].copy()

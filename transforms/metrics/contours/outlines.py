@@ -97,9 +97,13 @@ def largest(
     """
     width = image.shape[1]
     framed = component_trees.framed(image)
-    best = np.full(component_trees.LEVELS, -1, np.int64)
-    most = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).astype(np.float64)
-    least, known = np.zeros(len(spans)), np.zeros(len(spans), np.bool_)
+    best = np.empty(component_trees.LEVELS, np.int64)
+    for level in range(len(best)):
+        best[level] = -1
+    least, most, known = np.empty(len(spans)), np.empty(len(spans)), np.empty(len(spans), np.bool_)
+    for node in range(len(spans)):
+        width_px, height_px = boxes[node, 2] - boxes[node, 0], boxes[node, 3] - boxes[node, 1]
+        least[node], most[node], known[node] = 0.0, width_px * height_px, False
     nodes, starts = _alive(spans)
     step = _COARSEST
     while step:

@@ -129,7 +129,11 @@ def _boxed(
     parents: npt.NDArray[np.int32],
 ) -> tuple[Floats, npt.NDArray[np.int64]]:
     """`LevelBoxes.all` without holes and `LevelBoxes.largest`, from `component_trees.components`."""
-    return extents[:, :4] + np.array([0.0, 0, 1, 1]), outlines.largest(image, spans, extents, parents)
+    boxes = np.empty((len(extents), 4))
+    for node in range(len(extents)):
+        boxes[node, 0], boxes[node, 1] = extents[node, 0], extents[node, 1]
+        boxes[node, 2], boxes[node, 3] = extents[node, 2] + 1.0, extents[node, 3] + 1.0
+    return boxes, outlines.largest(image, spans, extents, parents)
 
 
 def level_ious(found: LevelBoxes, truths: Floats, protocol: protocols.Protocol) -> LevelIous:
@@ -195,8 +199,9 @@ def _protocol_scores(
 @compiled.function
 def _volumes(truths: Floats, extra: float, rank: int) -> Floats:
     """The area of each true box; of intervals the length, of volumes the volume."""
-    found = np.ones(len(truths))
+    found = np.empty(len(truths))
     for number in range(len(truths)):
+        found[number] = 1.0
         for axis in range(rank):
             found[number] *= max(truths[number, rank + axis] - truths[number, axis] + extra, 0.0)
     return found

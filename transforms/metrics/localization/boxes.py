@@ -70,10 +70,14 @@ def _scale(size: tuple[int, ...], protocol: protocols.Protocol) -> tuple[Floats,
 
 @compiled.function
 def _to_frame(boxes: Floats, cells: Floats, sides: Floats, truncate: bool) -> Floats:
-    nearest = np.rint(boxes)
-    snapped = np.where(np.abs(boxes - nearest) < _SNAP_PX, nearest, boxes)
-    scaled = snapped * cells / sides
-    found: Floats = np.trunc(scaled) if truncate else scaled
+    found = np.empty(boxes.shape)
+    for number in range(boxes.shape[0]):
+        for i in range(boxes.shape[1]):
+            corner = boxes[number, i]
+            nearest = np.rint(corner)
+            snapped = nearest if abs(corner - nearest) < _SNAP_PX else corner
+            scaled = snapped * cells[i] / sides[i]
+            found[number, i] = np.trunc(scaled) if truncate else scaled
     return found
 
 
@@ -96,7 +100,9 @@ def belongs(class_ids: npt.NDArray[np.int64] | None, count: int, class_id: int, 
 
 @compiled.function
 def _belongs(class_ids: npt.NDArray[np.int64], class_id: int, is_label: bool) -> Bools:
-    chosen: Bools = (class_ids == class_id) | ((class_ids == records.NO_CLASS) & is_label)
+    chosen = np.empty(len(class_ids), np.bool_)
+    for i in range(len(class_ids)):
+        chosen[i] = class_ids[i] == class_id or (is_label and class_ids[i] == records.NO_CLASS)
     return chosen
 
 
@@ -106,7 +112,11 @@ def pixel_ranges(boxes: Floats) -> npt.NDArray[np.int64]:
 
     For integer boxes these are the boxes themselves.
     """
-    return np.ceil(boxes - 0.5).astype(np.int64)
+    ranges = np.empty(boxes.shape, np.int64)
+    for number in range(boxes.shape[0]):
+        for i in range(boxes.shape[1]):
+            ranges[number, i] = np.int64(np.ceil(boxes[number, i] - 0.5))
+    return ranges
 
 
 def fill(boxes: Floats, shape: tuple[int, ...], *, thin: bool = False) -> Bools:
@@ -126,7 +136,8 @@ def _fill(boxes: Floats, size: npt.NDArray[np.int64], thin: bool) -> Bools:
     """`fill` in an array of three axes ``(z, y, x)``; `size` is x first and has those that there are."""
     rank = len(size)
     cells, first, end = np.ones(3, np.int64), np.zeros(3, np.int64), np.ones(3, np.int64)
-    cells[:rank] = size
+    for axis in range(rank):
+        cells[axis] = size[axis]
     mask = np.zeros((cells[2], cells[1], cells[0]), np.bool_)
     ranges = pixel_ranges(boxes)
     for number in range(len(boxes)):
@@ -190,6 +201,17 @@ def _of_class(
 ) -> tuple[Bools, Floats, Floats, Bools]:
     """`of_class`; `is_label` says whether the class is a label of the image, the region has three axes."""
     mine = _belongs(ids, class_id, is_label)
-    own = boxes[mine]
-    region = _fill(own * (cells / sides), cells[: len(cells) // 2].astype(np.int64), thin)
-    return mine, own, _to_frame(own, cells, sides, truncate), region
+    count, size = 0, np.empty(len(cells) // 2, np.int64)
+    for i in range(len(mine)):
+        count += mine[i]
+    own, in_frame = np.empty((count, len(cells))), np.empty((count, len(cells)))
+    count = 0
+    for i in range(len(mine)):
+        if not mine[i]:
+            continue
+        for j in range(len(cells)):
+            own[count, j], in_frame[count, j] = boxes[i, j], boxes[i, j] * (cells[j] / sides[j])
+        count += 1
+    for axis in range(len(size)):
+        size[axis] = np.int64(cells[axis])
+    return mine, own, _to_frame(own, cells, sides, truncate), _fill(in_frame, size, thin)

@@ -38,7 +38,11 @@ def _sums(placed: npt.NDArray[np.floating], inside: npt.NDArray[np.bool_]) -> tu
             value = np.float64(placed[y, x]) if placed[y, x] > 0 else 0.0
             total[x] += value
             on_object[x] += value if inside[y, x] else 0.0
-    return total.sum(), on_object.sum()
+    energy, energy_on_object = 0.0, 0.0
+    for x in range(placed.shape[1]):
+        energy += total[x]
+        energy_on_object += on_object[x]
+    return energy, energy_on_object
 
 
 def energy_gain(share: float, area: float) -> float:

@@ -60,10 +60,11 @@ def _scaled(placed: npt.NDArray[np.float32]) -> tuple[bool, npt.NDArray[np.float
     for i in range(len(bits)):
         order = bits[i] ^ ((bits[i] >> np.int32(31)) & np.int32(2**31 - 1))
         least, most = min(least, order), max(most, order)
-    ends = np.array([least, most], np.int32)
-    ends ^= (ends >> np.int32(31)) & np.int32(2**31 - 1)
-    low, high = ends.view(np.float32)
-    span = high - low
+    ends = np.empty(2, np.int32)
+    ends[0] = least ^ ((least >> np.int32(31)) & np.int32(2**31 - 1))
+    ends[1] = most ^ ((most >> np.int32(31)) & np.int32(2**31 - 1))
+    floats = ends.view(np.float32)
+    low, span = floats[0], floats[1] - floats[0]
     if not (np.isfinite(low) and np.isfinite(span) and span > 0):
         return False, heatmap, image
     for y in range(placed.shape[0]):

@@ -79,6 +79,33 @@ def _corner(cells: Floats, sides: Sequence[_Side]) -> tuple[int, ...]:
 
 
 @compiled.function
+def _greatest_cell(cells: Floats) -> tuple[int, int, float]:
+    """Row and column of the first of the greatest cells of ``(h, w)``, and the value of the least one."""
+    row, column, lowest = 0, 0, cells[0, 0]
+    for i in range(cells.shape[0]):
+        for j in range(cells.shape[1]):
+            lowest = min(lowest, cells[i, j])
+            if cells[i, j] > cells[row, column]:
+                row, column = i, j
+    return row, column, lowest
+
+
+@compiled.function
+def _reached(cells: Floats, least: float, rows_reached: Bools, columns_reached: Bools) -> tuple[Bools, Bools]:
+    """Which rows and which columns of the image the cells from `least` on reach; arguments as of `_strongest`."""
+    rows, columns = np.zeros(rows_reached.shape[1], np.bool_), np.zeros(columns_reached.shape[1], np.bool_)
+    for i in range(cells.shape[0]):
+        for j in range(cells.shape[1]):
+            if cells[i, j] < least:
+                continue
+            for k in range(len(rows)):
+                rows[k] |= rows_reached[i, k]
+            for k in range(len(columns)):
+                columns[k] |= columns_reached[j, k]
+    return rows, columns
+
+
+@compiled.function
 def _strongest(
     cells: Floats,
     down: Floats,
@@ -97,25 +124,26 @@ def _strongest(
         down, across: ``(rows, h)`` and ``(w, columns)``.
         strongest_row, strongest_column, rows_reached, columns_reached: of `_Side`.
     """
-    peak = int(cells.argmax())
-    row, column = strongest_row[peak // cells.shape[1]], strongest_column[peak % cells.shape[1]]
+    top, side, lowest = _greatest_cell(cells)
+    row, column = strongest_row[top], strongest_column[side]
     known = 0.0
     for i in range(cells.shape[0]):
         for j in range(cells.shape[1]):
             known += down[row, i] * cells[i, j] * across[j, column]
-    least = known - _ROUNDING * max(cells.max(), -cells.min())
-    near_rows, near_columns = np.zeros(len(down), np.bool_), np.zeros(across.shape[1], np.bool_)
-    for i in range(cells.shape[0]):
-        for j in range(cells.shape[1]):
-            if cells[i, j] >= least:
-                near_rows |= rows_reached[i]
-                near_columns |= columns_reached[j]
+    least = known - _ROUNDING * max(cells[top, side], -lowest)
+    near_rows, near_columns = _reached(cells, least, rows_reached, columns_reached)
+    first, end = 0, len(near_columns)
+    while first < end - 1 and not near_columns[first]:
+        first += 1
+    while end > first + 1 and not near_columns[end - 1]:
+        end -= 1
     best, x, y = np.float32(-np.inf), np.int64(0), np.int64(0)
-    columns = np.flatnonzero(near_columns)
-    first, end = columns[0], columns[-1] + 1
     values = np.empty(end - first)
-    for one in np.flatnonzero(near_rows):
-        values[:] = 0.0
+    for one in range(len(near_rows)):
+        if not near_rows[one]:
+            continue
+        for k in range(len(values)):
+            values[k] = 0.0
         for j in range(cells.shape[1]):
             mixed = 0.0
             for i in range(cells.shape[0]):

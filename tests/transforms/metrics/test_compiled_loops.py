@@ -1,0 +1,44 @@
+"""Compiled loops hold nothing that takes Numba long to compile: the first run waits until all of them are."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+import numpy as np
+
+from heatbeam.transforms.metrics.contours import basins, component_trees, union_find
+from tests.support import paths
+
+SLOW_FUNCTIONS = {
+    "append", "arange", "argmax", "argmin", "array", "asarray", "broadcast_to", "concatenate", "flatnonzero", "full",
+    "max", "min", "nonzero", "repeat", "sort", "stack", "sum", "where",
+}  # fmt: skip
+SLOW_METHODS = {"all", "any", "argmax", "argmin", "astype", "max", "mean", "min", "sum"}
+
+
+def compiled_loops() -> Iterator[tuple[str, ast.FunctionDef]]:
+    for path in sorted((paths.ROOT / "transforms").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and "compiled.function" in map(ast.unparse, node.decorator_list):
+                yield f"{path.name}: {node.name}", node
+
+
+def test_loops_call_nothing_of_numpy_that_is_slow_to_compile():
+    found = []
+    for where, loop in compiled_loops():
+        for call in (node for node in ast.walk(loop) if isinstance(node, ast.Call)):
+            if isinstance(call.func, ast.Attribute):
+                of_numpy = isinstance(call.func.value, ast.Name) and call.func.value.id == "np"
+                if call.func.attr in (SLOW_FUNCTIONS if of_numpy else SLOW_METHODS):
+                    found.append(f"{where}: {ast.unparse(call)}")
+    assert not found
+
+
+def test_each_loop_that_others_call_is_compiled_for_one_type_of_arguments():
+    image = np.kron(np.array([[9, 1, 7], [1, 1, 2], [5, 1, 8]], np.uint8), np.ones((4, 4), np.uint8))
+    # Called as Python, so that the types are those of the compiled call; a loop that was cached on disk is not seen.
+    component_trees.by_basins(image)
+    component_trees.components_at(image, np.array([1, 4]))
+    for loop in (basins._write, basins._walk, union_find.root, component_trees._absorb, component_trees._extents_above):
+        assert len(loop.signatures) <= 1
