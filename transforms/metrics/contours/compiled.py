@@ -19,7 +19,8 @@ def function(python: Callable[..., Any]) -> Any:
 
     Division by zero gives what NumPy gives: with an error to raise, a division is a branch, and no loop a vector's.
     """
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}  # nobody calls it from C
+    # Nobody calls them from C.
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
     try:
         return numba.njit(python, cache=True, **options)
     except RuntimeError:  # numba finds no writable cache directory
