@@ -1,27 +1,63 @@
-"""What the one-pass methods cost over the model's forward pass."""
+"""What the one-pass methods cost over the model's forward pass, and in a whole job over one of them."""
 
 from __future__ import annotations
+
+import pathlib
+import tempfile
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from heatbeam.bench import user_job
+from heatbeam import config
+from heatbeam.bench import stages, user_job
+from heatbeam.job import plan
 from heatbeam.transforms.engine import engine, specs
 from heatbeam.transforms.methods import registry
-from tests.benchmarks import figures, models, settings
+from tests.benchmarks import figures, models, samples, settings
 
 METHODS_GOAL = figures.Goal(high=1.15)
 TARGETS_GOAL = figures.Goal(high=1.3)
+JOB_GOALS = {"ResNet50V2": figures.Goal(high=1.15), "MobileNetV2": figures.Goal(high=1.3)}
 
 _BATCH = 16
 
 
 def measure(options: settings.Options) -> list[figures.Figure]:
-    """All one-pass methods for one target over a bare forward pass, and five targets over one."""
+    """All one-pass methods for one target over a bare forward pass, five targets over one, and rows of all over one."""
     found = []
     for name in models.APPLICATIONS:
         found += _measure(name, rounds=2 if options.quick else 9)
+        found.append(_job(name, images=16 if options.quick else 64, rounds=2 if options.quick else 7))
     return found
+
+
+def _job(name: str, images: int, rounds: int) -> figures.Figure:
+    """Every step of a job with all one-pass methods, localization included, over the same job with Grad-CAM alone."""
+    methods = [method.method for method in one_pass_methods()]
+    with tempfile.TemporaryDirectory(prefix="heatbeam-rows-") as folder:
+        pattern = samples.write_shards(pathlib.Path(folder) / "data", samples.photos(images), 1)
+
+        def ready(wanted: Sequence[str]) -> stages.Stages:
+            text = {
+                "input": {"tfrecord": pattern},
+                "model": {"application": name, "arguments": {"weights": None}},
+                "explain": {"methods": list(wanted), "targets": ["label"], "batch_size": _BATCH},
+                "output": {"directory": f"{folder}/run"},
+                "runner": {"intra_op_threads": 1},
+            }
+            return stages.Stages(plan.make(config.RunConfig.model_validate(text)), folder)
+
+        every, one = ready(methods), ready(["grad_cam"])
+        pairs = figures.alternate(every.run, one.run, rounds)
+    return figures.cost(
+        f"rows of {len(methods)} one-pass methods, {name}",
+        pairs,
+        JOB_GOALS[name],
+        f"time of every step of a job (JPEGs, boxes, localization, Parquet) with {len(methods)} methods over Grad-CAM "
+        f"alone, one thread, without Beam; {images} photos, {user_job.device()}",
+        work=images,
+    )
 
 
 def one_pass_methods() -> tuple[specs.MethodSpec, ...]:
