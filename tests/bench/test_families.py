@@ -25,6 +25,7 @@ def test_steady_time_is_the_long_run_less_the_short_one() -> None:
 
 def _round(job: float, loop: float, xplique: float) -> dict[str, dict]:
     facts = {"utilisation": 0.5, "shares": {"explain": 0.75, "other": 0.25}, "bytes": 3000, "rows": 2, "workers": 2}
+    facts |= {"trial": {"tensorflow": "5 images/s", "openvino": "10 images/s"}}
 
     def took(seconds: float, way: str) -> dict:
         return {"seconds": [1, 1 + seconds], "cpu_seconds": [3, 3.5 + seconds], "way": way}
@@ -53,6 +54,8 @@ def test_the_job_is_compared_with_the_peer_that_is_faster_in_the_median_round() 
         "Xplique_images_per_s": 100 / 9,
         "Xplique_cpu_ms_per_image": 95.0,
         "Xplique_way": "batches of 16",
+        "trial_tensorflow": "5 images/s",
+        "trial_openvino": "10 images/s",
         "explain_ms": 150.0,  # of 2 threads for 10 s, 100 images: 200 ms, three quarters of them
         "other_ms": 50.0,
         "model_busy": 0.5,

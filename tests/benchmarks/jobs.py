@@ -16,6 +16,21 @@ from heatbeam.transforms import explain, tally
 from tests.benchmarks import trace
 
 
+def settings(task: Mapping[str, Any], number: int) -> config.RunConfig:
+    """The configuration of the job over the pattern of that number."""
+    text = {
+        **task["settings"],
+        "input": {
+            "decoder": "pillow",
+            "resampler": "pillow",
+            **task["settings"].get("input", {}),
+            "tfrecord": task["patterns"][number],
+        },
+        "output": {"directory": f"{task['directory']}/run{number}", "overwrite": True},
+    }
+    return config.RunConfig.model_validate(text)
+
+
 class Job:
     """Whole jobs. A task that says ``record`` gets the spans of each; others have no use for the memory they take."""
 
@@ -28,28 +43,14 @@ class Job:
         self._table: Mapping[str, Any] = {}
 
     def _planned(self, number: int) -> plan.Plan:
-        return plan.make(self._settings(number))
-
-    def _settings(self, number: int) -> config.RunConfig:
-        task = self._task
-        text = {
-            **task["settings"],
-            "input": {
-                "decoder": "pillow",
-                "resampler": "pillow",
-                **task["settings"].get("input", {}),
-                "tfrecord": task["patterns"][number],
-            },
-            "output": {"directory": f"{task['directory']}/run{number}", "overwrite": True},
-        }
-        return config.RunConfig.model_validate(text)
+        return plan.make(settings(self._task, number))
 
     def work(self, number: int) -> float:
         with contextlib.ExitStack() as stack:
             if self._task.get("record"):
                 self._recorded.append(stack.enter_context(trace.recording()).spans)
             started = time.perf_counter()
-            finished = run.run(self._settings(number), (), io.StringIO())
+            finished = run.run(settings(self._task, number), (), io.StringIO())
             seconds = time.perf_counter() - started
         self._first.stop()
         self._table = finished.manifest.tables["explanations"].model_dump()
@@ -61,7 +62,7 @@ class Job:
             "spans": self._recorded,
             "rows": self._table["rows"],
             "bytes": self._table["bytes"],
-            "workers": self._settings(0).runner.worker_count,
+            "workers": settings(self._task, 0).runner.worker_count,
         }
 
 

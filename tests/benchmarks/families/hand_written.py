@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from heatbeam.transforms.engine import devices, specs
 from heatbeam.transforms.models import model_source, weight_constants
 from heatbeam.transforms.models.files import loading
 from tests.benchmarks import models
@@ -36,7 +37,7 @@ class Loop:
     """
 
     def __init__(self, application: str, threads: int, xla: bool = False) -> None:
-        loading.configure_devices(None if threads == 1 else 1, memory_growth=True)
+        devices.configure(None if threads == 1 else 1, specs.EngineSpec.gpu_memory)
         model, both = models.logits_model(application)
         self.size: tuple[int, int] = model.input_shape[1:3]
         preprocess = preprocessing(application)
@@ -81,9 +82,9 @@ class Loop:
 
 
 class Worker:
-    """A `Loop` as a `child.Worker`: pattern 0 is not worked on, its turn finds the fastest number of images to a pass.
+    """A `Loop` as a `child.Worker`.
 
-    The seconds of that turn are those per image.
+    The turn of pattern 0 first finds the fastest number of images to a pass, and answers with its seconds per image.
     """
 
     def __init__(self, task: Mapping[str, Any]) -> None:
@@ -92,11 +93,10 @@ class Worker:
         self._threads = "TensorFlow's threads" if task["threads"] == 1 else f"{task['threads']} threads"
 
     def work(self, number: int) -> float:
-        if number == 0:
-            return self._loop.tune()
+        tuned = self._loop.tune() if number == 0 else None
         started = time.perf_counter()
         self._loop.run(self._patterns[number])
-        return time.perf_counter() - started
+        return tuned or time.perf_counter() - started
 
     def result(self) -> dict[str, Any]:
         return {"way": f"{self._threads}, {self._loop.pass_size} to a pass"}

@@ -64,6 +64,9 @@ class Size(NamedTuple):
         return self.batch * self.shards
 
 
+_FIRST = Size(8, 2)
+"""What every side works on before the rounds, so that all is traced and every pool of threads is there."""
+
 _SIZES = (Size(16, 2), Size(16, 4), Size(32, 4), Size(32, 8), Size(32, 16))
 
 
@@ -84,10 +87,12 @@ def _has_xplique() -> bool:
 def _measure(name: str, options: settings.Options) -> list[figures.Figure]:
     with tempfile.TemporaryDirectory(prefix="heatbeam-bench-") as folder, contextlib.ExitStack() as stack:
         patterns = [f"{folder}/{number}/data-*.tfrecord" for number in range(3)]
+        _write(pathlib.Path(folder, "0"), _FIRST, _FIRST.images)
         peers = _peers(name, patterns, stack)
         size = _SIZES[0] if options.quick else size_for(peers.seconds)
         counts = size.images, (2 if options.quick else 3) * size.images
-        _write(pathlib.Path(folder), [size.images, *counts], size.shards)
+        for number, count in zip((rounds.SHORT, rounds.LONG), counts, strict=True):
+            _write(pathlib.Path(folder, str(number)), size, count)
         job = stack.enter_context(child.Child(_job(name, patterns, size, folder, options)))
         job.work(0)
         rounds_of_it = 1 if options.quick else 2 if peers.seconds * size.images > _SLOW_UNIT_S else 3
@@ -144,9 +149,8 @@ def _job(name: str, patterns: list[str], size: Size, folder: str, options: setti
     }
 
 
-def _write(folder: pathlib.Path, counts: Sequence[int], shards: int) -> None:
-    for number, count in enumerate(counts):
-        samples.write_shards(folder / str(number), samples.photos(count), shards)
+def _write(folder: pathlib.Path, size: Size, count: int) -> None:
+    samples.write_shards(folder, samples.photos(count), size.shards)
 
 
 def _figure(
@@ -168,6 +172,7 @@ def _figure(
         measured[f"{side}_images_per_s"] = images / rounds.median_seconds(played, side)
         measured[f"{side}_cpu_ms_per_image"] = 1e3 * rounds.median_seconds(played, side, "cpu_seconds") / images
         measured[f"{side}_way"] = str(played[0][side]["way"])
+    measured |= {f"trial_{backend}": said for backend, said in played[0]["job"]["trial"].items()}
     measured |= {f"{side}_left_out": why for side, why in left_out.items()}
     return figures.with_measured(found, **measured, **_steps(played, images))
 

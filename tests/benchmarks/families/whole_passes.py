@@ -41,15 +41,15 @@ def _measure(name: str, options: settings.Options) -> list[figures.Figure]:
     backend = options.compute
     if backend == "auto":
         backend = choice.choose(spec, seconds=_TRIAL_S, workers=_THREADS, whole_passes=True).backend
+    if backend == "tensorflow":
+        return [figures.single(f"{what}, {name}", 1.0, None, "TensorFlow itself") for what in summary.PASSES]
     rounds = 1 if options.quick else 4
     ours, reference = (_Work(dataclasses.replace(spec, compute=one)) for one in (backend, "tensorflow"))
+    how = f"{backend} over TensorFlow, {_THREADS} images at once, one each thread; {user_job.device()}"
     found = []
     for what, work in zip(summary.PASSES, (_Work.score_cam, _Work.insertion_and_deletion), strict=True):
-        pairs = figures.alternate(
-            functools.partial(ours.in_threads, work), functools.partial(reference.in_threads, work), rounds
-        )
-        how = f"{backend} over TensorFlow, {_THREADS} images at once, one each thread; {user_job.device()}"
-        found.append(figures.speedup(f"{what}, {name}", pairs, None, how, work=_THREADS))
+        sides = (functools.partial(one.in_threads, work) for one in (ours, reference))
+        found.append(figures.speedup(f"{what}, {name}", figures.alternate(*sides, rounds), None, how, work=_THREADS))
     return found
 
 
