@@ -12,7 +12,7 @@ import time
 from typing import TextIO
 
 from heatbeam import config
-from heatbeam.demo import demo_data, demo_model, demo_scenes
+from heatbeam.demo import demo_data, demo_model, demo_scenes, loops
 from heatbeam.demo.kinds import catalogue, kind, planted, suspects
 from heatbeam.job import run
 from heatbeam.listing import config_schema
@@ -119,7 +119,8 @@ def _build(data: pathlib.Path, stream: TextIO, of: str) -> None:
     stream.write(f"drawing the dataset in {data}\n")
     stream.flush()
     if of == IMAGES:
-        _build_images(data, stream)
+        with loops.compiled_meanwhile():
+            _build_images(data, stream)
     else:
         _build_kind(data, stream, catalogue.KINDS[of])
     stream.flush()

@@ -29,7 +29,8 @@ import io
 import logging
 import os
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
 from typing import Any
 
 import numpy as np
@@ -108,7 +109,7 @@ def write_dataset(
     (folder / "NOTICE.txt").write_text(demo_scenes.NOTICE, encoding="utf-8")
     (folder / "class_names.txt").write_text("\n".join(demo_scenes.CLASS_NAMES) + "\n", encoding="utf-8")
     for split, count in counts.items():
-        _write_tfrecord(folder, split, demo_scenes.scenes(split, count, seed, planted_shortcut), count, shards)
+        _write_tfrecord(folder, split, demo_scenes.painters(split, count, seed, planted_shortcut), count, shards)
     # Drawing again costs a second and saves holding a thousand images.
     validation = demo_scenes.scenes("validation", counts["validation"], seed, planted_shortcut)
     tfds_directory = _write_tfds(folder / "tfds", validation, shards)
@@ -211,16 +212,22 @@ def png(grey: np.ndarray) -> bytes:
 
 
 def _write_tfrecord(
-    folder: pathlib.Path, split: str, scenes: Iterable[demo_scenes.Scene], count: int, shards: int
+    folder: pathlib.Path, split: str, painters: Iterable[Callable[[], demo_scenes.Scene]], count: int, shards: int
 ) -> None:
+    def record(paint: Callable[[], demo_scenes.Scene]) -> bytes:
+        # Deterministic, or the order of the features within a record could differ from run to run.
+        written: bytes = detection_example(paint()).SerializeToString(deterministic=True)
+        return written
+
     with contextlib.ExitStack() as stack:
+        # Pillow drops Python's lock where it resizes and encodes, which is most of the work.
+        pool = stack.enter_context(futures.ThreadPoolExecutor(os.cpu_count()))
         writers = [
             stack.enter_context(tf.io.TFRecordWriter(str(folder / f"{split}-{shard:05d}-of-{shards:05d}.tfrecord")))
             for shard in range(shards)
         ]
-        for index, scene in enumerate(scenes):
-            # Deterministic, or the order of the features within a record could differ from run to run.
-            writers[index * shards // count].write(detection_example(scene).SerializeToString(deterministic=True))
+        for index, written in enumerate(pool.map(record, painters)):
+            writers[index * shards // count].write(written)
 
 
 def _write_tfds(folder: pathlib.Path, scenes: Iterable[demo_scenes.Scene], shards: int) -> pathlib.Path:

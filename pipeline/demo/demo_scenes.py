@@ -18,7 +18,7 @@ from __future__ import annotations
 import colorsys
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from PIL import Image
@@ -114,7 +114,12 @@ class Scene:
 
 
 def scenes(split: str, count: int, seed: int, planted_shortcut: bool) -> Iterator[Scene]:
-    """Draw the images of a split, one at a time, in the order of their ids.
+    """Draw the images of a split, one at a time, in the order of their ids: what `painters` draw."""
+    return (paint() for paint in painters(split, count, seed, planted_shortcut))
+
+
+def painters(split: str, count: int, seed: int, planted_shortcut: bool) -> Iterator[Callable[[], Scene]]:
+    """What draws each image of a split, in the order of their ids; threads may call them in any order.
 
     Classes are equally frequent (to one image) and in random order. No scanned digit is in both splits. The same
     arguments give the same pixels.
@@ -134,7 +139,7 @@ def scenes(split: str, count: int, seed: int, planted_shortcut: bool) -> Iterato
     for index, class_id in enumerate(class_ids.tolist()):
         # A generator of its own for each image: image 7 does not depend on how many numbers image 6 used.
         image_rng = np.random.default_rng([seed, split_index, index])
-        yield _scene(f"{split}-{index:05d}", class_id, digit_pool, index in tagged, image_rng)
+        yield functools.partial(_scene, f"{split}-{index:05d}", class_id, digit_pool, index in tagged, image_rng)
 
 
 def tight_box(mask: np.ndarray) -> tuple[int, int, int, int]:
