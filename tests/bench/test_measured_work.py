@@ -21,8 +21,8 @@ from tests.benchmarks import (
     one_pass,
     peers,
     samples,
-    scaling,
 )
+from tests.benchmarks.scaling import size
 
 
 def test_all_one_pass_methods_are_measured() -> None:
@@ -66,7 +66,7 @@ def test_a_child_works_when_it_is_told_to_and_says_what_it_measured(tmp_path: pa
 
 
 def _costless() -> dict:
-    return {**scaling.SETTINGS, "runner": {"workers": 1}}
+    return {**size.SETTINGS, "runner": {"workers": 1}}
 
 
 def _costless_pair() -> tuple[tf.keras.Model, tf.keras.Model]:

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 from heatbeam import cli
 from heatbeam.bench import stages, user_job
 from heatbeam.job import plan
-from tests.benchmarks import samples, scaling
+from tests.benchmarks import samples
+from tests.benchmarks.scaling import size
 from tests.support import small_runs
 
 
@@ -29,7 +30,7 @@ def job(folder: pathlib.Path, images: int = 8) -> str:
     """The configuration file of a job over tiny images and a model that costs nothing."""
     pattern = samples.write_shards(folder / "tiny", samples.tiny(images), 2, classes=10)
     text = {
-        **scaling.SETTINGS,
+        **size.SETTINGS,
         "input": {"tfrecord": pattern, "decoder": "pillow", "resampler": "pillow"},
         "output": {"directory": str(folder / "run")},
     }

@@ -28,7 +28,11 @@ GROUPS = {
 }
 """The groups, each a module of this package with a function ``measure``, and what they measure."""
 
-_MODULES = {"families": "families.whole_jobs", "whole_passes": "families.whole_passes"}
+_MODULES = {
+    "families": "families.whole_jobs",
+    "whole_passes": "families.whole_passes",
+    "scaling": "scaling.size",
+}
 
 PARTS: Mapping[str, Sequence[str]] = {"families": summary.FAMILIES, "whole_passes": summary.OF_WHOLE_PASSES}
 """The parts of the groups that have some: each is written when it is measured."""

@@ -1,4 +1,4 @@
-"""How soon the explorer answers over a million rows: ``python -m tests.benchmarks.explorer RUN``, from the root.
+"""How soon the explorer answers over a million rows: ``python -m tests.benchmarks.scaling.explorer RUN``.
 
 The rows of RUN (such as ``runs/demo``, of ``make demo``) are written again and again under new ids, with slightly other
 numbers, until there are a million, in files as a job writes them; their images are those of RUN. A server of its own
