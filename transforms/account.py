@@ -1,4 +1,4 @@
-"""Count every record through the pipeline, exactly: read = explained + skipped + dead letters.
+"""Count every record through the pipeline, exactly: read = explained + skipped + dead letters (+ not needed).
 
 What is lost behind damage comes on top: the records of the shards are those read and those lost. Runners may run a
 bundle twice, and then metrics count twice. These counts are elements of the pipeline, so they are what the tables hold.
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import apache_beam as beam
 from apache_beam.io import filesystems
 from apache_beam.transforms import window
 from apache_beam.utils import windowed_value
 
+from heatbeam.transforms import records
 from heatbeam.transforms.sources import losses
 
 
@@ -140,18 +141,28 @@ def totals(counted: Counted) -> dict[str, int | bool]:
         ``records_read``, ``images_explained``, ``images_skipped`` and ``dead_letters``; ``lost``, which were not read,
         and ``lost_is_estimate``, whether some of them follow from bytes; ``dropped_boxes``; with ``reused``, also
         ``images_reused``: how many of ``images_explained`` were taken from the earlier run without asking the model.
+        Of a run that explains a part also ``not_needed``, the records outside of it.
     """
     counts, shards = counted.counts, losses.estimated(counted.shards.values())
     reused = {"images_reused": counts["reused"]} if "reused" in counts else {}
-    return reused | {
-        "records_read": counts["parsed"] + counts["dead_letters_read"],
-        "images_explained": counts["explained"],
-        "images_skipped": counts["skipped"],
-        "dead_letters": sum(counts[f"dead_letters_{stage}"] for stage in ("read", "decode", "explain")),
-        "lost": sum(shard.lost for shard in shards),
-        "lost_is_estimate": any(shard.is_estimate for shard in shards),
-        "dropped_boxes": counts.get("dropped_boxes", 0),
-    }
+    not_needed = {"not_needed": counts[records.NOT_NEEDED]} if records.NOT_NEEDED in counts else {}
+    return (
+        reused
+        | not_needed
+        | {
+            "records_read": _read(counts),
+            "images_explained": counts["explained"],
+            "images_skipped": counts["skipped"],
+            "dead_letters": sum(counts[f"dead_letters_{stage}"] for stage in ("read", "decode", "explain")),
+            "lost": sum(shard.lost for shard in shards),
+            "lost_is_estimate": any(shard.is_estimate for shard in shards),
+            "dropped_boxes": counts.get("dropped_boxes", 0),
+        }
+    )
+
+
+def _read(counts: Mapping[str, int]) -> int:
+    return counts["parsed"] + counts["dead_letters_read"] + counts.get(records.NOT_NEEDED, 0)
 
 
 def problems(counted: Counted) -> list[str]:
@@ -174,7 +185,7 @@ def problems(counted: Counted) -> list[str]:
             parts = " + ".join(f"{counts[name]} {name}" for name in outputs)
             found.append(f"{came} records went into {step}, but {parts} = {left} came out")
     given = sum(shard.records for shard in counted.shards.values())
-    read = counts["parsed"] + counts["dead_letters_read"]
+    read = _read(counts)
     if given != read:
         found.append(f"the shards gave {given} records, but {read} were read")
     return found

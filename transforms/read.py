@@ -19,7 +19,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.transforms import window
 from apache_beam.utils import windowed_value
 
-from heatbeam.transforms import errors, records, tally
+from heatbeam.transforms import errors, records, sampling, tally
 from heatbeam.transforms.sources import feature_map, features, losses, source, tfexample
 
 NAMESPACE = "heatbeam"
@@ -70,11 +70,14 @@ class ReadShards(beam.PTransform):
         features: which feature of a record holds what.
         reshuffle_records: also spread the encoded records over the workers: worth its cost (below 0.1 ms per
             6 KB record) only when there are fewer files than workers.
+        part: of the records, by the ids of their images; others are counted as `records.NOT_NEEDED`, in the
+            output `HELD_TAG`. What cannot be read is told wherever it stands. None for all.
     """
 
     shards: tuple[source.Shard, ...]
     features: feature_map.FeatureMap
     reshuffle_records: bool = False
+    part: sampling.Part | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -87,7 +90,7 @@ class ReadShards(beam.PTransform):
         if self.reshuffle_records:
             serialized |= "ShareRecords" >> beam.Reshuffle()
         tags = (records.DEAD_LETTER_TAG, HELD_TAG)
-        parsed = serialized | "Parse" >> beam.ParDo(_Parse(self.features)).with_outputs(*tags, main=MAIN_TAG)
+        parsed = serialized | "Parse" >> beam.ParDo(_Parse(self.features, self.part)).with_outputs(*tags, main=MAIN_TAG)
         lost = (read[records.DEAD_LETTER_TAG], parsed[records.DEAD_LETTER_TAG])
         return {
             MAIN_TAG: parsed[MAIN_TAG],
@@ -138,8 +141,10 @@ def _told(shard: source.Shard) -> source.Read:
 class _Parse(beam.DoFn):
     """``(shard name, index, serialized record)`` to `EncodedExample`."""
 
-    def __init__(self, names: feature_map.FeatureMap):
+    def __init__(self, names: feature_map.FeatureMap, part: sampling.Part | None = None):
         super().__init__()
+        self._part = part
+        self._not_needed = 0
         self._features = names
         self._named = names.names()
         self._held: collections.Counter[str] = collections.Counter()
@@ -147,10 +152,13 @@ class _Parse(beam.DoFn):
 
     def start_bundle(self) -> None:
         self._held = collections.Counter(dict.fromkeys(self._named, 0))  # what none has is to be said too
+        self._not_needed = 0
 
     def finish_bundle(self) -> Iterator[beam.pvalue.TaggedOutput]:
         whole = window.GlobalWindow()
         held = {HELD_PREFIX + name: count for name, count in self._held.items()}
+        if self._part is not None:
+            held[records.NOT_NEEDED] = self._not_needed
         yield beam.pvalue.TaggedOutput(HELD_TAG, windowed_value.WindowedValue(held, whole.max_timestamp(), [whole]))
 
     def process(self, element: tuple[str, int, bytes]) -> Iterator[records.EncodedExample | beam.pvalue.TaggedOutput]:
@@ -165,6 +173,9 @@ class _Parse(beam.DoFn):
             image_id = features.readable_image_id(serialized, self._features, shard, index)
             dead_letter = records.DeadLetter.from_error(image_id, shard, index, STAGE, error)
             yield beam.pvalue.TaggedOutput(records.DEAD_LETTER_TAG, dead_letter)
+            return
+        if self._part is not None and not self._part.has(example.image_id):
+            self._not_needed += 1
             return
         self._held.update(held)
         yield example

@@ -35,6 +35,9 @@ VOLUME_STEPS = 255
 DEAD_LETTER_TAG = "dead_letters"
 """Name of the output of a step that carries `DeadLetter` records."""
 
+NOT_NEEDED = "not_needed"
+"""Name of the amount of records that are not in the part of the dataset which a run explains."""
+
 
 class DataError(Exception):
     """This record is bad; the run goes on without it.

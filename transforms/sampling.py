@@ -6,13 +6,35 @@ the random class of an image are independent of each other.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A part of the images, drawn at random: the first of the order in which a sequential audit reads them.
+
+    Attributes:
+        share: of the images, above 0 and at most 1. A smaller part of the same seed is part of a larger one.
+        seed: another seed gives another, independent order.
+    """
+
+    share: float
+    seed: int
+
+    def has(self, image_id: str) -> bool:
+        """Whether an image is in it; independent of every `in_sample`."""
+        return self.share >= 1 or _position(image_id, self.seed, b"order") < self.share
 
 
 def position(image_id: str, seed: int) -> float:
     """Where an image stands in [0, 1): uniform over ids, fixed for an id and a seed."""
+    return _position(image_id, seed, b"")
+
+
+def _position(image_id: str, seed: int, purpose: bytes) -> float:
     # A float64 holds 53 bits; more would round the highest positions up to 1.
-    return (_hash(image_id, seed, b"") >> 11) / 2**53
+    return (_hash(image_id, seed, purpose) >> 11) / 2**53
 
 
 def in_sample(image_id: str, fraction: float, seed: int) -> bool:

@@ -5,14 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from heatbeam import command
 from heatbeam.transforms import errors
-from heatbeam.transforms.errors import harmless
-
-if TYPE_CHECKING:
-    from heatbeam.compare import compare, verdicts
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +39,7 @@ def _compare(options: argparse.Namespace, _: Sequence[str]) -> int:
         compare_files.print_comparison(comparison, sys.stdout)
     verdict = gate.judge(rules, runs[-1], comparison) if rules is not None else None
     if comparison is not None and options.newest is not None:
-        _keep(comparison, verdict)
+        verdict_files.keep(comparison, verdict)
     if comparison is not None and options.json:
         compare_files.write_json(comparison, options.json, verdict)
     if comparison is not None and options.html:
@@ -57,26 +52,6 @@ def _compare(options: argparse.Namespace, _: Sequence[str]) -> int:
     if options.junit:
         verdict_files.write_junit(verdict, options.junit)
     return command.OK if verdict.passed else command.FAILED
-
-
-def _keep(comparison: compare.Comparison, verdict: verdicts.Verdict | None) -> None:
-    """Write what was decided beside the run, for the history of its schedule."""
-    from heatbeam.runs import decisions, run_directory
-
-    drift = comparison.drift if comparison.drift is not None and not comparison.drift.why_not else None
-    decision = decisions.Decision(
-        baseline=comparison.baseline,
-        gate=None if verdict is None else verdict.passed,
-        failed=0 if verdict is None else sum(check.fails for check in verdict.checks),
-        inconclusive=0 if verdict is None else verdict.count("inconclusive"),
-        reasons_p=None if drift is None else drift.p_value,
-        reasons_share=None if drift is None else drift.share,
-    )
-    try:
-        decisions.write(run_directory.RunDirectory(comparison.candidate), decision)
-    except errors.PathError as error:
-        what = f"the decision could not be kept in {comparison.candidate}, so that heatbeam history will not show it"
-        sys.stderr.write(f"warning: {what}: {harmless.line(str(error))}\n")
 
 
 def _compared(options: argparse.Namespace) -> Sequence[str]:

@@ -21,9 +21,10 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 
 from heatbeam import config
-from heatbeam.compare import compare, gate_decisions, gate_rules, gate_tests, verdicts
+from heatbeam.compare import compare, gate_decisions, gate_looks, gate_rules, gate_tests, verdicts
 from heatbeam.runs import run_directory, run_methods, summaries
 from heatbeam.transforms.metrics import paired, slicing
+from heatbeam.transforms.metrics.alarms import looks
 
 Key = tuple[str, str, str, str]
 """``(method, slice_name, slice_value, metric)``."""
@@ -37,8 +38,15 @@ _ROUNDING = 1e-9
 """0.5 - 0.48 is a little more than 0.02 in floating point; limits are inclusive."""
 
 
-def judge(gate: gate_rules.Gate, candidate_path: str, comparison: compare.Comparison | None = None) -> verdicts.Verdict:
+def judge(
+    gate: gate_rules.Gate,
+    candidate_path: str,
+    comparison: compare.Comparison | None = None,
+    look: looks.Look | None = None,
+) -> verdicts.Verdict:
     """Hold a finished run, and its comparison with a baseline where there is one, against a gate.
+
+    `look` is given where the candidate is read in parts (`gate_looks`).
 
     Raises:
         run_directory.RunDirectoryError: if a run is not finished.
@@ -47,7 +55,7 @@ def judge(gate: gate_rules.Gate, candidate_path: str, comparison: compare.Compar
     run = run_directory.RunDirectory(candidate_path)
     candidate, controls = summaries.read(run), run_methods.controls(run.read_manifest())
     before = summaries.read(run_directory.RunDirectory(comparison.baseline)) if comparison else {}
-    return evaluate_gate(gate, candidate, before, comparison, candidate_path, controls)
+    return evaluate_gate(gate, candidate, before, comparison, candidate_path, controls, look)
 
 
 def evaluate_gate(
@@ -57,6 +65,7 @@ def evaluate_gate(
     comparison: compare.Comparison | None,
     candidate_path: str = "",
     controls: frozenset[str] = frozenset(),
+    look: looks.Look | None = None,
 ) -> verdicts.Verdict:
     """As `judge`, from the numbers of both summaries (`summaries.read`); `baseline` is empty without one.
 
@@ -71,7 +80,7 @@ def evaluate_gate(
             )
     judged = _Judge(gate, numbers, {*numbers, *baseline}, comparison, controls)
     each = [one for number, rule in enumerate(gate.rules, 1) for one in judged.checks(number, rule)]
-    checks, promise, reach = gate_decisions.decide(gate, each)
+    checks, promise, reach = gate_decisions.decide(gate, each) if look is None else gate_looks.decide(gate, each, look)
     return verdicts.Verdict(checks, candidate_path, comparison.baseline if comparison else "", promise, reach)
 
 

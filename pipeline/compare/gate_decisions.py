@@ -38,7 +38,7 @@ def decide(
     gate: gate_rules.Gate, judged: Sequence[Judged]
 ) -> tuple[tuple[verdicts.Check, ...], verdicts.Promise | None, tuple[verdicts.Reach, ...]]:
     """Every check with its outcome and what it could have seen, the promise, and what each rule could have seen."""
-    tested = [i for i, one in enumerate(judged) if _has_test(one)]
+    tested = [i for i, one in enumerate(judged) if has_test(one)]
     promised = gate.false_alarms
     checks = [one.check for one in judged]
     promise = None
@@ -49,7 +49,7 @@ def decide(
         promise = verdicts.Promise(promised.rate, promised.audits, promised.correct, level, len(tested), untested)
     for i in tested:
         # The step that the surest of equal models meets first; what comes after it may be seen a little sooner.
-        checks[i] = _with_reach(judged[i], level / len(tested) if promise else level)
+        checks[i] = with_reach(judged[i], level / len(tested) if promise else level)
     if promise is not None:
         p = gate_tests.p_values([question for i in tested if (question := judged[i].question) is not None])
         for i, one, corrected in zip(
@@ -57,15 +57,17 @@ def decide(
         ):
             checks[i] = _decided(checks[i], judged[i].said, one, corrected, promise)
         for i in set(range(len(judged))) - set(tested):
-            checks[i] = _untested(judged[i])
+            checks[i] = untested_check(judged[i])
     return tuple(checks), promise, gate_reach.of_rules(checks)
 
 
-def _has_test(one: Judged) -> bool:
+def has_test(one: Judged) -> bool:
+    """Whether a check is decided by a p-value."""
     return one.question is not None and one.question.test != "" and not one.too_few and not one.by_value
 
 
-def _with_reach(one: Judged, level: float) -> verdicts.Check:
+def with_reach(one: Judged, level: float) -> verdicts.Check:
+    """The check with its test, and with what that could have seen at a level."""
     assert one.question is not None
     images = one.question.images_for(one.see, level) if not math.isnan(one.see) else math.nan
     return dataclasses.replace(
@@ -83,13 +85,14 @@ def _decided(
     elif check.outcome != "pass":
         outcome = "inconclusive"
         among = f"; noise goes as far among {promise.tested:,} checks" if check.outcome == "fail" else ""
-        reason = f" (p {p_value:.2g}{among}; {_needed(check)})"
+        reason = f" (p {p_value:.2g}{among}; {needed(check)})"
     return dataclasses.replace(
         check, outcome=outcome, fails=outcome == "fail", message=said + reason, p_value=p_value, adjusted=adjusted
     )
 
 
-def _needed(check: verdicts.Check) -> str:
+def needed(check: verdicts.Check) -> str:
+    """What a check that cannot tell could have seen, in words."""
     beyond = " beyond the bound" if check.kind != "change" else ""
     said = f"a loss of {check.smallest_loss:.3g}{beyond} would have been seen"
     if math.isinf(check.smallest_loss):
@@ -99,7 +102,7 @@ def _needed(check: verdicts.Check) -> str:
     return said
 
 
-def _untested(one: Judged) -> verdicts.Check:
+def untested_check(one: Judged) -> verdicts.Check:
     """A number without an interval cannot be told from noise, so it must not be an alarm unless the rule says so."""
     if one.question is None or one.too_few or one.by_value:
         return one.check

@@ -88,6 +88,19 @@ class Question:
         loss = sign * self.mean.value - self.limit if self.change else sign * (self.mean.value - self.limit)
         return mean_tests.from_interval(loss, self._half(sign), self.mean.n if self._is_student else math.inf)
 
+    def p_within(self) -> float:
+        """P-value of "the loss is at its limit or beyond it": small where it surely is within what is allowed."""
+        return max(self._within(sign) for sign in self.signs)
+
+    def _within(self, sign: float) -> float:
+        if self.sample is not None and self.change:
+            one, room = self.sample, self.limit - sign * self.sample.mean
+            return float(mean_tests.guarded_student(one.n, room, one.deviation, -sign * one.skewness))
+        if not self.change:
+            return dataclasses.replace(self, signs=(-sign,)).p_value()
+        room = self.limit - sign * self.mean.value
+        return mean_tests.from_interval(room, self._half(-sign), self.mean.n if self._is_student else math.inf)
+
     @property
     def _is_student(self) -> bool:
         return self.student or self.mean.interval == "student"

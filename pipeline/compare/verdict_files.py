@@ -1,4 +1,4 @@
-"""A verdict for people and for CI systems: text, JSON and JUnit XML."""
+"""A verdict for people, for CI systems and for the history of a schedule: text, JSON and JUnit XML."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import itertools
 import json
 import os
 import re
+import sys
 from collections.abc import Iterable
 from typing import TextIO
 from xml.etree import ElementTree
 
-from heatbeam.compare import verdicts
-from heatbeam.runs import remote_files
+from heatbeam.compare import compare, verdicts
+from heatbeam.runs import decisions, remote_files, run_directory
+from heatbeam.transforms import errors
+from heatbeam.transforms.errors import harmless
 from heatbeam.transforms.metrics import slicing
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -51,6 +54,25 @@ def write_junit(verdict: verdicts.Verdict, path: str | os.PathLike[str]) -> None
             ElementTree.SubElement(case, "system-out").text = _clean(check.message)
     ElementTree.indent(root)
     remote_files.write(path, ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n")
+
+
+def keep(comparison: compare.Comparison, verdict: verdicts.Verdict | None) -> None:
+    """Write what was decided beside the run, for the history of its schedule; a warning where that cannot be."""
+    drift = comparison.drift if comparison.drift is not None and not comparison.drift.why_not else None
+    decision = decisions.Decision(
+        baseline=comparison.baseline,
+        gate=None if verdict is None else verdict.passed,
+        failed=0 if verdict is None else sum(check.fails for check in verdict.checks),
+        inconclusive=0 if verdict is None else verdict.count("inconclusive"),
+        reasons_p=None if drift is None else drift.p_value,
+        reasons_share=None if drift is None else drift.share,
+        looks=() if verdict is None else verdict.looks,
+    )
+    try:
+        decisions.write(run_directory.RunDirectory(comparison.candidate), decision)
+    except errors.PathError as error:
+        what = f"the decision could not be kept in {comparison.candidate}, so that heatbeam history will not show it"
+        sys.stderr.write(f"warning: {what}: {harmless.line(str(error))}\n")
 
 
 def grouped(verdict: verdicts.Verdict) -> list[tuple[str, bool, int, str]]:

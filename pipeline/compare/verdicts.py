@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import Any, Literal
 
+from heatbeam.runs import decisions
 from heatbeam.transforms.metrics.alarms import corrections
 
 Outcome = Literal["pass", "fail", "inconclusive"]
@@ -150,6 +151,7 @@ class Verdict:
         candidate, baseline: paths of the runs; `baseline` is empty without one.
         promise: of its false alarms; None where the gate makes none.
         reach: what each rule could have seen.
+        looks: of an audit that may stop early, in order; the last one decided.
     """
 
     checks: tuple[Check, ...]
@@ -157,6 +159,7 @@ class Verdict:
     baseline: str
     promise: Promise | None = None
     reach: tuple[Reach, ...] = ()
+    looks: tuple[decisions.Taken, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -178,6 +181,7 @@ def as_dict(verdict: Verdict) -> dict[str, Any]:
         "baseline": verdict.baseline or None,
         "counts": {outcome: verdict.count(outcome) for outcome in ("pass", "fail", "inconclusive")},
         "false_alarms": dataclasses.asdict(verdict.promise) if verdict.promise else None,
+        **({"looks": [one._asdict() for one in verdict.looks]} if verdict.looks else {}),
         "rules": [plain(dataclasses.asdict(one)) for one in verdict.reach],
         "checks": [plain(dataclasses.asdict(check)) for check in verdict.checks],
     }

@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Mapping
 
 from heatbeam import config
-from heatbeam.job import class_sources, label_forms, plan
+from heatbeam.job import class_sources, plan
 from heatbeam.transforms.engine import specs
 from heatbeam.transforms.models import exposure
-from heatbeam.transforms.sources.classes import matching, vocabularies
+from heatbeam.transforms.sources.classes import label_forms, matching, vocabularies
 
 
 def resolved(planned: plan.Plan, description: exposure.ModelDescription) -> tuple[plan.Plan, tuple[str, ...]]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from heatbeam import command
 
 if TYPE_CHECKING:
+    from heatbeam import config
+    from heatbeam.compare import verdicts
     from heatbeam.job.run import Result
 
 
@@ -25,6 +27,14 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help="go on with the unfinished run in output.directory, if there is one"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the run that is in output.directory")
+    parser.add_argument(
+        "--sequential",
+        action="store_true",
+        help="read the images in random order and stop as soon as the verdict of --gate against --baseline is certain;"
+        " exit status 1 when the gate fails",
+    )
+    parser.add_argument("--gate", metavar="GATE.yaml", help="with --sequential: rules over everything, false_alarms")
+    parser.add_argument("--baseline", metavar="RUN", help="with --sequential: a finished run over the same images")
     _add_report(parser)
     command.add_json(parser)
 
@@ -54,21 +64,71 @@ def _run(options: argparse.Namespace, beam_options: Sequence[str]) -> int:
     if options.no_report:
         overrides.append("output.report=false")
     settings = config.load(options.config, overrides)
-    command.load_tensorflow(options)
+    _check_sequential(options)
+    verdict = None
+    if options.sequential:
+        result, verdict = _run_sequential(options, settings, beam_options)
+    else:
+        command.load_tensorflow(options)
+        from heatbeam.job import run
+
+        result = run.run(settings, beam_options, sys.stderr)
+    return _tell(options, settings, result, verdict)
+
+
+def _tell(
+    options: argparse.Namespace, settings: config.RunConfig, result: Result, verdict: verdicts.Verdict | None
+) -> int:
+    """Report and print a finished run, with the verdict of a sequential one; the exit status."""
+    from heatbeam.compare import verdict_files, verdicts
     from heatbeam.job import run
     from heatbeam.runs import history
 
-    result = run.run(settings, beam_options, sys.stderr)
     report = _report(result, options)
     removed: list[str] = []
     if settings.output.root is not None and settings.output.keep is not None:
         removed = history.prune(settings.output.root, settings.output.keep)
     if options.json:
-        command.write_json({**run.result_document(result), "report": report, "removed": removed})
-        return command.OK
-    run.print_result(result, sys.stdout, report)
-    sys.stdout.writelines(f"  removed {path}\n" for path in removed)
-    return command.OK
+        # A number under the key "pass", as among its counts, is hidden as a password would be; the looks have them too.
+        found = {} if verdict is None else verdicts.as_dict(verdict)
+        decided = {"verdict": {name: one for name, one in found.items() if name != "counts"}} if found else {}
+        command.write_json({**run.result_document(result), "report": report, "removed": removed, **decided})
+    else:
+        run.print_result(result, sys.stdout, report)
+        sys.stdout.writelines(f"  removed {path}\n" for path in removed)
+        if verdict is not None:
+            sys.stdout.write("\n")
+            verdict_files.print_verdict(verdict, sys.stdout)
+    return command.OK if verdict is None or verdict.passed else command.FAILED
+
+
+def _check_sequential(options: argparse.Namespace) -> None:
+    from heatbeam.transforms import errors
+
+    given = options.gate is not None, options.baseline is not None
+    if options.sequential and not all(given):
+        raise errors.UsageError("run: --sequential needs --gate GATE.yaml and --baseline RUN")
+    if not options.sequential and any(given):
+        raise errors.UsageError(
+            "run: --gate and --baseline go with --sequential; a run that explains everything is judged afterwards, by"
+            " heatbeam compare BASELINE RUN --gate GATE.yaml"
+        )
+
+
+def _run_sequential(
+    options: argparse.Namespace, settings: config.RunConfig, beam_options: Sequence[str]
+) -> tuple[Result, verdicts.Verdict]:
+    """The run as far as the gate needed it, and the verdict, which is kept beside it."""
+    from heatbeam.compare import gate_rules, sequential, verdict_files
+
+    planned = sequential.Sequential(gate_rules.load(options.gate), options.baseline)
+    command.load_tensorflow(options)
+    from heatbeam.job import parts
+
+    growing = parts.Growing(settings, beam_options, sys.stderr, options.baseline)
+    comparison, verdict = planned.audit(growing.explain, growing.tell, growing.start)
+    verdict_files.keep(comparison, verdict)
+    return growing.result, verdict
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:

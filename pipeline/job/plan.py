@@ -13,7 +13,7 @@ from heatbeam.config import mistakes
 from heatbeam.job import class_sources, references, target_layers
 from heatbeam.runners import machines
 from heatbeam.runs import remote_files
-from heatbeam.transforms import errors
+from heatbeam.transforms import errors, sampling
 from heatbeam.transforms.engine import batch_tuning, specs
 from heatbeam.transforms.models import model_source
 from heatbeam.transforms.models.backends import packages
@@ -37,6 +37,7 @@ class Plan:
         dataset: the shards to read, matched once.
         known_classes: names of the classes of data and model, as far as they are known without the model.
         classes_in_words: how those were matched; empty until `classes.resolved` has done it.
+        part: of the records that is to be explained; None for all.
     """
 
     settings: config.RunConfig
@@ -45,6 +46,7 @@ class Plan:
     dataset: source.Dataset
     known_classes: class_sources.Known
     classes_in_words: str = ""
+    part: sampling.Part | None = None
 
 
 def make(settings: config.RunConfig, beam_options: Sequence[str] = ()) -> Plan:

@@ -23,7 +23,7 @@ from heatbeam.job import classes, failures, graph, incremental, plan, progress, 
 from heatbeam.job.fitting import decision, earlier_runs, unfit_methods
 from heatbeam.runners import runner_options
 from heatbeam.runs import history, manifests, remote_files, run_directory
-from heatbeam.transforms import account, errors, explain
+from heatbeam.transforms import account, errors, explain, sampling
 from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.models import exposure
 from heatbeam.transforms.sources import installed
@@ -56,13 +56,19 @@ class Result:
     manifest: manifests.Finished
 
 
-def run(settings: config.RunConfig, beam_options: Sequence[str] = (), stream: TextIO | None = None) -> Result:
+def run(
+    settings: config.RunConfig,
+    beam_options: Sequence[str] = (),
+    stream: TextIO | None = None,
+    part: sampling.Part | None = None,
+) -> Result:
     """Explain a dataset.
 
     Args:
         settings: the configuration.
         beam_options: Beam's own options, from the command line.
         stream: where progress goes; None for standard error.
+        part: of the records to explain; None for all.
 
     Raises:
         config.ConfigError: something is wrong that can be seen before the first record.
@@ -74,10 +80,9 @@ def run(settings: config.RunConfig, beam_options: Sequence[str] = (), stream: Te
     arguments = runner_options.beam_arguments(settings.runner, beam_options)
     with runner_options.connected(arguments):
         command.waiting("opening the data and the model", stream)
-        planned, _held = unfit_methods.fitted(
-            plan.make(settings, beam_options), lambda text: stream.write(f"warning: {text}\n")
-        )
-        open_run = _start(planned.settings, arguments)
+        whole = dataclasses.replace(plan.make(settings, beam_options), part=part)
+        planned, _held = unfit_methods.fitted(whole, lambda text: stream.write(f"warning: {text}\n"))
+        open_run = _start(planned.settings, arguments, part)
         with failures.told_how_to_go_on(open_run.directory, settings.output, stream), open_run.failure_recorded():
             return _run(planned, arguments, open_run, stream)
 
@@ -123,13 +128,14 @@ class _OpenRun:
             raise
 
 
-def _start(settings: config.RunConfig, arguments: Sequence[str]) -> _OpenRun:
+def _start(settings: config.RunConfig, arguments: Sequence[str], part: sampling.Part | None = None) -> _OpenRun:
     """The new run, marked ``running``."""
     directory = directory_of(settings.output)
     manifest = _first_manifest(settings, arguments)
     directory.check_free(overwrite=settings.output.overwrite, resume=settings.output.resume)
     resumed = incremental.check_sources(settings.output, directory)
-    manifest = manifest.having(process=incremental.this_process(), resumed=resumed)
+    drawn = None if part is None else manifests.Drawn(share=part.share, seed=part.seed)
+    manifest = manifest.having(process=incremental.this_process(), resumed=resumed, drawn=drawn)
     try:
         directory.create(manifest, overwrite=settings.output.overwrite, resume=settings.output.resume)
     except OSError as error:
@@ -360,6 +366,7 @@ def result_document(result: Result) -> dict[str, Any]:
             "dead_letters": counts.dead_letters,
             "lost": counts.lost,
             "lost_is_estimate": counts.lost_is_estimate,
+            **({} if counts.not_needed is None else {"not_needed": counts.not_needed}),
         },
         "tables": {name: {"rows": table.rows, "bytes": table.bytes} for name, table in manifest.tables.items()},
         "seconds": manifest.timings.pipeline_s if manifest.timings is not None else None,
@@ -372,10 +379,12 @@ def print_result(result: Result, stream: TextIO = sys.stdout, report: str | None
     manifest = result.manifest
     counts = manifest.counts
     took = f"; {manifest.timings.pipeline_s:.1f} s" if manifest.timings is not None else ""
+    not_needed = f", {counts.not_needed:,} not needed" if counts.not_needed else ""
     reused = f" ({counts.images_reused:,} taken from an earlier run)" if counts.images_reused is not None else ""
     stream.write(
         f"\n{counts.images_explained:,} images explained{reused}, {counts.images_skipped:,} skipped (no target), "
-        f"{counts.dead_letters:,} dead letters{f', {verdict.in_words(counts)}' if counts.lost else ''}{took}\n"
+        f"{counts.dead_letters:,} dead letters{f', {verdict.in_words(counts)}' if counts.lost else ''}{not_needed}"
+        f"{took}\n"
     )
     stream.writelines(f"warning: {warning}\n" for warning in manifest.warnings)
     for name, table in manifest.tables.items():

@@ -119,7 +119,9 @@ def make(
 def read_step(planned: plan.Plan) -> read.ReadShards:
     """What is read, and which feature holds what."""
     given = planned.settings.input
-    return plan.filled(read.ReadShards, given, shards=planned.dataset.shards, features=planned.features)
+    return plan.filled(
+        read.ReadShards, given, shards=planned.dataset.shards, features=planned.features, part=planned.part
+    )
 
 
 def decode_step(

@@ -63,9 +63,9 @@ def check(counted: account.Counted, settings: config.RunConfig, directory: run_d
     if counts.records_read == 0:
         raise RunFailed("no record was read; the shards are empty")
     max_ratio = settings.output.max_dead_letter_ratio
-    lost, in_all = counts.dead_letters + counts.lost, counts.records_read + counts.lost
+    lost, in_all = _lost(counted.counts, counts), counts.records_read + counts.lost
     if lost > max_ratio * in_all:
-        about = "about " * counts.lost_is_estimate
+        about = "about " * (counts.lost_is_estimate or bool(counts.not_needed))
         behind = f": {counts.dead_letters:,} dead letters and {in_words(counts)}" if counts.lost else ""
         raise RunFailed(
             f"{about}{lost:,} of {in_all:,} records were lost ({lost / in_all:.1%}){behind}, more than "
@@ -74,6 +74,16 @@ def check(counted: account.Counted, settings: config.RunConfig, directory: run_d
     meaningless = [*_without_meaning(counted, counts, settings)]
     if meaningless:
         raise RunFailed("; ".join(meaningless))
+
+
+def _lost(counted: Mapping[str, int], counts: manifests.Counts) -> int:
+    """Dead letters and what is lost behind damage; where a part is explained, as many as the whole would have.
+
+    What cannot be read is told of the whole, what cannot be decoded or explained of the part.
+    """
+    read = counted["dead_letters_read"]
+    later, parsed, left = counts.dead_letters - read, counted["parsed"], counts.not_needed or 0
+    return read + counts.lost + (round(later * (parsed + left) / parsed) if parsed else 0)
 
 
 def _without_meaning(counted: account.Counted, counts: manifests.Counts, settings: config.RunConfig) -> Iterator[str]:

@@ -47,14 +47,18 @@ def cards(
     detail = f"{skipped} skipped, {letters} dead letters"
     if counts.lost:
         detail += f", {'about ' * counts.lost_is_estimate}{report_text.count(counts.lost)} lost behind damage"
+    accounted = "every one is accounted for"
+    if counts.not_needed:
+        detail += f", {report_text.count(counts.not_needed)} not needed"
+        accounted = "a part drawn at random: the others were not needed"
     cards = [
         Card(
             "Images explained",
             report_text.count(counts.images_explained),
-            f"of {report_text.count(counts.records_read)} records read; every one is accounted for",
+            f"of {report_text.count(counts.records_read)} records read; {accounted}",
             detail,
-            "Records read = images explained + images without a target + dead letters. Records that could not be read"
-            " for damage to their shards are lost beside them.",
+            "Records read = images explained + images without a target + dead letters + records that an audit did not"
+            " need. Records that could not be read for damage to their shards are lost beside them.",
         )
     ]
     shown = report_tables.CARD_METRICS

@@ -1,6 +1,7 @@
 """What the audit of a schedule decided about a run, kept beside it so that its history can be read later.
 
-``decision.json`` is written by ``heatbeam compare --newest``, over what an earlier call wrote. It is no part of what
+``decision.json`` is written by ``heatbeam compare --newest`` and ``heatbeam run --sequential``, over what an earlier
+call wrote. It is no part of what
 the run found: without it, or with one that cannot be read, the run is the same.
 """
 
@@ -17,6 +18,22 @@ from heatbeam.transforms import errors
 FORMAT = "heatbeam-decision"
 
 
+class Taken(NamedTuple):
+    """A look at an audit that may stop early.
+
+    Attributes:
+        share: of the images that were read.
+        images: explained by then.
+        passed, failed, inconclusive: checks of the gate.
+    """
+
+    share: float
+    images: int
+    passed: int
+    failed: int
+    inconclusive: int
+
+
 class Decision(NamedTuple):
     """What was decided about a run.
 
@@ -27,6 +44,7 @@ class Decision(NamedTuple):
         inconclusive: checks that could not tell.
         reasons_p: p-value of "the model's reasons did not move"; None where it was not tested.
         reasons_share: at least so much of the new images is explained as none of the baseline's; None likewise.
+        looks: of an audit that may stop early, in order; the last one decided.
     """
 
     baseline: str
@@ -35,6 +53,7 @@ class Decision(NamedTuple):
     inconclusive: int = 0
     reasons_p: float | None = None
     reasons_share: float | None = None
+    looks: tuple[Taken, ...] = ()
 
 
 class _File(pydantic.BaseModel):
@@ -45,6 +64,7 @@ class _File(pydantic.BaseModel):
     inconclusive: int
     reasons_p: float | None
     reasons_share: float | None
+    looks: tuple[Taken, ...] = ()
 
 
 def write(run: run_directory.RunDirectory, decision: Decision) -> None:
@@ -53,7 +73,8 @@ def write(run: run_directory.RunDirectory, decision: Decision) -> None:
     Raises:
         errors.PathError: it cannot be written.
     """
-    text = json.dumps({"format": FORMAT, **decision._asdict()}, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    fields = decision._asdict() | {"looks": [one._asdict() for one in decision.looks]}
+    text = json.dumps({"format": FORMAT, **fields}, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     run.write_file(run_directory.DECISION, text.encode("utf-8", errors="replace"))
 
 
@@ -64,14 +85,16 @@ def read(run: run_directory.RunDirectory) -> Decision | None:
         found = None if content is None else _File.model_validate_json(content)
     except (errors.PathError, pydantic.ValidationError):
         return None
-    return None if found is None else Decision(**found.model_dump(exclude={"format"}))
+    return None if found is None else Decision(**{name: getattr(found, name) for name in Decision._fields})
 
 
 def words(decision: Decision) -> str:
     """A decision in a few words; empty where nothing was decided."""
     said = []
     if decision.gate is not None:
-        said.append("gate passed" if decision.gate else f"gate failed ({decision.failed})")
+        read = decision.looks[-1].share if decision.looks else 1
+        early = f" on {read:.0%} of the images" if read < 1 else ""
+        said.append(("gate passed" if decision.gate else f"gate failed ({decision.failed})") + early)
     if decision.reasons_p is not None:
         said.append(f"reasons p {decision.reasons_p:.3g}")
     return ", ".join(said)

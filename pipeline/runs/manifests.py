@@ -234,8 +234,20 @@ class Resumed(_Part):
     compute: Compute | None = None
 
 
+class Drawn(_Part):
+    """The part of the records that was explained, drawn at random by the ids of their images.
+
+    Attributes:
+        share: of the records.
+        seed: of the order in which they are drawn (`heatbeam.transforms.sampling.Part`).
+    """
+
+    share: Annotated[float, pydantic.Field(gt=0, le=1)]
+    seed: int
+
+
 class Counts(_Part):
-    """Where the records went: read = explained + skipped + dead letters; in the shards = read + lost.
+    """Where the records went: read = explained + skipped + dead letters + not needed; in the shards = read + lost.
 
     Attributes:
         images_reused: of `images_explained`, those taken from an earlier run; None in one that reuses nothing.
@@ -245,6 +257,7 @@ class Counts(_Part):
         lost: records that did not come out of damaged or vanished shards, without those that are dead letters.
         lost_is_estimate: whether some of them follow from bytes, where the format does not know its count.
         dropped_boxes: of decoded images, which could not be used; the images were.
+        not_needed: records that are not in the part which the run explains; None in one that explains all.
     """
 
     images_reused: Count | None = None
@@ -255,6 +268,7 @@ class Counts(_Part):
     lost: Count = 0
     lost_is_estimate: bool = False
     dropped_boxes: int = 0
+    not_needed: Count | None = None
 
 
 class Shard(_Part):
@@ -313,6 +327,7 @@ class Manifest(_Part):
         started, finished: ISO 8601, in UTC.
         process: that launched it.
         resumed, reused: what it took over from earlier runs.
+        drawn: the part of the records that it explains; None for all.
         model: as it was explained.
         conventions: what the numbers mean.
         compute: what computed the model; None in runs of older versions, which had no choice but `explain.xla`.
@@ -342,6 +357,7 @@ class Manifest(_Part):
     compute: Compute | None = None
     keyed_by: KeyedBy | None = None
     reused: Reused | None = None
+    drawn: Drawn | None = None
     counts: Counts | None = None
     shards: tuple[Shard, ...] | None = None
     warnings: tuple[str, ...] = ()

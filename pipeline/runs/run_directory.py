@@ -68,11 +68,12 @@ class RunDirectory:
 
         With `overwrite`, the tables, report and temporary files of the heatbeam run that is there are removed; any
         other file in the directory stays. With `resume`, what an unfinished run has explained stays too, as
-        `unfinished_files`.
+        `unfinished_files`; so does what a finished one has explained that was about a part of the records.
 
         Raises:
             RunDirectoryError: if the directory holds something else than a heatbeam run, or a run and neither
-                `overwrite` nor `resume`, or a finished run and `resume`; or if another run takes it right now.
+                `overwrite` nor `resume`, or a finished run of all records and `resume`, or one whose files a catalogue
+                names; or if another run takes it right now.
         """
         self.check_free(overwrite=overwrite, resume=resume)
         if (overwrite or resume) and self._folder.list():
@@ -110,11 +111,15 @@ class RunDirectory:
             raise RunDirectoryError(
                 f"{self.path} is not empty and is not a heatbeam run (it has no {MANIFEST}); give another directory"
             )
-        status = self._load().status
+        manifest = self._load()
+        status, is_part = manifest.status, manifest.drawn is not None
         if resume and status == "succeeded":
-            raise RunDirectoryError(f"{self.path} holds a finished run; there is nothing to resume")
+            if not is_part:
+                raise RunDirectoryError(f"{self.path} holds a finished run; there is nothing to resume")
+            if registered := self.registered():
+                raise RunDirectoryError(registered[0].in_words(self.path))
         if not overwrite and not resume:
-            further = "" if status == "succeeded" else ", or resume it"
+            further = "" if status == "succeeded" and not is_part else ", or resume it"
             raise RunDirectoryError(
                 f"{self.path} already holds a heatbeam run ({status}); give another directory or set overwrite{further}"
             )

@@ -25,11 +25,12 @@ _EFFECTS = (
     ("config.evaluate", "what is measured"),
     ("config.runner", "where it ran; no number should change"),
     ("config.output", "how it is written"),
+    ("drawn", "which of the images were explained"),
     ("beam_options", "where it ran; no number should change"),
     ("versions", "versions of libraries"),
     ("heatbeam", "version of heatbeam"),
 )
-_SECTIONS = ("model", "config", "conventions", "heatbeam", "versions", "beam_options")
+_SECTIONS = ("model", "config", "conventions", "drawn", "heatbeam", "versions", "beam_options")
 _LEFT_OUT = (
     "config.output.directory", "config.output.overwrite", "config.output.root", "config.output.keep",
     "config.output.reuse", "config.output.resume", "config.output.journal",

@@ -52,7 +52,8 @@ def project(tmp_path_factory) -> pathlib.Path:
     for number in range(4):
         drawn_images.draw(folder / "photos" / f"flower {number % 2}" / f"{number}.jpg", seed=number)
     (folder / "configs").mkdir()
-    (folder / "configs" / "gate.yaml").write_text((paths.ROOT / "configs" / "gate.yaml").read_text())
+    for gate in ("gate.yaml", "gate_sequential.yaml"):
+        (folder / "configs" / gate).write_text((paths.ROOT / "configs" / gate).read_text())
     (folder / "class_names.txt").write_text("".join(f"flower {i}\n" for i in range(10)))
     (shown,) = (block for block in _blocks("README.md", "yaml") if "\ninput:" in block)
     shown = re.sub(r"tfrecord: \S+", f"tfrecord: {folder}/data/*.tfrecord", shown)

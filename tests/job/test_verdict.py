@@ -9,9 +9,11 @@ import re
 import pytest
 
 from heatbeam import config
-from heatbeam.job import held_features, run
+from heatbeam.job import held_features, run, verdict
 from heatbeam.job.check import dry_run
 from heatbeam.runs import manifests, run_directory
+from heatbeam.transforms import account
+from heatbeam.transforms.sources import losses
 from tests.support import small_runs
 
 RECORDS = 40
@@ -44,6 +46,23 @@ def test_a_flipped_bit_in_the_data_costs_its_record_alone(tmp_path):
     manifest = small_runs.run_quietly(quick(pattern, tmp_path, "output.max_dead_letter_ratio=0.08")).read_manifest()
     counts = manifest.counts
     assert (counts.records_read, counts.images_explained, counts.dead_letters, counts.lost) == (40, 37, 3, 0)
+
+
+def test_what_is_lost_of_a_part_counts_for_the_whole(tmp_path):
+    """Two of twenty that were decoded, and one record that cannot be read of all hundred: 1 + 99 / 20 x 2, about."""
+
+    def checked(ratio: float) -> None:
+        counted = account.Counted(
+            {"parsed": 20, "dead_letters_read": 1, "not_needed": 79, "decoded": 18, "dead_letters_decode": 2,
+             "explained": 18, "skipped": 0, "dead_letters_explain": 0, "localized": 18},
+            {"a": losses.ShardRead("a", 1000, 100, 0)},
+        )  # fmt: skip
+        verdict.check(counted, quick("data-*", tmp_path, f"output.max_dead_letter_ratio={ratio}"),
+                      run_directory.RunDirectory(str(tmp_path / "run")))  # fmt: skip
+
+    with pytest.raises(run.RunFailed, match=r"about 11 of 100 records were lost \(11.0%\)"):
+        checked(0.105)
+    checked(0.115)
 
 
 def test_losses_behind_damage_fail_the_run_and_are_in_its_manifest(tmp_path):

@@ -171,6 +171,20 @@ def test_a_run_is_not_replaced_by_accident(run):
     assert run.read_manifest().status == "succeeded"
 
 
+def test_a_finished_run_of_a_part_of_the_records_can_be_gone_on_with(run):
+    run.finish(manifests.manifest(drawn={"share": 0.1, "seed": 3}, counts={"not_needed": 7}))
+    assert run.read_manifest().drawn.share == 0.1 and run.read_manifest().counts.not_needed == 7
+    with pytest.raises(RunDirectoryError, match=r"already holds a heatbeam run \(succeeded\).*or resume it"):
+        run.create(manifests.manifest(), overwrite=False)
+    run.create(manifests.manifest(), overwrite=False, resume=True)
+    assert run.read_any_manifest().status == "running" and run.read_any_manifest().drawn is None
+    values = [pq.read_table(path)["x"].to_pylist() for path in run.unfinished_files()]
+    assert sorted(values) == [[1, 2, 3], [4]]
+    run.finish(manifests.manifest())
+    with pytest.raises(RunDirectoryError, match="holds a finished run; there is nothing to resume"):
+        run.create(manifests.manifest(), overwrite=False, resume=True)
+
+
 def test_overwriting_removes_what_heatbeam_wrote_and_nothing_else(run):
     run.finish(manifests.manifest())
     root = pathlib.Path(run.path)

@@ -23,6 +23,22 @@ def test_sample_has_the_binomial_size(fraction: float) -> None:
     assert abs(chosen - 10_000 * fraction) < 4 * math.sqrt(10_000 * fraction * (1 - fraction))
 
 
+def test_a_part_is_of_an_order_of_its_own_and_grows() -> None:
+    tenth = {image_id for image_id in IDS if sampling.Part(0.1, 0).has(image_id)}
+    fifth = {image_id for image_id in IDS if sampling.Part(0.2, 0).has(image_id)}
+    assert tenth < fifth and abs(len(tenth) - 1000) < 4 * 30 and abs(len(fifth) - 2000) < 4 * 40
+    # Of the images that a method explains, or another seed draws, it has no more and no less than of all.
+    for other in (
+        {image_id for image_id in IDS if sampling.in_sample(image_id, 0.1, 0)},
+        {image_id for image_id in IDS if sampling.Part(0.1, 1).has(image_id)},
+    ):
+        assert abs(len(tenth & other) - 100) < 4 * 9.5
+    assert all(sampling.Part(1.0, 0).has(image_id) for image_id in IDS[:100])
+    digest = hashlib.blake2b(b"cat.jpg", digest_size=8, key=(7).to_bytes(8, "big"), person=b"order").digest()
+    at = int.from_bytes(digest, "big") / 2**64
+    assert sampling.Part(at + 1e-9, 7).has("cat.jpg") and not sampling.Part(at - 1e-9, 7).has("cat.jpg")
+
+
 def test_positions_fill_ten_bins_evenly() -> None:
     bins = [0] * 10
     for image_id in IDS:

@@ -103,6 +103,7 @@ def _body(manifest: manifests.Finished, numbers: Numbers, verdict: Mapping[str, 
         "",
         f"What this model looks at was audited with heatbeam {manifest.heatbeam} over {counts.images_explained:,} "
         f"images of {_plain(_dataset(manifest))} on {manifest.finished[:10]}"
+        + (f", drawn at random of {counts.records_read:,} records" if counts.not_needed else "")
         + (f"; {lost:,} records were lost." if lost else "."),
         "",
         "Licence, intended use and training data are not in an audit: add them here.",

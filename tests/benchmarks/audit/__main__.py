@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks.audit``: what an audit's decisions are worth, in three parts.
+"""``python -m tests.benchmarks.audit``: what an audit's decisions are worth, in four parts.
 
 Each is run whatever the others say. Exit status 1 where any of them missed a limit or broke.
 """
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 PARTS = (
     "tests.benchmarks.audit.false_alarms",
+    "tests.benchmarks.audit.early_stops",
     "tests.benchmarks.audit.drift_of_reasons",
     "tests.benchmarks.shortcuts",
 )
