@@ -40,5 +40,6 @@ def test_each_loop_that_others_call_is_compiled_for_one_type_of_arguments():
     # Called as Python, so that the types are those of the compiled call; a loop that was cached on disk is not seen.
     component_trees.by_basins(image)
     component_trees.components_at(image, np.array([1, 4]))
-    for loop in (basins._write, basins._walk, union_find.root, component_trees._absorb, component_trees._extents_above):
+    within = (basins._write, basins._slope_of, basins._touch, basins._highest_pair, union_find.root)
+    for loop in (*within, component_trees._absorb, component_trees._extents_above):
         assert len(loop.signatures) <= 1

@@ -1,14 +1,14 @@
 """Components of an image at every level, by its basins: fast for images that rise to few peaks, as heatmaps do.
 
-Every pixel points at its greatest neighbour or, if it has none that is greater, is a peak; equal values are ordered by
-position. The pixels that lead to one peak are its *basin*; a pixel whose left or upper neighbour is in a basin already
-and no lower is in that one. On the way from any pixel to its peak the values never fall, so the part of a basin above a
-level is connected, and two basins are joined above a level if a pixel of one and a neighbour of the other both lie
-above it. So a component at a level is a set of basins, found by joining basins along their *saddles*, the greatest such
-pair each, highest first; and its extent is the extent of their pixels above it.
+A row falls into *slopes*: stretches that rise, or stay, to a *crest* and fall, or stay, from there. Where a pixel above
+or below the crest is greater, the slope leads to the slope of that pixel; of equal ones to one above; else it is a
+peak. The slopes that lead to one peak are its *basin*. On the way from any pixel to its peak the values never fall, so
+the part of a basin above a level is connected, and two basins are joined above a level if a pixel of one and a
+neighbour of the other both lie above it. So a component at a level is a set of basins, found by joining basins along
+their *saddles*, the greatest such pair each, highest first; and its extent is the extent of their pixels above it.
 
-Per pixel that needs a maximum over neighbours, a step of a walk and one entry in a table of extents: no union-find over
-pixels. Where there are more than `MAX_BASINS` peaks (noise), `component_trees` joins pixels one by one instead.
+Per pixel that needs a comparison with the one before and one entry in a table of extents: no union-find over pixels.
+Where there are more than `MAX_BASINS` peaks (noise), `component_trees` joins pixels one by one instead.
 """
 
 from __future__ import annotations
@@ -21,120 +21,117 @@ from heatbeam.transforms.metrics.contours import compiled, union_find
 MAX_BASINS = 256
 VALUES = 256
 
-_POSITION_BITS = 24
-MAX_PIXELS = 1 << _POSITION_BITS
+MAX_PIXELS = 1 << 24
 """Images must have fewer pixels, with their frame."""
+
+# Columns of a table of slopes: first pixel, the one behind the last, and the first and the last pixel of the crest.
+_START, _END, _CREST, _CREST_LAST = range(4)
 
 
 @compiled.function
-def _greatest_neighbours(values: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.uint32]:
-    """For each pixel, which is the greatest of itself and its neighbours, ties by position; 0 in the outer rows."""
-    size = len(values)
-    key = np.empty(size, np.uint32)
-    for pixel in range(size):
-        key[pixel] = (np.uint32(values[pixel]) << np.uint32(_POSITION_BITS)) | np.uint32(pixel)
-    of_three = key.copy()
-    middle, left, right = of_three[1 : size - 1], key[: size - 2], key[2:]
-    for i in range(size - 2):
-        middle[i] = max(max(left[i], right[i]), middle[i])
-    greatest = np.zeros(size, np.uint32)
-    inner = greatest[width : size - width]
-    above, same, below = of_three[: size - 2 * width], of_three[width : size - width], of_three[2 * width :]
-    position = np.uint32(MAX_PIXELS - 1)
-    for i in range(size - 2 * width):
-        inner[i] = max(max(above[i], below[i]), same[i]) & position
-    return greatest
+def _slopes(values: npt.NDArray[np.uint8], width: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """The slopes of each row, without pixels of value 0: int32 ``(N, 4)``, row by row; and where each row's start."""
+    rows = len(values) // width
+    slopes, firsts = np.empty((rows * (width // 2), 4), np.int32), np.empty(rows + 1, np.int32)
+    count = np.int64(0)
+    firsts[0] = firsts[1] = 0
+    for row in range(1, rows - 1):
+        pixel, last = row * width + 1, (row + 1) * width - 1
+        while pixel < last:
+            value = values[pixel]
+            if value == 0:
+                pixel += 1
+                continue
+            slopes[count, _START] = pixel
+            pixel += 1
+            following = values[pixel]  # the frame of zeros ends the row
+            while following >= value:
+                value = following
+                pixel += 1
+                following = values[np.uint64(pixel)]
+            crest = pixel - 1
+            slopes[count, _CREST_LAST] = crest
+            while crest > slopes[count, _START] and values[crest - 1] == value:
+                crest -= 1
+            slopes[count, _CREST] = crest
+            while following <= value and following > 0:
+                value = following
+                pixel += 1
+                following = values[np.uint64(pixel)]
+            slopes[count, _END] = pixel
+            count += 1
+        firsts[row + 1] = count
+    firsts[rows] = count
+    return slopes[:count], firsts
+
+
+@compiled.function
+def _slope_of(pixel: int, width: int, slopes: npt.NDArray[np.int32], firsts: npt.NDArray[np.int32]) -> int:
+    """The slope of a pixel that is not 0."""
+    one = np.int64(firsts[pixel // width])
+    while slopes[one, _END] <= pixel:
+        one += 1
+    return one
 
 
 @compiled.function
 def _label(
-    values: npt.NDArray[np.uint8], width: int, greatest: npt.NDArray[np.uint32]
-) -> tuple[npt.NDArray[np.int16], int]:
-    """The basin of each pixel, -1 for value 0, and how many basins there are; -1 if more than `MAX_BASINS`."""
-    basin = np.empty(len(values), np.int16)
-    for pixel in range(len(values)):
-        basin[pixel] = -1
-    path = np.empty(len(values), np.int32)
-    count = 0
-    for start in range(width, len(values) - width, width):
-        here, above = values[start : start + width], values[start - width : start]
-        mine, theirs = basin[start : start + width], basin[start - width : start]
-        value_before, before = np.uint8(0), np.int16(-1)
-        for x in range(1, width - 1):
-            value, found = here[x], mine[x]
-            if value == 0:
-                value_before = value
-                continue
-            if found < 0:
-                # No walk, and no peak for each plateau.
-                if value_before >= value:
-                    found = mine[x] = before
-                elif above[x] >= value:
-                    found = mine[x] = theirs[x]
-                else:
-                    count = _walk(start + x, np.int64(count), basin, greatest, path)
-                    if count < 0:
-                        return basin, -1
-                    found = mine[x]
-            value_before, before = value, found
+    values: npt.NDArray[np.uint8], width: int, slopes: npt.NDArray[np.int32], firsts: npt.NDArray[np.int32]
+) -> tuple[npt.NDArray[np.int32], int]:
+    """The basin of each slope, and how many basins there are; -1 if more than `MAX_BASINS`."""
+    basin, towards = np.empty(len(slopes), np.int32), np.empty(len(slopes), np.int32)
+    count = np.int64(0)
+    for one in range(len(slopes)):
+        first, last = slopes[one, _CREST], slopes[one, _CREST_LAST]
+        highest, best, alike = values[first], np.int64(-1), np.int64(-1)
+        for start in (first - width - 1, first + width - 1):
+            for pixel in range(start, start + last - first + 3):
+                value = values[pixel]
+                if value > highest:
+                    highest, best = value, np.int64(pixel)
+                elif value == highest and best < 0 and pixel < first:
+                    alike = np.int64(pixel)
+        best = best if best >= 0 else alike
+        basin[one] = -1
+        if best >= 0:
+            towards[one] = _slope_of(best, width, slopes, firsts)
+            continue
+        if count == MAX_BASINS:
+            return basin, -1
+        towards[one], basin[one] = one, count
+        count += 1
+    for one in range(len(slopes)):
+        end = np.int64(one)
+        while basin[end] < 0:
+            end = np.int64(towards[end])
+        way = np.int64(one)
+        while basin[way] < 0:
+            basin[way] = basin[end]
+            way = np.int64(towards[way])
     return basin, count
 
 
 @compiled.function
-def _walk(
-    start: int,
-    count: int,
-    basin: npt.NDArray[np.int16],
-    greatest: npt.NDArray[np.uint32],
-    path: npt.NDArray[np.int32],
-) -> int:
-    """Put the pixels on the way up from `start` into the basin where the way ends; how many basins there are then.
-
-    Args:
-        start: a pixel without a basin.
-        count: basins so far.
-        basin: of each pixel.
-        greatest: of `_greatest_neighbours`.
-        path: room for the pixels of a way.
-
-    Returns:
-        One more than `count` at a new peak; -1 if that is more than `MAX_BASINS`.
-    """
-    pixel, length = np.int64(start), 0
-    while basin[pixel] < 0:
-        following = np.int64(greatest[pixel])
-        if following == pixel:
-            if count == MAX_BASINS:
-                return -1
-            basin[pixel] = count
-            count += 1
-            break
-        path[length] = pixel
-        length += 1
-        pixel = following
-    for i in range(length):
-        basin[path[i]] = basin[pixel]
-    return count
-
-
-@compiled.function
 def _extents(
-    values: npt.NDArray[np.uint8], width: int, basin: npt.NDArray[np.int16], count: int
+    values: npt.NDArray[np.uint8],
+    width: int,
+    slopes: npt.NDArray[np.int32],
+    basin: npt.NDArray[np.int32],
+    count: int,
 ) -> npt.NDArray[np.int32]:
     """Least and greatest column, first and last pixel of each value in each basin; (basin * VALUES + value, 4)."""
     size = len(values)
     extents = np.empty((count * VALUES, 4), np.int32)
     for i in range(len(extents)):
         extents[i, 0], extents[i, 1], extents[i, 2], extents[i, 3] = width, -1, size, -1
-    for start in range(width, size - width, width):
-        row, labels = values[start : start + width], basin[start : start + width]
-        for x in range(1, width - 1):
-            value = row[x]
-            if value == 0:
-                continue
-            place = extents[np.uint64(labels[x]) * np.uint64(VALUES) + np.uint64(value)]
-            place[0] = min(place[0], x)
-            place[1] = max(place[1], x)
+    for one in range(len(slopes)):
+        start, end = slopes[one, _START], slopes[one, _END]
+        here, table = values[start:end], extents[basin[one] * VALUES : (basin[one] + 1) * VALUES]
+        column = np.int32(start % width)
+        for x in range(len(here)):
+            place = table[here[x]]
+            place[0] = min(place[0], column + x)
+            place[1] = max(place[1], column + x)
             place[2] = min(place[2], start + x)
             place[3] = start + x
     return extents
@@ -142,33 +139,52 @@ def _extents(
 
 @compiled.function
 def _saddles(
-    values: npt.NDArray[np.uint8], width: int, basin: npt.NDArray[np.int16], count: int
+    values: npt.NDArray[np.uint8],
+    width: int,
+    slopes: npt.NDArray[np.int32],
+    firsts: npt.NDArray[np.int32],
+    basin: npt.NDArray[np.int32],
+    count: int,
 ) -> npt.NDArray[np.uint8]:
     """For each pair of basins, the greatest value at which they touch; 0 if they do not."""
-    saddles = np.zeros((count, count), np.uint8)
-    border = np.zeros(width, np.bool_)
-    for start in range(width, len(values) - width, width):
-        here, left = basin[start + 1 : start + width - 1], basin[start : start + width - 2]
-        before = start - width
-        first, above, last = (
-            basin[before : before + width - 2], basin[before + 1 : before + width - 1],
-            basin[before + 2 : before + width])  # fmt: skip
-        for i in range(width - 2):
-            differs = (here[i] != left[i]) | (here[i] != above[i]) | (here[i] != first[i]) | (here[i] != last[i])
-            border[i] = differs & (here[i] >= 0)
-        for i in range(width - 2):
-            if not border[i]:
-                continue
-            pixel = start + 1 + i
-            mine = basin[pixel]
-            for other in (pixel - 1, pixel - width - 1, pixel - width, pixel - width + 1):
-                theirs = basin[other]
-                if theirs >= 0 and theirs != mine:
-                    height = min(values[pixel], values[other])
-                    if height > saddles[mine, theirs]:
-                        saddles[mine, theirs] = height
-                        saddles[theirs, mine] = height
+    saddles = np.empty((count, count), np.uint8)
+    for first in range(count):
+        for second in range(count):
+            saddles[first, second] = 0
+    for row in range(1, len(firsts) - 2):
+        above = np.int64(firsts[row - 1])
+        for one in range(firsts[row], firsts[row + 1]):
+            start, end, mine = slopes[one, _START], slopes[one, _END], basin[one]
+            if one > firsts[row] and slopes[one - 1, _END] == start and basin[one - 1] != mine:
+                _touch(saddles, mine, basin[one - 1], min(values[start], values[start - 1]))
+            while above < firsts[row] and slopes[above, _END] < start - width:
+                above += 1
+            other = above
+            while other < firsts[row] and slopes[other, _START] <= end - width:
+                if basin[other] != mine:
+                    height = _highest_pair(values, width, slopes[one], slopes[other])
+                    _touch(saddles, mine, basin[other], height)
+                other += 1
     return saddles
+
+
+@compiled.function
+def _highest_pair(
+    values: npt.NDArray[np.uint8], width: int, below: npt.NDArray[np.int32], above: npt.NDArray[np.int32]
+) -> np.uint8:
+    """The greatest value at which two slopes touch, of which one is in the row after the other's."""
+    height = np.uint8(0)
+    first, last = above[_START], above[_END] - 1
+    for pixel in range(max(below[_START], first + width - 1), min(below[_END] - 1, last + width + 1) + 1):
+        for other in range(max(pixel - width - 1, first), min(pixel - width + 1, last) + 1):
+            height = max(height, min(values[pixel], values[other]))
+    return height
+
+
+@compiled.function
+def _touch(saddles: npt.NDArray[np.uint8], one: int, other: int, height: np.uint8) -> None:
+    if height > saddles[one, other]:
+        saddles[one, other] = saddles[other, one] = height
 
 
 @compiled.function
@@ -208,11 +224,12 @@ def grow(
         extents int32 ``(N, 4)``: least and greatest column, first and last pixel.
         parents int32 ``(N,)``: the component, further on, that this one grew into; -1 for those at the end.
     """
-    basin, count = _label(values, width, _greatest_neighbours(values, width))
+    slopes, firsts = _slopes(values, width)
+    basin, count = _label(values, width, slopes, firsts)
     if count < 0:
         return False, np.empty((0, 2), np.int32), np.empty((0, 4), np.int32), np.empty(0, np.int32)
-    table = _extents(values, width, basin, count)
-    pairs, starts = _by_height(_saddles(values, width, basin, count))
+    table = _extents(values, width, slopes, basin, count)
+    pairs, starts = _by_height(_saddles(values, width, slopes, firsts, basin, count))
     spans, extents = np.empty((count * VALUES, 2), np.int32), np.empty((count * VALUES, 4), np.int32)
     parents = np.empty(count * VALUES, np.int32)
     joined, level = np.empty(count, np.int32), np.empty(count, np.int32)
