@@ -68,7 +68,7 @@ def _slopes(values: npt.NDArray[np.uint8], width: int) -> tuple[npt.NDArray[np.i
 @compiled.function
 def _slope_of(pixel: int, width: int, slopes: npt.NDArray[np.int32], firsts: npt.NDArray[np.int32]) -> int:
     """The slope of a pixel that is not 0."""
-    one = np.int64(firsts[pixel // width])
+    one = int(firsts[pixel // width])
     while slopes[one, _END] <= pixel:
         one += 1
     return one
@@ -80,7 +80,7 @@ def _label(
 ) -> tuple[npt.NDArray[np.int32], int]:
     """The basin of each slope, and how many basins there are; -1 if more than `MAX_BASINS`."""
     basin, towards = np.empty(len(slopes), np.int32), np.empty(len(slopes), np.int32)
-    count = np.int64(0)
+    count = 0
     for one in range(len(slopes)):
         first, last = slopes[one, _CREST], slopes[one, _CREST_LAST]
         highest, best, alike = values[first], np.int64(-1), np.int64(-1)
