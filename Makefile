@@ -103,9 +103,10 @@ types: $(STAMP)
 	$(BIN)/python tests/support/link_tree.py build/tree
 	$(BIN)/mypy
 
-# heatbeam over the faster of a hand-written loop and Xplique, ten families of models, in build/bench.json; 25 minutes, on
+# heatbeam over the faster of a hand-written loop and Xplique, ten families of models, in build/bench.json; half an hour, on
 # a quiet machine. See tests/benchmarks/README.md, whose tables `python -m tests.benchmarks --markdown` writes.
 bench: $(STAMP) peers
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[jpeg,openvino,onnxruntime]'
 	$(BIN)/python -m tests.benchmarks --only families --only whole_passes --trace build/bench_trace.json
 
 # The other figures: methods, localization, other libraries, defaults, size of the dataset; as long again.

@@ -9,7 +9,7 @@ from typing import TypeVar
 Way = TypeVar("Way")
 
 _EACH_S = 1.0
-_ALL_S = 12.0
+_ALL_S = 8.0
 
 
 def way(
