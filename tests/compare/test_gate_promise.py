@@ -236,11 +236,11 @@ def test_wrong_promises(tmp_path, promise, problem):
 
 
 IMAGES = 60
-AUDITS = 4
+AUDITS = 52
 
 
 def year_of(folder, seed: int, lost: float = 0.0) -> list[verdicts.Verdict]:
-    """A year of quarterly audits of a model that draws its shares of energy anew each time; a loss in the last."""
+    """A year of weekly audits of a model that draws its shares of energy anew each time; a loss in the last."""
     generator = np.random.default_rng(seed)
     names = [f"i{i:02d}" for i in range(IMAGES)]
     rules = gate_rules.Gate(

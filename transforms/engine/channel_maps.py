@@ -1,4 +1,4 @@
-"""Where channels put their evidence: gradient times activation at each place, of the channels that are asked for."""
+"""Where channels put their evidence: gradient times activation at each place, and gradients at the input itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ class ChannelMaps:
 
     maps[b,x] = sum_c w[b,c] (d logit_b / d A[b,x,c]) A[b,x,c]
 
-    With all weights 1 this is HiResCAM, and its sum over the places the total of `channel_evidence.contributions`.
+    With all weights 1 this is HiResCAM, and its sum over the places the total of `channel_evidence.contributions`. The
+    same pass back goes on to the input: d logit_b / d input[b].
     """
 
     def __init__(self, engine: engines.Engine) -> None:
@@ -29,19 +30,21 @@ class ChannelMaps:
             input_signature=[tf.TensorSpec((None, *size), tf.float32), tf.TensorSpec((None,), tf.int32), floats],
         )
 
-    def _trace(self, inputs: tf.Tensor, class_ids: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    def _trace(self, inputs: tf.Tensor, class_ids: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         model = self._engine.model
         fed = [tf.repeat(tf.constant(model.stand_ins[name])[None], tf.shape(inputs)[0], axis=0) for name in model.fed]
         logits, (activations,) = model.beside(fed).expose(inputs, (model.layer,))
         scores = targets.target_scores(logits, class_ids[:, None], "logit")
-        products = activations * targets.score_gradients(scores, activations)[:, 0]
+        zeros = tf.UnconnectedGradients.ZERO
+        inner, outer = tf.gradients(scores, [activations, inputs], unconnected_gradients=zeros)
+        products = activations * inner
         shape = (-1, *(1,) * (products.shape.rank - 2), products.shape[-1])
-        return tf.reduce_sum(products * tf.reshape(weights, shape), axis=-1)
+        return tf.reduce_sum(products * tf.reshape(weights, shape), axis=-1), tf.convert_to_tensor(outer)
 
     def maps(
         self, inputs: npt.NDArray[np.float32], class_id: int, channels: tuple[int, ...], weights: tuple[float, ...]
-    ) -> npt.NDArray[np.float32]:
-        """Float32 ``(B, *grid)``, signed, in units of the logit.
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Maps, float32 ``(B, *grid)``, signed, in units of the logit; and the class's gradients, of the inputs' shape.
 
         Args:
             inputs: float32 ``(B, *positions, C)``, preprocessed.
@@ -58,5 +61,5 @@ class ChannelMaps:
             row[:] = 1
         rows = np.repeat(row[None], len(inputs), axis=0)
         ids = np.full(len(inputs), class_id, np.int32)
-        found: npt.NDArray[np.float32] = self._maps(tf.constant(inputs), tf.constant(ids), tf.constant(rows)).numpy()
-        return found
+        maps, gradients = self._maps(tf.constant(inputs), tf.constant(ids), tf.constant(rows))
+        return maps.numpy(), gradients.numpy()

@@ -5,6 +5,14 @@
 d are differences of a changed and a control picture of the same image, s their standard deviation (n - 1). Student,
 Biometrika 1908. Assumes independent images, and means that are about normal: differences of probabilities are bounded,
 and those without an effect lie near 0 with few far off, for which the test is conservative at the n used here.
+
+Images may be asked for in steps, and no more once an effect is decided. With L looks at the growing sample
+
+    p = min(1, L P(T_{n-1} >= t)),  interval mean(d) +- t_{1 - 0.025 / L, n-1} s / sqrt(n)
+
+whatever is decided at a look, because by Bonferroni all L intervals hold together with 95 % (Pocock, Biometrika 1977,
+whose bound is a little less strict). The mean where it stopped is a little too far from 0: the interval, not the mean,
+is what is known.
 """
 
 from __future__ import annotations
@@ -32,8 +40,8 @@ class Effect(NamedTuple):
     Attributes:
         value: the mean; NaN without images.
         n: images.
-        lower, upper: 95 % interval; NaN of fewer than two images.
-        p_value: one-sided, of no effect or a negative one; NaN of fewer than two images.
+        lower, upper: 95 % interval, over all looks; NaN of fewer than two images.
+        p_value: one-sided, of no effect or a negative one, over all looks; NaN of fewer than two images.
         deviation: of the differences; NaN of fewer than two images.
     """
 
@@ -45,11 +53,12 @@ class Effect(NamedTuple):
     deviation: float
 
 
-def paired(differences: npt.ArrayLike) -> Effect:
+def paired(differences: npt.ArrayLike, looks: int = 1) -> Effect:
     """The effect, of one difference an image.
 
     Args:
         differences: ``(n,)``, finite.
+        looks: how often the growing sample is looked at, at most; stopping at any of them keeps p and interval true.
     """
     values = np.asarray(differences, np.float64)
     n = len(values)
@@ -60,21 +69,24 @@ def paired(differences: npt.ArrayLike) -> Effect:
         return Effect(mean, 1, math.nan, math.nan, math.nan, math.nan)
     deviation = max(float(values.std(ddof=1)), _LEAST_DEVIATION)
     error = deviation / math.sqrt(n)
-    half = intervals.student_point(n) * error
-    p_value = float(special.stdtr(n - 1, -mean / error))
+    point = intervals.student_point(n) if looks == 1 else float(special.stdtrit(n - 1, 1 - 0.025 / looks))
+    half = point * error
+    p_value = min(1.0, looks * float(special.stdtr(n - 1, -mean / error)))
     return Effect(mean, n, mean - half, mean + half, p_value, deviation)
 
 
-def images_to_decide(effect: Effect, *, level: float, limit: float) -> int:
+def images_to_decide(effect: Effect, *, level: float, limit: float, looks: int = 1) -> int:
     """How many images would decide, if the mean and the spread stayed: the interval then leaves 0 or `limit` out.
 
     Where the mean is nearer to the limit than to 0 the question is whether it is above 0, at one-sided `level`; else
-    whether it is below the limit, at 2.5 %. n is the least for which t_{n-1} s / sqrt(n) is at most that distance.
+    whether it is below the limit, at 2.5 %; each over the looks. n is the least for which t_{n-1} s / sqrt(n) is at
+    most that distance.
 
     Args:
         effect: of at least two images.
         level: one-sided, after correction.
         limit: the effect that counts.
+        looks: among which the level is spent.
 
     Returns:
         At least 2, at most `LARGEST_COUNT`; 0 where nothing is known.
@@ -83,7 +95,7 @@ def images_to_decide(effect: Effect, *, level: float, limit: float) -> int:
         return 0
     above = effect.value >= limit / 2
     distance = effect.value if above else limit - effect.value
-    alpha = level if above else 0.025
+    alpha = (level if above else 0.025) / looks
     low, high = 2, LARGEST_COUNT
     while low < high:
         middle = (low + high) // 2

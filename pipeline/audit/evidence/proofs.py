@@ -38,6 +38,9 @@ LEVEL = 0.025
 COUNTS = 0.1
 """Effect on a class probability that counts."""
 
+LOOKS = 3
+"""How often the growing sample of a transplant is looked at (`audit.proving.trial`)."""
+
 PROVED, REFUTED, UNDECIDED = "proved", "refuted", "undecided"
 
 
@@ -62,9 +65,14 @@ def _effect_fields() -> list[pa.Field]:
         fields += [
             _column(f"{name}_effect", pa.float64(), f"mean effect on the class probability {text}", nullable=True),
             _column(f"{name}_n", pa.int32(), "images it is a mean of"),
-            _column(f"{name}_lower", pa.float64(), "lower end of its 95 % interval (paired t)", nullable=True),
+            _column(
+                f"{name}_lower",
+                pa.float64(),
+                "lower end of its 95 % interval over all looks (t)",
+                nullable=True,
+            ),
             _column(f"{name}_upper", pa.float64(), "upper end", nullable=True),
-            _column(f"{name}_p", pa.float64(), "one-sided p-value of no effect", nullable=True),
+            _column(f"{name}_p", pa.float64(), "one-sided p-value of no effect, over all looks", nullable=True),
         ]
     return fields
 
@@ -127,7 +135,8 @@ def table(tried: Sequence[Tried], skipped: int = 0) -> pa.Table:
         verdict = verdict_of(one.transplant, p)
         needed = 0
         if verdict == UNDECIDED:
-            needed = effects.images_to_decide(one.transplant, level=LEVEL / max(count, 1), limit=COUNTS)
+            looks = LOOKS if one.facts["against_controls"] else 1
+            needed = effects.images_to_decide(one.transplant, level=LEVEL / max(count, 1), limit=COUNTS, looks=looks)
         row = {**one.facts, "verdict": verdict, "p_corrected": p, "images_to_decide": needed}
         for name in _EFFECTS:
             effect: effects.Effect = getattr(one, name)

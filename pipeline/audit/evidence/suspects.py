@@ -34,6 +34,12 @@ JUDGED = 5
 
 LEAST_T = 3.0
 LEAST_EXCESS = 0.02
+"""Of the share of energy off the object over the usual one, of the images of a component."""
+
+LEAST_OFF = -0.1
+"""The same of the images that a class is surest of by what lies off the object: to try them costs a few images, and
+cues are missed where all classes look off the object."""
+
 MOST_OF_CLASS = 3
 """Suspects of a class, at most."""
 
@@ -102,7 +108,7 @@ def _off_object(one: sample.ClassSample, usual: float) -> list[Suspect]:
         return []
     judged = images[:JUDGED]
     excess = float(np.mean([image.off_object for image in judged])) - usual
-    if excess < LEAST_EXCESS:
+    if excess < LEAST_OFF:
         return []
     reason = f"in {len(judged)} images {usual + excess:.0%} of the energy lies off the object (usually {usual:.0%})"
     return [Suspect(one.class_id, "off_object", -1, (), (), images, excess, reason)]

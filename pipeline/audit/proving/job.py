@@ -8,6 +8,7 @@ pictures each.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import pathlib
 import sys
@@ -35,13 +36,10 @@ from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.engine import specs
 from heatbeam.transforms.models.backends import packages
 
-OTHERS = 36
-"""Images of other classes that a suspect is tried on."""
+OTHERS = trial.SEEN + trial.LOOKED[-1]
+"""Images of other classes that a suspect is tried on, at most."""
 
 LEAST_OTHERS = trial.SEEN + 4
-
-SURE = 1e-3
-"""A suspect with at most this p, uncorrected, is the last of its class that is tried."""
 
 PICTURE_PX = 224
 """Longer side of the pictures that are kept, at most."""
@@ -113,7 +111,8 @@ def prove(
     by_class: dict[int, list[suspects.Suspect]] = {}
     for one in found[:limit]:
         by_class.setdefault(one.class_id, []).append(one)
-    tasks = [task for one in by_class.values() if (task := _task(one, samples)) is not None]
+    pool = _pool(samples)
+    tasks = [task for one in by_class.values() if (task := _task(one, pool)) is not None]
     stream.write(f"{len(found)} suspects; those of {len(tasks)} of {len(samples)} classes are tried\n")
     if len(tasks) < len(by_class):
         few = f"fewer than {LEAST_OTHERS} images of other classes have evidence"
@@ -164,25 +163,25 @@ def _of_place(run: run_directory.RunDirectory, manifest: manifests.Finished) -> 
     return {one.class_id: "; ".join(one.reasons()) for one in found if one.suspect}
 
 
-def _task(of_class: Sequence[suspects.Suspect], samples: Sequence[sample.ClassSample]) -> Task | None:
-    """With images of other classes, in an order by hash, class by class in turn."""
-    class_id = of_class[0].class_id
-    # An image of several labels may be of the class too, and would hide what the region does.
-    others = [
-        [image for image in one.images if class_id not in image.labels] for one in samples if one.class_id != class_id
-    ]
+def _pool(samples: Sequence[sample.ClassSample]) -> list[tuple[int, sample.Image]]:
+    """Images with the class of each, in an order by hash, class by class in turn: every class is tried on the first."""
 
     def order(image: sample.Image) -> int:
-        return zlib.crc32("\0".join(map(str, (class_id, *image.place))).encode())
+        return zlib.crc32("\0".join(map(str, ("others", *image.place))).encode())
 
-    chosen: list[sample.Image] = []
-    rows = [sorted(images, key=order) for images in others]
-    rows.sort(key=lambda images: order(images[0]) if images else 0)
-    for depth in range(OTHERS):
-        chosen += [images[depth] for images in rows if len(images) > depth]
-        if len(chosen) >= OTHERS:
-            break
-    return Task(tuple(of_class), tuple(chosen[:OTHERS])) if len(chosen) >= LEAST_OTHERS else None
+    rows = [(one.class_id, sorted(one.images, key=order)) for one in samples if one.images]
+    rows.sort(key=lambda row: order(row[1][0]))
+    deepest = max((len(images) for _, images in rows), default=0)
+    return [(class_id, images[depth]) for depth in range(deepest) for class_id, images in rows if len(images) > depth]
+
+
+def _task(of_class: Sequence[suspects.Suspect], pool: Sequence[tuple[int, sample.Image]]) -> Task | None:
+    """With images of other classes."""
+    class_id = of_class[0].class_id
+    # An image of several labels may be of the class too, and would hide what the region does.
+    others = (image for own, image in pool if own != class_id and class_id not in image.labels)
+    chosen = tuple(itertools.islice(others, OTHERS))
+    return Task(tuple(of_class), chosen) if len(chosen) >= LEAST_OTHERS else None
 
 
 def _try(
@@ -215,7 +214,7 @@ def _try(
         _ = (
             pipeline
             | "Suspects" >> beam.Create(list(tasks), reshuffle=True)
-            | "Try" >> beam.ParDo(_TryFn(spec, how, manifest, model.class_names))
+            | "Try" >> beam.ParDo(_TryFn(spec, how, manifest, model.class_names, proofs.LEVEL / chosen))
             | "Together" >> beam.combiners.ToList()
             | "Write" >> beam.ParDo(_WriteFn(run.path_of(proofs.FILE), manifest.run_id, chosen))
         )
@@ -248,9 +247,15 @@ class _TryFn(beam.DoFn):
     """Tries the suspects of a class until one is proved; one none of whose images can be read any more is left out."""
 
     def __init__(
-        self, spec: specs.EngineSpec, how: decode.InputOptions, manifest: manifests.Manifest, names: Sequence[str]
+        self,
+        spec: specs.EngineSpec,
+        how: decode.InputOptions,
+        manifest: manifests.Manifest,
+        names: Sequence[str],
+        level: float,
     ):
         self._spec = spec
+        self._level = level
         self._names = tuple(names)
         self._how = how
         self._manifest = manifest
@@ -258,21 +263,29 @@ class _TryFn(beam.DoFn):
     def setup(self) -> None:
         self._engine, _ = explain.acquire_engine(self._spec)
         self._trial = trial.Trial(self._engine)
+        self._others: dict[source_images.Place, trial.Prepared] = {}
 
     def process(self, task: Task) -> Iterator[proofs.Tried]:
         wanted = {image.place: image for one in task.suspects for image in one.images}
-        wanted |= {image.place: image for image in task.others}
+        wanted |= {image.place: image for image in task.others if image.place not in self._others}
         prepared = _prepared(self._manifest, wanted, self._how)
-        others = [prepared[one.place] for one in task.others if one.place in prepared]
+        places = [image.place for image in task.others]
+        # Those of the next class are nearly the same.
+        self._others = {place: found for place in places if (found := self._others.get(place) or prepared.get(place))}
+        others = list(self._others.values())
         if len(others) < LEAST_OTHERS:
             return
         for suspect in task.suspects:
             images = [prepared[one.place] for one in suspect.images if one.place in prepared]
             if images:
-                outcome = self._trial.run(suspect, images, others)
+                outcome = self._trial.run(suspect, images, others, self._level)
                 unread = len(suspect.images) - len(images) + len(task.others) - len(others)
                 yield _tried_of(suspect, outcome, images, unread, self._names)
-                if outcome.fresh and outcome.transplant.p_value <= SURE and outcome.transplant.value >= proofs.COUNTS:
+                if (
+                    outcome.fresh
+                    and outcome.transplant.p_value <= self._level
+                    and outcome.transplant.value >= proofs.COUNTS
+                ):
                     return
 
 

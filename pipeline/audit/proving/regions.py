@@ -26,10 +26,37 @@ LARGEST = 0.35
 MARGIN = 1 / 28
 """Of the image's shorter side, by which a region is widened: maps are coarser than what they point at."""
 
+COARSE = 0.1
+"""Of the greatest evidence of a map, what a pixel has where the map has none: a map is coarse and may lie beside."""
+
 _STEPS = 6
 """Places along each axis that are looked at for the control."""
 
 _TELEA_RADIUS = 3
+
+
+def sharpened(heat: Heat, inputs: npt.NDArray[np.float32], gradients: npt.NDArray[np.float32]) -> Heat:
+    """A coarse map times what single pixels say, as Guided Grad-CAM takes the product of both.
+
+        max(G_s * sum_c g_c (x_c - mean x_c), 0) (heat + `COARSE` max heat)
+
+    G_s is a Gaussian of `MARGIN`, g the gradient of the class score: to first order, what the score would lose if the
+    pixel had the image's mean colour (gradient times input: Shrikumar et al. 2016, arXiv:1605.01713; the product:
+    Selvaraju et al., ICCV 2017, arXiv:1610.02391, section 3.2). A map of 7 x 7 cells finds where a thing is, but of a
+    line along an edge the parts that the network happens to see best.
+
+    Args:
+        heat: ``(H, W)``, not negative.
+        inputs: ``(H, W, C)``, as the model takes them, in any units.
+        gradients: of the same shape.
+
+    Returns:
+        ``(H, W)``; `heat` itself where the gradients say nothing for the class.
+    """
+    slopes = (gradients * (inputs - inputs.mean(axis=(0, 1)))).sum(axis=-1, dtype=np.float64)
+    pixels = cv2.GaussianBlur(np.maximum(slopes, 0), (0, 0), MARGIN * min(heat.shape))
+    found: Heat = pixels * (heat + COARSE * heat.max())
+    return found if np.isfinite(found).all() and found.max() > 0 else heat
 
 
 def of_evidence(heat: Heat, allowed: Region) -> Region | None:

@@ -1,11 +1,15 @@
 """One suspect tried: its region moved into images of other classes, and removed from its own, against equal regions.
 
-1. Looking: the region of each of the suspect's images is pasted into a few images of other classes. Images whose region
-   raises the class probability there are carriers; the others of the suspect show something else.
+1. Looking: the region of each of the suspect's images is pasted into a few images of other classes, each region into
+   others, so that no few images decide for all. Images whose region raises the class probability there are carriers;
+   the others of the suspect show something else. A few images at a time, as long as one in each few is a carrier, until
+   there are enough.
 2. Transplant: carriers' regions are pasted into *other* images, which the first step has not seen, against a region of
-   the same form from elsewhere in the same carrier at the same place. An image of another class is one measurement: the
-   mean over the carriers of p(class | region) - p(class | control). The first step chooses the carriers and cannot make
-   this one significant, because the images are fresh.
+   the same form from elsewhere in the *receiving* image, at the same place: what lies elsewhere in the carrier may be
+   more of the cue, where that is a frame, a tint or scattered. An image of another class takes one carrier's region, in
+   turn, and is one measurement, p(class | region) - p(class | control). The first step chooses the carriers and cannot
+   make this one significant, because the images are fresh. The sample grows as `LOOKED` says and stops
+   where the effect is decided; p and interval are those of all looks (`effects.paired`).
 3. Removal: the region of each carrier is filled as its neighbourhood is, by two fills, against an equal region of it
    elsewhere: mean over the fills of p(class | control filled) - p(class | region filled). A carrier is one measurement.
 
@@ -16,12 +20,14 @@ of the suspect, each one measurement, says how large an effect can still be.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from heatbeam.audit.evidence import suspects
+from heatbeam.audit.evidence import proofs, suspects
 from heatbeam.audit.proving import regions
 from heatbeam.transforms import heatmaps
 from heatbeam.transforms.engine import channel_maps
@@ -30,30 +36,38 @@ from heatbeam.transforms.metrics import effects
 
 Floats = npt.NDArray[np.float64]
 
-SEEN = 12
+SEEN = 8
 """Images of other classes that the first step may look at; the others are fresh."""
 
-LOOKED_AT = 4
-"""Of those, into how many each region is pasted: those that the model is least sure of, which show most."""
-
-MOST_HIDDEN = 0.3
-"""Of an object by a region; images whose object would be hidden more come last."""
+LOOKED_AT = 2
+"""Of those, into how many each region is pasted."""
 
 FIRST = 4
-"""Images of the suspect whose regions are looked at first: where none of them is a carrier, the others are left."""
+"""Images of the suspect whose regions are looked at together."""
 
-LEAST_RISE = 0.04
+LEAST_RISE = 0.05
 """Of the class probability, from which on an image is a carrier."""
 
 CARRIERS = 6
-LEAST_CARRIERS = 4
-"""A shortcut is systematic: what fewer images carry is tried no further."""
+ENOUGH = 4
+"""Carriers with which looking ends."""
 
-PASTED = 2
-"""Carriers whose regions each fresh image takes, one by one."""
+LEAST_CARRIERS = 3
+"""A shortcut is systematic: what fewer of the suspect's images carry is tried no further."""
+
+LOOKED = (12, 24, 48)
+"""Fresh images after which an effect is looked at; fewer where there are fewer."""
+
+assert len(LOOKED) == proofs.LOOKS
+
+WORTH_GOING_ON = proofs.COUNTS / 2
+"""Of an effect that is not decided: where the mean is less, more images would hardly prove it."""
+
+REMOVED = 4
+"""Carriers whose region is removed, at most."""
 
 WORTH_REMOVING = 0.05
-"""Regions are removed where the transplant has at most this p, uncorrected."""
+"""Regions are removed where the transplant has at most this p, not corrected for other suspects."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -118,39 +132,46 @@ class Trial:
         self._engine = engine
         self._maps = channel_maps.ChannelMaps(engine)
         self._passes = 0
-        self._known: tuple[tuple[str, ...], Floats] | None = None
+        self._known: dict[bytes, Floats] = {}
 
-    def run(self, suspect: suspects.Suspect, images: Sequence[Prepared], others: Sequence[Prepared]) -> Outcome:
+    def run(
+        self, suspect: suspects.Suspect, images: Sequence[Prepared], others: Sequence[Prepared], level: float
+    ) -> Outcome:
         """Try a suspect.
 
         Args:
             suspect: of the class.
             images: those that show it, at least one.
             others: images of other classes, more than `SEEN`.
+            level: p at which an effect is decided whatever other suspects show; no more images are asked about then.
         """
         self._passes = 0
         class_id = suspect.class_id
         seen, fresh_ones = others[:SEEN], others[SEEN:]
         sources: list[_Source] = []
         rises = np.zeros(0)
-        for some in (images[:FIRST], images[FIRST:]):
-            if some and (not sources or rises.max() >= LEAST_RISE):
-                found = self._sources(suspect, some)
-                sources += found
-                rises = np.concatenate([rises, self._looked_at(class_id, found, seen)])
+        looked_at: list[Prepared] = []
+        for number, start in enumerate(range(0, len(images), FIRST)):
+            if not number <= (rises >= LEAST_RISE).sum() < ENOUGH:
+                break
+            some = images[start : start + FIRST]
+            looked_at += some
+            found = self._sources(suspect, some)
+            rises = np.concatenate([rises, self._looked_at(class_id, found, seen, LOOKED_AT * len(sources))])
+            sources += found
         order = np.argsort(-rises, kind="stable").tolist()
         carriers = [sources[i] for i in order if rises[i] >= LEAST_RISE][:CARRIERS]
         fresh = len(carriers) >= LEAST_CARRIERS
         decision = removal = effects.paired([])
         if fresh:
-            transplant, decision = self._transplanted(class_id, carriers, fresh_ones)
+            transplant, decision = self._transplanted(class_id, carriers, fresh_ones, level)
             if transplant.p_value <= WORTH_REMOVING:
-                removal = self._removed(class_id, carriers)
+                removal = self._removed(class_id, carriers[:REMOVED])
         else:
             transplant = effects.paired(rises)
         shown = carriers[:1] if fresh else [sources[i] for i in order[:1]]
         return Outcome(
-            tried=tuple(image.image_id for image in images),
+            tried=tuple(image.image_id for image in looked_at),
             carriers=tuple(one.image.image_id for one in carriers) if fresh else (),
             area=float(np.mean([one.region.mean() for one in (carriers if fresh else sources)])) if sources else 0.0,
             transplant=transplant,
@@ -165,51 +186,55 @@ class Trial:
         """The region of each image that has one: where the suspect's channels put evidence, off the object."""
         inputs = self._engine.preprocess(np.stack([one.pixels for one in images]))
         self._passes += 2 * len(images)  # with a gradient
-        maps = self._maps.maps(inputs, suspect.class_id, suspect.channels, suspect.weights)
-        found = [_source(image, raw) for image, raw in zip(images, maps, strict=True)]
+        maps, gradients = self._maps.maps(inputs, suspect.class_id, suspect.channels, suspect.weights)
+        found = [_source(*one) for one in zip(images, maps, inputs, gradients, strict=True)]
         bare = [i for i, one in enumerate(found) if one is None]
         if bare and suspect.channels:  # nothing of the component is off the object: what else is there?
             self._passes += 2 * len(bare)
-            for i, raw in zip(bare, self._maps.maps(inputs[bare], suspect.class_id, (), ()), strict=True):
-                found[i] = _source(images[i], raw)
+            maps, gradients = self._maps.maps(inputs[bare], suspect.class_id, (), ())
+            for number, i in enumerate(bare):
+                found[i] = _source(images[i], maps[number], inputs[i], gradients[number])
         return [one for one in found if one is not None]
 
-    def _looked_at(self, class_id: int, sources: Sequence[_Source], others: Sequence[Prepared]) -> Floats:
-        """For each source the mean rise of the class probability in the most telling images of other classes."""
+    def _looked_at(self, class_id: int, sources: Sequence[_Source], others: Sequence[Prepared], first: int) -> Floats:
+        """For each source the mean rise of the class probability in images of other classes, from number `first` on."""
         if not sources:
             return np.zeros(0)
-        answers = self._before(others)
-        before, sure = answers[:, class_id], answers.max(axis=1)
-        chosen = [_telling(one.region, others, sure)[:LOOKED_AT] for one in sources]
+        before = self._before(others)[:, class_id]
+        chosen = (first + np.arange(len(sources) * LOOKED_AT)).reshape(-1, LOOKED_AT) % len(others)
         pasted = [
             regions.pasted(others[i].pixels, one.image.pixels, one.region)
-            for one, numbers in zip(sources, chosen, strict=True)
+            for one, numbers in zip(sources, chosen.tolist(), strict=True)
             for i in numbers
         ]
-        after = self._probabilities(pasted)[:, class_id]
-        ends = np.cumsum([0, *map(len, chosen)])
-        return np.array([
-            float(np.mean(after[start:end] - before[numbers]))
-            for start, end, numbers in zip(ends[:-1], ends[1:], chosen, strict=True)
-        ])  # fmt: skip
+        after = self._probabilities(pasted)[:, class_id].reshape(chosen.shape)
+        rises: Floats = (after - before[chosen]).mean(axis=1)
+        return rises
 
     def _transplanted(
-        self, class_id: int, carriers: Sequence[_Source], others: Sequence[Prepared]
+        self, class_id: int, carriers: Sequence[_Source], others: Sequence[Prepared], level: float
     ) -> tuple[effects.Effect, effects.Effect]:
         """The effect on the class probability, and on the decision, of images that were not looked at before."""
-        pictures, count = [], min(PASTED, len(carriers))
-        for number, other in enumerate(others):
-            for step in range(count):
-                one = carriers[(number * count + step) % len(carriers)]
+        rises, turned = np.zeros(0), np.zeros(0)
+        effect = effects.paired(rises)
+        for start, end in itertools.pairwise((0, *LOOKED)):
+            pictures = []
+            some = others[start:end]
+            for number, other in enumerate(some, start):
+                one = carriers[number % len(carriers)]
                 pictures.append(regions.pasted(other.pixels, one.image.pixels, one.region))
-                pictures.append(regions.pasted(other.pixels, one.image.pixels, one.region, one.control))
-        found = self._probabilities(pictures).reshape(len(others), count, 2, -1)
-        probability = found[..., class_id]
-        decided = (found.argmax(axis=-1) == class_id).astype(np.float64)
-        return (
-            effects.paired((probability[:, :, 0] - probability[:, :, 1]).mean(axis=1)),
-            effects.paired((decided[:, :, 0] - decided[:, :, 1]).mean(axis=1)),
-        )
+                pictures.append(regions.pasted(other.pixels, other.pixels, one.region, _apart(one.region, other)))
+            if not pictures:
+                break
+            found = self._probabilities(pictures).reshape(len(some), 2, -1)
+            taken = (found.argmax(axis=-1) == class_id).astype(np.float64)
+            rises = np.concatenate([rises, found[:, 0, class_id] - found[:, 1, class_id]])
+            turned = np.concatenate([turned, taken[:, 0] - taken[:, 1]])
+            effect = effects.paired(rises, proofs.LOOKS)
+            decided = proofs.verdict_of(effect, effect.p_value * proofs.LEVEL / level) != proofs.UNDECIDED
+            if decided or effect.value < WORTH_GOING_ON:
+                break
+        return effect, effects.paired(turned, proofs.LOOKS)
 
     def _removed(self, class_id: int, carriers: Sequence[_Source]) -> effects.Effect:
         """The effect of each carrier's region on its own class probability."""
@@ -222,21 +247,27 @@ class Trial:
         return effects.paired(found[:, 1] - found[:, 0])
 
     def _before(self, others: Sequence[Prepared]) -> Floats:
-        """What the model says of images as they are; asked once for those of a class."""
-        ids = tuple(one.image_id for one in others)
-        if self._known is None or self._known[0] != ids:
-            self._known = ids, self._probabilities([one.pixels for one in others])
-        return self._known[1]
+        """What the model says of images as they are; asked once, for classes are tried on much the same images."""
+        keys = [hashlib.blake2b(one.pixels.tobytes()).digest() for one in others]
+        if new := {key: one for key, one in zip(keys, others, strict=True) if key not in self._known}:
+            found = self._probabilities([one.pixels for one in new.values()])
+            self._known.update(zip(new, found, strict=True))
+        return np.stack([self._known[key] for key in keys])
 
     def _probabilities(self, pictures: Sequence[regions.Pixels]) -> Floats:
         self._passes += len(pictures)
         return self._engine.predict(self._engine.preprocess(np.stack(pictures))).astype(np.float64)
 
 
-def _source(image: Prepared, raw: npt.NDArray[np.float32]) -> _Source | None:
+def _source(
+    image: Prepared,
+    raw: npt.NDArray[np.float32],
+    inputs: npt.NDArray[np.float32],
+    gradients: npt.NDArray[np.float32],
+) -> _Source | None:
     """An image with the region of its map; None where the map has no evidence off the object."""
     shape = image.pixels.shape[0], image.pixels.shape[1]
-    heat = heatmaps.resize(np.maximum(raw, 0), shape)
+    heat = regions.sharpened(heatmaps.resize(np.maximum(raw, 0), shape), inputs, gradients)
     allowed = regions.outside(image.boxes, shape)
     region = regions.of_evidence(heat, allowed)
     if region is None or not region.any():
@@ -244,13 +275,9 @@ def _source(image: Prepared, raw: npt.NDArray[np.float32]) -> _Source | None:
     return _Source(image, region, regions.elsewhere(region, heat, allowed))
 
 
-def _telling(region: regions.Region, others: Sequence[Prepared], sure: Floats) -> npt.NDArray[np.int64]:
-    """Numbers of images: those whose object the region leaves to be seen first, of these the least sure first."""
-    hidden = []
-    for other in others:
-        on_object = ~regions.outside(other.boxes, region.shape)
-        hidden.append(bool(on_object.any()) and float(region[on_object].mean()) > MOST_HIDDEN)
-    return np.lexsort((sure, np.array(hidden)))
+def _apart(region: regions.Region, other: Prepared) -> tuple[int, int]:
+    """How far from a region lies its control in an image that receives it."""
+    return regions.elsewhere(region, np.zeros(region.shape), regions.outside(other.boxes, region.shape))
 
 
 def _pictures(source: _Source, other: Prepared) -> tuple[npt.NDArray[np.uint8], ...]:

@@ -86,7 +86,10 @@ def test_without_boxes_a_rare_component_of_few_other_channels_is_suspected():
 
 def test_a_class_that_looks_at_its_object_is_not_suspected():
     images = [image(number, {2: 3.0, 5: 2.0 + number % 3}, 0.2 + 0.01 * (number % 4)) for number in range(40)]
-    assert suspects.find([of_class(images)], {}) == []
+    # Its images that look away most are tried where other classes look as far away, and not where they look further.
+    usual, further = ([image(100 + n, {2: 3.0}, share) for n in range(80)] for share in (0.3, 0.34))
+    assert [one.class_id for one in suspects.find([of_class(images), of_class(usual, 4)], {})] == [4, 3]
+    assert [one.class_id for one in suspects.find([of_class(images), of_class(further, 4)], {})] == [4]
 
 
 def test_what_the_audit_of_places_suspects_is_tried_too():

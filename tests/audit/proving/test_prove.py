@@ -104,7 +104,7 @@ def test_images_that_cannot_be_read_any_more_are_told(finished, monkeypatch):
 def test_a_model_that_is_not_found_from_here_says_where_its_path_leads_from(finished, monkeypatch, tmp_path):
     monkeypatch.setattr(suspects, "LEAST_EXCESS", -1.0)
 
-    def missing(config):
+    def missing(config, beam_options):
         raise errors.UsageError("no such model")
 
     monkeypatch.setattr(job.plan, "make", missing)
@@ -124,7 +124,7 @@ def test_images_that_are_of_the_class_too_are_none_of_another(monkeypatch):
     of_class = sample.ClassSample(0, 1, (image(0, 0),), ())
     others = sample.ClassSample(1, 4, (image(1, 1), image(2, 1, 0), image(3, 0, 1), image(4, 1)), ())
     suspect = suspects.Suspect(0, "off_object", -1, (), (), of_class.images, 1.0, "")
-    task = job._task([suspect], [of_class, others])
+    task = job._task([suspect], job._pool([of_class, others]))
     assert task is not None and {one.image_id for one in task.others} == {"i1", "i4"}
 
 

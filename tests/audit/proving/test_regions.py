@@ -25,6 +25,29 @@ def test_a_region_holds_the_strongest_evidence_off_the_object_with_a_margin():
     assert not region[36:, 36:].any()
 
 
+def test_a_coarse_map_is_sharpened_by_what_its_pixels_say():
+    """By hand: a line of 1 in one channel, gradient 2 in it; its mean over the image is 1 / 28."""
+    heat = np.zeros((28, 28))
+    heat[:4, :14] = 3.0
+    inputs, gradients = np.zeros((2, 28, 28, 1), np.float32)
+    inputs[0] = 1.0
+    gradients[0] = 2.0
+    sharp = regions.sharpened(heat, inputs, gradients)
+    # Along the line only the Gaussian across it is felt, whose border repeats from the second row on.
+    weights = np.exp(-(np.arange(-4, 5) ** 2) / 2)
+    across = weights[4] / weights.sum()
+    assert sharp[0, 7] == pytest.approx(2 * (1 - 1 / 28) * across * (3 + 0.3), rel=0.01)
+    assert sharp[0, 25] == pytest.approx(sharp[0, 7] * 0.3 / 3.3, rel=0.01)
+    assert not sharp[8:].any()
+
+
+def test_gradients_that_say_nothing_leave_the_map_as_it_is():
+    heat = heat_of((0, 0))
+    inputs = np.random.default_rng(0).random((56, 56, 3), np.float32)
+    for gradients in (np.zeros_like(inputs), np.full_like(inputs, np.nan)):
+        assert regions.sharpened(heat, inputs, gradients) is heat
+
+
 def test_no_evidence_off_the_object_is_no_region():
     allowed = regions.outside(np.array([[36.0, 36.0, 56.0, 56.0]]), (56, 56))
     assert regions.of_evidence(heat_of((40, 40)), allowed) is None

@@ -45,12 +45,14 @@ def test_recall_is_of_what_was_learnt_and_false_of_all_other_classes():
     world = worlds.World("w", "plain", {}, 0, classes=6)
     effects = {0: 0.5, 1: 0.2, 2: 0.05}
     one = judged.Judged(
-        effects=effects, proved=frozenset({0, 2}), tried=frozenset({0, 2, 3}), fixed_place=frozenset({0, 1}),
+        effects=effects, proved=frozenset({0, 2}), without_boxes=frozenset({1, 3}),
+        tried=frozenset({0, 2, 3}), fixed_place=frozenset({0, 1}),
         clusters=frozenset({5}), run_s=10.0, prove_s=2.0, run_images=100, passes=30,
     )  # fmt: skip
     found = bench.figures_of([(world, one)])
     assert (found["learnt"], found["clean"]) == (2, 4)
     assert found["audits"]["proved"] == {"recall": 0.5, "false": 0.25}
+    assert found["audits"]["without_boxes"] == {"recall": 0.5, "false": 0.25}
     assert found["audits"]["fixed_place"] == {"recall": 1.0, "false": 0.0}
     assert found["audits"]["clusters"] == {"recall": 0.0, "false": 0.25}
     assert found["cost"] == pytest.approx(0.2)

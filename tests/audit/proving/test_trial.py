@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from heatbeam.audit.evidence import proofs, shown, suspects
-from heatbeam.audit.proving import trial
+from heatbeam.audit.proving import regions, trial
 from heatbeam.transforms.engine import channel_maps, specs
 from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.metrics import effects
@@ -16,6 +16,7 @@ from heatbeam.transforms.models import model_source
 SIDE = 24
 GAIN = 60.0
 OBJECT = np.array([[12.0, 12.0, 18.0, 18.0]])
+LEVEL = 1e-3
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def softmax(*logits: float) -> np.ndarray:
 
 def test_a_tag_that_speaks_for_the_class_is_proved(engine):
     images = [image(n, colour=None, tag=n % 2 == 0) for n in range(8)]
-    outcome = trial.Trial(engine).run(suspect_of(0), images, others())
+    outcome = trial.Trial(engine).run(suspect_of(0), images, others(), LEVEL)
     assert set(outcome.carriers) == {"i0", "i2", "i4", "i6"}
     assert outcome.fresh
     assert outcome.transplant.n == 12
@@ -86,7 +87,7 @@ def test_a_tag_that_speaks_for_the_class_is_proved(engine):
 
 def test_an_object_is_no_region_and_is_refuted(engine):
     images = [image(n, colour=1, tag=False) for n in range(4)]
-    outcome = trial.Trial(engine).run(suspect_of(1), images, others())
+    outcome = trial.Trial(engine).run(suspect_of(1), images, others(), LEVEL)
     assert not outcome.fresh
     (row,) = proofs.table([tried(outcome)]).to_pylist()
     assert row["verdict"] == proofs.REFUTED
@@ -99,9 +100,13 @@ def test_a_map_of_channels_is_gradient_times_activation_at_each_place(engine):
     maps = channel_maps.ChannelMaps(engine)
     expected = np.zeros((SIDE, SIDE))
     expected[:5, :5] = GAIN / SIDE**2
-    np.testing.assert_allclose(maps.maps(inputs, 0, (), ())[0], expected, atol=1e-6)
-    np.testing.assert_allclose(maps.maps(inputs, 0, (0, 1), (0.5, 9.0))[0], expected / 2, atol=1e-6)
-    np.testing.assert_allclose(maps.maps(inputs, 0, (1,), (1.0,))[0], 0, atol=1e-6)  # green says nothing of class 0
+    found, gradients = maps.maps(inputs, 0, (), ())
+    np.testing.assert_allclose(found[0], expected, atol=1e-6)
+    np.testing.assert_allclose(maps.maps(inputs, 0, (0, 1), (0.5, 9.0))[0][0], expected / 2, atol=1e-6)
+    np.testing.assert_allclose(maps.maps(inputs, 0, (1,), (1.0,))[0][0], 0, atol=1e-6)  # green says nothing of class 0
+    # A red pixel is above the threshold of its channel, r - g - b of levels over 255; a grey or a green one is below.
+    slope = np.where(expected > 0, GAIN / SIDE**2 / 255, 0)
+    np.testing.assert_allclose(gradients[0], slope[..., None] * (1, -1, -1), atol=1e-9)
 
 
 def test_channels_say_where_the_region_is(engine):
@@ -109,6 +114,26 @@ def test_channels_say_where_the_region_is(engine):
     images = [image(n, colour=1, tag=True, boxes=None) for n in range(4)]
     sources = trial.Trial(engine)._sources(suspect_of(0, 0), images)
     assert all(one.region[:4, :4].all() and not one.region[12:18, 12:18].any() for one in sources)
+
+
+def test_a_cue_that_is_everywhere_is_held_against_what_the_other_image_has_there(engine):
+    """All but the object is red: whatever lies elsewhere in the carrier is the cue again, and no control."""
+    images = [image(n, colour=1, tag=False) for n in range(4)]
+    for one in images:
+        one.pixels[regions.outside(OBJECT, (SIDE, SIDE))] = (255, 0, 0)
+    outcome = trial.Trial(engine).run(suspect_of(0), images, others(), LEVEL)
+    assert outcome.transplant.value > 0.9
+    assert outcome.transplant.n == 12  # and no more are asked about
+
+
+def test_looking_ends_where_no_image_of_the_first_few_is_a_carrier(engine):
+    images = [image(n, colour=1, tag=n > 3) for n in range(8)]
+    for one in images[:4]:
+        one.pixels[20, 20] = (120, 20, 10)  # a trace of red, which moves nothing
+    outcome = trial.Trial(engine).run(suspect_of(0), images, others(), LEVEL)
+    assert outcome.tried == ("i0", "i1", "i2", "i3")
+    # Maps with a gradient, pictures with the region, and the images that take it.
+    assert outcome.passes == 2 * 4 + trial.LOOKED_AT * 4 + trial.SEEN
 
 
 @pytest.mark.parametrize(
@@ -137,7 +162,8 @@ def test_what_is_proved_has_an_interval_above_nothing(shift):
 
 
 def test_p_values_are_corrected_over_all_suspects_that_had_controls(engine):
-    facts = tried(trial.Trial(engine).run(suspect_of(0), [image(0, colour=None, tag=True)] * 4, others())).facts
+    images = [image(0, colour=None, tag=True)] * 4
+    facts = tried(trial.Trial(engine).run(suspect_of(0), images, others(), LEVEL)).facts
     some = effects.paired([0.3, 0.1, 0.5, 0.2, 0.4])
     nothing = effects.paired([])
     without = {**facts, "against_controls": False}
@@ -149,11 +175,11 @@ def test_p_values_are_corrected_over_all_suspects_that_had_controls(engine):
 
 def test_what_was_shown_is_told_in_words(engine):
     images = [image(n, colour=None, tag=True) for n in range(5)]
-    row = proofs.table([tried(trial.Trial(engine).run(suspect_of(0), images, others()))]).to_pylist()[0]
+    row = proofs.table([tried(trial.Trial(engine).run(suspect_of(0), images, others(), LEVEL))]).to_pylist()[0]
     assert shown.verdict(row) == "proved"
     first, second, third = shown.effects_of(row)
     assert first.startswith("in images of other classes its region moves the class probability by +0.")
     assert "(12 images)" in second or "12 images" in second
-    assert "5 images" in third
+    assert "4 images" in third
     assert shown.effects_of({**row, "unread": 3})[3:] == ["3 images could not be read and are left out"]
     assert shown.effects_of({**row, "unread": 1})[3:] == ["1 image could not be read and is left out"]

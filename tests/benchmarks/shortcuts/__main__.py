@@ -16,7 +16,7 @@ from typing import Any
 from tests.benchmarks.shortcuts import judged, worlds
 
 RECALL, FALSE, COST = 0.9, 0.05, 0.3
-AUDITS = ("proved", "fixed_place", "clusters")
+AUDITS = ("proved", "without_boxes", "fixed_place", "clusters")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,11 +24,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.shortcuts", description=__doc__.splitlines()[0])
     parser.add_argument("--folder", default="build/shortcuts", help="where networks and runs are kept")
     parser.add_argument("--half", choices=("development", "held_out"), help="one half of the kinds only")
+    parser.add_argument("--rounds", type=int, default=1, help="networks of each half and architecture")
     parser.add_argument("--json", default="build/shortcuts.json", metavar="FILE")
     given = parser.parse_args(arguments)
     found = {
         world.name: (world, judged.judge(world, pathlib.Path(given.folder)))
-        for world in worlds.all_worlds()
+        for world in worlds.all_worlds(given.rounds)
         if given.half is None or world.name.startswith(given.half)
     }
     figures = {}

@@ -7,12 +7,14 @@ import io
 import json
 import pathlib
 import time
+from unittest import mock
 
 import numpy as np
 import yaml
 
 from heatbeam import config
 from heatbeam.audit import map_clusters, shortcuts
+from heatbeam.audit.evidence import sample
 from heatbeam.audit.proving import job as proving
 from heatbeam.job import run
 from heatbeam.runs import run_directory
@@ -31,6 +33,7 @@ class Judged:
     Attributes:
         effects: of each planted cue on its class, by the generator.
         proved, fixed_place, clusters: classes that each audit accuses.
+        without_boxes: those that are proved where no boxes are known.
         tried: classes of which a suspect was tried.
         run_s, prove_s: seconds, the model loaded before.
         run_images, passes: that the model was asked about.
@@ -38,6 +41,7 @@ class Judged:
 
     effects: dict[int, float]
     proved: frozenset[int]
+    without_boxes: frozenset[int]
     tried: frozenset[int]
     fixed_place: frozenset[int]
     clusters: frozenset[int]
@@ -88,6 +92,7 @@ def _write(drawn: worlds.Drawn, folder: pathlib.Path) -> None:
 def judge(world: worlds.World, folder: pathlib.Path) -> Judged:
     """Audit a world."""
     configured = settings(world, folder)
+    gather = sample.gather
     model = worlds.trained(world, folder)
     truth = folder / f"{world.name}_truth.json"
     if not truth.exists():
@@ -95,24 +100,43 @@ def judge(world: worlds.World, folder: pathlib.Path) -> Judged:
     effects = {int(class_id): value for class_id, value in json.loads(truth.read_text()).items()}
     started = time.perf_counter()
     finished = run.run(configured, (), io.StringIO())
-    ran = time.perf_counter()
+    ran = time.perf_counter() - started
+    with mock.patch.object(proving.sample, "gather", lambda *given: _without_boxes(gather(*given))):
+        without = proving.prove(finished.directory.path, stream=io.StringIO())
+    blind = without.table.drop_columns(["pictures"]).to_pylist()
+    started = time.perf_counter()
     found = proving.prove(finished.directory.path, stream=io.StringIO())
-    proved = time.perf_counter()
+    proved = time.perf_counter() - started
     rows = found.table.drop_columns(["pictures"]).to_pylist()
     (folder / f"{world.name}_proofs.json").write_text(json.dumps(rows, indent=1))
-    accused = frozenset(row["class_id"] for row in rows if row["verdict"] == "proved")
+    (folder / f"{world.name}_proofs_without_boxes.json").write_text(json.dumps(blind, indent=1))
+    accused, accused_blind = (
+        frozenset(row["class_id"] for row in some if row["verdict"] == "proved") for some in (rows, blind)
+    )
     tried = frozenset(row["class_id"] for row in rows)
     return Judged(
         effects=effects,
         proved=accused,
+        without_boxes=accused_blind,
         tried=tried,
         fixed_place=_of_place(finished.directory),
         clusters=_of_clusters(finished.directory, world.classes),
-        run_s=ran - started,
-        prove_s=proved - ran,
+        run_s=ran,
+        prove_s=proved,
         run_images=world.classes * EACH,
         passes=sum(row["passes"] for row in rows),
     )
+
+
+def _without_boxes(samples: list[sample.ClassSample]) -> list[sample.ClassSample]:
+    """The evidence of a run as if its data had no boxes."""
+
+    def blind(one: sample.Image) -> sample.Image:
+        return dataclasses.replace(one, off_object=float("nan"), corners=None)
+
+    return [
+        dataclasses.replace(one, images=tuple(blind(image) for image in one.images), off_object=()) for one in samples
+    ]
 
 
 def _of_place(directory: run_directory.RunDirectory) -> frozenset[int]:

@@ -58,6 +58,31 @@ def _null_share(p_value) -> float:
     return float(np.mean([p_value(one, other) <= 0.05 for one, other in zip(with_region, with_control, strict=True)]))
 
 
+def test_looks_at_a_growing_sample_are_paid_for():
+    values = [0.1, 0.3, 0.2, 0.6]
+    one, three = effects.paired(values), effects.paired(values, 3)
+    assert three[:2] == one[:2]
+    assert three.p_value == pytest.approx(3 * one.p_value)
+    error = one.deviation / 2
+    assert three.upper - three.value == pytest.approx(stats.t.isf(0.025 / 3, 3) * error)
+    assert effects.paired([-0.1, -0.2, -0.4], 3).p_value == 1.0
+    needed = effects.images_to_decide(one, level=0.03, limit=0.1, looks=3)
+    assert needed == effects.images_to_decide(one, level=0.01, limit=0.1)
+
+
+def _stopped_early(looks: int) -> float:
+    """How often nothing is found to be something at one of three looks at 12, 24 and 48 images, 4,000 times."""
+    drawn = np.random.default_rng(1).normal(0, 0.2, (4000, 48))
+    return float(np.mean([
+        any(effects.paired(row[:n], looks).p_value <= 0.05 for n in (12, 24, 48)) for row in drawn
+    ]))  # fmt: skip
+
+
+def test_stopping_at_any_look_keeps_the_level_and_without_its_price_does_not():
+    assert _stopped_early(3) <= 0.05
+    assert _stopped_early(1) > 0.08
+
+
 def test_without_an_effect_it_is_significant_no_more_often_than_it_says():
     assert 0.02 <= _null_share(lambda one, other: effects.paired(one - other).p_value) <= 0.057
 
