@@ -37,6 +37,9 @@ class ExposedDouble:
     def logits(self, inputs):
         return self.keras_model(inputs, training=False)
 
+    def forward(self, inputs):
+        return self.logits(inputs)
+
     def probabilities(self, logits):
         return tf.nn.softmax(logits)
 

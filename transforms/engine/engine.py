@@ -75,7 +75,8 @@ class Engine:
         self.batch_size = spec.batch_size
         self._xla = computing.compiles(spec)
         self.pass_size, self._image_rows = _pass_sizes(spec)
-        self.model = exposed(spec) if model is None else model
+        model = exposed(spec) if model is None else model
+        self.model = model.computed_by(spec.compute, spec.intra_op_threads)
         self.description = self.model.description
         self._preprocess = loading.preprocessing_function(spec.preprocessing, spec.model)
         self._methods = [planned.planned(m, self.model, spec.seed) for m in spec.methods]

@@ -49,7 +49,10 @@ class Exposed(Protocol):
         """The model for inputs made of rows `numbers` (n,) of the batch, with what comes with those besides."""
 
     def logits(self, inputs: tf.Tensor) -> tf.Tensor:
-        """float32 (B, classes) class scores."""
+        """float32 (B, classes) class scores, of which gradients can be taken."""
+
+    def forward(self, inputs: tf.Tensor) -> tf.Tensor:
+        """The same of which none are taken: by whatever engine computes it fastest."""
 
     def probabilities(self, logits: tf.Tensor) -> tf.Tensor:
         """Probabilities of class scores (..., classes), by the model's own rule."""

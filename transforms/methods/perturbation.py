@@ -238,7 +238,7 @@ def _masked_score(given: passes.Pass, reading: Reading, changes: Changes | None)
 
     def once(image: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
         images, classes = tf.gather(given.inputs, image), tf.gather(given.class_ids, image)
-        outputs = given.model.rows_of(image).logits(images * masks[..., None])
+        outputs = given.model.rows_of(image).forward(images * masks[..., None])
         outputs = given.model.probabilities(outputs) if reading.probability else outputs
         return tf.gather(outputs, classes, batch_dims=1)
 

@@ -41,7 +41,7 @@ def rise(
         image, mask = numbers // masks, numbers % masks
         shown = random_masks(tf.gather(grids, mask), tf.gather(offsets, mask), size)
         masked = tf.gather(given.inputs, image) * shown[..., None]
-        outputs = given.model.probabilities(given.model.rows_of(image).logits(masked))
+        outputs = given.model.probabilities(given.model.rows_of(image).forward(masked))
         return tf.gather(outputs, tf.gather(given.class_ids, image), batch_dims=1)
 
     scores = tensor_maps.in_chunks(chunk, batch * masks, batch_size, (width,))

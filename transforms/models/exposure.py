@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from heatbeam.transforms.models import layer_outputs, probe, weight_constants
+from heatbeam.transforms.models.backends import computing, frontier, packages
 from heatbeam.transforms.models.files import input_constants, loading
 from heatbeam.transforms.models.graphs import traced_graph
 from heatbeam.transforms.models.scores import class_scores, output_shapes, pixel_scores, readings
@@ -139,6 +140,7 @@ class ExposedModel:
         self.lock = threading.RLock()
         self._constants = input_constants.constants_of(model, fed)
         self._rows: tuple[tf.Tensor, ...] = ()
+        self._computed: computing.Computed | None = None
         source = class_scores.ScoreSource(
             output, scores in readings.STRIPPED, loading.output_names(model), declared=scores != "auto"
         )
@@ -197,6 +199,21 @@ class ExposedModel:
         other.layer = layer
         return other
 
+    def computed_by(self, backend: packages.Backend, threads: int | None = None) -> ExposedModel:
+        """The same model with what needs no gradients computed by another engine, with the weights of its first use.
+
+        Args:
+            backend: the engine.
+            threads: of one run, as of `sessions.session`.
+        """
+        other = copy.copy(self)
+        converted = backend in packages.CONVERTED
+        graph = self._seen.graph
+        other._computed = (  # noqa: SLF001 - of this class
+            computing.Computed(backend, graph, self._places_fed, threads) if converted else None
+        )
+        return other
+
     @property
     def fed(self) -> dict[str, tf.TensorSpec]:
         """What comes with each image, by name, in the order of `beside`."""
@@ -228,14 +245,19 @@ class ExposedModel:
         return self._place(layer).about.grid
 
     def logits(self, inputs: tf.Tensor) -> tf.Tensor:
-        """float32 ``(B, classes)`` class scores."""
+        """float32 ``(B, classes)`` class scores, which follow from the inputs and from the layers of `keras_model`."""
+        return self._called(inputs).scores
+
+    def forward(self, inputs: tf.Tensor) -> tf.Tensor:
+        """float32 ``(B, classes)`` class scores, of which no gradient is taken."""
         return self.answer(inputs).scores
 
     def answer(self, inputs: tf.Tensor) -> class_scores.Answer:
-        """What the model says of B images."""
-        with self.lock, self._weights(self.keras_model), self._feeding():
-            outputs = self.keras_model(inputs, training=False)
-        return self._head.answer(self._source.find(outputs)[0])
+        """What the model says of B images; no gradient is taken of that."""
+        ahead = self._ahead(inputs)
+        if ahead is None:
+            return self._called(inputs)
+        return self._head.answer(ahead.get([self._seen.traced.scores], inputs, self._rows)[0])
 
     def expose(self, inputs: tf.Tensor, layers: tuple[str, ...] = ()) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
         """Class scores and the activation maps they were computed from; as `expose_answer`."""
@@ -257,7 +279,7 @@ class ExposedModel:
             the head only.
         """
         layers = layers or (self.layer,)
-        run, captured = self._run(inputs), {}
+        run, captured = self._run(inputs, [self._place(name).tensor for name in layers]), {}
         for name in sorted(layers, key=self._order):
             place = self._place(name)
             captured[name], rest = layer_outputs.to_grid(place.about, run.get(place.tensor))
@@ -278,7 +300,10 @@ class ExposedModel:
             ``(B, ...)``, for `head`.
         """
         name = self._bypassed_at.get(self.layer)
-        return None if name is None else self._run(inputs).get(self._output(name))
+        if name is None:
+            return None
+        output = self._output(name)
+        return self._run(inputs, [output], output).get(output)
 
     def head(self, inputs: tf.Tensor, activations: tf.Tensor, bypass: tf.Tensor | None = None) -> tf.Tensor:
         """Class scores when the target layer's output is replaced.
@@ -314,11 +339,36 @@ class ExposedModel:
         """Probabilities of class scores ``(..., classes)``, by the model's own rule."""
         return self._scores.probabilities(logits)
 
-    def _run(self, inputs: tf.Tensor) -> traced_graph.Run:
+    def _run(
+        self, inputs: tf.Tensor, mapped: Sequence[tf.Tensor] = (), wanted: tf.Tensor | None = None
+    ) -> traced_graph.Run:
+        """A forward pass; where tensors are mapped, what does not depend on them is computed by the fastest engine.
+
+        Args:
+            inputs: float32 ``(B, *positions, C)``.
+            mapped: the tensors that will be exposed.
+            wanted: what will be asked for in the end; the scores by default.
+        """
         run = self._seen.graph.run(inputs, self.constant_weights)
         for place, rows in zip(self._places_fed, self._rows, strict=False):  # no rows: the constants themselves
             run.put(place, rows)
+        ahead = self._ahead(inputs)
+        if mapped and ahead is not None:
+            given = (self._seen.graph.inputs, *self._places_fed)
+            cut = frontier.frontier(given, mapped, self._seen.traced.scores if wanted is None else wanted)
+            for tensor, value in zip(cut, ahead.get(cut, inputs, self._rows), strict=True):
+                run.put(tensor, value)
         return run
+
+    def _ahead(self, inputs: tf.Tensor) -> computing.Computed | None:
+        """The other engine, where it has the model for inputs of this size."""
+        return self._computed if tuple(inputs.shape[1:]) == self._seen.size else None
+
+    def _called(self, inputs: tf.Tensor) -> class_scores.Answer:
+        """What the Keras model says of B images, when it is called."""
+        with self.lock, self._weights(self.keras_model), self._feeding():
+            outputs = self.keras_model(inputs, training=False)
+        return self._head.answer(self._source.find(outputs)[0])
 
     def _feeding(self) -> contextlib.AbstractContextManager[None]:
         return input_constants.feeding(self._constants, self._rows) if self._rows else contextlib.nullcontext()

@@ -1,0 +1,171 @@
+"""What other engines compute of a model is what TensorFlow computes, to rounding, in maps of every kind."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from heatbeam.transforms.engine import engine, specs
+from heatbeam.transforms.engine.compute import choice
+from heatbeam.transforms.models import model_source
+from heatbeam.transforms.models.backends import packages
+from heatbeam.transforms.models.files import loading
+from tests.support import engine_specs
+
+BACKENDS = [
+    pytest.param(name, marks=pytest.mark.skipif(bool(packages.missing(name)), reason=str(packages.missing(name))))
+    for name in ("onnxruntime", "openvino")
+]
+METHODS = (
+    specs.MethodSpec("grad_cam"),
+    specs.MethodSpec("grad_cam", "several", layers=("early", "late"), fusion="mean"),
+    specs.MethodSpec("score_cam"),
+    specs.MethodSpec("rise", options=(("cells", 2), ("masks", 4))),
+    specs.MethodSpec("ablation_cam"),
+    specs.MethodSpec("gradients"),
+    specs.MethodSpec("grad_cam", wrapper="smooth", wrapper_options=(("repetitions", 2),)),
+)
+RNG = np.random.default_rng(3)
+
+
+def with_weights(model: keras.Model) -> keras.Model:
+    rng = np.random.default_rng(1)
+    model.set_weights([rng.uniform(0.1, 1, w.shape).astype(np.float32) - 0.4 for w in model.get_weights()])
+    return model
+
+
+def by_passed() -> keras.Model:
+    """A skip connection around the target layer, a depthwise convolution as Keras gives it to XLA, and a GELU."""
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(3, 3, padding="same", groups=3)(image)
+    skip = keras.layers.Conv2D(4, 3, padding="same", activation="relu", name="early")(x)
+    x = keras.layers.Conv2D(4, 3, padding="same", activation="gelu", name="late")(skip)
+    x = keras.layers.Activation("relu")(keras.layers.Add()([x, skip]))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return with_weights(keras.Model(image, keras.layers.Dense(3)(x)))
+
+
+def gated() -> keras.Model:
+    """A second input closes channels before and after the target layer."""
+    image, meta = keras.Input((8, 8, 3), name="image"), keras.Input((4,), name="meta")
+    gate = keras.layers.Dense(4, activation="sigmoid")(meta)
+    x = keras.layers.Conv2D(4, 3, padding="same", activation="relu", name="early")(image)
+    x = x * keras.layers.Reshape((1, 1, 4))(gate)
+    x = keras.layers.Conv2D(4, 3, padding="same", activation="relu", name="late")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x) * gate
+    return with_weights(keras.Model([image, meta], keras.layers.Dense(3)(x)))
+
+
+def series() -> keras.Model:
+    given = keras.Input((16, 2))
+    x = keras.layers.Conv1D(4, 3, padding="same", activation="relu", name="early")(given)
+    x = keras.layers.Conv1D(4, 3, padding="same", activation="relu", name="late")(x)
+    return with_weights(keras.Model(given, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling1D()(x))))
+
+
+class Gamma(keras.layers.Layer):
+    """An operation that ONNX does not have."""
+
+    def call(self, inputs):
+        return tf.math.lgamma(2 + tf.abs(inputs))
+
+
+def odd() -> keras.Model:
+    image = keras.Input((8, 8, 3))
+    x = Gamma()(keras.layers.Conv2D(4, 3, padding="same", name="early")(image))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3, name="late")(x))
+    return with_weights(keras.Model(image, keras.layers.Dense(3)(x)))
+
+
+def spec_of(name: str, *methods: specs.MethodSpec, **changes) -> specs.EngineSpec:
+    source = model_source.ModelSource(factory=f"{__name__}:{name}")
+    if name == "gated":
+        constants = (("meta", model_source.StandIn()),)
+        source = dataclasses.replace(source, input="image", constants=constants)
+        changes["fed"] = ("meta",)
+    return engine_specs.spec(source, *methods, target_layer="late", intra_op_threads=1, scores="softmax", **changes)
+
+
+def explained(made: engine.Engine, images: np.ndarray, inputs: dict[str, np.ndarray] | None):
+    found = made.explain(images, [(0,)] * len(images), {}, inputs)
+    names = [label for label, _, _ in found[0].maps]
+    maps = {name: np.stack([one.maps[i][2] for one in found]) for i, name in enumerate(names)}
+    return maps | {"logits": np.stack([one.logits for one in found])}
+
+
+@functools.cache
+def by_tensorflow(name: str):
+    """An engine of a model, three images and what comes with them, and the maps."""
+    methods = METHODS if name == "by_passed" else METHODS[1:3]
+    own = engine.Engine(spec_of(name, *methods, targets=("top_2",), evidence=False))
+    images = RNG.uniform(0, 255, (3, *own.description.input_size)).astype(np.float32)
+    inputs = {"meta": RNG.normal(size=(3, 4)).astype(np.float32)} if name == "gated" else None
+    return own, images, inputs, explained(own, images, inputs)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", ["by_passed", "gated", "series"])
+def test_maps_are_those_of_tensorflow(name, backend):
+    own, images, inputs, expected = by_tensorflow(name)
+    other = engine.Engine(dataclasses.replace(own.spec, compute=backend), own.model)
+
+    found = explained(other, images, inputs)
+
+    assert {key: choice.agreement([expected[key]], [found[key]]) for key in expected} == pytest.approx(
+        dict.fromkeys(expected, 0.0), abs=1e-5
+    )
+    assert other.predict(own.preprocess(images), inputs) == pytest.approx(
+        own.predict(own.preprocess(images), inputs), abs=1e-6
+    )
+    # What an image gets does not follow from how many come with it.
+    alone = explained(other, images[1:2], None if inputs is None else {"meta": inputs["meta"][1:2]})
+    assert choice.agreement([found["several"][1:2]], [alone["several"]]) <= 1e-6
+
+
+@pytest.mark.parametrize("backend", BACKENDS[:1])
+def test_a_twin_with_other_weights_is_computed_with_those(backend):
+    spec = spec_of("by_passed", specs.MethodSpec("grad_cam"))
+    images = RNG.uniform(0, 255, (2, 8, 8, 3)).astype(np.float32)
+    own, other = (engine.Engine(dataclasses.replace(spec, compute=c)) for c in ("tensorflow", backend))
+    before = explained(other, images, None)
+
+    expected, found = (explained(one.randomized(1.0, 5), images, None)["logits"] for one in (own, other))
+
+    assert choice.agreement([expected], [found]) <= 1e-5
+    assert choice.agreement([before["logits"]], [found]) > 0.01
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_model_that_can_not_be_converted_is_refused_in_a_line(backend):
+    made = engine.Engine(spec_of("odd", specs.MethodSpec("grad_cam"), compute=backend))
+
+    with pytest.raises(loading.ModelError, match=rf"{backend} can't compute this model \(.*set explain\.compute") as e:
+        made.warm_up()
+
+    assert "Lgamma" in str(e.value)
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("backend", BACKENDS[:1])
+def test_half_precision_stays_in_tensorflow(backend):
+    spec = spec_of("by_passed", specs.MethodSpec("grad_cam"), compute=backend, precision="mixed_bfloat16")
+
+    with pytest.raises(loading.ModelError, match="computes in float32, and explain"):
+        engine.Engine(spec)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_choice_tries_real_engines(backend, monkeypatch):
+    monkeypatch.setattr(choice, "_ORDER", (backend,))  # XLA compiles for seconds
+
+    found = choice.choose(spec_of("by_passed", specs.MethodSpec("grad_cam")), seconds=30)
+
+    assert [trial.backend for trial in found.trials] == ["tensorflow", backend]
+    assert [trial.why_not for trial in found.trials] == ["", ""]
+    assert 0 <= found.trials[1].agreement <= choice.AGREEMENT
+    assert all(trial.images_per_second > 0 for trial in found.trials)

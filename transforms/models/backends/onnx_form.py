@@ -1,0 +1,62 @@
+"""A part of a model in the form of ONNX, which OpenVINO and ONNX Runtime both read.
+
+OpenVINO reads TensorFlow's graphs too, but leaves a transposition around every mean over the positions: EfficientNets
+take twice the time then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Iterator
+
+from heatbeam.transforms.models.backends import parts
+from heatbeam.transforms.models.files import load_failures
+
+_OPERATIONS = 18  # the version of ONNX's operations
+_LARGEST = 2**31 - 2**20  # bytes of a message
+_CATCH = "TF2ONNX_CATCH_ERRORS"  # any value: no copy of the graph is kept before each of its optimizers
+_CONVERTING = threading.Lock()
+
+
+def onnx_model(part: parts.Part) -> bytes:
+    """The part as a message of ONNX.
+
+    Raises:
+        load_failures.ModelError: it can't be said in ONNX. Where ONNX lacks an operation it is left as it is, and the
+            engine will not know it.
+    """
+    if part.definition.ByteSize() > _LARGEST:
+        raise load_failures.ModelError(f"{part.definition.ByteSize() / 2**30:.1f} GiB of weights; ONNX takes 2 GiB")
+    from tf2onnx import convert
+
+    with _CONVERTING, _quiet():
+        try:
+            model, _ = convert.from_graph_def(
+                part.definition, input_names=list(part.inputs), output_names=list(part.outputs), opset=_OPERATIONS
+            )
+        except Exception as error:  # whatever its optimizers raise
+            raise load_failures.ModelError(f"no ONNX of it: {load_failures.cause(error)}") from error
+    message: bytes = model.SerializeToString()
+    return message
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """What is converted is nobody's to mend: a refusal is an exception."""
+    levels = {name: logging.getLogger(name).level for name in ("tf2onnx", "tensorflow")}
+    before = os.environ.get(_CATCH)
+    for name in levels:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    os.environ[_CATCH] = "false"
+    try:
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+        if before is None:
+            del os.environ[_CATCH]
+        else:
+            os.environ[_CATCH] = before

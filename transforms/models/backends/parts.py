@@ -1,0 +1,94 @@
+"""A part of a traced graph by itself: what it computes from the inputs, with the weights of now as constants."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from heatbeam.transforms.models.backends import rewrites
+from heatbeam.transforms.models.files import load_failures
+from heatbeam.transforms.models.graphs import flat_functions, traced_graph
+
+_READS = "ReadVariableOp"
+_NUMBERS = (tf.float32, tf.int32, tf.int64, tf.bool)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Part:
+    """A graph without calls and variables.
+
+    Attributes:
+        definition: the graph as a message.
+        inputs, outputs: names of its tensors; outputs that were asked for twice are named twice.
+    """
+
+    definition: Any
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def part(graph: traced_graph.TracedGraph, fed: Sequence[tf.Tensor], wanted: Sequence[tf.Tensor]) -> Part:
+    """What computes some tensors of a traced graph.
+
+    Args:
+        graph: the traced graph.
+        fed: its tensors that are inputs besides the images.
+        wanted: the tensors, of the traced graph.
+
+    Raises:
+        load_failures.ModelError: it computes with more than numbers and weights.
+    """
+    places = (graph.inputs, *fed)
+    odd = next((tensor for tensor in (*places, *wanted) if tensor.dtype not in _NUMBERS), None)
+    if odd is not None:
+        raise load_failures.ModelError(f"{odd.name} is {odd.dtype.name}, and other engines take float32 and integers")
+
+    def compute(*given: tf.Tensor) -> list[tf.Tensor]:
+        run = graph.run(given[0], constant_weights=False)
+        for place, rows in zip(fed, given[1:], strict=True):
+            run.put(place, rows)
+        return [tf.identity(run.get(tensor)) for tensor in wanted]
+
+    signature = [tf.TensorSpec(place.shape, place.dtype) for place in places]
+    function = tf.function(compute, autograph=False, input_signature=signature).get_concrete_function()
+    flat = flat_functions.flattened(function)
+    definition = _frozen(flat)
+    return Part(
+        definition=rewrites.rewritten(definition, _shapes(definition)),
+        inputs=flat.inputs,
+        outputs=tuple(tf.nest.flatten(flat.outputs)),
+    )
+
+
+def _frozen(flat: flat_functions.FlatFunction) -> Any:
+    """The graph with what it holds from outside, weights above all, as constants of now."""
+    made = tf.compat.v1.GraphDef(versions=flat.definition.versions)
+    for original in flat.definition.node:
+        name = f"{original.name}:0"
+        held = flat.captures.get(name)
+        read = flat.captures.get(flat_functions.tensor_name(original.input[0])) if original.op == _READS else None
+        if held is not None and held.dtype == tf.resource:
+            continue
+        node = made.node.add()
+        node.CopyFrom(original)
+        if held is not None:
+            node.CopyFrom(rewrites.constant(original.name, held.numpy()))
+        elif read is not None:
+            value = tf.raw_ops.ReadVariableOp(resource=read, dtype=original.attr["dtype"].type)
+            node.CopyFrom(rewrites.constant(original.name, value.numpy()))
+    given = {f"{node.name}:0" for node in made.node}
+    left = {name for name in flat.captures if name not in given}
+    reading = {node.op for node in made.node if left & {flat_functions.tensor_name(source) for source in node.input}}
+    if reading:
+        raise load_failures.ModelError(f"{', '.join(sorted(reading))} read a table or a variable that is no constant")
+    return made
+
+
+def _shapes(definition: Any) -> dict[str, tf.TensorShape]:
+    """The shapes of a graph's tensors, by name."""
+    with tf.Graph().as_default() as graph:
+        tf.graph_util.import_graph_def(definition, name="")
+    return {output.name: output.shape for operation in graph.get_operations() for output in operation.outputs}

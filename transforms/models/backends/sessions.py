@@ -1,0 +1,93 @@
+"""An engine that holds a part of a model and computes it, from any number of threads at once."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from heatbeam.transforms.models.backends import packages
+from heatbeam.transforms.models.files import load_failures
+
+
+class Session(Protocol):
+    """A part that can be run."""
+
+    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Its outputs for its inputs, in order; what is returned belongs to the caller."""
+
+
+def session(backend: packages.Backend, model: bytes, inputs: Sequence[str], threads: int | None) -> Session:
+    """An engine with a part of a model.
+
+    Args:
+        backend: which.
+        model: a message of ONNX.
+        inputs: names of its inputs, in order.
+        threads: of one run; 1 where several threads run at once, None for the engine's choice.
+
+    Raises:
+        load_failures.ModelError: the engine does not take it.
+    """
+    kinds: dict[str, type[_OnnxRuntime | _OpenVino]] = {"onnxruntime": _OnnxRuntime, "openvino": _OpenVino}
+    try:
+        return kinds[backend](model, inputs, threads)
+    except Exception as error:  # each engine has its own
+        raise load_failures.ModelError(f"{backend} does not take it: {load_failures.cause(error)}") from error
+
+
+class _OnnxRuntime:
+    def __init__(self, model: bytes, inputs: Sequence[str], threads: int | None) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or 0
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # others need the core
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        taken = {given.name for given in self._session.get_inputs()}
+        self._inputs = [(place, name) for place, name in enumerate(inputs) if name in taken]
+
+    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        found: list[np.ndarray] = self._session.run(None, {name: arrays[place] for place, name in self._inputs})
+        return found
+
+
+class _OpenVino:
+    def __init__(self, model: bytes, inputs: Sequence[str], threads: int | None) -> None:
+        import openvino
+
+        streams = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        settings: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the processor has it
+            "ENABLE_CPU_PINNING": False,
+        }
+        if threads == 1:
+            settings |= {"INFERENCE_NUM_THREADS": streams, "NUM_STREAMS": streams}
+        else:
+            settings |= {"NUM_STREAMS": 1} | ({} if threads is None else {"INFERENCE_NUM_THREADS": threads})
+        core = openvino.Core()
+        self._model = core.compile_model(core.read_model(model), "CPU", settings)
+        names = [port.get_names() for port in self._model.inputs]
+        self._inputs = [
+            (place, number) for place, name in enumerate(inputs) for number, known in enumerate(names) if name in known
+        ]
+        self._outputs = len(self._model.outputs)
+        self._idle: list[Any] = []
+        self._lock = threading.Lock()
+
+    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        with self._lock:
+            request = self._idle.pop() if self._idle else self._model.create_infer_request()
+        try:
+            given = {number: arrays[place] for place, number in self._inputs}
+            # The results are copied: the request's own memory is the next run's.
+            found = request.infer(given, share_inputs=True, share_outputs=False)
+            return [found[number] for number in range(self._outputs)]
+        finally:
+            with self._lock:
+                self._idle.append(request)
