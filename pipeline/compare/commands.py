@@ -37,6 +37,8 @@ def _compare(options: argparse.Namespace, _: Sequence[str]) -> int:
     if len(runs) == 2:
         comparison = compare.compare(runs[0], runs[1], options.pairs)
         compare_files.print_comparison(comparison, sys.stdout)
+    if rules is not None:
+        _warn_of_parts(runs)
     verdict = gate.judge(rules, runs[-1], comparison) if rules is not None else None
     if comparison is not None and options.newest is not None:
         verdict_files.keep(comparison, verdict)
@@ -52,6 +54,19 @@ def _compare(options: argparse.Namespace, _: Sequence[str]) -> int:
     if options.junit:
         verdict_files.write_junit(verdict, options.junit)
     return command.OK if verdict.passed else command.FAILED
+
+
+def _warn_of_parts(runs: Sequence[str]) -> None:
+    """Say where a gate is asked once more about images at which another one has stopped reading."""
+    from heatbeam.runs import run_directory
+
+    for path in runs:
+        drawn = run_directory.RunDirectory(path).read_manifest().drawn
+        if drawn is not None:
+            sys.stderr.write(
+                f"warning: {path} explained {drawn.share:.0%} of its images, drawn at random until a gate was certain;"
+                " no gate keeps its promise where it is asked again about these (run --resume explains the others)\n"
+            )
 
 
 def _compared(options: argparse.Namespace) -> Sequence[str]:

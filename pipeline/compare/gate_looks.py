@@ -97,18 +97,22 @@ def _unseen(question: gate_tests.Question, side: float, span: float) -> float:
     Args:
         question: of the check.
         side: 1 where the number seems within its limit, -1 where it seems beyond.
-        span: greatest difference that an image can make to it.
+        span: of the values of its metric.
     """
     if math.isinf(span) and not question.deviation() > 0:
         return 1.0  # nothing differs yet, and nothing says by how much an image could
     value, n = question.mean.value, question.mean.n
     offsets = [sign * value - question.limit if question.change else sign * (value - question.limit)
                for sign in question.signs]  # fmt: skip
-    return looks.unseen(n, -side * max(offsets), span)
+    # A difference may be as great as the span, to either side, and lies so much farther from the mean of the others.
+    farthest = span + abs(value) if question.change else span
+    return looks.unseen(n, -side * max(offsets), farthest)
 
 
 def _span(metric: str) -> float:
     """The greatest difference between two values of a metric; infinite where its range does not say."""
+    if metric == "map_centroid_shift":
+        return math.sqrt(3)  # from corner to corner of a volume
     if metric in map_pairs.BINS:
         low, high = map_pairs.BINS[metric]
         return high - low

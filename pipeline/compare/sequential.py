@@ -72,15 +72,15 @@ class Sequential:
 
 
 def _in_words(taken: decisions.Taken, done: bool, following: looks.Look | None) -> str:
-    found = f"{taken.passed} within their limits, {taken.failed} beyond, {taken.inconclusive} not certain yet"
+    checks = taken.passed + taken.failed + taken.inconclusive
+    found = f"of {checks} checks {taken.passed} within their limits, {taken.failed} beyond, "
     if not done and following is not None:
-        end = f"reading on to {following.share:.0%}"
+        end = f"{taken.inconclusive} not certain yet; reading on to {following.share:.0%}"
     elif taken.share < 1:
-        end = "stopped: the verdict is certain"
+        end = f"{taken.inconclusive} not certain yet; stopped: the verdict is certain"
     else:
-        found = f"{taken.passed} passed, {taken.failed} failed, {taken.inconclusive} inconclusive"
-        end = "everything is read"
-    return f"look at {taken.share:.0%} of the images ({taken.images:,}): checks {found}; {end}"
+        end = f"{taken.inconclusive} inconclusive; everything is read"
+    return f"look at {taken.share:.0%} of the images ({taken.images:,}): {found}{end}"
 
 
 def _problems(rules: gate_rules.Gate) -> Iterator[str]:

@@ -25,7 +25,7 @@ class Growing:
 
     Attributes:
         result: of the last part.
-        start: share that an interrupted run in the same directory has begun, if it is gone on with; else 0.
+        start: share that a run in the same directory has come to, or was interrupted at, if it is gone on with; else 0.
 
     Raises:
         config.ConfigError: the directory is that of the baseline, or settings do not go with this.
@@ -49,7 +49,8 @@ class Growing:
         self.start = 0.0
         if output.resume and directory.has_manifest():
             drawn = directory.read_any_manifest().drawn
-            self.start = drawn.share if drawn is not None and drawn.seed == self._seed else 0.0
+            # What is not in a smaller part would be thrown away, and had to be explained again.
+            self.start = 1.0 if drawn is None else drawn.share if drawn.seed == self._seed else 0.0
 
     def explain(self, share: float) -> str:
         """Explain the images up to a share of them, 1 being all; the directory.

@@ -20,7 +20,7 @@ from heatbeam.transforms import sampling
 from heatbeam.transforms.metrics.alarms import looks, mean_tests
 from heatbeam.transforms.metrics.alarms.samples import Sample
 from tests.benchmarks.audit import early_stops
-from tests.support import small_runs
+from tests.support import manifests, small_runs
 from tests.support.audit_runs import Row, write_run
 
 COUNT = 64
@@ -211,7 +211,7 @@ def test_an_audit_stops_when_the_verdict_is_certain_and_goes_on_to_the_tables_of
     assert (counts.records_read, counts.images_explained, counts.not_needed) == (
         COUNT, len(explained), COUNT - len(explained)
     )  # fmt: skip
-    assert f"of the images ({len(explained)}): checks 1 within their limits" in said.err
+    assert f"of the images ({len(explained)}): of 1 checks 1 within their limits, 0 beyond" in said.err
     assert "stopped: the verdict is certain" in said.err
     assert f"{counts.not_needed} not needed" in said.out and "gate: pass (1 passed" in said.out
     kept = decisions.read(found)
@@ -219,6 +219,9 @@ def test_an_audit_stops_when_the_verdict_is_certain_and_goes_on_to_the_tables_of
     assert decisions.words(kept) == f"gate passed on {share:.0%} of the images"
     assert history.history(str(tmp_path), ()).runs[0].decision == kept
     # It is no baseline of another, and a run that goes on from it is the whole one.
+    rule_file = str(tmp_path / "gate.yaml")
+    assert cli.main(["compare", whole.path, found.path, "--gate", rule_file]) in (0, 1)
+    assert f"explained {share:.0%} of its images, drawn at random until a gate was certain" in capsys.readouterr().err
     with pytest.raises(config.ConfigError, match="go on with it first"):
         sequential.Sequential(rules({"metric": "entropy", "upper": 1}), found.path)
     gone_on = small_runs.run_quietly(small_runs.settings(data, tmp_path / "run", *METHOD, "output.resume=true"))
@@ -278,7 +281,7 @@ def test_an_audit_that_cannot_tell_yet_reads_on(written, tmp_path):
     # which is more than 0.04 x 0.025, and behind 48 in 0.002, which is less than 0.8 x 0.025.
     assert growing.shares == [0.05, 0.1] and not verdict.passed
     assert [(one.share, one.failed, one.inconclusive) for one in verdict.looks] == [(0.05, 0, 1), (0.1, 1, 0)]
-    assert said[0].endswith("checks 0 within their limits, 0 beyond, 1 not certain yet; reading on to 10%")
+    assert said[0].endswith("of 1 checks 0 within their limits, 0 beyond, 1 not certain yet; reading on to 10%")
     assert said[1].endswith("1 beyond, 0 not certain yet; stopped: the verdict is certain")
     # One that was interrupted goes on where it was.
     growing = Written(tmp_path / "again", lost, said.append)
@@ -292,7 +295,10 @@ def test_an_audit_of_few_images_reads_them_all(written, tmp_path):
     close = LOSS | {"change": {"absolute": 0.2}}
     _, verdict = sequential.Sequential(rules(close, min_n=200), written).audit(growing.explain, said.append)
     assert growing.shares == [1.0] and verdict.passed
-    assert said == ["look at 100% of the images (400): checks 0 passed, 0 failed, 1 inconclusive; everything is read"]
+    (line,) = said
+    assert line.startswith(
+        "look at 100% of the images (400): of 1 checks 0 within their limits, 0 beyond, 1 inconclusive;"
+    )
 
 
 def test_other_images_say_nothing(written, tmp_path):
@@ -324,3 +330,21 @@ def test_a_run_that_grows_needs_a_place_of_its_own(data, tmp_path):
     dated = config.RunConfig.model_validate({**settings.as_dict(), **newest})
     with pytest.raises(config.ConfigError, match=r"output.reuse: newest; give the path of a run"):
         parts.Growing(dated, (), io.StringIO(), str(tmp_path / "run"))
+
+
+@pytest.mark.parametrize(
+    ("drawn", "start"), [({"share": 0.2, "seed": 0}, 0.2), ({"share": 0.2, "seed": 1}, 0.0), (None, 1.0)]
+)
+def test_an_interrupted_audit_goes_on_where_it_was(data, tmp_path, drawn, start):
+    run_directory.RunDirectory(str(tmp_path / "run")).create(manifests.manifest(drawn=drawn), overwrite=False)
+    settings = small_runs.settings(data, tmp_path / "run", "output.resume=true")
+    assert parts.Growing(settings, (), io.StringIO(), "baseline").start == start
+
+
+def test_decisions_of_before_there_were_looks_are_read(written):
+    directory = run_directory.RunDirectory(written)
+    old = {"format": "heatbeam-decision", "baseline": "runs/old", "gate": False, "failed": 2, "inconclusive": 0,
+           "reasons_p": None, "reasons_share": None}  # fmt: skip
+    directory.write_file(run_directory.DECISION, json.dumps(old).encode())
+    kept = decisions.read(directory)
+    assert kept == decisions.Decision("runs/old", False, 2) and decisions.words(kept) == "gate failed (2)"
