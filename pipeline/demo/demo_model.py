@@ -26,7 +26,7 @@ PREPROCESSING_OFFSET = -1.0
 TARGET_LAYER = "features"
 """Name of the last ReLU: 12 x 12 x 64."""
 
-EPOCHS = 14
+EPOCHS = 12
 BATCH_SIZE = 32
 
 _LEARNING_RATE = 2e-3
