@@ -21,7 +21,7 @@ from apache_beam.options import pipeline_options
 from heatbeam import command, config
 from heatbeam.job import classes, failures, graph, incremental, plan, progress, step_options, verdict
 from heatbeam.job.fitting import decision, earlier_runs, unfit_methods
-from heatbeam.runners import runner_options
+from heatbeam.runners import runner_options, signatures
 from heatbeam.runs import history, manifests, remote_files, run_directory
 from heatbeam.transforms import account, errors, explain, sampling
 from heatbeam.transforms.engine import engine as engines
@@ -252,6 +252,7 @@ def _prepare(
         stream.writelines(f"warning: {text}\n" for text in warnings)
         if planned.engine_spec.model.has_random_weights:
             stream.write("warning: the model's weights are random, as model.arguments say: its maps have no meaning\n")
+    signatures.remember()
     pipeline = beam.Pipeline(options=pipeline_options.PipelineOptions(list(arguments)))
     metadata = {incremental.METADATA: taken.keys}
     run_id = open_run.manifest.run_id

@@ -28,7 +28,7 @@ from apache_beam.runners.portability import fn_api_runner
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.worker import sdk_worker
 
-from heatbeam.runners import runner_options, worker_processes
+from heatbeam.runners import runner_options, signatures, worker_processes
 from heatbeam.transforms import tally
 
 _STOP_S = 10.0  # for the batches that are being explained
@@ -44,6 +44,7 @@ class DirectRunner(fn_api_runner.FnApiRunner):
         # The default of both ends of the data channel; 0 is "by size alone".
         worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
         _have_errors_told_once()
+        signatures.remember()
         run = super().run_via_runner_api
         if options.view_as(pipeline_options.DirectOptions).direct_running_mode != "multi_processing":
             return _interruptible(lambda: run(pipeline_proto, options), tally.TALLY.stop)
