@@ -41,7 +41,7 @@ def _compare(options: argparse.Namespace, _: Sequence[str]) -> int:
         _warn_of_parts(runs)
     verdict = gate.judge(rules, runs[-1], comparison) if rules is not None else None
     if comparison is not None and options.newest is not None:
-        verdict_files.keep(comparison, verdict)
+        verdict_files.keep(comparison, verdict, options.html)
     if comparison is not None and options.json:
         compare_files.write_json(comparison, options.json, verdict)
     if comparison is not None and options.html:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import TextIO
 from xml.etree import ElementTree
 
+from heatbeam.audit import decided
 from heatbeam.compare import compare, verdicts
 from heatbeam.runs import decisions, remote_files, run_directory
 from heatbeam.transforms import errors
@@ -56,8 +57,17 @@ def write_junit(verdict: verdicts.Verdict, path: str | os.PathLike[str]) -> None
     remote_files.write(path, ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n")
 
 
-def keep(comparison: compare.Comparison, verdict: verdicts.Verdict | None) -> None:
-    """Write what was decided beside the run, for the history of its schedule; a warning where that cannot be."""
+def keep(comparison: compare.Comparison, verdict: verdicts.Verdict | None, page: str | None = None) -> None:
+    """Write what was decided beside the run, for the history of its schedule and the first lines of its report.
+
+    Where that cannot be, a warning says so.
+
+    Args:
+        comparison: of the run with its baseline.
+        verdict: of the gate; None without one.
+        page: where the comparison is written as HTML; None if it is not.
+    """
+    local = page is not None and not any(map(remote_files.is_remote, (page, comparison.candidate)))
     drift = comparison.drift if comparison.drift is not None and not comparison.drift.why_not else None
     decision = decisions.Decision(
         baseline=comparison.baseline,
@@ -67,9 +77,12 @@ def keep(comparison: compare.Comparison, verdict: verdicts.Verdict | None) -> No
         reasons_p=None if drift is None else drift.p_value,
         reasons_share=None if drift is None else drift.share,
         looks=() if verdict is None else verdict.looks,
+        page=os.path.relpath(page, comparison.candidate) if page is not None and local else "",
     )
+    run = run_directory.RunDirectory(comparison.candidate)
     try:
-        decisions.write(run_directory.RunDirectory(comparison.candidate), decision)
+        decisions.write(run, decision)
+        decided.renew(run, run.read_manifest().run_id)
     except errors.PathError as error:
         what = f"the decision could not be kept in {comparison.candidate}, so that heatbeam history will not show it"
         sys.stderr.write(f"warning: {what}: {harmless.line(str(error))}\n")

@@ -15,8 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from heatbeam.audit import answers, label_suspects, map_clusters, map_health, map_scan, shortcuts
-from heatbeam.audit.evidence import shown as shown_proofs
+from heatbeam.audit import answers, decided, label_suspects, map_clusters, map_health, map_scan, shortcuts
 from heatbeam.pages import map_images, page_templates
 from heatbeam.pages.signals import flat
 from heatbeam.report import galleries, pictures, report_curves, report_findings, report_sections, report_tables
@@ -27,7 +26,7 @@ from heatbeam.transforms.metrics import map_statistics, slicing
 from heatbeam.transforms.metrics.localization import baselines
 from heatbeam.transforms.tables import schemas
 
-REPORT = "report.html"
+REPORT = decided.REPORT
 
 GALLERY_SIZE = 8
 SPREAD_STEPS = 4
@@ -122,7 +121,7 @@ def _context(
         "distributions": report_sections.distributions(scan, methods, styles),
         "mean_maps": report_sections.mean_maps(scan, reference, names),
         "audit": report_findings.audit(findings, reference, names, scan),
-        "proofs": shown_proofs.section(run, manifest.run_id),
+        **decided.context(run, manifest.run_id),
         "clusters": groups,
         "cluster_maps": {
             i: [pictures.mean_uri(one.mean_map, float(one.mean_map.max())) for one in found]

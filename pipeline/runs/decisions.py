@@ -17,6 +17,9 @@ from heatbeam.transforms import errors
 
 FORMAT = "heatbeam-decision"
 
+LEVEL = 0.05
+"""Of the test whether the model's reasons moved: they did where its p-value is at most this."""
+
 
 class Taken(NamedTuple):
     """A look at an audit that may stop early.
@@ -45,6 +48,7 @@ class Decision(NamedTuple):
         reasons_p: p-value of "the model's reasons did not move"; None where it was not tested.
         reasons_share: at least so much of the new images is explained as none of the baseline's; None likewise.
         looks: of an audit that may stop early, in order; the last one decided.
+        page: where the comparison was written as HTML: its path from the folder of the run; empty if it was not.
     """
 
     baseline: str
@@ -54,6 +58,7 @@ class Decision(NamedTuple):
     reasons_p: float | None = None
     reasons_share: float | None = None
     looks: tuple[Taken, ...] = ()
+    page: str = ""
 
 
 class _File(pydantic.BaseModel):
@@ -65,6 +70,7 @@ class _File(pydantic.BaseModel):
     reasons_p: float | None
     reasons_share: float | None
     looks: tuple[Taken, ...] = ()
+    page: str = ""
 
 
 def write(run: run_directory.RunDirectory, decision: Decision) -> None:

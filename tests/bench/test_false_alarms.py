@@ -38,6 +38,14 @@ def test_years_of_equal_models_fail_as_seldom_as_promised_and_without_a_schedule
     assert false_alarms.years_with_a_failed_gate("normal", 40, 3, 0.0) > 30
 
 
+def test_few_of_the_classes_that_fail_are_false_and_without_correction_many(monkeypatch):
+    assert false_alarms.false_shares(200, 10, 0).mean() < 0.002
+    assert false_alarms.years_with_a_failed_gate("normal", 40, 3, 0.0, "benjamini_hochberg") <= 7
+    # The mutant: every class by itself, of which about one in an audit is as far off as that by chance.
+    monkeypatch.setattr(false_alarms.corrections, "adjusted", lambda p, _: p)
+    assert false_alarms.false_shares(200, 10, 0).mean() > 0.04
+
+
 def test_limits_are_clopper_and_pearsons():
     assert false_alarms.upper_limit(5, 100) == pytest.approx(stats.beta.ppf(0.99, 6, 95))
     assert false_alarms.lower_limit(5, 100) == pytest.approx(stats.beta.ppf(0.01, 5, 96))

@@ -50,6 +50,7 @@ def test_the_newest_run_is_held_against_the_one_before(root, gate_file, tmp_path
     assert ElementTree.parse(paths[4]).getroot().get("failures") == str(status)
     kept = json.loads((root / "2026-01-08" / "decision.json").read_text())
     assert (kept["gate"], kept["failed"], kept["reasons_p"]) == (not status, status, None)
+    assert (root / "2026-01-08" / kept["page"]).resolve() == pathlib.Path(paths[1]).resolve()
 
 
 def test_a_decision_that_cannot_be_kept_is_a_warning_and_no_failure(root, gate_file, capsys):

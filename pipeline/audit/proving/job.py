@@ -24,7 +24,7 @@ from apache_beam.io import filesystem, filesystems
 from apache_beam.options import pipeline_options
 
 from heatbeam import command
-from heatbeam.audit import shortcuts
+from heatbeam.audit import decided, shortcuts
 from heatbeam.audit.evidence import proofs, sample, suspects
 from heatbeam.audit.proving import trial
 from heatbeam.job import failures, plan, step_options, verdict
@@ -127,6 +127,7 @@ def prove(
         images_of = f"their images, or of the {LEAST_OTHERS} of other classes that it takes"
         why = f"too few of {images_of}, could be read as the run read them; give --images if they were moved"
         stream.write(f"warning: the suspects of {len(unread)} classes were not tried: {why}\n")
+    decided.renew(run, manifest.run_id)
     if some := [n for n in table["unread"].to_pylist() if n]:
         why = f"some images could not be read as the run read them, up to {max(some):,} of one"
         stream.write(f"warning: {len(some)} suspects were tried on fewer images: {why}\n")

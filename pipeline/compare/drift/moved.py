@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow.dataset as ds
 
 from heatbeam.compare import pairs
-from heatbeam.runs import manifests, run_methods
+from heatbeam.runs import decisions, manifests, run_methods
 from heatbeam.transforms.metrics import two_sample
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ Floats = npt.NDArray[np.float64]
 MIN_IMAGES = 50
 """With fewer images of either run nothing is tested: a few odd images would have to be most of them."""
 
-LEVEL = 0.05
+LEVEL = decisions.LEVEL
 CHANNELS = 64
 EXAMPLES = 12
 FEATURES = 6
