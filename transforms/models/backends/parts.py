@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from heatbeam.transforms.models.backends import rewrites
 from heatbeam.transforms.models.files import load_failures
-from heatbeam.transforms.models.graphs import flat_functions, traced_graph
+from heatbeam.transforms.models.graphs import flat_functions, grouped_convolutions, traced_graph
 
 _READS = "ReadVariableOp"
 _NUMBERS = (tf.float32, tf.int32, tf.int64, tf.bool)
@@ -75,10 +75,10 @@ def _frozen(flat: flat_functions.FlatFunction) -> Any:
         node = made.node.add()
         node.CopyFrom(original)
         if held is not None:
-            node.CopyFrom(rewrites.constant(original.name, held.numpy()))
+            node.CopyFrom(grouped_convolutions.constant(original.name, held.numpy()))
         elif read is not None:
             value = tf.raw_ops.ReadVariableOp(resource=read, dtype=original.attr["dtype"].type)
-            node.CopyFrom(rewrites.constant(original.name, value.numpy()))
+            node.CopyFrom(grouped_convolutions.constant(original.name, value.numpy()))
     given = {f"{node.name}:0" for node in made.node}
     left = {name for name in flat.captures if name not in given}
     reading = {node.op for node in made.node if left & {flat_functions.tensor_name(source) for source in node.input}}

@@ -17,7 +17,9 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.framework import function_def_to_graph, ops
 
-_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+"""The operations that call a function."""
+
 _CALL_NAME = re.compile(r"(Stateful)?PartitionedCall(_\d+)?")
 _RETURNED = re.compile(r"Identity(_\d+)?")  # what functions put at their ends
 _READS = "ReadVariableOp"
@@ -227,7 +229,7 @@ class _Flattening:
             self._nodes.append(node)
 
     def _called(self, node: Any) -> Any | None:
-        name = node.attr["f"].func.name if node.op in _CALLS else node.op
+        name = node.attr["f"].func.name if node.op in CALLS else node.op
         return self._library.get(name)
 
     def _inline(self, node: Any, function: Any) -> None:

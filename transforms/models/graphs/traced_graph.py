@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from heatbeam.transforms.models.graphs import flat_functions
+from heatbeam.transforms.models.graphs import flat_functions, grouped_convolutions
 
 
 class TracedGraph:
@@ -21,7 +21,8 @@ class TracedGraph:
     Attributes:
         function: the trace; its graph holds the tensors.
         inputs: the images.
-        definition: the graph as a message.
+        definition: the graph as a message, its convolutions with a group for each channel as depthwise ones.
+        is_rewritten: whether there are such.
         nodes: of `definition`, by name.
         captures: what the graph was given from outside, by the name of the tensor inside.
         order: place of each operation in the order of computation, by name.
@@ -36,11 +37,21 @@ class TracedGraph:
         """
         self.function = function
         self.inputs = function.inputs[0]
-        self.definition = function.graph.as_graph_def()
+        handles = {id(weight.value.handle): weight for weight in weights}
+        traced = function.graph.as_graph_def()
+        rewritten = grouped_convolutions.without_calls(traced, self._shapes(function.graph, handles))
+        self.is_rewritten = rewritten is not None
+        self.definition = traced if rewritten is None else rewritten
         self.nodes = {node.name: node for node in self.definition.node}
         self.order = {op.name: place for place, op in enumerate(function.graph.get_operations())}
         self.captures = {inside.name: outside for outside, inside in function.graph.captures}
-        self._weights = self._weights_read({id(weight.value.handle): weight for weight in weights})
+        self._weights = self._weights_read(handles)
+
+    def _shapes(self, graph: tf.Graph, weights: Mapping[int, keras.Variable]) -> dict[str, tf.TensorShape]:
+        """The shapes of the graph's tensors, by name; of a weight's handle those of the weight."""
+        shapes = {output.name: output.shape for op in graph.get_operations() for output in op.outputs}
+        held = {inside.name: weights[id(outside)] for outside, inside in graph.captures if id(outside) in weights}
+        return shapes | {name: tf.TensorShape(weight.shape) for name, weight in held.items()}
 
     def _weights_read(self, weights: Mapping[int, keras.Variable]) -> dict[str, keras.Variable]:
         """The weight that each reading operation gives, by the name of its tensor."""

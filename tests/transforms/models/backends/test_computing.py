@@ -42,8 +42,8 @@ def with_weights(model: keras.Model) -> keras.Model:
 def by_passed() -> keras.Model:
     """A skip connection around the target layer, a depthwise convolution as Keras gives it to XLA, and a GELU."""
     image = keras.Input((8, 8, 3))
-    x = keras.layers.Conv2D(3, 3, padding="same", groups=3)(image)
-    skip = keras.layers.Conv2D(4, 3, padding="same", activation="relu", name="early")(x)
+    x = keras.layers.Conv2D(4, 3, padding="same", activation="relu", name="early")(image)
+    skip = keras.layers.Conv2D(4, 3, padding="same", groups=4)(x)
     x = keras.layers.Conv2D(4, 3, padding="same", activation="gelu", name="late")(skip)
     x = keras.layers.Activation("relu")(keras.layers.Add()([x, skip]))
     x = keras.layers.GlobalAveragePooling2D()(x)
