@@ -20,6 +20,8 @@ AGREEMENT = 1e-5
 
 _PREFERENCE = 1.03  # times as fast as TensorFlow, at least: what is nearer is noise
 _ROUNDS = 7  # of each engine, in turns: what else the machine does must not hit one of them alone
+_COSTS: dict[specs.Compute, float] = {"xla": 60.0}  # seconds that compiling may take, which can't be interrupted
+_REFUSALS = (loading.ModelError, engines.BatchError, engines.OutOfMemory, tf.errors.OpError)
 _ORDER: tuple[specs.Compute, ...] = ("onnxruntime", "openvino", "xla")  # first those that are ready soonest
 
 
@@ -116,12 +118,13 @@ def choose(
     for backend, reason in reasons.items():
         if reason:
             continue
-        if clock() - started > seconds / 2:  # the rest is for measuring
+        spent = clock() - started
+        if spent > seconds / 2 or seconds - spent < _COSTS.get(backend, 0):  # the rest is for measuring
             reasons[backend] = f"no time was left of {seconds:.0f} s to try it"
             continue
         try:
             tried = make(dataclasses.replace(spec, compute=backend))
-        except (loading.ModelError, tf.errors.OpError) as error:
+        except _REFUSALS as error:
             reasons[backend] = " ".join(str(error).split())[:300]
             continue
         agreements[backend] = agreement(ready["tensorflow"].answers, tried.answers)

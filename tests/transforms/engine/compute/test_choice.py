@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from heatbeam.transforms.engine import computing, specs
+from heatbeam.transforms.engine import computing, engine, specs
 from heatbeam.transforms.engine.compute import choice
 from heatbeam.transforms.models import model_source
 from heatbeam.transforms.models.backends import packages
@@ -25,13 +25,13 @@ class Clock:
         return self.now
 
 
-def made(clock, *, ready=1.0, batch=1.0, error=0.0, refused=""):
+def made(clock, *, ready=1.0, batch=1.0, error=0.0, refused="", error_of=loading.ModelError):
     """A fake engine by its costs in seconds, and how far its numbers are off."""
 
     def make():
         clock.now += ready
         if refused:
-            raise loading.ModelError(refused)
+            raise error_of(refused)
 
         def run():
             clock.now += batch
@@ -85,9 +85,11 @@ def test_what_is_no_faster_than_chance_is_not_taken(all_there):
     assert chosen(clock, engines).backend == "tensorflow"
 
 
-def test_an_engine_that_refuses_the_model_says_why(all_there):
+@pytest.mark.parametrize("error_of", [loading.ModelError, engine.BatchError, engine.OutOfMemory])
+def test_an_engine_that_refuses_the_model_says_why(error_of, all_there):
     clock = Clock()
-    engines = {name: made(clock, refused="" if name == "tensorflow" else "no\n operation Foo") for name in all_there}
+    refused = {name: "" if name == "tensorflow" else "no\n operation Foo" for name in all_there}
+    engines = {name: made(clock, refused=words, error_of=error_of) for name, words in refused.items()}
 
     found = chosen(clock, engines)
 
@@ -106,6 +108,16 @@ def test_trials_end_when_their_time_is_over(all_there):
     assert [trial.why_not for trial in found.trials] == ["", "", *["no time was left of 10 s to try it"] * 2]
     assert found.backend == "onnxruntime"
     assert found.seconds == pytest.approx(8 + 2 * 1.5)  # a round that warms up, and one that counts
+
+
+def test_what_compiles_for_long_is_tried_where_there_is_time_for_it(all_there):
+    clock = Clock()
+    engines = {name: made(clock, ready=0.1) for name in all_there}
+
+    assert chosen(clock, engines, seconds=59).trials[-1] == choice.Trial(
+        "xla", None, None, "no time was left of 59 s to try it"
+    )
+    assert chosen(clock, engines, seconds=61).trials[-1].agreement == 0
 
 
 def test_nothing_is_loaded_where_nothing_can_be_tried(monkeypatch):
