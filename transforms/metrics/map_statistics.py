@@ -121,7 +121,7 @@ def _of_energy(one: Floats, total: float, peak: float) -> tuple[tuple[float, ...
     return (entropy, area / (depth * height * width), mean_x, mean_y, mean_z), (border, corner)
 
 
-@compiled.function
+@compiled.short
 def _statistics(maps: Floats) -> Floats:
     """`_ALL` of each map of ``(L, d, h, w)``, float64 ``(L, 12)``."""
     count, depth, height, width = maps.shape
@@ -167,7 +167,7 @@ def health(maps: Maps) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(names[i] for i in np.flatnonzero(flags)) if flags.any() else () for flags in sick)
 
 
-@compiled.function
+@compiled.short
 def _sick(maps: Floats) -> npt.NDArray[np.bool_]:
     """Which of `HEALTH_FLAGS` each map of ``(L, d, h, w)`` has, bool ``(L, flags)``."""
     count, depth, height, width = maps.shape

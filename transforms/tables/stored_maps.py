@@ -89,6 +89,8 @@ class StoredMaps:
 
     def each(self) -> list[Maps]:
         """The raw map of every row, float32, of any shape."""
+        if len(self.shapes) and (self.shapes == self.shapes[0]).all():
+            return list(self.maps(slice(0, len(self.shapes))))
         return [self.maps(slice(row, row + 1))[0] for row in range(len(self.shapes))]
 
 

@@ -118,7 +118,9 @@ def level_boxes(
         spans = np.concatenate([spans, hole_spans])
         # A hole's contour runs through the foreground around it.
         found = np.concatenate([found, hole_extents[:, :4] + np.array([-1.0, -1, 2, 2])])
-    return LevelBoxes(int(image.max()), spans, found, largest, image.shape[::-1])
+    # There is foreground at every level below the peak: no pass over the pixels that drops Python's lock.
+    peak = int(np.count_nonzero(largest >= 0)) if at is None else int(image.max())
+    return LevelBoxes(peak, spans, found, largest, image.shape[::-1])
 
 
 @compiled.function
@@ -182,7 +184,7 @@ def _box_conventions(protocol: protocols.Protocol, size: tuple[int, ...]) -> _Co
     return (1.0 if protocol.inclusive_iou else 0.0), ends, protocol.origin_box
 
 
-@compiled.function
+@compiled.short
 def _protocol_scores(
     arrays: _Arrays,
     truths: Floats,
@@ -227,7 +229,7 @@ def _highest_iou(box: Floats, truths: Floats, volumes: Floats, extra: float, end
     return highest
 
 
-@compiled.function
+@compiled.short
 def _best_per_level(arrays: _Arrays, truths: Floats, conventions: _Conventions) -> Floats:
     """`LevelIous.best`.
 
@@ -286,7 +288,7 @@ def _protocol_limits(limits: tuple[float, ...]) -> Floats:
     return found
 
 
-@compiled.function
+@compiled.short
 def _spread(best: Floats, at: npt.NDArray[np.int64], limits: Floats) -> npt.NDArray[np.bool_]:
     """`box_hits` of `LevelIous.best`, from the `levels` of the thresholds."""
     hits = np.empty((len(best), len(limits), len(at)), np.bool_)

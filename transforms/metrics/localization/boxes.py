@@ -68,7 +68,7 @@ def _scale(size: tuple[int, ...], protocol: protocols.Protocol) -> tuple[Floats,
     return found
 
 
-@compiled.function
+@compiled.short
 def _to_frame(boxes: Floats, cells: Floats, sides: Floats, truncate: bool) -> Floats:
     found = np.empty(boxes.shape)
     for number in range(boxes.shape[0]):
@@ -98,7 +98,7 @@ def belongs(class_ids: npt.NDArray[np.int64] | None, count: int, class_id: int, 
     return chosen
 
 
-@compiled.function
+@compiled.short
 def _belongs(class_ids: npt.NDArray[np.int64], class_id: int, is_label: bool) -> Bools:
     chosen = np.empty(len(class_ids), np.bool_)
     for i in range(len(class_ids)):
@@ -106,7 +106,7 @@ def _belongs(class_ids: npt.NDArray[np.int64], class_id: int, is_label: bool) ->
     return chosen
 
 
-@compiled.function
+@compiled.short
 def pixel_ranges(boxes: Floats) -> npt.NDArray[np.int64]:
     """``(N, 4)`` first column, first row, one past the last column and row of the pixels whose centre is in the box.
 
@@ -188,7 +188,7 @@ def of_class(
     return mine, own, scaled, region.reshape(protocol.frame_shape(source.shape))
 
 
-@compiled.function
+@compiled.short
 def _of_class(
     boxes: Floats,
     ids: npt.NDArray[np.int64],

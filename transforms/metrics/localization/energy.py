@@ -29,7 +29,7 @@ def energy_share(placed: npt.NDArray[np.floating], inside: npt.NDArray[np.bool_]
     return float(on_object / total) if total > 0 else float("nan")
 
 
-@compiled.function
+@compiled.short
 def _sums(placed: npt.NDArray[np.floating], inside: npt.NDArray[np.bool_]) -> tuple[float, float]:
     """The energy over everything and inside, in one pass: columns first, so that the loop is a vector's."""
     total, on_object = np.zeros(placed.shape[1]), np.zeros(placed.shape[1])

@@ -50,7 +50,7 @@ def frame(raw: Floats, source: records.Source, protocol: protocols.Protocol) -> 
     return Frame(placed, heatmap, box_accuracy.to_bytes(heatmap))
 
 
-@compiled.function
+@compiled.short
 def _scaled(placed: npt.NDArray[np.float32]) -> tuple[bool, npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
     """Whether the map is neither constant nor NaN anywhere, and if so `Frame.heatmap` and `Frame.image`."""
     heatmap, image = np.empty(placed.shape, np.float32), np.empty(placed.shape, np.uint8)

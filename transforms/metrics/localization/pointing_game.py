@@ -78,7 +78,7 @@ def _corner(cells: Floats, sides: Sequence[_Side]) -> tuple[int, ...]:
     return tuple(int(side.ends[place]) for side, place in zip(sides, greatest, strict=True))[::-1]
 
 
-@compiled.function
+@compiled.short
 def _greatest_cell(cells: Floats) -> tuple[int, int, float]:
     """Row and column of the first of the greatest cells of ``(h, w)``, and the value of the least one."""
     row, column, lowest = 0, 0, cells[0, 0]
@@ -105,7 +105,7 @@ def _reached(cells: Floats, least: float, rows_reached: Bools, columns_reached: 
     return rows, columns
 
 
-@compiled.function
+@compiled.short
 def _strongest(
     cells: Floats,
     down: Floats,
