@@ -43,8 +43,13 @@ _HANDLES: dict[specs.EngineSpec, shared.Shared] = {}
 _HANDLES_LOCK = threading.Lock()
 
 
-def acquire_engine(spec: specs.EngineSpec) -> tuple[engines.Engine, bool]:
-    """The process's engine for `spec`, loaded and warm, and whether this call loaded it."""
+def acquire_engine(spec: specs.EngineSpec, like: engines.Engine | None = None) -> tuple[engines.Engine, bool]:
+    """The process's engine for `spec`, loaded and warm, and whether this call loaded it.
+
+    Args:
+        spec: of the engine.
+        like: an engine whose specification differs in `compute` alone: its model is shared, not loaded again.
+    """
     with _HANDLES_LOCK:
         handle = _HANDLES.setdefault(spec, shared.Shared())
     loaded: list[bool] = []
@@ -56,7 +61,7 @@ def acquire_engine(spec: specs.EngineSpec) -> tuple[engines.Engine, bool]:
             threadpoolctl.threadpool_limits(1)
         local = _with_local_files(spec)
         with model_files.named_as_given(_copies(spec, local)):
-            engine = engines.Engine(local)
+            engine = engines.Engine(local, None if like is None else like.model)
             engine.warm_up()
         loaded.append(True)
         return engine

@@ -220,8 +220,7 @@ def _with_backend(planned: plan.Plan, open_run: _OpenRun, stream: TextIO) -> tup
     if compute.backend != "tensorflow" or compute.trials:
         stream.write(f"compute: {decision.in_words(compute)}\n")
     if planned.engine_spec.compute != before:
-        del engine  # before the other one takes as much memory
-        engine, _ = explain.acquire_engine(planned.engine_spec)
+        engine, _ = explain.acquire_engine(planned.engine_spec, engine)
     return planned, engine
 
 

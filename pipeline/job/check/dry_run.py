@@ -141,8 +141,7 @@ def _with_backend(
     engine, _ = explain.acquire_engine(_with_rivals(planned.engine_spec))
     decided, computing = decision.decided(planned, engine, earlier, lambda text: stream.write(f"{text}\n"))
     if decided.engine_spec.compute != planned.engine_spec.compute:
-        del engine  # before the other one takes as much memory
-        engine, _ = explain.acquire_engine(_with_rivals(decided.engine_spec))
+        engine, _ = explain.acquire_engine(_with_rivals(decided.engine_spec), engine)
     return decided, engine, computing
 
 

@@ -50,7 +50,7 @@ def decided(
 
     Args:
         planned: methods and model fit.
-        engine: of `planned`, warm.
+        engine: of `planned`, warm; it may explain further classes.
         earlier: runs whose rows may be taken over, the one to take from first in front.
         tell: is told before a trial, which takes a while.
 
@@ -121,10 +121,11 @@ def _by_trial(planned: plan.Plan, engine: engines.Engine, tell: Callable[[str], 
         return _tensorflow(f"the work of {_minutes(seconds)} is too little for a trial")
     tell(f"compute: trying {', '.join(choice.installed())} on this model, for at most {allowed:,.0f} s")
     made = choice.choose(
-        planned.engine_spec,
+        engine.spec,  # whose files are on this machine
         seconds=allowed,
         workers=planned.settings.runner.worker_count,
         whole_passes=bool(planned.settings.evaluate.faithfulness.metrics),
+        loaded=engine,
     )
     found = manifests.Compute(
         backend=made.backend,
@@ -134,7 +135,8 @@ def _by_trial(planned: plan.Plan, engine: engines.Engine, tell: Callable[[str], 
         allowed=round(allowed, 3),
         decided=f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}",
     )
-    kept_choices.keep(facts, found)
+    if any(one.images_per_second for one in found.trials if one.backend != "tensorflow"):  # there was time for some
+        kept_choices.keep(facts, found)
     return found
 
 

@@ -27,6 +27,7 @@ ENGINE: Any = types.SimpleNamespace(
     ),
     batch_size=32,
     pass_size=8,
+    spec=None,
 )
 
 
@@ -125,6 +126,13 @@ def test_a_trial_that_had_no_time_for_all_is_made_again_with_four_times_as_much(
         machine.seconds = seconds
         machine.decided()
         assert len(machine.tried) == trials
+
+
+def test_a_trial_that_had_time_for_nothing_is_not_kept(machine, monkeypatch):
+    trials = (choice.Trial("tensorflow", None, 0.0), choice.Trial("openvino", None, None, "no time was left"))
+    monkeypatch.setattr(choice, "choose", lambda _spec, **_how: choice.Choice("tensorflow", trials, 30.0))
+    for _ in range(2):
+        assert machine.decided().reason == "by trial"
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"facts": 1}', b"\xff\x00", b'{"facts": {}, "choice": 3}'])

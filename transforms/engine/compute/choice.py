@@ -86,6 +86,7 @@ def choose(
     seconds: float,
     workers: int = 1,
     whole_passes: bool = False,
+    loaded: engines.Engine | None = None,
     make: Make | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Choice:
@@ -100,6 +101,7 @@ def choose(
         workers: threads of one process that explain at once.
         whole_passes: whether passes through the whole model, as metrics of faithfulness make them, count too. They do
             where a method makes them.
+        loaded: the engine of `spec` by TensorFlow where it is there already, so that its model is not loaded again.
         make: what makes an engine ready; None for the real ones.
         clock: seconds.
 
@@ -112,7 +114,7 @@ def choose(
     if all(reasons.values()):
         trials = [Trial("tensorflow", None, 0.0), *(Trial(b, None, None, reason) for b, reason in reasons.items())]
         return Choice("tensorflow", tuple(trials), clock() - started)
-    make = make or _Engines(whole_passes)
+    make = make or _Engines(whole_passes, loaded)
     ready: dict[specs.Compute, Tried] = {"tensorflow": make(dataclasses.replace(spec, compute="tensorflow"))}
     agreements: dict[specs.Compute, float] = {"tensorflow": 0.0}
     for backend, reason in reasons.items():
@@ -188,15 +190,18 @@ def _fastest(speeds: Mapping[specs.Compute, float]) -> specs.Compute:
 class _Engines:
     """Makes the engines of one model, which is loaded once."""
 
-    def __init__(self, whole_passes: bool) -> None:
+    def __init__(self, whole_passes: bool, loaded: engines.Engine | None) -> None:
         self._whole_passes = whole_passes
-        self._first: engines.Engine | None = None
+        self._first = loaded
 
     def __call__(self, spec: specs.EngineSpec) -> Tried:
         """An engine that has explained a batch."""
         spec = dataclasses.replace(spec, tune_batch=False)
-        engine = engines.Engine(spec, None if self._first is None else self._first.model)
-        self._first = self._first or engine
+        if self._first is not None and self._first.spec.compute == spec.compute:
+            engine = self._first
+        else:
+            engine = engines.Engine(spec, None if self._first is None else self._first.model)
+            self._first = self._first or engine
         images = _images(engine)
         whole = self._whole_passes or bool(engine.further)
         none_of_them = {label: np.zeros(len(images), bool) for label in engine.further}
