@@ -25,6 +25,8 @@ GROUPS = {
     "peers": "images per second over other libraries",
     "choices": "threads, oneDNN, XLA, memory and images to a pass",
     "scaling": "Beam's overhead; memory and time against size",
+    "reuse": "memory and time of rows that are taken over, up to a million",
+    "shards": "ten thousand files of one record, and one file of ten thousand",
 }
 """The groups, each a module of this package with a function ``measure``, and what they measure."""
 
@@ -32,6 +34,8 @@ _MODULES = {
     "families": "families.whole_jobs",
     "whole_passes": "families.whole_passes",
     "scaling": "scaling.size",
+    "reuse": "scaling.reuse",
+    "shards": "scaling.shards",
 }
 
 PARTS: Mapping[str, Sequence[str]] = {"families": summary.FAMILIES, "whole_passes": summary.OF_WHOLE_PASSES}

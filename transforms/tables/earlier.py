@@ -5,7 +5,9 @@ one file, which every worker process reads once and keeps in memory. The rows th
 decodes the block of rows (a row group) in which an image lies and keeps the last few. Images that come in the order in
 which they were written, shard by shard, take one decoding for a block.
 
-A candidate found by 64 bits of the hash is taken only if the whole SHA-256 of the image bytes agrees, and the labels.
+Of images with the same bytes, which a dataset may have thousands of, the one with the same id comes first: each of
+them costs one look then, not one for every other. A candidate found by 64 bits of the hash is taken only if the whole
+SHA-256 of the image bytes agrees, and the labels.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import hashlib
 import io
 import json
 import threading
@@ -32,7 +35,7 @@ from heatbeam.transforms.tables import axis_columns, schemas, stored_evidence, s
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
-_ENTRY = np.dtype([("key", "<u8"), ("row", "<u8"), ("file", "<u4"), ("rows", "<u4")])
+_ENTRY = np.dtype([("key", "<u8"), ("id", "<u4"), ("row", "<u4"), ("file", "<u4"), ("rows", "<u4")])
 
 
 _KEY_DIGITS = 16
@@ -40,6 +43,7 @@ _KEPT_BLOCKS = 2
 _KEPT_FILES = 4
 _SCAN_THREADS = 16
 
+_ID_BYTES = 4
 _RECORD_COLUMNS = ("image_sha256", "image_id", "shard", "record_index")
 
 _COLUMNS = (
@@ -100,19 +104,36 @@ class Index:
 
     Attributes:
         files: the files.
-        entries: of `_ENTRY`, sorted by key: the first 64 bits of the image's hash, file, first row, number of rows.
+        entries: of `_ENTRY`, sorted by key and id: the first 64 bits of the image's hash, 32 bits of a hash of its id,
+            first row, file, number of rows.
     """
 
     files: tuple[StoredFile, ...]
     entries: np.ndarray
 
-    def find(self, image_sha256: str) -> Iterator[tuple[int, int, int]]:
-        """``(file, first row, rows)`` of the rows that may be of the image."""
+    def find(
+        self, image_sha256: str, image_id: str | None = None, *, same_id: bool = False
+    ) -> Iterator[tuple[int, int, int]]:
+        """``(file, first row, rows)`` of the rows that may be of the image.
+
+        Args:
+            image_sha256: of its bytes.
+            image_id: rows of images with this id come first.
+            same_id: leave out the rows of those with other ids.
+        """
         key = np.uint64(int(image_sha256[:_KEY_DIGITS], 16))
         keys = self.entries["key"]
         first = int(np.searchsorted(keys, key, side="left"))
-        for entry in self.entries[first : int(np.searchsorted(keys, key, side="right"))]:
-            yield int(entry["file"]), int(entry["row"]), int(entry["rows"])
+        alike = self.entries[first : int(np.searchsorted(keys, key, side="right"))]
+        low, high = 0, 0
+        if image_id is not None and len(alike) > 1:
+            ids = np.ascontiguousarray(alike["id"])
+            low, high = (int(np.searchsorted(ids, _id_key(image_id), side=side)) for side in ("left", "right"))
+            yield from _places(alike[low:high])
+            if same_id:
+                return
+        yield from _places(alike[:low])
+        yield from _places(alike[high:])
 
     def save(self, path: str) -> None:
         """Write it to one file."""
@@ -150,13 +171,14 @@ def build_index(
     for number, (_, part) in enumerate(kept):
         part["file"] = number
     entries = np.concatenate([part for _, part in kept]) if kept else np.zeros(0, _ENTRY)
-    order = np.argsort(entries["key"], kind="stable")
+    order = np.lexsort((entries["id"], entries["key"]))  # stable: of equal ones that of the earlier file comes first
     return Index(tuple(file for file, _ in kept), entries[order]), damaged
 
 
 def _entries(file: table_files.TableFile) -> np.ndarray:
     """One entry for each run of rows of the same record; the file's number is not set."""
     keys: list[int] = []
+    ids: list[np.uint32] = []
     firsts: list[np.ndarray] = []
     last: list[object] = []
     for block, start in enumerate(file.starts[:-1].tolist()):
@@ -169,15 +191,26 @@ def _entries(file: table_files.TableFile) -> np.ndarray:
         for column in columns:
             new[1:] |= pc.not_equal(column[1:], column[:-1]).to_numpy(zero_copy_only=False)
         places = np.flatnonzero(new)
-        keys += [int(digits[:_KEY_DIGITS], 16) for digits in columns[0].take(pa.array(places)).to_pylist()]
+        digests, names = (column.take(pa.array(places)).to_pylist() for column in columns[:2])
+        keys += [int(digits[:_KEY_DIGITS], 16) for digits in digests]
+        ids += map(_id_key, names)
         firsts.append(places + start)
         last = [column[-1].as_py() for column in columns]
     entries = np.zeros(len(keys), _ENTRY)
     if firsts:
         rows = np.concatenate(firsts)
-        entries["key"], entries["row"] = np.array(keys, np.uint64), rows
+        entries["key"], entries["id"], entries["row"] = np.array(keys, np.uint64), ids, rows
         entries["rows"] = np.diff(np.append(rows, file.starts[-1]))
     return entries
+
+
+def _id_key(image_id: str) -> np.uint32:
+    return np.uint32(int.from_bytes(hashlib.blake2b(image_id.encode(), digest_size=_ID_BYTES).digest(), "little"))
+
+
+def _places(entries: np.ndarray) -> Iterator[tuple[int, int, int]]:
+    for entry in entries:
+        yield int(entry["file"]), int(entry["row"]), int(entry["rows"])
 
 
 _LOADED: weakref.WeakValueDictionary[str, Index] = weakref.WeakValueDictionary()
@@ -220,7 +253,7 @@ class EarlierRows:
         ]
         found: dict[str, records.MethodMaps] = {}
         first: records.Earlier | None = None
-        for number, row, count in self._index.find(image_sha256):
+        for number, row, count in self._index.find(image_sha256, encoded.image_id, same_id=wanted.same_id):
             block, place = self._block(number, row, count)
             if not block.is_of(place, encoded, image_sha256, wanted.same_id):
                 continue

@@ -20,7 +20,7 @@ from tests.benchmarks import child
 from tests.benchmarks.gpu import device, passes, report, whole_jobs
 
 MODELS = (passes.Model("ResNet50V2", (8, 32, 128)), passes.Model("MobileNetV2", (8, 32, 128)))
-SMALL = (passes.Model("MobileNetV2", (1, 8), {"alpha": 0.35, "input_shape": (96, 96, 3), "classes": 100}),)
+SMALL = (passes.Model("MobileNetV3Small", (1, 8), {"input_shape": (96, 96, 3), "classes": 100}),)
 
 FURTHEST = {"float32": 0.05, "mixed_bfloat16": 0.5, "mixed_float16": 0.5}
 """How far the median map may be from the CPU's in float32, of its largest value, by precision: GPUs multiply float32 by

@@ -154,6 +154,23 @@ def test_the_index_costs_24_bytes_an_image_and_is_the_same_when_loaded(tmp_path)
     np.testing.assert_array_equal(loaded.entries, index.entries)
 
 
+@pytest.mark.parametrize("same_id", [False, True])
+def test_each_of_many_equal_images_is_found_at_its_own_place(tmp_path, monkeypatch, same_id):
+    """30 records of the same bytes, every other one labelled otherwise, a row group each: 30 groups are decoded."""
+    labels = [(2,) if i % 2 else (1,) for i in range(30)]
+    equal = [localization(1, image_id=f"i{i}", index=i, label_ids=label) for i, label in enumerate(labels)]
+    index = index_of(parquet(tmp_path, [table(one) for one in equal], 4))
+    looked, decoded, read = earlier.EarlierRows(index, wanted(same_id=same_id)), [], table_files.TableFile.read
+    monkeypatch.setattr(table_files.TableFile, "read", lambda *given: decoded.append(given[1]) or read(*given))
+    for number, label in reversed(list(enumerate(labels))):
+        found = looked.find(encoded(1, image_id=f"i{number}", label_ids=label), f"{1:064x}")
+        assert found.complete, number
+    assert decoded == list(range(29, -1, -1))
+    new = looked.find(encoded(1, image_id="new", label_ids=(2,)), f"{1:064x}")
+    assert new.complete is not same_id and len(decoded) <= 30 + (0 if same_id else 2)
+    looked.close()
+
+
 def test_an_image_with_the_same_64_bits_of_hash_is_not_taken_for_another(tmp_path):
     index = index_of(parquet(tmp_path, [table(localization(1), localization(2))]))  # both begin with zeros
     assert len(list(index.find(f"{3:064x}"))) == 2
