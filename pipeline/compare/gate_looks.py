@@ -9,8 +9,8 @@ A check
     * is inconclusive else, which at any look but the last means: read on.
 
 A model that is as good as its baseline fails in any look of an audit at most at the audit's level, as in an audit that
-reads everything. One whose loss is just what is allowed is told to fail by an early look in 2 % of the audits at most,
-for each check: there, an audit that reads everything has the level of the promise.
+reads everything. One whose loss is just what is allowed is told to fail by an early look in 2.2 % of the audits at
+most, for each check: there, an audit that reads everything has the level of the promise.
 
 Formulas: `transforms.metrics.alarms`.
 """
