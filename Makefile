@@ -123,7 +123,7 @@ $(PEERS)/.installed: Makefile $(STAMP)
 	touch $@
 
 # What an audit's decisions are worth, in three parts, each run whatever the others say, about an hour on two cores: how often
-# its gate fails on equal models and finds a loss (22 minutes), whether drift of reasons is seen (18), and whether planted
+# its gate fails on equal models and finds a loss (27 minutes), whether drift of reasons is seen (18), and whether planted
 # shortcuts are proved and no clean class is accused (networks are trained, 15).
 bench-audit: $(STAMP)
 	$(BIN)/python -m tests.benchmarks.audit

@@ -110,7 +110,8 @@ def _off_object(one: sample.ClassSample, usual: float) -> list[Suspect]:
     excess = float(np.mean([image.off_object for image in judged])) - usual
     if excess < LEAST_OFF:
         return []
-    reason = f"in {len(judged)} images {usual + excess:.0%} of the energy lies off the object (usually {usual:.0%})"
+    most = f"the {len(judged)} images that look off it most have {usual + excess:.0%} of their energy off the object"
+    reason = f"{most} (usually {usual:.0%})"
     return [Suspect(one.class_id, "off_object", -1, (), (), images, excess, reason)]
 
 
