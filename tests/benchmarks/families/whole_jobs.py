@@ -126,12 +126,15 @@ def _peers(name: str, patterns: list[str], stack: contextlib.ExitStack) -> _Peer
         return _Peers({"loop": best[1]}, best[2], {})
     own = stack.enter_context(contextlib.ExitStack())
     process = own.enter_context(child.Child({**loop, "kind": "tests.benchmarks.families.library:Worker"}))
-    seconds = process.work(0)
+    try:
+        seconds = process.work(0)
+    except child.ChildFailed as failure:
+        return _Peers({"loop": best[1]}, best[2], {"Xplique": f"fails: {str(failure).splitlines()[-1]}"})
     if seconds <= _HOPELESS * best[2]:
         return _Peers({"loop": best[1], "Xplique": process}, best[2], {})
     way = process.finish()["way"]
     own.close()
-    return _Peers({"loop": best[1]}, best[2], {"Xplique": f"{1 / seconds:.3g} images/s in memory alone, {way}"})
+    return _Peers({"loop": best[1]}, best[2], {"Xplique": f"{1 / seconds:.3g} in memory alone ({way})"})
 
 
 def _job(name: str, patterns: list[str], size: Size, folder: str, options: settings.Options) -> dict[str, Any]:
