@@ -25,6 +25,7 @@ GROUPS = {
     "peers": "images per second over other libraries",
     "choices": "threads, oneDNN, XLA, memory and images to a pass",
     "scaling": "Beam's overhead; memory and time against size",
+    "host": "what an image costs beside the model",
     "reuse": "memory and time of rows that are taken over, up to a million",
     "shards": "ten thousand files of one record, and one file of ten thousand",
 }
@@ -34,6 +35,7 @@ _MODULES = {
     "families": "families.whole_jobs",
     "whole_passes": "families.whole_passes",
     "scaling": "scaling.size",
+    "host": "scaling.host",
     "reuse": "scaling.reuse",
     "shards": "scaling.shards",
 }
