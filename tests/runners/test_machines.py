@@ -6,6 +6,7 @@ import pytest
 
 from heatbeam import config
 from heatbeam.job import plan
+from heatbeam.job.check import machine_plan
 from heatbeam.runners import machines, runner_options
 from heatbeam.transforms.engine import gpu_shares
 from tests.support import paths, small_runs
@@ -59,6 +60,28 @@ def test_processes_and_threads(options, values, expected):
 def test_the_setting_becomes_the_workers_limit(given, processes, limit):
     runner = section(processes=4, workers=16, gpu_memory=given)
     assert machines.gpu_memory_of(runner) == gpu_shares.GpuMemory(processes, limit)
+
+
+@pytest.mark.parametrize(
+    ("shards", "megabytes", "overrides", "said"),
+    [
+        (
+            1,
+            64,
+            (),
+            "the records lie in 1 file, and 4 workers read a file each, so that 3 are idle; set input.reshuffle",
+        ),
+        (3, 200, (), "the records lie in 3 files, and 4 workers read a file each, so that 1 are idle"),
+        (4, 200, (), None),
+        (1, 63, (), None),
+        (1, 200, ("input.reshuffle_records=true",), None),
+        (1, 200, ("runner.name=flink",), None),
+    ],
+)
+def test_large_data_in_few_files_leaves_workers_idle(tmp_path, shards, megabytes, overrides, said):
+    settings = small_runs.settings("", tmp_path, "runner.workers=4", *overrides)
+    warned = machine_plan.idle_workers(settings, shards, megabytes * 2**20)
+    assert [warning.startswith(said) for warning in warned] == ([] if said is None else [True])
 
 
 def test_options_of_the_command_line_count_too(tmp_path):

@@ -76,7 +76,7 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> judging.Fi
         findings.warnings.append("the model's weights are random, as model.arguments say: its maps have no meaning")
     _write_model(engine.description, computing, stream)
     findings.facts |= _facts(planned, engine, computing)
-    machine_plan.write(settings.runner, findings, stream)
+    machine_plan.write(planned, findings, stream)
     stream.write(f"classes  {planned.classes_in_words}\n")
     findings.warnings += classes.model_warnings(planned, engine.description)
     if engine.trials:

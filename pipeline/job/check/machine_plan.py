@@ -8,16 +8,20 @@ from typing import TextIO
 import tensorflow as tf
 
 from heatbeam import config
+from heatbeam.job import plan
 from heatbeam.job.check import judging
 from heatbeam.runners import machines
 from heatbeam.transforms.engine import gpu_shares
 
+_LARGE_BYTES = 64 * 2**20  # smaller data is done soon, whoever reads it
 
-def write(runner: config.RunnerConfig, findings: judging.Findings, stream: TextIO) -> None:
-    """Say what runs on a machine of the job; warn of what wastes its GPU.
+
+def write(planned: plan.Plan, findings: judging.Findings, stream: TextIO) -> None:
+    """Say what runs on a machine of the job; warn of what wastes its GPU or leaves its workers idle.
 
     The direct runner's GPU is the one that is here; a cluster's is the one that the configuration names.
     """
+    runner = planned.settings.runner
     machine, memory = machines.of(runner), machines.gpu_memory_of(runner)
     if runner.name == "direct":
         has_gpu = bool(tf.config.list_physical_devices("GPU"))
@@ -26,9 +30,26 @@ def write(runner: config.RunnerConfig, findings: judging.Findings, stream: TextI
         has_gpu, total = machine.accelerator is not None, machine.memory_mib
     stream.writelines(f"machine  {line}\n" for line in machines.in_words(machine, memory, has_gpu, total))
     findings.warnings += machines.warnings(machine, memory, has_gpu, total)
+    findings.warnings += idle_workers(planned.settings, len(planned.dataset.shards), planned.dataset.stored_bytes)
     findings.facts["machine"] = {
         **dataclasses.asdict(machine),
         "has_gpu": has_gpu,
         "gpu_memory_mib": total,
         "gpu_limit_mib": memory.limit_mib(total),
     }
+
+
+def idle_workers(settings: config.RunConfig, shards: int, stored_bytes: int) -> list[str]:
+    """What to do where large data lies in fewer files than there are workers: a file is read by one worker.
+
+    Args:
+        settings: of the run.
+        shards: files, and ranges of files, that are read on their own.
+        stored_bytes: of all files.
+    """
+    workers = settings.runner.worker_count if settings.runner.name == "direct" else 1
+    if shards >= workers or stored_bytes < _LARGE_BYTES or settings.input.reshuffle_records:
+        return []
+    files = "1 file" if shards == 1 else f"{shards} files"
+    idle = f"{workers} workers read a file each, so that {workers - shards} are idle"
+    return [f"the records lie in {files}, and {idle}; set input.reshuffle_records, or write more shards"]
