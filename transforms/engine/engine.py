@@ -94,7 +94,7 @@ class Engine:
             input_signature=[tf.TensorSpec((None, *self.description.input_size), tf.float32), *self.model.fed.values()],
         )
         self._score = pixel_types.ByPixelType(
-            lambda images, *fed: self.model.beside(fed).logits(self._preprocess(images)),
+            lambda images, *fed: self.model.beside(fed).forward(self._preprocess(images)),
             self.description.input_size,
             *self.model.fed.values(),
         )

@@ -122,6 +122,9 @@ def test_maps_are_those_of_tensorflow(name, backend):
     assert other.predict(own.preprocess(images), inputs) == pytest.approx(
         own.predict(own.preprocess(images), inputs), abs=1e-6
     )
+    operations = [op.type for op in other._score.graphs[tf.float32].get_concrete_function().graph.get_operations()]
+    assert [kind for kind in operations if "PyFunc" in kind], "whole passes stay in TensorFlow"
+    assert not {"Conv2D", "DepthwiseConv2dNative"} & set(operations)
     # What an image gets does not follow from how many come with it.
     alone = explained(other, images[1:2], None if inputs is None else {"meta": inputs["meta"][1:2]})
     assert choice.agreement([found["several"][1:2]], [alone["several"]]) <= 1e-6
