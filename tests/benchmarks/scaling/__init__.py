@@ -1,5 +1,7 @@
 """What grows with the size of the data, and what must not: time and memory an image (`size`), of rows that are
 taken over from an earlier run (`reuse`), and how the records lie in files (`shards`).
 
+`host` is what an image costs beside the model.
+
 `explorer` asks the explorer's server over a million rows; it is a command of its own.
 """
