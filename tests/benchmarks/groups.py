@@ -28,6 +28,7 @@ GROUPS = {
     "host": "what an image costs beside the model",
     "reuse": "memory and time of rows that are taken over, up to a million",
     "shards": "ten thousand files of one record, and one file of ten thousand",
+    "start": "a run of 64 images over a hand-written loop, from start to end",
 }
 """The groups, each a module of this package with a function ``measure``, and what they measure."""
 
@@ -38,6 +39,7 @@ _MODULES = {
     "host": "scaling.host",
     "reuse": "scaling.reuse",
     "shards": "scaling.shards",
+    "start": "scaling.start",
 }
 
 PARTS: Mapping[str, Sequence[str]] = {"families": summary.FAMILIES, "whole_passes": summary.OF_WHOLE_PASSES}

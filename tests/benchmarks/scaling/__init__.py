@@ -1,5 +1,6 @@
 """What grows with the size of the data, and what must not: time and memory an image (`size`), of rows that are
-taken over from an earlier run (`reuse`), and how the records lie in files (`shards`).
+taken over from an earlier run (`reuse`), how the records lie in files (`shards`), and what a short run waits for
+(`start`).
 
 `host` is what an image costs beside the model.
 
