@@ -112,7 +112,7 @@ bench: $(STAMP) peers
 # The other figures: methods, localization, other libraries, defaults, size of the dataset; as long again.
 bench-parts: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[bench]'
-	$(BIN)/python -m tests.benchmarks $(foreach group,one_pass many_pass localization_cost peers choices scaling start,--only $(group))
+	$(BIN)/python -m tests.benchmarks $(foreach group,one_pass many_pass localization_cost peers choices host start scaling,--only $(group))
 
 # Xplique asks for an older TensorFlow, though it runs with the newest: it and what it imports, in a folder of their own.
 PEERS := build/peers

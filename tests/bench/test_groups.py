@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pathlib
 
 import pytest
@@ -75,6 +76,10 @@ def test_one_command_writes_the_tables_of_a_page(bench_json, tmp_path) -> None:
     assert "| **geometric mean**, each at most 2 |  |  |  | **2.00** |  |  |" in lines
     assert "| VGG16 | 150.00 | 0.00 | 2.50 | 0.00 | 0.00 | 0.00 | 0.00 | 0.00 |" in lines
     assert "| good | 0.5 | 0.25 to 1.00 | <= 1 | x |" in lines
+    lost = {**VGG16, "job_images_per_s": None, "decode_ms": None}  # every round was disturbed
+    found = figures.Figure(summary.name_of("VGG16"), math.nan, (math.nan, math.nan), None, "z", lost)
+    text = results.markdown(results.Results(PLACE, "2026-01-31", {"families": {"VGG16": [found]}}))
+    assert "| VGG16 |  (openvino) | 3 (1 thread) | 2 in memory | nan | nan to nan |  |" in text.splitlines()
     page.write_text("no marks")
     with pytest.raises(ValueError, match="must have the lines"):
         command.main(["--markdown", str(page), "--json", bench_json])

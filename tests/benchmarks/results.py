@@ -159,8 +159,13 @@ def _families_table(found: Sequence[figures.Figure]) -> str:
 
 def _side(measured: Mapping[str, Any], side: str) -> str:
     if f"{side}_images_per_s" in measured:
-        return f"{measured[f'{side}_images_per_s']:.3g} ({measured[f'{side}_way']})"
+        return f"{_number(measured[f'{side}_images_per_s'], '.3g')} ({measured[f'{side}_way']})"
     return str(measured.get(f"{side}_left_out", ""))
+
+
+def _number(value: object, how: str) -> str:
+    """A number as it is to be written; nothing for one that every disturbed round left unknown."""
+    return format(value, how) if isinstance(value, (int, float)) else ""
 
 
 _STEPS = ("explain", "parse", "decode", "localize", "aggregate", "rows", "write", "other")
@@ -169,7 +174,7 @@ _STEPS = ("explain", "parse", "decode", "localize", "aggregate", "rows", "write"
 def _steps_table(found: Sequence[figures.Figure]) -> str:
     families = [one for one in found if "explain_ms" in one.measured]
     rows = [
-        (one.name.rpartition(", ")[2], *(f"{float(one.measured.get(f'{s}_ms', 0)):.2f}" for s in _STEPS))
+        (one.name.rpartition(", ")[2], *(_number(one.measured.get(f"{s}_ms", 0.0), ".2f") for s in _STEPS))
         for one in families
     ]
     return _table(("milliseconds of a worker thread, an image", *_STEPS), rows)
