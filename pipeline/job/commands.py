@@ -89,9 +89,7 @@ def _tell(
     if settings.output.root is not None and settings.output.keep is not None:
         removed = history.prune(settings.output.root, settings.output.keep)
     if options.json:
-        # A number under the key "pass", as among its counts, is hidden as a password would be; the looks have them too.
-        found = {} if verdict is None else verdicts.as_dict(verdict)
-        decided = {"verdict": {name: one for name, one in found.items() if name != "counts"}} if found else {}
+        decided = {} if verdict is None else {"verdict": verdicts.as_dict(verdict)}
         command.write_json({**run.result_document(result), "report": report, "removed": removed, **decided})
     else:
         run.print_result(result, sys.stdout, report)

@@ -56,6 +56,7 @@ _PAIR = re.compile(
     rf"(?<![\w&?#;])((?:--?)?[\"']?{_NAME}[\"']?)(\s*=\s*|\s*:\s*)"
     r"(\"[^\"]*\"|'[^']*'|(?:Bearer |Basic )?[^\s,;&\"'}\])]+)"
 )
+_IS_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _OPTION = re.compile(rf"(?<![\w-])(--?)({_NAME})(\s+)(\"[^\"]*\"|'[^']*'|[^\s,;\"'\-][^\s,;\"']*)")
 _USER_INFO = re.compile(
     r"([A-Za-z][\w+.\-]*://)([^\s/?#@]*:(?!\d+(?:[/?#]|$))[^\s\"'<>]*|[^\s/?#\"'<>]*)@(?=[^\s/?#@\"'<>]+)"
@@ -121,7 +122,7 @@ def _without_value(match: re.Match[str]) -> str:
 def _without_pair(match: re.Match[str]) -> str:
     name, between, value = match.groups()
     bare = name.strip("-\"'")
-    if not is_secret(bare):
+    if not is_secret(bare) or (name[-1] == '"' and _IS_NUMBER.fullmatch(value) and not _has_stem(bare)):
         return name + between + _PAIR.sub(_without_pair, value)  # a value may be a list of names and values
     in_prose = name[-1] not in "\"'" and between.rstrip() == ":" and between != ":"  # "token: expected one of ..."
     if in_prose and len(_WORD.findall(bare)) == 1 and not _has_stem(bare) and bare.lower() != "authorization":

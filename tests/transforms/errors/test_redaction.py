@@ -28,6 +28,7 @@ HIDDEN = {
         "unknown option --passwrd, given {'client_secret': '...', 'zone': 'b'}",
     '--pipeline_options={"api_key": "HUSH HUSH"}': '--pipeline_options={"api_key": "..."}',
     "password: HUSH": "password: ...",
+    '{"password": 1234, "pass": "HUSH"}': '{"password": ..., "pass": "..."}',
     "Authorization: Bearer HUSHHUSH12": "Authorization: ...",
     # places
     "https://me:HUSH@host/a": "https://...@host/a",
@@ -52,6 +53,7 @@ HIDDEN = {
 }  # fmt: skip
 
 KEPT = [
+    '{"counts": {"pass": 3, "fail": 0}}',
     "--project=my-project",
     "--region=europe-west4",
     "--temp_location=gs://bucket/tmp",
