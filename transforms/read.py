@@ -63,7 +63,7 @@ class Read(beam.PTransform):
 class ReadShards(beam.PTransform):
     """The records of `shards` to ``{MAIN_TAG: EncodedExample, DEAD_LETTER_TAG: DeadLetter, SHARDS_TAG: ShardRead}``.
 
-    `HELD_TAG` has what features the records have.
+    `HELD_TAG` has what features the records have, of whatever part they are.
 
     Args:
         shards: what to read.
@@ -174,8 +174,8 @@ class _Parse(beam.DoFn):
             dead_letter = records.DeadLetter.from_error(image_id, shard, index, STAGE, error)
             yield beam.pvalue.TaggedOutput(records.DEAD_LETTER_TAG, dead_letter)
             return
-        if self._part is not None and not self._part.has(example.image_id):
-            self._not_needed += 1
-            return
         self._held.update(held)
-        yield example
+        if self._part is None or self._part.has(example.image_id):
+            yield example
+        else:
+            self._not_needed += 1

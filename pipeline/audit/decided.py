@@ -60,7 +60,7 @@ def _gate(decision: decisions.Decision) -> list[Line]:
     if decision.gate is None:
         return []
     open_checks = f"{decision.inconclusive:,} cannot be told"
-    against = f"against {decision.baseline}"
+    against = f"against {decision.baseline}" + (f"{decision.part}, drawn at random" if decision.part else "")
     if decision.gate:
         text = f"The gate passed {against}" + (f"; {open_checks}." if decision.inconclusive else ".")
         return [Line("good", text, *_page(decision, "gate"))]

@@ -7,10 +7,7 @@ import math
 from collections.abc import Sequence
 
 from heatbeam.compare import gate_reach, gate_rules, gate_tests, verdicts
-from heatbeam.transforms.metrics.alarms import corrections
-
-_LEVEL_OF_INTERVALS = 0.025
-"""One-sided, of checks that are judged by their 95 % intervals."""
+from heatbeam.transforms.metrics.alarms import corrections, looks
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,7 +39,7 @@ def decide(
     promised = gate.false_alarms
     checks = [one.check for one in judged]
     promise = None
-    level = _LEVEL_OF_INTERVALS
+    level = looks.LEVEL_OF_INTERVALS
     if promised is not None:
         level = corrections.of_one_audit(promised.rate, promised.audits)
         untested = sum(one.by_value and not one.too_few for one in judged)

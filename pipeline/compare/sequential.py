@@ -58,8 +58,9 @@ class Sequential:
         for look, following in zip(ahead, [*ahead[1:], None], strict=True):
             comparison = compare.compare(self._baseline, explain(look.share))
             _check_same_images(comparison)
-            # What cannot be compared at all is not comparable in any other image either.
-            asked = look._replace(share=1.0) if comparison.incomparable else look
+            # What cannot be compared at all is not comparable in any other image either; bounds ask for no comparison.
+            hopeless = bool(comparison.incomparable) and any(rule.change is not None for rule in self._rules.rules)
+            asked = look._replace(share=1.0) if hopeless else look
             verdict = gate.judge(self._rules, comparison.candidate, comparison, asked)
             done = asked.is_last or gate_looks.is_decided(verdict.checks)
             images = run_directory.RunDirectory(comparison.candidate).read_manifest().counts.images_explained

@@ -80,11 +80,12 @@ def keep(comparison: compare.Comparison, verdict: verdicts.Verdict | None, page:
         page=os.path.relpath(page, comparison.candidate) if page is not None and local else "",
     )
     run = run_directory.RunDirectory(comparison.candidate)
+    what = f"the decision could not be kept in {comparison.candidate}, so that heatbeam history will not show it"
     try:
         decisions.write(run, decision)
+        what = f"the report in {comparison.candidate} could not be brought up to what is decided now"
         decided.renew(run, run.read_manifest().run_id)
     except errors.PathError as error:
-        what = f"the decision could not be kept in {comparison.candidate}, so that heatbeam history will not show it"
         sys.stderr.write(f"warning: {what}: {harmless.line(str(error))}\n")
 
 

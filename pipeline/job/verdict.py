@@ -8,7 +8,7 @@ from typing import Any
 from heatbeam import config
 from heatbeam.job import held_features
 from heatbeam.runs import manifests, run_directory
-from heatbeam.transforms import account, errors, read
+from heatbeam.transforms import account, errors, read, records
 from heatbeam.transforms.sources import losses, shard_sets
 
 _NAMED = 5
@@ -103,7 +103,8 @@ def _without_meaning(counted: account.Counted, counts: manifests.Counts, setting
 def _held(counted: account.Counted, settings: config.RunConfig) -> held_features.Findings:
     prefix = read.HELD_PREFIX
     holding = {name.removeprefix(prefix): n for name, n in counted.counts.items() if name.startswith(prefix)}
-    return held_features.findings(settings, counted.counts["parsed"], holding)
+    parsed = counted.counts["parsed"] + counted.counts.get(records.NOT_NEEDED, 0)
+    return held_features.findings(settings, parsed, holding)
 
 
 def in_words(counts: manifests.Counts) -> str:

@@ -1,8 +1,7 @@
 """What the audit of a schedule decided about a run, kept beside it so that its history can be read later.
 
 ``decision.json`` is written by ``heatbeam compare --newest`` and ``heatbeam run --sequential``, over what an earlier
-call wrote. It is no part of what
-the run found: without it, or with one that cannot be read, the run is the same.
+call wrote. It is no part of what the run found: without it, or with one that cannot be read, the run is the same.
 """
 
 from __future__ import annotations
@@ -60,6 +59,12 @@ class Decision(NamedTuple):
     looks: tuple[Taken, ...] = ()
     page: str = ""
 
+    @property
+    def part(self) -> str:
+        """`` on 10% of the images`` where the gate was certain before everything was read; else empty."""
+        read = self.looks[-1].share if self.looks else 1.0
+        return f" on {read:.0%} of the images" if read < 1 else ""
+
 
 class _File(pydantic.BaseModel):
     format: Literal["heatbeam-decision"]
@@ -98,9 +103,7 @@ def words(decision: Decision) -> str:
     """A decision in a few words; empty where nothing was decided."""
     said = []
     if decision.gate is not None:
-        read = decision.looks[-1].share if decision.looks else 1
-        early = f" on {read:.0%} of the images" if read < 1 else ""
-        said.append(("gate passed" if decision.gate else f"gate failed ({decision.failed})") + early)
+        said.append(("gate passed" if decision.gate else f"gate failed ({decision.failed})") + decision.part)
     if decision.reasons_p is not None:
         said.append(f"reasons p {decision.reasons_p:.3g}")
     return ", ".join(said)

@@ -38,7 +38,7 @@ class Point:
         dead_letters: records lost, those behind damage too.
         model: digest of the model, shortened.
         numbers: ``(method, metric)`` to the number over everything.
-        decision: what ``compare --newest`` decided about it; None before it did.
+        decision: what ``compare --newest`` or ``run --sequential`` decided about it; None before it did.
     """
 
     name: str

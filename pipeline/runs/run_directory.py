@@ -33,7 +33,7 @@ PROOFS = "proofs/part-00000-of-00001.parquet"
 """What interventions showed of the suspects of a shortcut, if ``heatbeam prove`` was called."""
 
 DECISION = "decision.json"
-"""What ``heatbeam compare --newest`` decided about the run, if it was called."""
+"""What ``heatbeam compare --newest`` or ``heatbeam run --sequential`` decided about the run, if it was called."""
 
 _OWN_FILES = ("report.html", "label_suspects.parquet", DECISION, PROOFS, COUNTS)
 

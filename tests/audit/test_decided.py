@@ -64,6 +64,15 @@ def test_a_gate_that_passed_says_what_it_could_not_tell(run):
     assert lines(run) == [("good", "The gate passed against b; 3 cannot be told.", "", "")]
 
 
+def test_a_gate_that_was_certain_early_says_of_how_much(run):
+    taken = (decisions.Taken(0.05, 20, 0, 0, 1), decisions.Taken(0.1, 48, 0, 1, 0))
+    decisions.write(run, decisions.Decision("b", False, 1, looks=taken))
+    text = "The gate failed against b on 10% of the images, drawn at random: 1 check failed, 0 cannot be told."
+    assert [one.text for one in lines(run)] == [text]
+    decisions.write(run, decisions.Decision("b", True, looks=(*taken, decisions.Taken(1.0, 400, 1, 0, 0))))
+    assert [one.text for one in lines(run)] == ["The gate passed against b."]
+
+
 def test_no_path_leads_to_a_script(run):
     decisions.write(run, decisions.Decision("b", True, page="javascript:alert(1)"))
     assert lines(run)[0].href == "javascript%3Aalert%281%29#gate"

@@ -301,6 +301,28 @@ def test_an_audit_of_few_images_reads_them_all(written, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("rule", "shares", "passed"),
+    [
+        (LOSS, [0.05], False),
+        ({"metric": "map_flip", "upper": 0.001}, [0.05, 0.1, 0.2, 0.4, 1.0], True),
+    ],
+    ids=["change", "bound"],
+)
+def test_runs_that_cannot_be_compared_end_an_audit_of_changes_and_not_one_of_bounds(
+    written, tmp_path, monkeypatch, rule, shares, passed
+):
+    compared = sequential.compare.compare
+    monkeypatch.setattr(
+        sequential.compare,
+        "compare",
+        lambda *paths: dataclasses.replace(compared(*paths), incomparable=("other targets",)),
+    )
+    growing = Written(tmp_path, lost, str)
+    _, verdict = sequential.Sequential(rules(rule, min_n=10), written).audit(growing.explain, growing.tell)
+    assert (growing.shares, verdict.passed) == (shares, passed)
+
+
 def test_other_images_say_nothing(written, tmp_path):
     other = write_run(tmp_path / "other", [Row(f"o{n}") for n in range(20)], counts={"images_explained": 20})
     with pytest.raises(

@@ -14,6 +14,7 @@ from heatbeam.job.check import dry_run
 from heatbeam.runs import manifests, run_directory
 from heatbeam.transforms import account
 from heatbeam.transforms.sources import losses
+from tests.support import manifests as written_manifests
 from tests.support import small_runs
 
 RECORDS = 40
@@ -63,6 +64,20 @@ def test_what_is_lost_of_a_part_counts_for_the_whole(tmp_path):
     with pytest.raises(run.RunFailed, match=r"about 11 of 100 records were lost \(11.0%\)"):
         checked(0.105)
     checked(0.115)
+
+
+def test_what_records_hold_is_judged_by_all_that_were_read_not_by_a_part(tmp_path):
+    settings = quick("data-*", tmp_path, "evaluate.slices=[camera]", "input.features.instance_masks=masks")
+    counted = account.Counted(
+        {"parsed": 30, "dead_letters_read": 0, "not_needed": 570, "decoded": 30, "dead_letters_decode": 0,
+         "explained": 30, "skipped": 0, "dead_letters_explain": 0, "localized": 30,
+         "with camera": 6, "with masks": 0},
+        {"a": losses.ShardRead("a", 1000, 600, 0)},
+    )  # fmt: skip
+    warnings = verdict.manifest_parts(counted, written_manifests.manifest(config=settings.as_dict()))["warnings"]
+    assert warnings == ("only 6 of 600 records (1.0%) have the feature camera (evaluate.slices)",)
+    with pytest.raises(run.RunFailed, match=r"^none of 600 records has the feature masks"):
+        verdict.check(counted, settings, run_directory.RunDirectory(str(tmp_path / "run")))
 
 
 def test_losses_behind_damage_fail_the_run_and_are_in_its_manifest(tmp_path):

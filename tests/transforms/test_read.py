@@ -5,8 +5,8 @@ import pickle
 import numpy as np
 import pytest
 
-from heatbeam.transforms import read, records
-from heatbeam.transforms.sources import files, tfexample, tfrecord_source
+from heatbeam.transforms import read, records, sampling
+from heatbeam.transforms.sources import feature_map, files, tfexample, tfrecord_source
 from tests.support import beam_runs, sample_shards
 
 DETECTION = sample_shards.DETECTION
@@ -168,6 +168,17 @@ def test_transforms_can_be_sent_to_workers():
     assert pickle.loads(pickle.dumps(transform))._features == DETECTION
     shard = tfrecord_source.TFRecordShard("a/x", "x", compression="gzip")
     assert pickle.loads(pickle.dumps(shard)) == shard
+
+
+def test_what_a_part_leaves_out_is_counted_and_so_is_what_it_holds():
+    names = feature_map.FeatureMap(image="image", image_id="id", slices=("camera",))
+    parse, part = read._Parse(names, sampling.Part(0.1, 0)), sampling.Part(0.1, 0)
+    parse.start_bundle()
+    given = [tfexample.serialize({"id": [f"i{i}".encode()], "image": [b"x"], "camera": [b"a"]}) for i in range(200)]
+    found = [one for i, record in enumerate(given) for one in parse.process(("a", i, record))]
+    assert [one.image_id for one in found] == [f"i{i}" for i in range(200) if part.has(f"i{i}")] and len(found) > 5
+    (told,) = [one.value.value for one in parse.finish_bundle()]
+    assert told[records.NOT_NEEDED] == 200 - len(found) and told[read.HELD_PREFIX + "camera"] == 200
 
 
 def test_boxes_survive_the_pipeline(tmp_path):

@@ -113,6 +113,8 @@ def prove(
         by_class.setdefault(one.class_id, []).append(one)
     pool = _pool(samples)
     tasks = [task for one in by_class.values() if (task := _task(one, pool)) is not None]
+    if manifest.drawn is not None:
+        stream.write(f"note: the run is of {manifest.drawn.share:.0%} of the images, drawn at random\n")
     stream.write(f"{len(found)} suspects; those of {len(tasks)} of {len(samples)} classes are tried\n")
     if len(tasks) < len(by_class):
         few = f"fewer than {LEAST_OTHERS} images of other classes have evidence"

@@ -46,16 +46,21 @@ are 3.79 -+ 0.95, so that 95 % of the draws reach 2.23: the look at a tenth must
 0.025 = 0.02, which 96.7 % reach, for what is not quite normal."""
 
 
+LEAST_IMAGES = 20
+"""Expected at a look: a share of the images is drawn one by one, and of 20 expected none comes once in e^20 draws."""
+
+
 def planned(images: int, least_n: int) -> tuple[Look, ...]:
     """The looks at an audit of so many images.
 
-    Those that would see fewer than `least_n` images are left out, and the next one has what they would have spent.
+    Those that would see fewer than `least_n` images, or than `LEAST_IMAGES`, are left out, and the next one has what
+    they would have spent.
     """
     kept: list[Look] = []
     rate = interval = 0.0
     for look in LOOKS:
         rate, interval = rate + look.of_rate, interval + look.of_interval
-        if look.is_last or look.share * images >= least_n:
+        if look.is_last or look.share * images >= max(least_n, LEAST_IMAGES):
             kept.append(Look(look.share, rate, interval))
             rate = interval = 0.0
     return tuple(kept)

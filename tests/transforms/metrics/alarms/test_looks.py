@@ -32,6 +32,11 @@ def test_looks_that_see_too_few_images_leave_what_they_have_to_the_next(images, 
     assert math.fsum(one.of_interval for one in planned) == pytest.approx(1)
 
 
+@pytest.mark.parametrize(("images", "shares"), [(400, [0.05, 0.1, 0.2, 0.4, 1]), (399, [0.1, 0.2, 0.4, 1]), (19, [1])])
+def test_a_look_that_may_see_no_image_at_all_is_left_out_whatever_a_gate_wants(images, shares):
+    assert [one.share for one in looks.planned(images, 0)] == shares
+
+
 def test_what_no_image_has_shown():
     # Of images that lose 1, one in fifty brings the mean to 0.02: 150 show none in 0.98^150.
     assert looks.unseen(150, 0.02, 1.0) == pytest.approx(0.98**150)
