@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 
 import cv2
 import numpy as np
@@ -71,6 +72,35 @@ def test_what_a_header_says():
     assert plain_jpegs.plain_size(arithmetic) is None
 
 
+def scans_of(data: bytes) -> list[bytes]:
+    """What stands before the tables of each scan of a progressive JPEG but the first, and all of it."""
+    tables = [place for place in range(len(data) - 1) if data[place : place + 2] == b"\xff\xc4"]
+    scans = [place for place in range(len(data) - 1) if data[place : place + 2] == b"\xff\xda"]
+    ends = [min((t for t in tables if before < t < scan), default=scan) for before, scan in itertools.pairwise(scans)]
+    return [*(data[:end] for end in ends), data[:-2]]
+
+
+@pytest.mark.parametrize("decoder", decode_options.DECODERS)
+def test_a_progressive_one_without_its_last_scans_is_left_to_the_decoder(decoder, monkeypatch):
+    *cut, whole = (data + b"\xff\xd9" for data in scans_of(jpeg(progressive=True, quality=80)))
+    assert plain_jpegs.plain_size(whole) == ((83, 60), 3) and len(cut) == 9
+    for data in cut:
+        assert plain_jpegs.plain_size(data) is None
+        found = image_files.decoded(data, None, decode_options.ImageOptions(8, 8, decoder=decoder))
+        np.testing.assert_array_equal(found.array, by_decoder(data, monkeypatch, decoder=decoder).array)
+    assert plain_jpegs.plain_size(whole[: whole.rindex(b"\xff\xda") + 6]) is None  # ends in a scan's header
+
+
+@pytest.mark.parametrize("decoder", decode_options.DECODERS)
+def test_restarts_and_colours_that_are_stored_as_they_are_come_out_as_the_decoders(decoder, monkeypatch):
+    pytest.importorskip("simplejpeg")
+    for options in ({"restart_marker_blocks": 3}, {"keep_rgb": True}, {"icc_profile": b"profile" * 9}):
+        data = jpeg(**options)
+        found = plain_jpegs.pixels(data, 3, decoder, MANY)
+        assert found is not None
+        np.testing.assert_array_equal(found, by_decoder(data, monkeypatch, decoder=decoder).array)
+
+
 def test_what_is_not_plain_is_left_to_the_decoder():
     left = {
         "PNG": sample_shards.encode(PHOTO),
@@ -96,6 +126,34 @@ def test_damage_is_reported_as_the_decoder_reports_it(decoder, monkeypatch):
     with pytest.raises(records.DataError) as found:
         image_files.decoded(data, None, decode_options.ImageOptions(8, 8, decoder=decoder))
     assert str(found.value) == str(expected.value)
+
+
+@pytest.mark.parametrize("kind", ["progressive", "grey", "4:2:2", "grey of colour"])
+def test_a_library_that_decodes_one_kind_to_other_pixels_is_not_used(kind, monkeypatch, caplog):
+    library = pytest.importorskip("simplejpeg")
+
+    def is_unlike(data: bytes, colours: str) -> bool:
+        _, components = plain_jpegs.plain_size(data)
+        frame = data.index(b"\xff\xc2" if b"\xff\xc2" in data else b"\xff\xc0")
+        return {
+            "progressive": data[frame + 1] == 0xC2,
+            "grey": components == 1,
+            "4:2:2": data[frame + 11] == 0x21,
+            "grey of colour": components > 1 and colours == "GRAY",
+        }[kind]
+
+    class Other:
+        @staticmethod
+        def decode_jpeg(data: bytes, colours: str, **options: object) -> np.ndarray:
+            found = library.decode_jpeg(data, colours, **options)
+            found[0, 0, 0] ^= is_unlike(data, colours)
+            return found
+
+    monkeypatch.setattr(plain_jpegs, "_library", lambda: Other)
+    assert not plain_jpegs._agrees.__wrapped__("tensorflow")
+    assert "other pixels than the decoder tensorflow" in caplog.text
+    # Which Pillow gives in its own way, so that simplejpeg is never asked.
+    assert plain_jpegs._agrees.__wrapped__("pillow") == (kind == "grey of colour")
 
 
 def test_a_library_that_decodes_to_other_pixels_is_not_used(monkeypatch, caplog):
