@@ -70,9 +70,9 @@ TEST = [
     "pytest-timeout>=2.3",  # a hung runner fails its test
     "pytest-xdist>=3.5",  # two thirds of the time on two cores
     "ruff>=0.6",
-    "simplejpeg>=1.7.4",  # the extra "jpeg"
     "selenium>=4.11",  # drives Chromium over the report; without Chromium those tests are skipped
     "setuptools>=69",  # builds the wheel that a test installs
+    "simplejpeg>=1.7.4",  # the extra "jpeg"
     "types-PyYAML>=6.0",
 ]
 

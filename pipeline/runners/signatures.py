@@ -17,16 +17,25 @@ from apache_beam.transforms import core
 
 _Arguments = tuple[list[str], list[Any]]
 
+_ASKED = "get_function_args_defaults"
+
 
 def remember() -> None:
-    """Have Beam remember, in this process, the arguments of the methods that it asks about; again changes nothing."""
-    plain = core.get_function_args_defaults
-    if not isinstance(plain, _Remembered):
-        vars(core)["get_function_args_defaults"] = _Remembered(plain)
+    """Have Beam remember, in this process, the arguments of the methods that it asks about; again changes nothing.
+
+    A Beam that finds them in another way is left as it is.
+    """
+    plain = getattr(core, _ASKED, None)
+    if plain is not None and not isinstance(plain, _Remembered):
+        setattr(core, _ASKED, _Remembered(plain))
 
 
 class _Remembered:
-    """Beam's `get_function_args_defaults`, which asks it once about the function of a bound method."""
+    """Beam's `get_function_args_defaults`, which asks it once about the function of a bound method.
+
+    A function that is gone is forgotten, unless its own defaults lead to it: those of a timer's callback that sets the
+    timer again do.
+    """
 
     def __init__(self, plain: Callable[[Callable[..., Any]], _Arguments]) -> None:
         functools.update_wrapper(self, plain)
@@ -34,8 +43,8 @@ class _Remembered:
         self._known: weakref.WeakKeyDictionary[types.FunctionType, _Arguments] = weakref.WeakKeyDictionary()
 
     def __call__(self, asked: Callable[..., Any]) -> _Arguments:
-        function = getattr(asked, "__func__", None)
-        if not (isinstance(asked, types.MethodType) and isinstance(function, types.FunctionType)):
+        function = asked.__func__ if isinstance(asked, types.MethodType) else None
+        if not isinstance(function, types.FunctionType):
             return self._plain(asked)
         found = self._known.get(function)
         if found is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import apache_beam as beam
 from apache_beam.transforms import core, userstate
 
@@ -37,6 +39,26 @@ def test_beam_finds_the_same_and_asks_once(monkeypatch):
         assert userstate.is_stateful_dofn(Stateful()) and not userstate.is_stateful_dofn(beam.DoFn())
     assert sorted(f.__name__ for f in asked).count("process") == 2  # of the DoFn, and of its base
     assert len(asked) == len({f.__func__ for f in asked})
+
+
+def test_a_function_that_is_gone_is_forgotten():
+    remembered = signatures._Remembered(core.get_function_args_defaults)
+
+    class Passing(beam.DoFn):
+        def process(self, element, window=beam.DoFn.WindowParam):
+            pass
+
+    remembered(Passing().process)
+    assert len(remembered._known) == 1
+    del Passing
+    gc.collect()
+    assert not remembered._known
+
+
+def test_a_beam_without_that_function_is_left_as_it_is(monkeypatch):
+    monkeypatch.delattr(core, "get_function_args_defaults")
+    signatures.remember()
+    assert not hasattr(core, "get_function_args_defaults")
 
 
 def test_what_is_no_method_is_asked_about_each_time():
