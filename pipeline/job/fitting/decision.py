@@ -18,6 +18,7 @@ from heatbeam import config
 from heatbeam.job import plan
 from heatbeam.job.fitting import earlier_runs, kept_choices, work
 from heatbeam.runs import manifests
+from heatbeam.transforms import errors
 from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.engine import specs
 from heatbeam.transforms.engine.compute import choice
@@ -109,7 +110,10 @@ def _of_earlier(digest: str, earlier: Sequence[earlier_runs.Source]) -> manifest
 
 def _by_trial(planned: plan.Plan, engine: engines.Engine, tell: Callable[[str], object]) -> manifests.Compute:
     """The fastest backend, measured now or earlier; TensorFlow where there is too little to do."""
-    seconds = work.estimate(planned, engine).seconds
+    try:
+        seconds = work.estimate(planned, engine).seconds
+    except OSError as error:  # of the data: reading them is the workers' task, who say what became of them
+        return _tensorflow(f"how much work there is, is not known: {errors.reason(error)}")
     if seconds < LEAST_KEPT_S:
         return _tensorflow(f"the work of {_minutes(seconds)} is too little for a trial")
     facts = _facts(planned, engine)
