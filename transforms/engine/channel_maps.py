@@ -31,7 +31,7 @@ class ChannelMaps:
         )
 
     def _trace(self, inputs: tf.Tensor, class_ids: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        model = self._engine.model
+        model = self._engine.model.computed_by("tensorflow")  # no gradient reaches the input through another engine
         fed = [tf.repeat(tf.constant(model.stand_ins[name])[None], tf.shape(inputs)[0], axis=0) for name in model.fed]
         logits, (activations,) = model.beside(fed).expose(inputs, (model.layer,))
         scores = targets.target_scores(logits, class_ids[:, None], "logit")

@@ -401,6 +401,7 @@ def _padded(array: np.ndarray, length: int) -> np.ndarray:
 
 def _message(error: tf.errors.OpError) -> str:
     """What the device said, without the stack of the code that built the graph."""
-    noise = (" ", "\t", "Graph execution error", "Detected at node", "Stack trace", "File ")
+    noise = (" ", "\t", "Graph execution error", "Detected at node", "Stack trace", "File ", "Traceback ", "Hint: ")
     lines = [line for line in str(error.message).splitlines() if line.strip() and not line.startswith(noise)]
+    lines = list(dict.fromkeys(lines))  # what Python raised is said again after where
     return " ".join(" ".join(lines or [type(error).__name__]).split())[:200]

@@ -278,7 +278,7 @@ class ExposedModel:
         Returns:
             The answer, its scores float32 ``(B, classes)``, and for each layer float32 ``(B, *grid, K)``. The
             activations are inputs of the rest of the graph: ``tf.gradients(scores[:, c], activations)`` goes through
-            the head only.
+            the head only. On to the inputs it goes where TensorFlow computes all (`computed_by`).
         """
         layers = layers or (self.layer,)
         run, captured = self._run(inputs, [self._place(name).tensor for name in layers]), {}

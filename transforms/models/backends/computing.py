@@ -48,7 +48,8 @@ class Computed:
             rows: for each of the fed tensors; none where the constants of the trace stand.
 
         Raises:
-            load_failures.ModelError: the engine can't be given what computes them.
+            load_failures.ModelError: the engine can't be given what computes them. What it raises when it computes is
+                TensorFlow's ``ResourceExhaustedError`` where there was no memory, and else ``UnknownError``.
         """
         if not wanted:
             return []
@@ -56,7 +57,11 @@ class Computed:
         kinds = [tensor.dtype.as_numpy_dtype for tensor in wanted]
 
         def run(*arrays: np.ndarray) -> list[np.ndarray]:
-            return [np.asarray(array, kind) for array, kind in zip(session.run(arrays), kinds, strict=True)]
+            try:
+                found = session.run(arrays)
+            except Exception as error:  # each engine has its own
+                raise sessions.failure(self._backend, error) from error
+            return [np.asarray(array, kind) for array, kind in zip(found, kinds, strict=True)]
 
         # Stateless: what nobody looks at is not computed.
         found = tf.numpy_function(run, [inputs, *rows], [tensor.dtype for tensor in wanted], stateful=False)

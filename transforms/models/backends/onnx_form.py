@@ -32,10 +32,12 @@ def onnx_model(part: parts.Part) -> bytes:
         raise load_failures.ModelError(f"{part.definition.ByteSize() / 2**30:.1f} GiB of weights; ONNX takes 2 GiB")
     from tf2onnx import convert
 
+    there = {node.name for node in part.definition.node}
+    inputs = [name for name in part.inputs if name.partition(":")[0] in there]
     with _CONVERTING, _quiet():
         try:
             model, _ = convert.from_graph_def(
-                part.definition, input_names=list(part.inputs), output_names=list(part.outputs), opset=_OPERATIONS
+                part.definition, input_names=inputs, output_names=list(part.outputs), opset=_OPERATIONS
             )
         except Exception as error:  # whatever its optimizers raise
             raise load_failures.ModelError(f"no ONNX of it: {load_failures.cause(error)}") from error

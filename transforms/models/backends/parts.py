@@ -22,7 +22,8 @@ class Part:
 
     Attributes:
         definition: the graph as a message.
-        inputs, outputs: names of its tensors; outputs that were asked for twice are named twice.
+        inputs: names of its tensors, one for each that is given; the graph does not have those that it does not need.
+        outputs: names of its tensors; those that were asked for twice are named twice.
     """
 
     definition: Any
@@ -84,7 +85,15 @@ def _frozen(flat: flat_functions.FlatFunction) -> Any:
     reading = {node.op for node in made.node if left & {flat_functions.tensor_name(source) for source in node.input}}
     if reading:
         raise load_failures.ModelError(f"{', '.join(sorted(reading))} read a table or a variable that is no constant")
+    calling = {node.op for node in made.node if any(_is_function(value) for value in node.attr.values())}
+    if calling:
+        raise load_failures.ModelError(f"{', '.join(sorted(calling))} call functions, which stay in TensorFlow")
     return made
+
+
+def _is_function(value: Any) -> bool:
+    """Whether an attribute of an operation is a function, or several: the body of a loop, or branches."""
+    return value.HasField("func") or bool(value.list.func)
 
 
 def _shapes(definition: Any) -> dict[str, tf.TensorShape]:

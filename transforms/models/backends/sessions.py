@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -11,6 +12,8 @@ import numpy as np
 
 from heatbeam.transforms.models.backends import packages
 from heatbeam.transforms.models.files import load_failures
+
+_NO_MEMORY = re.compile(r"bad.?alloc|allocate|out of memory", re.IGNORECASE)
 
 
 class Session(Protocol):
@@ -37,6 +40,17 @@ def session(backend: packages.Backend, model: bytes, inputs: Sequence[str], thre
         return kinds[backend](model, inputs, threads)
     except Exception as error:  # each engine has its own
         raise load_failures.ModelError(f"{backend} does not take it: {load_failures.cause(error)}") from error
+
+
+def failure(backend: packages.Backend, error: Exception) -> Exception:
+    r"""What to raise where an engine failed to compute: a MemoryError if it had no memory, whatever its own kind.
+
+    >>> failure("onnxruntime", RuntimeError("Failed to allocate memory\nfor a buffer"))
+    MemoryError('onnxruntime: Failed to allocate memory for a buffer')
+    """
+    said = f"{backend}: {load_failures.cause(error)}"
+    no_memory = isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)) is not None
+    return MemoryError(said) if no_memory else RuntimeError(said)
 
 
 class _OnnxRuntime:

@@ -35,6 +35,8 @@ def depthwise(node: Any, images: tf.TensorShape, filters: tf.TensorShape) -> lis
     if images.rank != 4 or not filters.is_fully_defined() or node.attr["data_format"].s not in (b"", b"NHWC"):
         return []
     steps = list(node.attr["strides"].list.i)
+    if any(step != 1 for step in node.attr["dilations"].list.i):  # TensorFlow has no gradient of those on a CPU
+        return []
     channels, (height, width, group, count) = images[-1], filters.as_list()
     if channels in (None, 1) or group != 1 or steps[1] != steps[2]:  # it knows no other steps
         return []

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from heatbeam.transforms.engine import engine, specs
+from heatbeam.transforms.engine import channel_maps, engine, specs
 from heatbeam.transforms.engine.compute import choice
 from heatbeam.transforms.models import model_source
-from heatbeam.transforms.models.backends import packages
+from heatbeam.transforms.models.backends import computing, packages
 from heatbeam.transforms.models.files import loading
 from tests.support import engine_specs
 
@@ -30,6 +30,7 @@ METHODS = (
     specs.MethodSpec("gradients"),
     specs.MethodSpec("grad_cam", wrapper="smooth", wrapper_options=(("repetitions", 2),)),
 )
+FED = ("gated", "beside")
 RNG = np.random.default_rng(3)
 
 
@@ -61,6 +62,15 @@ def gated() -> keras.Model:
     return with_weights(keras.Model([image, meta], keras.layers.Dense(3)(x)))
 
 
+def beside() -> keras.Model:
+    """A second input that only the head takes: nothing before the target layer needs it."""
+    image, meta = keras.Input((8, 8, 3), name="image"), keras.Input((4,), name="meta")
+    x = keras.layers.Conv2D(4, 3, padding="same", activation="relu", name="early")(image)
+    x = keras.layers.Conv2D(4, 3, padding="same", activation="relu", name="late")(x)
+    x = keras.layers.Concatenate()([keras.layers.GlobalAveragePooling2D()(x), meta])
+    return with_weights(keras.Model([image, meta], keras.layers.Dense(3)(x)))
+
+
 def series() -> keras.Model:
     given = keras.Input((16, 2))
     x = keras.layers.Conv1D(4, 3, padding="same", activation="relu", name="early")(given)
@@ -75,16 +85,27 @@ class Gamma(keras.layers.Layer):
         return tf.math.lgamma(2 + tf.abs(inputs))
 
 
-def odd() -> keras.Model:
+class Mapped(keras.layers.Layer):
+    """A loop over the images."""
+
+    def call(self, inputs):
+        return tf.map_fn(lambda one: 2 * one, inputs)
+
+
+def looped() -> keras.Model:
+    return odd(Mapped())
+
+
+def odd(layer: keras.layers.Layer | None = None) -> keras.Model:
     image = keras.Input((8, 8, 3))
-    x = Gamma()(keras.layers.Conv2D(4, 3, padding="same", name="early")(image))
+    x = (layer or Gamma())(keras.layers.Conv2D(4, 3, padding="same", name="early")(image))
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3, name="late")(x))
     return with_weights(keras.Model(image, keras.layers.Dense(3)(x)))
 
 
 def spec_of(name: str, *methods: specs.MethodSpec, **changes) -> specs.EngineSpec:
     source = model_source.ModelSource(factory=f"{__name__}:{name}")
-    if name == "gated":
+    if name in FED:
         constants = (("meta", model_source.StandIn()),)
         source = dataclasses.replace(source, input="image", constants=constants)
         changes["fed"] = ("meta",)
@@ -104,12 +125,12 @@ def by_tensorflow(name: str):
     methods = METHODS if name == "by_passed" else METHODS[1:3]
     own = engine.Engine(spec_of(name, *methods, targets=("top_2",), evidence=False))
     images = RNG.uniform(0, 255, (3, *own.description.input_size)).astype(np.float32)
-    inputs = {"meta": RNG.normal(size=(3, 4)).astype(np.float32)} if name == "gated" else None
+    inputs = {"meta": RNG.normal(size=(3, 4)).astype(np.float32)} if name in FED else None
     return own, images, inputs, explained(own, images, inputs)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", ["by_passed", "gated", "series"])
+@pytest.mark.parametrize("name", ["by_passed", "gated", "beside", "series"])
 def test_maps_are_those_of_tensorflow(name, backend):
     own, images, inputs, expected = by_tensorflow(name)
     other = engine.Engine(dataclasses.replace(own.spec, compute=backend), own.model)
@@ -143,14 +164,52 @@ def test_a_twin_with_other_weights_is_computed_with_those(backend):
     assert choice.agreement([before["logits"]], [found]) > 0.01
 
 
+@pytest.mark.parametrize("backend", BACKENDS[:1])
+def test_gradients_reach_the_input_whatever_computes_the_model(backend):
+    own, images, _, _ = by_tensorflow("by_passed")
+    other = engine.Engine(dataclasses.replace(own.spec, compute=backend), own.model)
+    inputs = own.preprocess(images)
+
+    (_, expected), (_, found) = (channel_maps.ChannelMaps(one).maps(inputs, 1, (), ()) for one in (own, other))
+
+    assert np.abs(expected).max() > 0
+    assert found == pytest.approx(expected, abs=1e-6 * float(np.abs(expected).max()))
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (RuntimeError("Exception from a.cpp:12:\nno\nkernel"), engine.BatchError, "Exception from a.cpp:12: no kernel"),
+        (RuntimeError("Failed to allocate memory for requested buffer"), engine.OutOfMemory, "Failed to allocate"),
+        (MemoryError("std::bad_alloc"), engine.OutOfMemory, "std::bad_alloc"),
+    ],
+)
+def test_an_engine_that_fails_on_a_batch_says_so_in_a_line(error, kind, said, monkeypatch):
+    class Failing:
+        def run(self, _arrays):
+            raise error
+
+    monkeypatch.setattr(computing.Computed, "_session", lambda *_args, **_how: Failing())
+    monkeypatch.setattr(packages, "missing", lambda _backend: None)
+    own, images, _, _ = by_tensorflow("series")
+    other = engine.Engine(dataclasses.replace(own.spec, compute="openvino"), own.model)
+
+    with pytest.raises(kind, match=said) as e:
+        explained(other, images, None)
+
+    assert str(e.value).count("openvino: ") == 1
+    assert "Traceback" not in str(e.value)
+
+
+@pytest.mark.parametrize(("name", "why"), [("odd", "Lgamma"), ("looped", "While call functions")])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_model_that_can_not_be_converted_is_refused_in_a_line(backend):
-    made = engine.Engine(spec_of("odd", specs.MethodSpec("grad_cam"), compute=backend))
+def test_a_model_that_can_not_be_converted_is_refused_in_a_line(backend, name, why):
+    made = engine.Engine(spec_of(name, specs.MethodSpec("grad_cam"), compute=backend))
 
     with pytest.raises(loading.ModelError, match=rf"{backend} can't compute this model \(.*set explain\.compute") as e:
         made.warm_up()
 
-    assert "Lgamma" in str(e.value)
+    assert why in str(e.value)
     assert "\n" not in str(e.value)
 
 

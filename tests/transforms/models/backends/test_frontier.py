@@ -85,6 +85,9 @@ def test_other_convolutions_stay():
     with tf.Graph().as_default() as graph:
         given = tf.compat.v1.placeholder(tf.float32, (None, 5, 6, 4), "given")
         tf.nn.conv2d(given, tf.ones((1, 1, 2, 4)), 1, "SAME", name="in_two_groups")
+        tf.raw_ops.Conv2D(
+            input=given, filter=tf.ones((2, 2, 1, 4)), strides=[1] * 4, padding="SAME", dilations=[1, 2, 2, 1]
+        )
         tf.nn.conv2d(given[..., :1], tf.ones((1, 1, 1, 4)), 1, "SAME", name="of_one_channel")
         shapes = {output.name: output.shape for op in graph.get_operations() for output in op.outputs}
         changed = rewrites.rewritten(graph.as_graph_def(), shapes)
