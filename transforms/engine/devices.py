@@ -30,6 +30,10 @@ def configure(intra_op_threads: int | None, memory: gpu_shares.GpuMemory) -> Non
             _limit(gpu, ordinal, memory)
     except RuntimeError:
         return
+    except ValueError as error:
+        # TensorFlow's word for a GPU that an engine of before has given a limit, where this one asks for none.
+        if "virtual devices configured" not in str(error):
+            raise
 
 
 def _limit(gpu: tf.config.PhysicalDevice, ordinal: int, memory: gpu_shares.GpuMemory) -> None:

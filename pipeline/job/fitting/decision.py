@@ -19,8 +19,8 @@ from heatbeam.job import plan
 from heatbeam.job.fitting import earlier_runs, kept_choices, work
 from heatbeam.runs import manifests
 from heatbeam.transforms import errors
+from heatbeam.transforms.engine import computing, specs
 from heatbeam.transforms.engine import engine as engines
-from heatbeam.transforms.engine import specs
 from heatbeam.transforms.engine.compute import choice
 from heatbeam.transforms.models.backends import packages
 
@@ -56,7 +56,7 @@ def decided(
         tell: is told before a trial, which takes a while.
 
     Raises:
-        config.ConfigError: the run that is gone on with needs a backend that is not installed.
+        config.ConfigError: the run that is gone on with needs a backend that is not installed, or can't be used here.
     """
     found = _without_trial(planned, engine, earlier) or _by_trial(planned, engine, tell)
     backend = cast(specs.Compute, found.backend)
@@ -72,7 +72,7 @@ def _without_trial(
     explain, runner = planned.settings.explain, planned.settings.runner
     if explain.backend is not None:
         return manifests.Compute(backend=explain.backend, reason="as set")
-    kept = _of_earlier(engine.description.digest, earlier)
+    kept = _of_earlier(planned.engine_spec, engine.description.digest, earlier)
     if kept is not None:
         return kept
     further = sorted(set(choice.installed()) - set(earlier_runs.OWN))
@@ -93,23 +93,40 @@ def _tensorflow(reason: str) -> manifests.Compute:
     return manifests.Compute(backend="tensorflow", reason=reason)
 
 
-def _of_earlier(digest: str, earlier: Sequence[earlier_runs.Source]) -> manifests.Compute | None:
+def _of_earlier(
+    spec: specs.EngineSpec, digest: str, earlier: Sequence[earlier_runs.Source]
+) -> manifests.Compute | None:
     """The backend of the first run with this model whose rows may be taken over; without it they would be useless."""
     for one in earlier:
         if one.unlike or one.digest != digest:
             continue
-        if one.backend in choice.installed():
+        why = _why_not(spec, cast(specs.Compute, one.backend))
+        if not why:
             way = "as in the part of the run that is there" if one.resumed else f"as in {one.path}, which is reused"
             return manifests.Compute(backend=one.backend, reason=way)
-        if one.resumed:
-            why = packages.missing(cast(specs.Compute, one.backend))
+        if one.resumed and spec.precision == "float32":  # rows of another precision are not taken over in any case
             problem = f"output.resume: {one.path} was begun with {one.backend}, and {why}"
             raise config.ConfigError([f"{problem}; or set explain.compute: tensorflow, which explains its images anew"])
     return None
 
 
+def _why_not(spec: specs.EngineSpec, backend: specs.Compute) -> str:
+    """Why a backend can't compute here and now, in words; empty where it can."""
+    if backend not in choice.installed():
+        return packages.missing(backend) or "this version does not know it"
+    return computing.unfit(dataclasses.replace(spec, compute=backend))
+
+
 def _by_trial(planned: plan.Plan, engine: engines.Engine, tell: Callable[[str], object]) -> manifests.Compute:
-    """The fastest backend, measured now or earlier; TensorFlow where there is too little to do."""
+    """The fastest backend, measured now or earlier; TensorFlow where there is too little to do, or a trial failed."""
+    try:
+        return _measured(planned, engine, tell)
+    except (engines.BatchError, engines.OutOfMemory, tf.errors.OpError) as error:  # the run takes smaller batches then
+        return _tensorflow(f"the model failed on the images of a trial: {' '.join(str(error).split())[:200]}")
+
+
+def _measured(planned: plan.Plan, engine: engines.Engine, tell: Callable[[str], object]) -> manifests.Compute:
+    """As `_by_trial`, where the model does not fail."""
     try:
         seconds = work.estimate(planned, engine).seconds
     except OSError as error:  # of the data: reading them is the workers' task, who say what became of them
@@ -165,10 +182,11 @@ def _facts(planned: plan.Plan, engine: engines.Engine) -> dict[str, Any]:
         "assessed": sorted(planned.settings.evaluate.faithfulness.metrics),
         "batch": [engine.batch_size, engine.pass_size, spec.pass_batch_size],
         "threads": [spec.intra_op_threads, planned.settings.runner.worker_count],
+        "targets": list(spec.targets),
         "evidence": spec.evidence,
         "constant_weights": spec.constant_weights,
         "device": kept_choices.device(),
-        "versions": {"heatbeam": importlib.metadata.version("heatbeam"), **choice.installed()},
+        "versions": {name: importlib.metadata.version(name) for name in ("heatbeam", "keras")} | choice.installed(),
     }
 
 

@@ -27,9 +27,11 @@ FOLDER = "HEATBEAM_CACHE"
 def folder() -> pathlib.Path | None:
     """Where choices are kept, below ``HEATBEAM_CACHE`` or the user's cache folder; None if there is no such place."""
     given = os.environ.get(FOLDER)
-    if given is not None:
-        return pathlib.Path(given).expanduser() / "compute" if given else None
+    if given == "":
+        return None
     try:
+        if given is not None:
+            return pathlib.Path(given).expanduser() / "compute"
         home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
     except RuntimeError:  # a user without a home
         return None
@@ -60,8 +62,14 @@ def keep(facts: Mapping[str, Any], choice: manifests.Compute) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         # A name of its own, then one step: two runs that end their trials together do not write into one another.
         with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".new", encoding="utf-8", delete=False) as file:
-            json.dump(document, file, indent=1)
-        pathlib.Path(file.name).replace(path)
+            new = pathlib.Path(file.name)
+            try:
+                json.dump(document, file, indent=1)
+                file.flush()
+                new.replace(path)
+            except OSError:  # a disk that is full
+                new.unlink()
+                raise
 
 
 def device() -> dict[str, Any]:

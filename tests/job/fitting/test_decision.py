@@ -15,6 +15,8 @@ from heatbeam import config
 from heatbeam.job import incremental, plan, run
 from heatbeam.job.fitting import decision, earlier_runs, kept_choices, work
 from heatbeam.runs import manifests, settings_diff
+from heatbeam.transforms.engine import computing
+from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.engine.compute import choice
 from heatbeam.transforms.models.backends import packages
 from tests.support import manifests as manifests_support
@@ -40,6 +42,7 @@ class Machine:
         self.left_out = ""
         self.tried: list[float] = []
         monkeypatch.setattr(choice, "installed", lambda: self.backends)
+        monkeypatch.setattr(packages, "missing", lambda _backend: None)
         monkeypatch.setattr(choice, "choose", self._choose)
         monkeypatch.setattr(work, "estimate", lambda *_: work.Work(1000, 2, self.seconds / 1000, 2))
 
@@ -103,7 +106,13 @@ def test_what_was_kept_is_taken_from_a_minute_of_work_on(machine):
 
 @pytest.mark.parametrize(
     "override",
-    ["explain.methods=[grad_cam, rise]", "explain.batch_size=4", "runner.workers=1", "explain.evidence=false"],
+    [
+        "explain.methods=[grad_cam, rise]",
+        "explain.targets=[top_3]",
+        "explain.batch_size=4",
+        "runner.workers=1",
+        "explain.evidence=false",
+    ],
 )
 def test_a_kept_choice_is_for_the_same_work(machine, override):
     machine.decided()
@@ -135,6 +144,15 @@ def test_a_trial_that_had_time_for_nothing_is_not_kept(machine, monkeypatch):
         assert machine.decided().reason == "by trial"
 
 
+@pytest.mark.parametrize("step", ["estimate", "choose"])
+def test_a_model_that_fails_on_the_images_of_a_trial_is_left_to_tensorflow(machine, monkeypatch, step):
+    def fail(*_given, **_how):
+        raise engines.OutOfMemory("no memory")
+
+    monkeypatch.setattr({"estimate": work, "choose": choice}[step], step, fail)
+    assert machine.decided().reason == "the model failed on the images of a trial: no memory"
+
+
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"facts": 1}', b"\xff\x00", b'{"facts": {}, "choice": 3}'])
 def test_a_damaged_file_is_as_none(machine, damage, tmp_path):
     machine.decided()
@@ -157,7 +175,7 @@ def test_a_kept_choice_of_something_else_is_not_taken(machine, tmp_path):
 
 def test_a_folder_that_cannot_be_written_keeps_nothing(machine, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("no folder")
-    for place in (str(tmp_path / "file"), ""):
+    for place in (str(tmp_path / "file"), "", "~no_such_user_of_this_machine/cache"):
         monkeypatch.setenv(kept_choices.FOLDER, place)
         machine.decided()
         assert machine.decided().reason == "by trial"
@@ -219,6 +237,16 @@ def test_a_run_whose_backend_is_missing_is_not_gone_on_with_unless_that_is_set(m
         machine.decided(earlier=begun)
     assert machine.decided("explain.compute=tensorflow", earlier=begun).backend == "tensorflow"
     assert machine.decided(earlier=[earlier("openvino")]).backend == "tensorflow"  # of another run nothing is taken
+
+
+def test_a_backend_of_before_that_does_not_fit_this_run_is_not_taken(machine, monkeypatch):
+    half = "explain.precision=mixed_bfloat16"  # whose rows are others in any case
+    for resumed in (False, True):
+        assert machine.decided(half, earlier=[earlier("openvino", resumed=resumed)]).backend == "tensorflow"
+    monkeypatch.setattr(computing, "unfit", lambda spec: "there is a GPU" if spec.compute == "openvino" else "")
+    assert machine.decided(earlier=[earlier("openvino"), earlier("xla")]).reason == "as in old, which is reused"
+    with pytest.raises(config.ConfigError, match=r"old was begun with openvino, and there is a GPU; or set explain"):
+        machine.decided(earlier=[earlier("openvino", resumed=True)])
 
 
 @pytest.mark.parametrize(

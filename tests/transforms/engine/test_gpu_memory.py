@@ -84,6 +84,14 @@ def test_what_has_started_stays_as_it_is(asked, monkeypatch):
     devices.configure(None, gpu_shares.GpuMemory(2))
 
 
+def test_a_limit_that_an_engine_of_before_has_set_stays(asked, monkeypatch):
+    def refuse(*_):
+        raise ValueError("Cannot set memory growth on device when virtual devices configured")
+
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", refuse)
+    devices.configure(None, gpu_shares.GpuMemory())
+
+
 class Driver:
     """CUDA's driver with one GPU of 23034 MiB."""
 

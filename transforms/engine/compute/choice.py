@@ -107,6 +107,7 @@ def choose(
 
     Raises:
         loading.ModelError: TensorFlow can't explain the model.
+        engines.BatchError, engines.OutOfMemory, tf.errors.OpError: TensorFlow failed on the images of the trial.
     """
     started = clock()
     known = installed()
@@ -127,14 +128,15 @@ def choose(
         try:
             tried = make(dataclasses.replace(spec, compute=backend))
         except _REFUSALS as error:
-            reasons[backend] = " ".join(str(error).split())[:300]
+            reasons[backend] = _in_words(error)
             continue
         agreements[backend] = agreement(ready["tensorflow"].answers, tried.answers)
         if agreements[backend] <= AGREEMENT:
             ready[backend] = tried
         else:
             reasons[backend] = f"its numbers differ by {agreements[backend]:.1e} of the largest, more than {AGREEMENT}"
-    speeds = _speeds(ready, started + seconds, workers, clock)
+    speeds, failed = _speeds(ready, started + seconds, workers, clock)
+    reasons |= failed
     trials = [Trial(b, speeds.get(b), agreements.get(b), reasons.get(b, "")) for b in ("tensorflow", *_ORDER)]
     return Choice(_fastest(speeds), tuple(trials), clock() - started)
 
@@ -163,22 +165,40 @@ def _unfit(backend: specs.Compute, spec: specs.EngineSpec, known: Mapping[specs.
 
 def _speeds(
     ready: Mapping[specs.Compute, Tried], until: float, workers: int, clock: Callable[[], float]
-) -> dict[specs.Compute, float]:
-    """Images a second of each engine: its best round, for what else the machine does only takes from it."""
-    if len(ready) == 1:
-        return {}
+) -> tuple[dict[specs.Compute, float], dict[specs.Compute, str]]:
+    """Images a second of each engine: its best round, for what else the machine does only takes from it.
+
+    Of those that failed meanwhile, as when several threads at once leave them no memory, the reasons instead.
+    """
     speeds: dict[specs.Compute, float] = {}
+    failed: dict[specs.Compute, str] = {}
+    if len(ready) == 1:
+        return speeds, failed
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         for number in range(_ROUNDS):
             if number > 1 and clock() >= until:
                 break
             for backend, tried in ready.items():
+                if backend in failed:
+                    continue
                 began = clock()
-                for done in [pool.submit(tried.run) for _ in range(workers)]:
-                    done.result()
+                runs = [pool.submit(tried.run) for _ in range(workers)]
+                concurrent.futures.wait(runs)  # all of them, for the next engine has the machine to itself
+                try:
+                    for done in runs:
+                        done.result()
+                except _REFUSALS as error:
+                    if backend == "tensorflow":
+                        raise
+                    failed[backend] = _in_words(error)
+                    continue
                 speed = workers * tried.batch / max(clock() - began, 1e-9)
                 speeds[backend] = max(speed, speeds.get(backend, 0.0)) if number else 0.0  # the first one warms up
-    return speeds
+    return {backend: speed for backend, speed in speeds.items() if backend not in failed}, failed
+
+
+def _in_words(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def _fastest(speeds: Mapping[specs.Compute, float]) -> specs.Compute:

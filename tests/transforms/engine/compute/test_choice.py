@@ -98,6 +98,27 @@ def test_an_engine_that_refuses_the_model_says_why(error_of, all_there):
     assert found.trials[0].images_per_second is None  # nothing to compare with
 
 
+def test_an_engine_that_fails_when_it_is_measured_is_left_out(all_there):
+    clock = Clock()
+    engines = {name: made(clock, batch=1.0 if name == "tensorflow" else 0.5) for name in all_there}
+
+    def failing():
+        rounds = iter(range(2))
+
+        def run():
+            clock.now += 0.1
+            if next(rounds, None) is None:
+                raise engine.OutOfMemory("no\n memory")
+
+        return choice.Tried(run, 10, [ANSWER])
+
+    found = chosen(clock, engines | {"xla": failing})
+
+    assert (found.backend, found.trials[-1]) == ("onnxruntime", choice.Trial("xla", None, 0.0, "no memory"))
+    with pytest.raises(engine.OutOfMemory):
+        chosen(clock, engines | {"tensorflow": failing})
+
+
 def test_trials_end_when_their_time_is_over(all_there):
     clock = Clock()
     engines = {name: made(clock, ready=4.0, batch=1.0 if name == "tensorflow" else 0.5) for name in all_there}
