@@ -79,11 +79,12 @@ def check(counted: account.Counted, settings: config.RunConfig, directory: run_d
 def _lost(counted: Mapping[str, int], counts: manifests.Counts) -> int:
     """Dead letters and what is lost behind damage; where a part is explained, as many as the whole would have.
 
-    What cannot be read is told of the whole, what cannot be decoded or explained of the part.
+    What cannot be read is told of the whole, what cannot be decoded or explained of the part. There one alone says
+    nothing of the others: of the few images of a first look it would be more than many a limit, in any healthy dataset.
     """
     read = counted["dead_letters_read"]
     later, parsed, left = counts.dead_letters - read, counted["parsed"], counts.not_needed or 0
-    return read + counts.lost + (round(later * (parsed + left) / parsed) if parsed else 0)
+    return read + counts.lost + (round(later * (parsed + left) / parsed) if later > 1 else later)
 
 
 def _without_meaning(counted: account.Counted, counts: manifests.Counts, settings: config.RunConfig) -> Iterator[str]:

@@ -52,10 +52,11 @@ def test_a_flipped_bit_in_the_data_costs_its_record_alone(tmp_path):
 def test_what_is_lost_of_a_part_counts_for_the_whole(tmp_path):
     """Two of twenty that were decoded, and one record that cannot be read of all hundred: 1 + 99 / 20 x 2, about."""
 
-    def checked(ratio: float) -> None:
+    def checked(ratio: float, bad: int = 2) -> None:
+        good = 20 - bad
         counted = account.Counted(
-            {"parsed": 20, "dead_letters_read": 1, "not_needed": 79, "decoded": 18, "dead_letters_decode": 2,
-             "explained": 18, "skipped": 0, "dead_letters_explain": 0, "localized": 18},
+            {"parsed": 20, "dead_letters_read": 1, "not_needed": 79, "decoded": good, "dead_letters_decode": bad,
+             "explained": good, "skipped": 0, "dead_letters_explain": 0, "localized": good},
             {"a": losses.ShardRead("a", 1000, 100, 0)},
         )  # fmt: skip
         verdict.check(counted, quick("data-*", tmp_path, f"output.max_dead_letter_ratio={ratio}"),
@@ -64,6 +65,9 @@ def test_what_is_lost_of_a_part_counts_for_the_whole(tmp_path):
     with pytest.raises(run.RunFailed, match=r"about 11 of 100 records were lost \(11.0%\)"):
         checked(0.105)
     checked(0.115)
+    checked(0.02, bad=1)  # one alone is one, and no twentieth of all
+    with pytest.raises(run.RunFailed, match=r"about 2 of 100 records were lost"):
+        checked(0.015, bad=1)
 
 
 def test_what_records_hold_is_judged_by_all_that_were_read_not_by_a_part(tmp_path):
