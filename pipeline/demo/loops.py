@@ -34,7 +34,9 @@ def compile_all() -> None:
     map_statistics.statistics(maps)
     scores = localization.localize(maps, source, truth, ids, np.array([1]), protocol, tuple(localization.GROUPS))
     localization.boxes_at(maps[0], source, box, protocol, [0.2, 0.5])
-    summary.MetricState(protocol, replicates=2).add(scores.evidence[0], source.image_id)
+    state = summary.MetricState(protocol, replicates=2)
+    for _ in range(2):  # the second is added to the first
+        state.add(scores.evidence[0], source.image_id)
 
 
 @contextlib.contextmanager

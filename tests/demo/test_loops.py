@@ -25,6 +25,7 @@ def test_whatever_a_run_calls_is_compiled():
         map_statistics._statistics, map_statistics._sick, frames._scaled, boxes._of_class, component_trees.by_basins,
         component_trees.components_at, box_accuracy._boxed, box_accuracy._protocol_scores, pointing_game._strongest,
         energy._sums, pixel_precision_recall._histogram, summary._add_weighted, summary._add_replicates,
+        summary._count,
     ):  # fmt: skip
         assert loop.signatures, loop.__name__
 

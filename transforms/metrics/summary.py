@@ -60,7 +60,7 @@ def _added(total: Counts | None, more: npt.NDArray[np.integer | np.bool_], bound
         return more.astype(np.min_scalar_type(bound), order="C")
     if bound >> (8 * total.itemsize):  # it no longer fits
         total = total.astype(np.min_scalar_type(bound), order="C")
-    if more.dtype == np.bool_ and total.flags.c_contiguous:
+    if more.dtype == np.bool_ and total.flags.c_contiguous and more.shape == total.shape:
         _count(total.reshape(-1), more.reshape(-1))
     else:
         total += more.astype(total.dtype, copy=False)  # twice as fast as an addition that converts

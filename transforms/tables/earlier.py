@@ -118,7 +118,7 @@ class Index:
 
         Args:
             image_sha256: of its bytes.
-            image_id: rows of images with this id come first.
+            image_id: rows of images with this id come first, and then the others, in the order in which they lie.
             same_id: leave out the rows of those with other ids.
         """
         key = np.uint64(int(image_sha256[:_KEY_DIGITS], 16))
@@ -132,8 +132,8 @@ class Index:
             yield from _places(alike[low:high])
             if same_id:
                 return
-        yield from _places(alike[:low])
-        yield from _places(alike[high:])
+        others = np.concatenate([alike[:low], alike[high:]])
+        yield from _places(others[np.lexsort((others["row"], others["file"]))])
 
     def save(self, path: str) -> None:
         """Write it to one file."""
@@ -242,6 +242,7 @@ class EarlierRows:
     def __init__(self, index: Index, wanted: Wanted):
         self._index = index
         self._wanted = wanted
+        self._labels = {label for file in index.files for label in file.methods.values()}
         self._files: collections.OrderedDict[int, table_files.TableFile] = collections.OrderedDict()
         self._blocks: collections.OrderedDict[tuple[int, int, int], _Block] = collections.OrderedDict()
 
@@ -251,6 +252,9 @@ class EarlierRows:
         needed = [
             label for label, share in wanted.methods if sampling.in_sample(encoded.image_id, share, wanted.sample_seed)
         ]
+        there = self._labels.intersection(needed)  # what no file has is not looked for in every equal image
+        if not there:
+            return NOTHING
         found: dict[str, records.MethodMaps] = {}
         first: records.Earlier | None = None
         for number, row, count in self._index.find(image_sha256, encoded.image_id, same_id=wanted.same_id):
@@ -266,7 +270,7 @@ class EarlierRows:
                 first = facts
             if np.array_equal(first.class_ids, facts.class_ids):
                 found |= more
-            if len(found) == len(needed):
+            if len(found) == len(there):
                 break
         if first is None:
             return NOTHING

@@ -171,6 +171,21 @@ def test_each_of_many_equal_images_is_found_at_its_own_place(tmp_path, monkeypat
     looked.close()
 
 
+def test_equal_images_of_other_ids_are_looked_at_in_the_order_in_which_they_lie_and_not_for_what_no_file_has(
+    tmp_path, monkeypatch
+):
+    equal = [localization(1, image_id=f"i{i}", index=i) for i in range(30)]
+    index = index_of(parquet(tmp_path, [table(one) for one in equal], 4))
+    firsts = [row for _, row, _ in index.find(f"{1:064x}", "new")]
+    assert firsts == sorted(firsts) and len(firsts) == 30
+    assert [row for _, row, _ in index.find(f"{1:064x}", "i7")] == [firsts[7], *firsts[:7], *firsts[8:]]
+    decoded, read = [], table_files.TableFile.read
+    monkeypatch.setattr(table_files.TableFile, "read", lambda *given: decoded.append(given[1]) or read(*given))
+    found = find(index, 1, wanted(*((m, 1.0) for m in METHODS), ("of_no_file", 1.0)), image_id="new")
+    assert {one.method for one in found.methods} == set(METHODS) and not found.complete
+    assert decoded == [0]
+
+
 def test_an_image_with_the_same_64_bits_of_hash_is_not_taken_for_another(tmp_path):
     index = index_of(parquet(tmp_path, [table(localization(1), localization(2))]))  # both begin with zeros
     assert len(list(index.find(f"{3:064x}"))) == 2
