@@ -39,6 +39,12 @@ def bench_json(tmp_path, monkeypatch) -> str:
     return str(tmp_path / "deep" / "bench.json")
 
 
+def test_tables_of_a_file_that_is_not_there_are_refused(bench_json, tmp_path, capsys) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["--markdown", str(tmp_path / "page.md"), "--json", bench_json])
+    assert f"{bench_json} is not there: measure first" in capsys.readouterr().err
+
+
 def test_figures_are_written_and_judged_unless_quick(bench_json, capsys) -> None:
     assert command.main(["--only", "one_pass", "--json", bench_json]) == 0
     assert [one.name for one in results.read_any(bench_json).all()] == ["good"]

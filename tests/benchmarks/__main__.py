@@ -16,8 +16,11 @@ from tests.benchmarks.families import summary
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, or write down what was measured; the exit status."""
-    given = _parser().parse_args(arguments)
+    parser = _parser()
+    given = parser.parse_args(arguments)
     if given.markdown is not None:
+        if not pathlib.Path(given.json).exists():
+            parser.error(f"--markdown writes what was measured, and {given.json} is not there: measure first")
         page = pathlib.Path(given.markdown)
         found = results.read_any(given.json)
         page.write_text(results.written_into(page.read_text(encoding="utf-8"), found), encoding="utf-8")

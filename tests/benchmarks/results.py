@@ -40,7 +40,7 @@ class Place:
     @classmethod
     def here(cls) -> Place:
         """Of this machine and working tree."""
-        return cls(_machine(), _commit(), {name: v for name in _PACKAGES if (v := _version(name)) is not None})
+        return cls(_machine(), commit(), {name: v for name in _PACKAGES if (v := _version(name)) is not None})
 
 
 @dataclasses.dataclass
@@ -213,9 +213,13 @@ def _machine() -> str:
     return f"{name}{f' ({widest})' if widest else ''}, {cores} cores"
 
 
-def _commit() -> str:
+def commit() -> str:
+    """Of the working tree, with ``-dirty`` where that is changed; ``unknown`` where git does not say."""
     command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    done = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
     return done.stdout.strip() or "unknown"
 
 

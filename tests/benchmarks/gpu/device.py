@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from heatbeam.transforms.engine import gpu_shares
-from tests.support import paths
+from tests.benchmarks import results
 
 _PACKAGES = ("tensorflow", "keras", "apache-beam", "numpy", "opencv-python-headless", "pillow")
 
@@ -60,7 +60,7 @@ def lines(device: Mapping[str, Any]) -> list[str]:
     elif (total := gpu_shares.total_mib(0)) is not None:
         said.append(f"driver   unknown, memory {total} MiB{built}")
     versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in _PACKAGES)
-    said.append(f"versions Python {platform.python_version()}, {versions}; heatbeam at {_commit()}")
+    said.append(f"versions Python {platform.python_version()}, {versions}; heatbeam at commit {results.commit()}")
     return said
 
 
@@ -79,12 +79,3 @@ def asked_of_driver(*fields: str) -> list[str] | None:
         return None
     values = [value.strip() for value in done.stdout.split("\n")[0].split(",")]
     return values if done.returncode == 0 and len(values) == len(fields) else None
-
-
-def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty"]
-    try:
-        done = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return "no commit"
-    return done.stdout.strip() or "no commit"
