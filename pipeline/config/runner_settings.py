@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, Any, Literal
 
 import pydantic
 
 from heatbeam.config import section
+from heatbeam.transforms.models import processors
 
 _LEAST_MIB = 256  # below it no model of use has room; and a share may be meant, or GiB
 
@@ -38,7 +38,7 @@ class RunnerConfig(section.Section):
     @property
     def worker_count(self) -> int:
         """Worker threads of the direct runner, in all processes."""
-        return self.workers if self.workers is not None else max(self.processes, len(os.sched_getaffinity(0)))
+        return self.workers if self.workers is not None else max(self.processes, processors.count())
 
     @pydantic.field_validator("gpu_memory", mode="before")
     @classmethod

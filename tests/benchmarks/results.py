@@ -7,12 +7,12 @@ import datetime
 import json
 import os
 import pathlib
-import platform
 import subprocess
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
+from heatbeam.job.fitting import kept_choices
 from tests.benchmarks import figures
 from tests.benchmarks.families import summary
 from tests.support import paths
@@ -200,17 +200,10 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _machine() -> str:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    name, flags = platform.processor() or platform.machine(), ""
-    try:
-        for line in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            key, _, value = line.partition(":")
-            name = value.strip() if key.strip() == "model name" else name
-            flags = value if key.strip() == "flags" else flags
-    except OSError:  # not Linux
-        return f"{name}, {cores} cores"
-    widest = next((flag for flag in ("avx512_bf16", "avx512f", "avx2") if flag in flags.split()), "")
-    return f"{name}{f' ({widest})' if widest else ''}, {cores} cores"
+    facts = kept_choices.device()
+    name = facts.get("model") or facts["processor"] or facts["machine"]
+    widest = next((flag for flag in ("avx512_bf16", "avx512f", "avx2") if flag in facts.get("features", ())), "")
+    return f"{name}{f' ({widest})' if widest else ''}, {facts['cores']} cores"
 
 
 def commit() -> str:

@@ -35,6 +35,9 @@ def test_processes_share_the_workers():
 def test_there_is_a_worker_for_each_process_where_none_are_named(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
     assert (section().worker_count, section(processes=2).worker_count, section(processes=5).worker_count) == (2, 2, 5)
+    monkeypatch.delattr("os.sched_getaffinity")  # as on macOS, which knows how many cores there are and no more
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    assert (section().worker_count, section(processes=5).worker_count) == (3, 5)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from typing import Any
 import pydantic
 
 from heatbeam.runs import manifests
+from heatbeam.transforms.models import processors
 
 FOLDER = "HEATBEAM_CACHE"
 """The environment variable that names the folder; empty for none at all."""
@@ -74,7 +75,7 @@ def keep(facts: Mapping[str, Any], choice: manifests.Compute) -> None:
 
 def device() -> dict[str, Any]:
     """The processor that computes: what it is, what it can do, and how many of its cores this process may have."""
-    facts: dict[str, Any] = {"machine": platform.machine(), "cores": len(os.sched_getaffinity(0))}
+    facts: dict[str, Any] = {"machine": platform.machine(), "cores": processors.count()}
     with contextlib.suppress(OSError):  # not Linux: its name has to do
         lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
         told: dict[str, str] = {}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import functools
 import itertools
-import os
 import pathlib
 import sys
 import tempfile
@@ -16,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
+from heatbeam.transforms.models import processors
 from tests.benchmarks import child
 from tests.benchmarks.gpu import device, passes, report, whole_jobs
 
@@ -80,7 +80,7 @@ class Check:
         models, precisions = (SMALL, ("float32", "mixed_bfloat16")) if small else (MODELS, tuple(FURTHEST))
         for model, precision in itertools.product(models, precisions[:2]):
             yield f"{model.name} in {precision}", functools.partial(self._passes, model, precision, seconds)
-        workers = 2 if small else min(16, max(4, len(os.sched_getaffinity(0))))
+        workers = 2 if small else min(16, max(4, processors.count()))
         sizes = (8, 16, 48) if small else (64, 512, 3584)
         jobs = [whole_jobs.Job(processes, workers) for processes in ((1, 2) if small else (1, 2, 4))]
         jobs.insert(1, whole_jobs.Job(1, workers, "mixed_bfloat16"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from heatbeam.transforms.models import processors
 from heatbeam.transforms.models.backends import packages
 from heatbeam.transforms.models.files import load_failures
 
@@ -75,7 +75,7 @@ class _OpenVino:
     def __init__(self, model: bytes, inputs: Sequence[str], threads: int | None) -> None:
         import openvino
 
-        streams = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        streams = processors.count()
         settings: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the processor has it
             "ENABLE_CPU_PINNING": False,
