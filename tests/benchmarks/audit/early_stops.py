@@ -19,10 +19,8 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
-import json
 import math
 import os
-import pathlib
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -35,6 +33,7 @@ from heatbeam.compare import gate_decisions, gate_looks, gate_rules, gate_tests,
 from heatbeam.transforms.metrics import intervals, paired
 from heatbeam.transforms.metrics.alarms import corrections, looks, mean_tests
 from heatbeam.transforms.metrics.alarms.samples import Sample
+from tests.benchmarks.audit import outcomes
 from tests.benchmarks.audit.false_alarms import lower_limit, upper_limit
 
 Floats = npt.NDArray[np.float64]
@@ -229,17 +228,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = []
     for row in _rows(given.cases, given.years, given.threads):
         rows.append(row)
-        goal = "no goal" if row["goal"] is None else f"goal {row['goal']:.3g}"
-        sys.stdout.write(
-            f"{'ok  ' if row['met'] else 'MISS'} {row['value']:.4f} (99 % limit {row['limit']:.4f}, {goal})"
-            f"  {row['what']}, n {row['n']:,}\n"
-        )
-        sys.stdout.flush()
+        outcomes.tell(row)
     sys.stdout.write(f"of a limit of 0 any test finds at most {best_possible():.3f} within a tenth\n")
-    path = pathlib.Path(given.json)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(rows, indent=1) + "\n")
-    return 0 if all(row["met"] for row in rows) else 1
+    return outcomes.keep(rows, given.json)
 
 
 if __name__ == "__main__":

@@ -21,10 +21,8 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
-import json
 import math
 import os
-import pathlib
 import sys
 import time
 from collections.abc import Sequence
@@ -37,6 +35,7 @@ from scipy import special, stats
 
 from heatbeam.transforms.metrics.alarms import corrections, mean_tests
 from heatbeam.transforms.metrics.alarms.samples import Sample
+from tests.benchmarks.audit import outcomes
 
 Floats = npt.NDArray[np.float64]
 
@@ -228,15 +227,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         start = time.monotonic()
         row = make()
         rows.append(row | {"seconds": time.monotonic() - start})
-        sys.stdout.write(
-            f"{'ok  ' if row['met'] else 'MISS'} {row['value']:.4f} (99 % limit {row['limit']:.4f},"
-            f" goal {row['goal']:.3g})  {row['what']}, n {row['n']:,}, {rows[-1]['seconds']:.0f} s\n"
-        )
-        sys.stdout.flush()
-    path = pathlib.Path(given.json)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(rows, indent=1) + "\n")
-    return 0 if all(row["met"] for row in rows) else 1
+        outcomes.tell(rows[-1])
+    return outcomes.keep(rows, given.json)
 
 
 if __name__ == "__main__":

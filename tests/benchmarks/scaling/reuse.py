@@ -59,15 +59,14 @@ def of_sizes(sizes: tuple[int, ...]) -> list[figures.Figure]:
 
 def growth(results: list[Mapping[str, Any]], rows: list[int]) -> list[figures.Figure]:
     """The figures of runs that took over so many rows: each further row's CPU time, and the peak of memory."""
-    first, middle, last = (result["cpu_seconds"][-1] for result in results)
-    rates = (last - first) / (rows[2] - rows[0]), (middle - first) / (rows[1] - rows[0])
+    rates = size.rates(results, "cpu_seconds", rows)
     memory = [result["peak_bytes"] for result in results]
     return [
         figures.single(
             "CPU time of a reused row against their number",
             rates[0] / rates[1],
             GOAL,
-            f"CPU time of a further row from {rows[0]:,} to {rows[2]:,} over from {rows[0]:,} to {rows[1]:,}",
+            f"CPU time of a further row {size.what_is_compared(rows)}",
             us_per_row=1e6 * rates[0],
         ),
         figures.single(

@@ -114,16 +114,22 @@ def _growth(patterns: list[str], sizes: tuple[int, ...], folder: str) -> list[fi
     return growth(results, sizes)
 
 
+def rates(results: Sequence[Mapping[str, Any]], kind: str, amounts: Sequence[int]) -> tuple[float, float]:
+    """Seconds of each further unit in three runs of rising amounts: from the first to the last, and to the second."""
+    first, middle, last = (result[kind][-1] for result in results)
+    return (last - first) / (amounts[2] - amounts[0]), (middle - first) / (amounts[1] - amounts[0])
+
+
+def what_is_compared(amounts: Sequence[int]) -> str:
+    """The two `rates` of such runs, in words."""
+    return f"from {amounts[0]:,} to {amounts[2]:,} over from {amounts[0]:,} to {amounts[1]:,}"
+
+
 def growth(results: Sequence[Mapping[str, Any]], sizes: tuple[int, ...]) -> list[figures.Figure]:
     """The figures of runs over so many images: memory, and the time of each further image."""
-
-    def rates(kind: str) -> tuple[float, float]:
-        first, middle, last = (r[kind][-1] for r in results)
-        return (last - first) / (sizes[2] - sizes[0]), (middle - first) / (sizes[1] - sizes[0])
-
-    wall, processor = rates("seconds"), rates("cpu_seconds")
+    wall, processor = rates(results, "seconds", sizes), rates(results, "cpu_seconds", sizes)
     memory = [r["peak_bytes"] for r in results]
-    compared = f"from {sizes[0]:,} to {sizes[2]:,} over from {sizes[0]:,} to {sizes[1]:,}"
+    compared = what_is_compared(sizes)
     sized = ", ".join(f"{size:,}" for size in sizes)
     return [
         figures.single(
