@@ -129,12 +129,12 @@ def _grow(
             joined |= own[i]
             if known or other == root:
                 continue
-            other = union_find.root(parent, other)
+            other = union_find.root(parent, np.int64(other))
             if other == root:
                 continue
             if level[other] != value:
                 spans[found, 0], spans[found, 1] = value, level[other]
-                found = _write(found, other, extent, size, extents, sizes)
+                found = _write(found, np.int64(other), extent, size, extents, sizes)
                 level[other] = value
             if size[other, 0] > size[root, 0]:
                 root, other = other, root
@@ -147,14 +147,14 @@ def _grow(
     for cell in order:
         if parent[cell] == cell:
             spans[found, 0], spans[found, 1] = 0, level[cell]
-            found = _write(found, cell, extent, size, extents, sizes)
+            found = _write(found, np.int64(cell), extent, size, extents, sizes)
     return spans[:found].copy(), extents[:found].copy(), sizes[:found].copy()
 
 
 @compiled.function
 def _write(
     found: int,
-    cell: np.int32,
+    cell: int,
     extent: npt.NDArray[np.int32],
     size: npt.NDArray[np.int64],
     extents: npt.NDArray[np.int32],

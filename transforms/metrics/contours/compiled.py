@@ -7,6 +7,7 @@ The first run of a new installation waits until they are compiled, so they are w
 NumPy function, array expression or assignment of one array to a part of another brings code of Numba's own that is
 compiled with them, from a tenth of a second to two seconds each (the assignment has an error that formats two shapes).
 Likewise each loop is called with arguments of one type: where a caller has a constant or 32 bits, by ``np.int64(0)``.
+A variable that is given both, first 32 bits and then 64, is converted at each call too: Numba may try either.
 
 Numba takes a loop from its cache as long as the loop's own file is as it was, though the loops and constants of other
 modules are compiled into it too. Here their files have to be as they were as well.

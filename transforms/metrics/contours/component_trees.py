@@ -115,7 +115,7 @@ def _grow(
             other = near[i]
             if other == root:
                 continue
-            other = union_find.root(parent, other)
+            other = union_find.root(parent, np.int64(other))
             if other == root:
                 continue
             if level[other] != value:
@@ -131,7 +131,7 @@ def _grow(
                 root, other = other, root
             parent[other] = root
             size[root] += size[other]
-            _absorb(extent, root, other)
+            _absorb(extent, np.int64(root), np.int64(other))
         if root < 0:
             root = pixel
             level[pixel] = value
@@ -325,7 +325,7 @@ def _extents_above(
                     joined = union_find.root(parent, np.int64(before[other, 2]))
                     if joined != root:
                         parent[root] = joined
-                        _absorb(extent, joined, root)
+                        _absorb(extent, np.int64(joined), np.int64(root))
                         root = joined
                     other += 1
                 runs[here, 0], runs[here, 1], runs[here, 2] = start, end, root
