@@ -90,6 +90,34 @@ def test_the_short_run_has_whole_batches_and_takes_about_two_seconds(images_per_
     assert whole_jobs.size_for(1 / images_per_s) == size
 
 
+def test_best_settings_come_from_a_process_that_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+
+    class Process:
+        def __init__(self, task: dict[str, Any]) -> None:
+            told.append(task)
+
+        def __enter__(self) -> Process:
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            told.append("ended")
+
+        def work(self, number: int) -> float:
+            told.append(number)
+            return 0.25
+
+        def finish(self) -> dict[str, Any]:
+            return {"way": "16 to a pass", "best": {"pass_size": 16}}
+
+    monkeypatch.setattr(child, "Child", Process)
+    found = whole_jobs.tried({"kind": "loop", "threads": 2})
+    assert (found.task, found.seconds) == ({"kind": "loop", "threads": 2, "pass_size": 16}, 0.25)
+    assert told == [{"kind": "loop", "threads": 2}, 0, "ended"]
+    assert whole_jobs.tried({"kind": "job"}, "trial").task == {"kind": "job", "pass_size": 16}
+    assert told[3] == {"kind": "trial"}
+
+
 def test_the_fastest_way_is_found_and_the_rest_is_left_out_when_time_is_up() -> None:
     now = itertools.accumulate(itertools.repeat(1.0))  # each look at the clock a second later
     asked: list[str] = []

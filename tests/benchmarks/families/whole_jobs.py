@@ -1,8 +1,8 @@
 """The whole job, from TFRecord shards of photos to Parquet, against the faster of a hand-written loop and Xplique.
 
-The sides are loaded one after another, each in a process of its own, and the peers find their best settings. In a
-*round* all work on the same files, one process running at a time, in turns of a second: what else the machine does
-meanwhile then meets all of them alike.
+Each side first finds its best settings, one after another in processes that end: a process keeps the memory of the
+largest batch that it tried. Then all are loaded, each in a process of its own. In a *round* all work on the same files,
+one process running at a time, in turns of a second: what else the machine does meanwhile then meets all of them alike.
 """
 
 from __future__ import annotations
@@ -33,16 +33,30 @@ _HOPELESS = 1.3
 """How many times as long as the loop Xplique may take for an image in memory, and still take part in the rounds."""
 
 
-class _Peers(NamedTuple):
-    """The peers that are ready.
+class _Tried(NamedTuple):
+    """A side whose best settings are known.
 
     Attributes:
-        processes: by name.
-        seconds: per image, of the loop.
-        left_out: what is known of those that are not worth the time, by name.
+        task: with these settings.
+        seconds: per image, where its process says so.
+        result: of its process.
     """
 
-    processes: dict[str, child.Child]
+    task: dict[str, Any]
+    seconds: float
+    result: dict[str, Any]
+
+
+class _Peers(NamedTuple):
+    """The peers that are worth the time.
+
+    Attributes:
+        tasks: with their best settings, by name.
+        seconds: per image, of the loop.
+        left_out: what is known of the others, by name.
+    """
+
+    tasks: dict[str, dict[str, Any]]
     seconds: float
     left_out: dict[str, str]
 
@@ -88,15 +102,18 @@ def _measure(name: str, options: settings.Options) -> list[figures.Figure]:
     with tempfile.TemporaryDirectory(prefix="heatbeam-bench-") as folder, contextlib.ExitStack() as stack:
         patterns = [f"{folder}/{number}/data-*.tfrecord" for number in range(3)]
         _write(pathlib.Path(folder, "0"), _FIRST, _FIRST.images)
-        peers = _peers(name, patterns, stack)
+        peers = _peers(name, patterns)
         size = _SIZES[0] if options.quick else size_for(peers.seconds)
         counts = size.images, (2 if options.quick else 3) * size.images
         for number, count in zip((rounds.SHORT, rounds.LONG), counts, strict=True):
             _write(pathlib.Path(folder, str(number)), size, count)
-        job = stack.enter_context(child.Child(_job(name, patterns, size, folder, options)))
-        job.work(0)
+        job = tried(_job(name, patterns, size, folder, options), "tests.benchmarks.families.job:Trial")
+        sides = {}
+        for side, task in {"job": job.task, **peers.tasks}.items():
+            sides[side] = stack.enter_context(child.Child(task))
+            sides[side].work(0)
         rounds_of_it = 1 if options.quick else 2 if peers.seconds * size.images > _SLOW_UNIT_S else 3
-        played = rounds.play({"job": job, **peers.processes}, rounds_of_it)
+        played = rounds.play(sides, rounds_of_it)
         if options.trace and name == TRACED:
             trace.write_timeline(played[-1]["job"]["spans"], options.trace)
         return [_figure(name, played, counts, peers.left_out)]
@@ -107,34 +124,38 @@ def size_for(seconds: float) -> Size:
     return next((size for size in _SIZES if size.images * seconds >= _UNIT_S), _SIZES[-1])
 
 
-def _peers(name: str, patterns: list[str], stack: contextlib.ExitStack) -> _Peers:
-    """Start the peers; the loop with the number of threads that is the faster one."""
+def tried(task: dict[str, Any], kind: str | None = None) -> _Tried:
+    """Find a side's best settings in a process that ends: what was tried leaves it no memory for the rounds.
+
+    Args:
+        task: of the side; its process may say ``best``, what to add to it.
+        kind: of the process, where it is another one.
+
+    Raises:
+        child.ChildFailed: the process failed.
+    """
+    with child.Child({**task, "kind": kind or task["kind"]}) as process:
+        seconds = process.work(0)
+        result = process.finish()
+    return _Tried({**task, **result["best"]}, seconds, result)
+
+
+def _peers(name: str, patterns: list[str]) -> _Peers:
+    """The peers' best settings; of the loop's numbers of threads the faster one."""
     loop = {"kind": "tests.benchmarks.families.hand_written:Worker", "patterns": patterns, "application": name}
-    best: tuple[contextlib.ExitStack, child.Child, float] | None = None
-    for threads in sorted({1, os.cpu_count() or 1}):
-        own = stack.enter_context(contextlib.ExitStack())
-        process = own.enter_context(child.Child({**loop, "threads": threads}))
-        seconds = process.work(0)
-        if best is None or seconds < best[2]:
-            if best is not None:
-                best[0].close()
-            best = own, process, seconds
-        else:
-            own.close()
-    assert best is not None
+    by_threads = [tried({**loop, "threads": threads}) for threads in sorted({1, os.cpu_count() or 1})]
+    best = min(by_threads, key=lambda one: one.seconds)
+    tasks = {"loop": best.task}
     if not _has_xplique():
-        return _Peers({"loop": best[1]}, best[2], {})
-    own = stack.enter_context(contextlib.ExitStack())
-    process = own.enter_context(child.Child({**loop, "kind": "tests.benchmarks.families.library:Worker"}))
+        return _Peers(tasks, best.seconds, {})
     try:
-        seconds = process.work(0)
+        xplique = tried({**loop, "kind": "tests.benchmarks.families.library:Worker"})
     except child.ChildFailed as failure:
-        return _Peers({"loop": best[1]}, best[2], {"Xplique": f"fails: {str(failure).splitlines()[-1]}"})
-    if seconds <= _HOPELESS * best[2]:
-        return _Peers({"loop": best[1], "Xplique": process}, best[2], {})
-    way = process.finish()["way"]
-    own.close()
-    return _Peers({"loop": best[1]}, best[2], {"Xplique": f"{1 / seconds:.3g} in memory alone ({way})"})
+        return _Peers(tasks, best.seconds, {"Xplique": f"fails: {str(failure).splitlines()[-1]}"})
+    if xplique.seconds <= _HOPELESS * best.seconds:
+        return _Peers({**tasks, "Xplique": xplique.task}, best.seconds, {})
+    left_out = f"{1 / xplique.seconds:.3g} in memory alone ({xplique.result['way']})"
+    return _Peers(tasks, best.seconds, {"Xplique": left_out})
 
 
 def _job(name: str, patterns: list[str], size: Size, folder: str, options: settings.Options) -> dict[str, Any]:
