@@ -7,13 +7,15 @@ it is called.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import gc
 import json
 import math
 import os
 import pathlib
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
 OK, FAILED = 0, 1
@@ -54,15 +56,38 @@ def waiting(text: str, stream: TextIO | None = None) -> None:
     stream.flush()
 
 
-def load_tensorflow(options: argparse.Namespace) -> None:
-    """Import TensorFlow, once what can be checked without it is right, and say so first: it takes seconds.
+@contextlib.contextmanager
+def loading(options: argparse.Namespace) -> Iterator[None]:
+    """Import TensorFlow, once what can be checked without it is right; what needs it is to be imported inside.
 
-    Without ``--verbose`` the lines are held back that its C++ side writes to the terminal while it looks for a GPU.
-    They cannot be switched off by a setting; what Python raises is not held back.
+    Says so first: it takes seconds. Without ``--verbose`` the lines are held back that TensorFlow's C++ side writes to
+    the terminal while it looks for a GPU. They cannot be switched off by a setting; what Python raises is not held
+    back.
+
+    Imported modules are half a million objects that stay until the process ends. They are not looked through for
+    garbage while they are made, nor in all collections to come, nor at the end: that took 2.7 of the 7.2 s of a
+    processor of importing what a run needs and ending.
     """
-    if "tensorflow" not in sys.modules:
-        waiting("loading TensorFlow and Apache Beam")
-    if options.verbose:
+    if "tensorflow" in sys.modules:  # there may be garbage by now, which would stay for ever too
+        yield
+        return
+    waiting("loading TensorFlow and Apache Beam")
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        _import_tensorflow(verbose=options.verbose)
+        yield
+    finally:
+        gc.freeze()
+        if collects:
+            gc.enable()
+
+
+def _import_tensorflow(*, verbose: bool) -> None:
+    """Import it, with its C++ side's lines where `verbose`."""
+    if verbose:
+        import tensorflow  # noqa: F401
+
         return
     kept = os.dup(2)
     with pathlib.Path(os.devnull).open("wb") as nowhere:

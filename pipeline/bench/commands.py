@@ -19,8 +19,8 @@ def _bench(options: argparse.Namespace, _: Sequence[str]) -> int:
     from heatbeam import config
 
     settings = config.load(options.config, options.set)
-    command.load_tensorflow(options)
-    from heatbeam.bench import user_job
+    with command.loading(options):
+        from heatbeam.bench import user_job
 
     found = user_job.measure(settings, quick=options.quick)
     sys.stdout.write(user_job.table(found))

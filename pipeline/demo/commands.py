@@ -20,8 +20,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _demo(options: argparse.Namespace, _: Sequence[str]) -> int:
-    command.load_tensorflow(options)
-    from heatbeam.demo import demo
+    with command.loading(options):
+        from heatbeam.demo import demo
 
     usual = "runs/demo" if options.kind == demo.IMAGES else f"runs/demo_{options.kind}"
     demo.demo(options.directory or usual, sys.stdout, options.kind)

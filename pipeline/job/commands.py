@@ -69,8 +69,8 @@ def _run(options: argparse.Namespace, beam_options: Sequence[str]) -> int:
     if options.sequential:
         result, verdict = _run_sequential(options, settings, beam_options)
     else:
-        command.load_tensorflow(options)
-        from heatbeam.job import run
+        with command.loading(options):
+            from heatbeam.job import run
 
         result = run.run(settings, beam_options, sys.stderr)
     return _tell(options, settings, result, verdict)
@@ -120,8 +120,8 @@ def _run_sequential(
     from heatbeam.compare import gate_rules, sequential, verdict_files
 
     planned = sequential.Sequential(gate_rules.load(options.gate), options.baseline)
-    command.load_tensorflow(options)
-    from heatbeam.job import parts
+    with command.loading(options):
+        from heatbeam.job import parts
 
     growing = parts.Growing(settings, beam_options, sys.stderr, options.baseline)
     comparison, verdict = planned.audit(growing.explain, growing.tell, growing.start)
@@ -141,8 +141,8 @@ def _check(options: argparse.Namespace, _: Sequence[str]) -> int:
 
     errors.check_at_least_one("--records", options.records)
     settings = config.load(options.config, options.set)
-    command.load_tensorflow(options)
-    from heatbeam.job.check import dry_run
+    with command.loading(options):
+        from heatbeam.job.check import dry_run
 
     command.waiting("opening the data and the model")
     if options.json:

@@ -112,8 +112,8 @@ def _add_init(parser: argparse.ArgumentParser) -> None:
 
 
 def _init(options: argparse.Namespace, _: Sequence[str]) -> int:
-    command.load_tensorflow(options)
-    from heatbeam.prepare import first_config
+    with command.loading(options):
+        from heatbeam.prepare import first_config
 
     wanted = first_config.Wanted(
         options.data, options.model, options.split, options.class_names, options.preprocessing, options.run

@@ -22,9 +22,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def _prove(options: argparse.Namespace, beam_options: Sequence[str]) -> int:
     if options.most is not None and options.most < 1:
         raise errors.UsageError(f"prove: --most is {options.most}; give how many suspects to try, at least 1")
-    command.load_tensorflow(options)
-    from heatbeam.audit.evidence import shown
-    from heatbeam.audit.proving import job
+    with command.loading(options):
+        from heatbeam.audit.evidence import shown
+        from heatbeam.audit.proving import job
 
     found = job.prove(options.run, images=options.images, most=options.most, beam_options=beam_options)
     rows = found.table.drop_columns(["pictures"]).to_pylist()
