@@ -132,6 +132,7 @@ class Comparison:
         options: how it was made.
         marks: what people marked in either run, in words, by the digest of the image.
         drift: whether the model's reasons moved; None for runs over the same images, whose pairs say more.
+        unread_marks: why the marks of a run are not among `marks`, for each of which they could not be read.
     """
 
     baseline: str
@@ -155,6 +156,7 @@ class Comparison:
     options: Options
     marks: Mapping[str, tuple[str, ...]]
     drift: moved.Drift | None = None
+    unread_marks: tuple[str, ...] = ()
 
     @property
     def different_images(self) -> bool:
@@ -176,7 +178,7 @@ def compare(
         options: see `Options`.
 
     Raises:
-        run_directory.RunDirectoryError: if one of them is not a finished run, or its file of marks is damaged.
+        run_directory.RunDirectoryError: if one of them is not a finished run.
         ComparisonError: if the classes of the runs cannot be told apart by name, or their inputs have other axes.
     """
     options = options or Options()
@@ -186,7 +188,8 @@ def compare(
     _check_ranks((baseline_path, candidate_path), tables)
     settings = settings_diff.differences(*both)
     incomparable = settings_diff.incomparable(settings)
-    marks = reviews.by_image([baseline_path, candidate_path])
+    reviewed = [reviews.readable(path) for path in (baseline_path, candidate_path)]
+    marks = reviews.by_image(table for table, _ in reviewed)
     work = compare_rows.Work(
         [table.schema for table in tables],
         class_names=slicing.distinct_names(both[0].class_names),
@@ -231,6 +234,7 @@ def compare(
         options=options,
         marks=marks,
         drift=moved.between(both, tables, mapping) if apart else None,
+        unread_marks=tuple(why for _, why in reviewed if why),
     )
 
 

@@ -47,6 +47,7 @@ def as_dict(comparison: compare.Comparison) -> dict[str, Any]:
         "candidate": comparison.candidate,
         "settings": [setting._asdict() for setting in comparison.settings],
         "incomparable": list(comparison.incomparable),
+        "unread_marks": list(comparison.unread_marks),
         "counts": comparison.counts,
         "only_baseline": list(comparison.only_baseline),
         "only_candidate": list(comparison.only_candidate),
@@ -144,6 +145,7 @@ def print_comparison(comparison: compare.Comparison, stream: TextIO) -> None:
         stream.write(f"  warning: {changed_images(comparison)}\n")
     if comparison.counts["images_repeated"]:
         stream.write(f"  warning: {repeated_images(comparison)}\n")
+    stream.writelines(f"  warning: marks are not shown: {why}\n" for why in comparison.unread_marks)
     for side, methods in (
         ("baseline", comparison.methods_only_baseline), ("candidate", comparison.methods_only_candidate)
     ):  # fmt: skip
@@ -272,6 +274,7 @@ def _in_short(comparison: compare.Comparison) -> list[tuple[str, str]]:
         shares = ", ".join(f"{value:.1%} of {method}" for method, value in list(moved.items())[:6])
         text = f"Maps that moved, so that their strongest areas share less than half: {shares}."
         said.append(("note" if any(moved.values()) else "good", text))
+    said += [("alert", f"The marks of a run are not shown: {why}.") for why in comparison.unread_marks]
     if comparison.incomparable:
         return [*said, ("alert", "The metrics of these runs mean different things and are not subtracted.")]
     rows = headlines(comparison)

@@ -128,7 +128,8 @@ class ModelConfig(section.Section):
         model_source.ModelSource.weights, description="weights file for application or factory"
     )
     arguments: dict[str, Any] = pydantic.Field(
-        dict(model_source.ModelSource.arguments), description="keyword arguments of the application or factory"
+        dict(model_source.ModelSource.arguments),
+        description="keyword arguments of the application or factory; weights: null draws them by explain.seed",
     )
     safe_mode: bool = pydantic.Field(
         model_source.ModelSource.safe_mode, description="refuse model files that carry code"

@@ -52,9 +52,15 @@ def run_to_the_end(pipeline: beam.Pipeline, failed: Callable[[str], errors.UserE
 
 @contextlib.contextmanager
 def told_how_to_go_on(
-    directory: run_directory.RunDirectory, output: config.OutputConfig, stream: TextIO
+    directory: run_directory.RunDirectory, output: config.OutputConfig, stream: TextIO, *, grows: bool = False
 ) -> Iterator[None]:
     """After a failure, say to `stream` what is kept; after an interrupt, by the exception's message.
+
+    Args:
+        directory: of the run.
+        output: as the user gave it.
+        stream: where to say it.
+        grows: whether the run is one that is explained part by part, which knows no newest one to reuse.
 
     Raises:
         Interrupted: instead of another KeyboardInterrupt.
@@ -62,18 +68,18 @@ def told_how_to_go_on(
     try:
         yield
     except KeyboardInterrupt as error:
-        raise Interrupted("; ".join(["interrupted", *_how_to_go_on(directory, output)])) from error
+        raise Interrupted("; ".join(["interrupted", *_how_to_go_on(directory, output, grows)])) from error
     except BaseException:
-        stream.writelines(f"{text}\n" for text in _how_to_go_on(directory, output))
+        stream.writelines(f"{text}\n" for text in _how_to_go_on(directory, output, grows))
         raise
 
 
-def _how_to_go_on(directory: run_directory.RunDirectory, output: config.OutputConfig) -> Iterator[str]:
+def _how_to_go_on(directory: run_directory.RunDirectory, output: config.OutputConfig, grows: bool) -> Iterator[str]:
     """What to run to go on from what a run left, if it left anything."""
     if not directory.unfinished_files():
         return
     if output.root is not None:
-        how = "--reuse newest"
+        how = f"--reuse {directory.path}" if grows else "--reuse newest"
     elif output.overwrite:  # `resume` keeps what `overwrite` removes, so that they are refused together
         how = "--set output.overwrite=false --resume"
     else:

@@ -44,6 +44,7 @@ class Growing:
         if problems:
             raise config.ConfigError(problems, "--sequential")
         self._settings, self._beam_options, self._stream = settings, tuple(beam_options), stream
+        self._given = output
         self._output = output.model_copy(update={"directory": directory.path, "root": None, "keep": None})
         self._seed = settings.explain.seed
         self.start = 0.0
@@ -60,7 +61,7 @@ class Growing:
         """
         part = None if share >= 1 else sampling.Part(share, self._seed)
         settings = self._settings.model_copy(update={"output": self._output})
-        self.result = run.run(settings, self._beam_options, self._stream, part)
+        self.result = run.run(settings, self._beam_options, self._stream, part, self._given)
         self._output = self._output.model_copy(update={"overwrite": False, "resume": True})
         return self.result.directory.path
 

@@ -61,6 +61,7 @@ def run(
     beam_options: Sequence[str] = (),
     stream: TextIO | None = None,
     part: sampling.Part | None = None,
+    grown_in: config.OutputConfig | None = None,
 ) -> Result:
     """Explain a dataset.
 
@@ -69,6 +70,7 @@ def run(
         beam_options: Beam's own options, from the command line.
         stream: where progress goes; None for standard error.
         part: of the records to explain; None for all.
+        grown_in: the ``output`` section that the user gave, where this is a part of a run that grows.
 
     Raises:
         config.ConfigError: something is wrong that can be seen before the first record.
@@ -83,7 +85,9 @@ def run(
         whole = dataclasses.replace(plan.make(settings, beam_options), part=part)
         planned, _held = unfit_methods.fitted(whole, lambda text: stream.write(f"warning: {text}\n"))
         open_run = _start(planned.settings, arguments, part)
-        with failures.told_how_to_go_on(open_run.directory, settings.output, stream), open_run.failure_recorded():
+        given, grows = grown_in or settings.output, grown_in is not None
+        told = failures.told_how_to_go_on(open_run.directory, given, stream, grows=grows)
+        with told, open_run.failure_recorded():
             return _run(planned, arguments, open_run, stream)
 
 

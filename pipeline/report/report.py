@@ -98,6 +98,7 @@ def _context(
     led = galleries.of_rows(scores, chosen.measure, _led(class_table["rows"], slice_table[0][1], reference), names)
     groups = report_findings.clusters(table, findings, names, clusters, reference, target)
     located = moved_images.located(manifest, images)
+    marked, unread_marks = reviews.readable(run.path)
     shown = _pictures(located, table, chosen, led, findings, queue, groups, reference, target, scan.ambiguous)
     styles = {name: f"s{i % _STYLES}" for i, name in enumerate(methods)}
     context = {
@@ -135,7 +136,8 @@ def _context(
         "answers": _about_answers(manifest, table, names),
         "queue": queue,
         "queue_limits": (label_suspects.MIN_PROBABILITY, label_suspects.MAX_OVERLAP),
-        "marks": reviews.read(run.path).sort_by([("marked_at", "descending")]).to_pylist(),
+        "marks": marked.sort_by([("marked_at", "descending")]).to_pylist(),
+        "unread_marks": unread_marks,
         "marks_shown": MAX_MARKS,
         "galleries": chosen,
         "measure": galleries.MEASURES.get(chosen.measure, ""),

@@ -168,6 +168,8 @@ def notes(context: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         marks = len(context["marks"])
         made = f"{report_text.count(marks)} mark{'s' * (marks > 1)} of a review {'are' if marks > 1 else 'is'} kept."
         notes.append(("note", made, "marks"))
+    if context["unread_marks"]:
+        notes.append(("alert", f"The marks of a review are not shown: {context['unread_marks']}.", ""))
     if context["ambiguous"]:
         notes.append(("alert", _about_ambiguous(context["ambiguous"]), "galleries"))
     if context["dead"]["total"]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import pathlib
 import posixpath
+from collections.abc import Iterator
 
 from pyarrow import fs as pafs
 
@@ -71,6 +74,28 @@ class Folder:
                 return True
         except FileExistsError:
             return False
+
+    @contextlib.contextmanager
+    def alone(self, name: str) -> Iterator[None]:
+        """Make the folder `name` in it, and wait until no other process of this machine has it to itself.
+
+        For whoever reads a file, changes and replaces it. Where the store, or the disk, has no locks nobody waits.
+
+        Raises:
+            errors.PathError: if the folder cannot be made.
+        """
+        with errors.about(self.path_of(name), "write"):
+            self.make(name)
+        if not isinstance(self.fs, pafs.LocalFileSystem):
+            yield
+            return
+        descriptor = os.open(self.join(name), os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):  # some network disks lock no folders
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def replace(self, name: str, content: bytes) -> None:
         """Make the file `name` in it, or replace it: on a local disk in one step, so that nobody reads half of it.

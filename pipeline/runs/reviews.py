@@ -4,8 +4,9 @@
 overwrites, resumes or removes a run takes it away, and the digest of the image says what a mark of another run is
 about.
 
-The file is replaced as a whole: a reader sees the one before or the one after. Two explorers of one run that write at
-the same moment may lose one of the two marks.
+The file is replaced as a whole: a reader sees the one before or the one after. Explorers of one run wait for one
+another where the run is on a disk of their machine; elsewhere two that write at the same moment may lose one of the two
+marks.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import io
+import posixpath
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -146,8 +148,10 @@ class Reviews:
             "marked_at": datetime.datetime.now(datetime.timezone.utc),
             "run_id": self._run_id,
         }
-        with self._lock:
-            kept = [row for row in self.rows() if _key(row) != _key(key)]
+        with self._lock, self._folder.alone(posixpath.dirname(FILE)):
+            # Read again: a clock may give two files that follow on one another the same time.
+            there_now = _rows(self._folder) if self._folder.has(FILE) else []
+            kept = [row for row in there_now if _key(row) != _key(key)]
             self._write([*kept, new] if there else kept)
 
     def _write(self, rows: Sequence[Row]) -> None:
@@ -173,18 +177,23 @@ def read(path: str) -> pa.Table:
     return _table(folder) if folder.has(FILE) else SCHEMA.empty_table()
 
 
-def by_image(paths: Iterable[str]) -> dict[str, tuple[str, ...]]:
+def readable(path: str) -> tuple[pa.Table, str]:
+    """As `read`, and why nothing could be read: marks stand beside a run, which can be shown without them."""
+    try:
+        return read(path), ""
+    except folders.RunDirectoryError as error:
+        return SCHEMA.empty_table(), f"{error}"
+
+
+def by_image(tables: Iterable[pa.Table]) -> dict[str, tuple[str, ...]]:
     """What was marked in each image of some runs, in words, by the digest of its bytes.
 
     Args:
-        paths: of the runs; a run without marks adds none.
-
-    Raises:
-        folders.RunDirectoryError: as `read`.
+        tables: of `read`, one a run.
     """
     found: dict[str, list[str]] = {}
-    for path in paths:
-        for row in read(path).to_pylist():
+    for table in tables:
+        for row in table.to_pylist():
             name = row["mark"].replace("_", " ")
             found.setdefault(row["image_sha256"], []).append(f"{name}: {row['note']}" if row["note"] else name)
     return {digest: tuple(dict.fromkeys(words)) for digest, words in found.items()}

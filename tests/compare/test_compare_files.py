@@ -51,6 +51,22 @@ def test_the_terminal_shows_settings_first_and_marks_what_is_worse(comparison):
     assert "mystery" not in text
 
 
+def test_marks_that_cannot_be_read_are_told_and_cost_nothing_else(comparison, tmp_path):
+    path = write_run(tmp_path / "a", [Row("one", energy_share=0.5), Row("two", energy_share=0.6)])
+    (tmp_path / "a" / "review").mkdir()
+    (tmp_path / "a" / "review" / "review.parquet").write_bytes(b"PAR1 no")
+    found = compare.compare(path, path)
+    (why,) = set(found.unread_marks)
+    assert why.startswith(f"{path}/review/review.parquet is no file of marks")
+    assert found.counts["images_in_both"] == 2 and found.marks == {} and comparison.unread_marks == ()
+    stream = io.StringIO()
+    compare_files.print_comparison(found, stream)
+    assert f"  warning: marks are not shown: {path}/review/review.parquet is no file of marks" in stream.getvalue()
+    compare_files.write_html(found, tmp_path / "out.html")
+    assert "The marks of a run are not shown: " in (tmp_path / "out.html").read_text()
+    assert compare_files.as_dict(found)["unread_marks"] == [why, why]
+
+
 def test_json_has_every_number_and_no_nan(comparison, tmp_path):
     compare_files.write_json(comparison, tmp_path / "out" / "comparison.json")
     content = json.loads((tmp_path / "out" / "comparison.json").read_text(), parse_constant=pytest.fail)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import pathlib
 import resource
 import shutil
@@ -10,8 +11,8 @@ import sys
 import pytest
 import yaml
 
-from heatbeam import cli
-from heatbeam.job import failures
+from heatbeam import cli, config
+from heatbeam.job import failures, parts
 from heatbeam.runs import run_directory
 from heatbeam.transforms import explain
 from heatbeam.transforms.models.files import load_failures
@@ -29,6 +30,46 @@ def finished(tmp_path_factory) -> pathlib.Path:
     (folder / "latin.yaml").write_bytes("input: caf\xe9".encode("latin-1"))
     (folder / "empty").mkdir()
     return folder
+
+
+@pytest.mark.parametrize(
+    ("output", "grows", "how"),
+    [
+        ({"directory": "{0}"}, False, "--resume, or with --reuse {0},"),
+        ({"directory": "{0}", "overwrite": True}, False, "--set output.overwrite=false --resume"),
+        ({"root": "runs"}, False, "--reuse newest"),
+        ({"root": "runs"}, True, "--reuse {0}"),  # of a sequential run, which has no newest one
+        ({"directory": "{0}"}, True, "--resume, or with --reuse {0},"),
+    ],
+)
+def test_an_interrupt_says_how_the_run_is_gone_on_with(output, grows, how, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_directory.RunDirectory, "unfinished_files", lambda _: ["a.arrow"])
+    given = config.OutputConfig.model_validate(
+        {key: value.format(tmp_path) if isinstance(value, str) else value for key, value in output.items()}
+    )
+    directory = run_directory.RunDirectory(str(tmp_path))
+    with (
+        pytest.raises(failures.Interrupted) as interrupted,
+        failures.told_how_to_go_on(directory, given, io.StringIO(), grows=grows),
+    ):
+        raise KeyboardInterrupt
+    kept = f"interrupted; what was explained so far is kept in {tmp_path}/unfinished"
+    assert str(interrupted.value) == f"{kept}; run again with {how.format(tmp_path)} to go on from there"
+
+
+def test_a_run_that_grows_says_what_the_user_gave(data_of_nothing, tmp_path, monkeypatch):
+    output = {"root": str(tmp_path), "directory": None}
+    settings = data_of_nothing.model_copy(update={"output": data_of_nothing.output.model_copy(update=output)})
+    given: list[object] = []
+    monkeypatch.setattr(parts.run, "run", lambda *all_given: given.extend(all_given) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        parts.Growing(settings, (), io.StringIO(), "baseline").explain(0.5)
+    assert given[0].output.root is None and given[-1] == settings.output
+
+
+@pytest.fixture
+def data_of_nothing(tmp_path) -> config.RunConfig:
+    return small_runs.settings("nowhere/*.tfrecord", tmp_path / "run")
 
 
 @pytest.mark.parametrize(

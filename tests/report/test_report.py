@@ -73,6 +73,7 @@ def test_every_picture_has_a_text_and_every_control_a_name(written):
 def test_links_lead_to_a_section_that_is_there(written):
     page = _Page(written[1])
     assert 'id="marks"' not in written[1]  # nobody marked anything
+    assert "marks of a review" not in written[1]
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     targets = {attributes["href"][1:] for tag, attributes in page.tags if tag == "a"}
@@ -137,7 +138,10 @@ def test_report_stands_without_the_shards(tmp_path):
 
 def test_report_stands_without_ground_truth(tmp_path):
     path = report_runs.write(tmp_path, report_runs.Plan(truth=False))
+    pathlib.Path(path, "review").mkdir()
+    pathlib.Path(path, reviews.FILE).write_bytes(b"PAR1 no")  # costs the marks, not the report
     text = _text(report.write_report(path))
+    assert f"The marks of a review are not shown: {path}/review/review.parquet is no file of marks (" in text
     assert "probability of the class" in text and "Energy on object" not in text
     # Border, corners and the place still give the shortcut away.
     assert "Class cat looks like a shortcut" in text

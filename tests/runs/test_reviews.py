@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import pathlib
+import subprocess
+import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -72,6 +74,34 @@ def test_a_file_that_is_damaged_or_of_others_is_left_alone(tmp_path):
         with pytest.raises(run_directory.RunDirectoryError, match="is no file of marks"):
             marks.set(SUBJECT, "note", "x")
         assert path.read_bytes() == content
+
+
+def test_a_damaged_file_costs_its_marks_and_says_where_it_is(tmp_path):
+    (tmp_path / "review").mkdir()
+    (tmp_path / "review" / "review.parquet").write_bytes(b"PAR1 no")
+    table, why = reviews.readable(str(tmp_path))
+    assert table.equals(reviews.SCHEMA.empty_table())
+    assert why.startswith(f"{tmp_path}/review/review.parquet is no file of marks (")
+    reviews.Reviews(str(tmp_path / "other"), "run-1", "ann").set(SUBJECT, "note", "x")
+    table, why = reviews.readable(str(tmp_path / "other"))
+    assert reviews.by_image([reviews.SCHEMA.empty_table(), table]) == {"5e": ("note: x",)} and why == ""
+
+
+def test_explorers_that_mark_at_once_lose_no_mark(tmp_path):
+    program = """if True:
+        import sys
+        from heatbeam.runs import reviews
+        marks = reviews.Reviews(sys.argv[1], "run", sys.argv[2])
+        row = dict(image_sha256="5e", shard="s", class_id=2, class_name="cat", method="cam")
+        for i in range(25):
+            row.update(image_id=sys.argv[2] + str(i), record_index=i)
+            marks.set(reviews.Subject(row, None), "note")
+    """
+    started = [subprocess.Popen([sys.executable, "-c", program, str(tmp_path), name]) for name in "ab"]
+    assert [process.wait() for process in started] == [0, 0]
+    assert sorted(reviews.read(str(tmp_path))["image_id"].to_pylist()) == sorted(
+        f"{n}{i}" for n in "ab" for i in range(25)
+    )
 
 
 def test_unknown_marks_and_endless_notes_are_refused(tmp_path):

@@ -346,7 +346,7 @@ def _pass_sizes(spec: specs.EngineSpec) -> tuple[int, int]:
 
 def exposed(spec: specs.EngineSpec) -> exposure.ExposedModel:
     """The model of a specification, loaded and exposed."""
-    keras_model = loading.load_keras_model(spec.model)
+    keras_model = loading.load_keras_model(spec.model, spec.seed)
     _take_floats(keras_model, spec)
     known = len(keras_model.weights)
     if spec.precision != "float32":

@@ -83,10 +83,7 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> judging.Fi
         tried = ", ".join(f"{size} ({speed:,.3g} images/s)" for size, speed in engine.trials)
         stream.write(f"batch    {engine.batch_size} images at once on this machine; tried {tried}\n")
     examples, encoded, letters = _read(planned, engine.description, count)
-    for letter in letters:
-        findings.warnings.append(
-            f"record {letter.image_id} is lost in {letter.stage}: {letter.error_type}: {letter.message}"
-        )
+    findings.warnings += judging.lost_in_words(letters)
     boxes = sum(len(one.boxes) for one in encoded if one.boxes is not None)
     findings.facts["lost"] = [
         {"image_id": one.image_id, "stage": one.stage, "error_type": one.error_type, "message": one.message}

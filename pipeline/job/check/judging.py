@@ -25,6 +25,9 @@ _FEATURES_RECORDS = 512
 _FEATURES_S = 5.0
 """How many records are looked at for their features, and for how long."""
 
+_SHOWN_LOST = 3
+"""Ids of records that are lost in the same way, of which the rest is counted."""
+
 
 @dataclasses.dataclass
 class Findings:
@@ -53,6 +56,23 @@ def named_features(planned: plan.Plan, findings: Findings, stream: TextIO) -> No
     findings.warnings += found.warnings
     if found.missing:
         stream.write(f"         not in {total:,} records, and not asked for: {', '.join(found.missing)}\n")
+
+
+def lost_in_words(letters: Sequence[records.DeadLetter]) -> Iterator[str]:
+    """A line for each way in which records are lost, with how many are and the first of them.
+
+    >>> lost = [records.DeadLetter(f"photo{i}", "s", i, "decode", "decode_image", "no JPEG") for i in range(5)]
+    >>> list(lost_in_words(lost[:1]))
+    ['record photo0 is lost in decode: decode_image: no JPEG']
+    >>> list(lost_in_words(lost))
+    ['5 records (photo0, photo1, photo2, ...) are lost in decode: decode_image: no JPEG']
+    """
+    alike: dict[str, list[str]] = {}
+    for one in letters:
+        alike.setdefault(f"{one.stage}: {one.error_type}: {one.message}", []).append(one.image_id)
+    for why, ids in alike.items():
+        shown = ", ".join([*ids[:_SHOWN_LOST], *(["..."] if len(ids) > _SHOWN_LOST else [])])
+        yield f"record {shown} is lost in {why}" if len(ids) == 1 else f"{len(ids)} records ({shown}) are lost in {why}"
 
 
 def boxes_beyond(encoded: Sequence[records.EncodedExample], classes: int) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pathlib
 import pickle
+import random
 import zipfile
 
 import h5py
@@ -234,6 +235,15 @@ def test_random_weights_can_be_meant():
     assert loading.load_keras_model(source).output_shape == (None, 1000)
     assert not model_source.ModelSource(application="MobileNetV2", weights="a.h5").has_random_weights
     assert not model_source.ModelSource("model.keras").has_random_weights
+
+
+def test_random_weights_follow_from_the_seed_alone():
+    arguments = (("alpha", 0.35), ("input_shape", (32, 32, 3)), ("weights", None))
+    source = model_source.ModelSource(application="MobileNetV2", arguments=arguments)
+    before = random.getstate()
+    digests = [loading.model_digest(loading.load_keras_model(source, seed)) for seed in (0, 0, 1)]
+    assert digests[0] == digests[1] != digests[2]
+    assert random.getstate() == before  # whoever else draws sees nothing of it
 
 
 def test_preprocessing_of_an_application_that_is_made_without_its_own_is_asked_for():

@@ -6,12 +6,14 @@ only because the configuration names it.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import inspect
 import pathlib
+import random
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -33,19 +35,23 @@ from heatbeam.transforms.models.files import (
 ModelError = load_failures.ModelError
 
 
-def load_keras_model(source: model_source.ModelSource) -> keras.Model:
+def load_keras_model(source: model_source.ModelSource, seed: int = 0) -> keras.Model:
     """The Keras model of `source`.
+
+    Args:
+        source: of the model.
+        seed: of the weights of an application that are drawn at random; each seed gives the same ones each time.
 
     Raises:
         ModelError: the file does not exist, is not a Keras model, or the name or factory does not resolve; or its
             weights are not finite; or it has several inputs, and what the others are is not said.
     """
-    return input_constants.one_input(load_whole(source), source.input, dict(source.constants))
+    return input_constants.one_input(load_whole(source, seed), source.input, dict(source.constants))
 
 
-def load_whole(source: model_source.ModelSource) -> keras.Model:
+def load_whole(source: model_source.ModelSource, seed: int = 0) -> keras.Model:
     """The Keras model of `source` with all the inputs that it has; else as `load_keras_model`."""
-    model = _loaded(source)
+    model = _loaded(source, seed)
     saved_networks.open_layers(model)
     check_finite(model)
     return model
@@ -69,12 +75,13 @@ def check_finite(model: keras.Model) -> None:
             )
 
 
-def _loaded(source: model_source.ModelSource) -> keras.Model:
+def _loaded(source: model_source.ModelSource, seed: int) -> keras.Model:
     custom = user_modules.custom_objects(source.imports, source.search_path)
     if source.path is not None:
         return _load_file(source.path, source, custom)
     if source.application is not None:
-        model = _made_by_name(source.application, source)
+        with _drawn_by(seed):
+            model = _made_by_name(source.application, source)
     else:
         assert source.factory is not None
         model = _call(
@@ -87,6 +94,17 @@ def _loaded(source: model_source.ModelSource) -> keras.Model:
     if source.weights is not None:
         _load_weights(model, source.weights)
     return model
+
+
+@contextlib.contextmanager
+def _drawn_by(seed: int) -> Iterator[None]:
+    """What Keras draws inside follows from a seed: initializers without one of their own take Python's numbers."""
+    before = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before)
 
 
 def _made_by_name(name: str, source: model_source.ModelSource) -> Any:
