@@ -27,7 +27,7 @@ from apache_beam.transforms import window
 from apache_beam.utils import shared, windowed_value
 
 from heatbeam.transforms import heatmaps, records, sampling, tally
-from heatbeam.transforms.engine import assess, explained, fitting, specs
+from heatbeam.transforms.engine import assess, computing, explained, fitting, specs
 from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.models import model_source
 from heatbeam.transforms.models.files import loading, model_files
@@ -48,7 +48,8 @@ def acquire_engine(spec: specs.EngineSpec, like: engines.Engine | None = None) -
 
     Args:
         spec: of the engine.
-        like: an engine whose specification differs in `compute` alone: its model is shared, not loaded again.
+        like: an engine whose specification differs in `compute` alone: its model is shared, not loaded again, where
+            its layers compute in the same precision.
     """
     with _HANDLES_LOCK:
         handle = _HANDLES.setdefault(spec, shared.Shared())
@@ -61,7 +62,8 @@ def acquire_engine(spec: specs.EngineSpec, like: engines.Engine | None = None) -
             threadpoolctl.threadpool_limits(1)
         local = _with_local_files(spec)
         with model_files.named_as_given(_copies(spec, local)):
-            engine = engines.Engine(local, None if like is None else like.model)
+            shared_model = like.model if like is not None and computing.shares_model(like.spec, spec) else None
+            engine = engines.Engine(local, shared_model)
             engine.warm_up()
         loaded.append(True)
         return engine

@@ -20,7 +20,7 @@ from apache_beam.options import pipeline_options
 
 from heatbeam import command, config
 from heatbeam.job import classes, failures, graph, incremental, plan, progress, step_options, verdict
-from heatbeam.job.fitting import decision, earlier_runs, unfit_methods
+from heatbeam.job.fitting import agreement, decision, earlier_runs, unfit_methods
 from heatbeam.runners import runner_options, signatures
 from heatbeam.runs import history, manifests, remote_files, run_directory
 from heatbeam.transforms import account, errors, explain, sampling
@@ -213,19 +213,22 @@ def finish(path: str) -> Result:
 
 def _with_backend(planned: plan.Plan, open_run: _OpenRun, stream: TextIO) -> tuple[plan.Plan, engines.Engine]:
     """The plan with what computes its model, which is in the manifest from here on, and the engine of that."""
-    engine, _ = explain.acquire_engine(planned.engine_spec)
     open_run.sources = earlier_runs.sources(planned.settings.output, open_run.directory)
-    before = planned.engine_spec.compute
-    planned, compute = decision.decided(planned, engine, open_run.sources, lambda text: stream.write(f"{text}\n"))
-    resumed = open_run.manifest.resumed
-    if resumed is not None and resumed.compute is not None and resumed.compute.backend == compute.backend:
-        compute = resumed.compute  # with its trials
+    planned, engine, compute = decision.engine_of(planned, open_run.sources, lambda text: stream.write(f"{text}\n"))
+    resumed = next((one for one in open_run.sources if one.resumed), None)
+    before = None if open_run.manifest.resumed is None else open_run.manifest.resumed.compute
+    same = resumed is not None and resumed.precision == planned.engine_spec.precision
+    if same and before is not None and before.backend == compute.backend:
+        compute = before.model_copy(update={"agreement": compute.agreement or before.agreement})  # with its trials
     open_run.add(compute=compute)
-    if compute.backend != "tensorflow" or compute.trials:
-        stream.write(f"compute: {decision.in_words(compute)}\n")
-    if planned.engine_spec.compute != before:
-        engine, _ = explain.acquire_engine(planned.engine_spec, engine)
+    if compute.backend != "tensorflow" or compute.trials or compute.agreement is not None:
+        stream.write(f"compute: {decision.in_words(compute, planned.engine_spec.precision)}\n")
     return planned, engine
+
+
+def _of_what_computes(planned: plan.Plan, open_run: _OpenRun) -> list[str]:
+    compute = open_run.manifest.compute
+    return [] if compute is None else agreement.warnings(planned.engine_spec, compute)
 
 
 def _prepare(
@@ -242,7 +245,7 @@ def _prepare(
         conventions=step_options.conventions(planned, engine.description),
         keyed_by=taken.facts,
         reused=taken.taken,
-        warnings=planned.dataset.oddities(),
+        warnings=(*planned.dataset.oddities(), *_of_what_computes(planned, open_run)),
     )
     if open_run.manifest.resumed is not None:
         open_run.add(resumed=manifests.Resumed(started=open_run.manifest.resumed.started))

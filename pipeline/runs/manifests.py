@@ -166,6 +166,52 @@ class ComputeTrial(_Part):
     why_not: str = ""
 
 
+class ComputeAgreement(_Part):
+    """How near what computes the model is to TensorFlow in float32, on the same images where the job was launched.
+
+    Attributes:
+        images: how many were looked at; 0 where none could be.
+        of: which images, or why there are none, in words.
+        difference: the greatest difference of class scores and activations, over the largest value of each; None where
+            some were not finite, and where nothing was measured.
+        limit: what the precision allows.
+        same_class: share of the images with the same first choice of the model.
+        map_correlation: of raw maps of an image and class (Pearson), averaged for each method, the least of these; None
+            where maps were not compared.
+    """
+
+    images: int
+    of: str
+    difference: float | None = None
+    limit: float | None = None
+    same_class: float | None = None
+    map_correlation: float | None = None
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether it is beyond what the precision allows."""
+        limit = self.limit
+        return bool(self.images) and limit is not None and (self.difference is None or self.difference > limit)
+
+    def in_words(self, precision: str) -> str:
+        """The agreement of what computes in a precision, on one line.
+
+        >>> ComputeAgreement(images=0, of="no memory").in_words("mixed_float16")
+        'mixed_float16: agreement with float32 not measured: no memory'
+        """
+        what = "TensorFlow's numbers" if precision == "float32" else "float32"
+        if not self.images:
+            return f"{precision}: agreement with {what} not measured: {self.of}"
+        near = f"not as finite as {what}"
+        if self.difference is not None:
+            near = f"within {self.difference:.2g} of the largest value of {what}"
+        if self.is_bad:
+            near += f" (expected {self.limit:g})"
+        same = round((self.same_class or 0.0) * self.images)
+        maps = f", maps correlate by {self.map_correlation:.4f}" if self.map_correlation is not None else ""
+        return f"{precision}: {near}, the same first class for {same} of {self.images} images ({self.of}){maps}"
+
+
 class Compute(_Part):
     """What computes the model in the run.
 
@@ -176,6 +222,8 @@ class Compute(_Part):
         trials: of each backend, where any was made.
         seconds, allowed: that the trials took, and that they might have taken; None without.
         decided: the day of the trials in UTC, ISO 8601; None without.
+        agreement: with float32, where `explain.precision` is another one, and with TensorFlow, where a backend was not
+            tried but set or taken over from another run; else None.
     """
 
     backend: str
@@ -185,6 +233,7 @@ class Compute(_Part):
     seconds: float | None = None
     allowed: float | None = None
     decided: str | None = None
+    agreement: ComputeAgreement | None = None
 
 
 class KeyedBy(_Part):
@@ -334,7 +383,7 @@ class Manifest(_Part):
         keyed_by: what decides whether a later run may reuse its rows.
         counts: where the records went.
         shards: what was read of each, by name; None in runs of older versions.
-        warnings: what looks wrong with the input, a sentence each.
+        warnings: what looks wrong with the input, or with the precision that the model computes in, a sentence each.
         metrics: counters of the job, as the runner reports them.
         timings: of the job.
         error: why it failed.

@@ -62,7 +62,8 @@ class Engine:
 
         Args:
             spec: the specification.
-            model: the exposed model of a specification that differs in `compute` alone; None to load it.
+            model: the exposed model of a specification that differs in `compute` and `precision` alone, with layers of
+                the same `computing.keras_policy`; None to load it.
 
         Raises:
             loading.ModelError: the model or a layer is not what the specification says, a method does not fit it, or
@@ -76,7 +77,7 @@ class Engine:
         self._xla = computing.compiles(spec)
         self.pass_size, self._image_rows = _pass_sizes(spec)
         model = exposed(spec) if model is None else model
-        self.model = model.computed_by(spec.compute, spec.intra_op_threads)
+        self.model = model.computed_by(spec.compute, spec.intra_op_threads, spec.precision)
         self.description = self.model.description
         self._preprocess = loading.preprocessing_function(spec.preprocessing, spec.model)
         self._methods = [planned.planned(m, self.model, spec.seed) for m in spec.methods]
@@ -173,21 +174,24 @@ class Engine:
         found: np.ndarray = self._score(*map(tf.constant, (images, *self._fed(others, len(images))))).numpy()
         return found
 
-    def answers(self, images: np.ndarray) -> list[np.ndarray]:
+    def answers(
+        self, images: np.ndarray, others: Mapping[str, np.ndarray] | None = None, *, whole: bool = True
+    ) -> list[np.ndarray]:
         """What the model gives for images: scores ``(N, classes)``, those of a whole pass, and each layer's map.
 
         Args:
-            images: as of `explain`.
+            images, others: as `images` and `inputs` of `explain`.
+            whole: whether a whole pass is asked for.
         """
         layers = self.shared.layers
 
         def given(images: tf.Tensor, *fed: tf.Tensor) -> tuple[tf.Tensor, ...]:
             model, inputs = self.model.beside(fed), self._preprocess(images)
             logits, activations = model.expose(inputs, layers)
-            return (logits, model.answer(inputs).scores, *activations)
+            return (logits, *([model.answer(inputs).scores] if whole else []), *activations)
 
         traced = tf.function(given, autograph=False, jit_compile=self._xla or None)
-        arrays = (images, *self._fed(None, len(images)))
+        arrays = (images, *self._fed(others, len(images)))
         return [tensor.numpy() for tensor in traced(*map(tf.constant, arrays))]
 
     def _first_choices(self, images: tf.Tensor, *fed: tf.Tensor) -> tf.Tensor:
@@ -229,6 +233,11 @@ class Engine:
                 twin.model.keras_model.set_weights(weights)
                 self._twins[share, seed] = twin
         return self._twins[share, seed]
+
+    def take_weights(self, other: Engine) -> None:
+        """Have the weights of an engine of the same model, before the first image: some are drawn at each loading."""
+        if other.description.digest != self.description.digest:
+            self.model.keras_model.set_weights(other.model.keras_model.get_weights())
 
     def _fed(self, inputs: Mapping[str, np.ndarray] | None, count: int) -> list[np.ndarray]:
         """What comes with each of `count` images, in the model's order and types."""
@@ -349,7 +358,7 @@ def exposed(spec: specs.EngineSpec) -> exposure.ExposedModel:
     keras_model = loading.load_keras_model(spec.model, spec.seed)
     _take_floats(keras_model, spec)
     known = len(keras_model.weights)
-    if spec.precision != "float32":
+    if computing.keras_policy(spec) != "float32":
         loading.set_precision(keras_model, spec.precision)
     constant = spec.constant_weights
     model = exposure.ExposedModel(

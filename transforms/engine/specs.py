@@ -12,7 +12,7 @@ from typing import Any, Literal
 from heatbeam.transforms.engine import gpu_shares
 from heatbeam.transforms.methods import registry
 from heatbeam.transforms.models import model_source
-from heatbeam.transforms.models.backends import packages
+from heatbeam.transforms.models.backends import packages, precisions
 
 Pairs = tuple[tuple[str, Any], ...]
 """Names and values that can be hashed, sorted by name."""
@@ -26,7 +26,7 @@ VALUES: frozenset[Scores] = frozenset({"regression", "similarity"})
 """The readings without classes: the outputs of the model are values, and there are no probabilities."""
 LayerFusion = Literal["mean", "max"]
 GradientOf = Literal["logit", "finer_cam"]
-Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
+Precision = precisions.Precision
 Compute = packages.Backend
 
 
@@ -118,7 +118,7 @@ class EngineSpec:
         evidence: whether to say what the strongest channels put into each class score.
         batch_size: largest batch that will come.
         pass_batch_size: images per forward pass of many-pass methods, at most.
-        precision: Keras dtype policy the model computes in.
+        precision: what the model computes in (`precisions`).
         xla: compile the shared pass with XLA; batches are padded to `batch_size`.
         seed: of every random choice for which a method's own options name none.
         intra_op_threads: threads inside a TensorFlow operation; None is TensorFlow's choice.

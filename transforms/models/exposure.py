@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from heatbeam.transforms.models import layer_outputs, probe, weight_constants
-from heatbeam.transforms.models.backends import computing, frontier, packages
+from heatbeam.transforms.models.backends import computing, frontier, packages, precisions
 from heatbeam.transforms.models.files import input_constants, loading
 from heatbeam.transforms.models.graphs import traced_graph
 from heatbeam.transforms.models.scores import class_scores, output_shapes, pixel_scores, readings
@@ -199,18 +199,23 @@ class ExposedModel:
         other.layer = layer
         return other
 
-    def computed_by(self, backend: packages.Backend, threads: int | None = None) -> ExposedModel:
+    def computed_by(
+        self,
+        backend: packages.Backend,
+        threads: int | None = None,
+        precision: precisions.Precision = "float32",
+    ) -> ExposedModel:
         """The same model with what needs no gradients computed by another engine, with the weights of its first use.
 
         Args:
             backend: the engine.
-            threads: of one run, as of `sessions.session`.
+            threads, precision: as of `sessions.session`. TensorFlow's precision is that of the layers.
         """
         other = copy.copy(self)
         converted = backend in packages.CONVERTED
         graph = self._seen.graph
         other._computed = (  # noqa: SLF001 - of this class
-            computing.Computed(backend, graph, self._places_fed, threads) if converted else None
+            computing.Computed(backend, graph, self._places_fed, threads, precision) if converted else None
         )
         return other
 

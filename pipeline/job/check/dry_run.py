@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import itertools
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
@@ -14,14 +13,14 @@ import numpy as np
 from heatbeam import config
 from heatbeam.job import box_fit, classes, held_features, pixel_choices, plan, run, step_options, verdict
 from heatbeam.job.check import costs, judging, machine_plan
-from heatbeam.job.fitting import decision, earlier_runs, unfit_methods, work
+from heatbeam.job.fitting import agreement, decision, earlier_runs, first_records, unfit_methods, work
 from heatbeam.runners import runner_options
 from heatbeam.runs import manifests, run_directory
-from heatbeam.transforms import decode, errors, explain, read, records
+from heatbeam.transforms import errors, explain, records
 from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.engine import explained, specs
 from heatbeam.transforms.models import exposure
-from heatbeam.transforms.sources import decode_options, features
+from heatbeam.transforms.sources import decode_options
 from heatbeam.transforms.sources.arrays import fitting as fitting_arrays
 
 
@@ -74,7 +73,7 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> judging.Fi
     planned, names = classes.resolved(planned, engine.description)
     if spec.model.has_random_weights:
         findings.warnings.append("the model's weights are random, as model.arguments say: its maps have no meaning")
-    _write_model(engine.description, computing, stream)
+    _write_model(engine.description, computing, spec.precision, stream)
     findings.facts |= _facts(planned, engine, computing)
     machine_plan.write(planned, findings, stream)
     stream.write(f"classes  {planned.classes_in_words}\n")
@@ -82,7 +81,7 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> judging.Fi
     if engine.trials:
         tried = ", ".join(f"{size} ({speed:,.3g} images/s)" for size, speed in engine.trials)
         stream.write(f"batch    {engine.batch_size} images at once on this machine; tried {tried}\n")
-    examples, encoded, letters = _read(planned, engine.description, count)
+    examples, encoded, letters = first_records.decoded(planned, engine.description, count)
     findings.warnings += judging.lost_in_words(letters)
     boxes = sum(len(one.boxes) for one in encoded if one.boxes is not None)
     findings.facts["lost"] = [
@@ -135,11 +134,9 @@ def _with_backend(
         earlier = earlier_runs.sources(output, run.directory_of(output))
     except run_directory.RunDirectoryError as error:
         findings.problems.append(str(error))
-    engine, _ = explain.acquire_engine(_with_rivals(planned.engine_spec))
-    decided, computing = decision.decided(planned, engine, earlier, lambda text: stream.write(f"{text}\n"))
-    if decided.engine_spec.compute != planned.engine_spec.compute:
-        engine, _ = explain.acquire_engine(_with_rivals(decided.engine_spec), engine)
-    return decided, engine, computing
+    found = decision.engine_of(planned, earlier, lambda text: stream.write(f"{text}\n"), _with_rivals)
+    findings.warnings += agreement.warnings(found[0].engine_spec, found[2])
+    return found
 
 
 def _facts(planned: plan.Plan, engine: engines.Engine, computing: manifests.Compute) -> dict[str, Any]:
@@ -223,7 +220,9 @@ def _input_in_words(planned: plan.Plan) -> str:
     )
 
 
-def _write_model(about: exposure.ModelDescription, computing: manifests.Compute, stream: TextIO) -> None:
+def _write_model(
+    about: exposure.ModelDescription, computing: manifests.Compute, precision: specs.Precision, stream: TextIO
+) -> None:
     layer = about.layer
     kind = "values" if about.probability == "value" else "classes"
     stream.write(
@@ -238,41 +237,13 @@ def _write_model(about: exposure.ModelDescription, computing: manifests.Compute,
     stream.write(f"         {about.evidence}\n" if about.evidence else "")
     others = [f"{other.name} ({other.cells_in_words})" for other in about.next_best]
     stream.write(f"         next best: {', '.join(others)} (model.target_layer)\n" if others else "")
-    stream.write(f"compute  {decision.in_words(computing)}\n")
+    stream.write(f"compute  {decision.in_words(computing, precision)}\n")
 
 
 def _probabilities_in_words(rule: str) -> str:
     if rule in ("softmax", "sigmoid"):
         return f"; probabilities by {rule}"
     return "; no probabilities" if rule == "value" else "; probabilities are the model's own numbers"
-
-
-def _read(
-    planned: plan.Plan, about: exposure.ModelDescription, count: int
-) -> tuple[list[records.Example], list[records.EncodedExample], list[records.DeadLetter]]:
-    """Of the first `count` records those that can be decoded, decoded and as they were stored, and those lost."""
-    decoding = step_options.decode_step(planned.settings, about, planned.features)
-    examples: list[records.Example] = []
-    stored: list[records.EncodedExample] = []
-    letters: list[records.DeadLetter] = []
-
-    def lose(stage: str, image_id: str, shard: str, index: int, error: records.DataError) -> None:
-        letters.append(records.DeadLetter.from_error(image_id, shard, index, stage, error))
-
-    for shard, index, record in itertools.islice(planned.dataset.in_turn(), count):
-        image_id = features.default_image_id(shard.name, index)
-        if isinstance(record, records.DataError):
-            lose(read.STAGE, image_id, shard.name, index, record)
-            continue
-        stage = read.STAGE
-        try:
-            encoded = features.parse_example(record, planned.features, shard.name, index)
-            stage = decode.STAGE
-            examples.append(decoding.decoded(encoded))
-            stored.append(encoded)
-        except records.DataError as error:
-            lose(stage, image_id, shard.name, index, error)
-    return examples, stored, letters
 
 
 def _explain(

@@ -16,9 +16,9 @@ import tensorflow as tf
 
 from heatbeam import config
 from heatbeam.job import plan
-from heatbeam.job.fitting import earlier_runs, kept_choices, work
+from heatbeam.job.fitting import agreement, earlier_runs, kept_choices, work
 from heatbeam.runs import manifests
-from heatbeam.transforms import errors
+from heatbeam.transforms import errors, explain
 from heatbeam.transforms.engine import computing, specs
 from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.engine.compute import choice
@@ -39,6 +39,29 @@ _MORE = 4
 
 def _silent(_text: str) -> None:
     """Say nothing."""
+
+
+def engine_of(
+    planned: plan.Plan,
+    earlier: Sequence[earlier_runs.Source],
+    tell: Callable[[str], object] = _silent,
+    asked: Callable[[specs.EngineSpec], specs.EngineSpec] = lambda spec: spec,
+) -> tuple[plan.Plan, engines.Engine, manifests.Compute]:
+    """The plan with what computes its model, the engine of that, and how it was decided and agrees with float32.
+
+    Args:
+        planned, earlier, tell: as of `decided`.
+        asked: from the specification of the run to that of the engine which the caller asks.
+
+    Raises:
+        loading.ModelError: the model is not what the configuration says, or what was set does not compute it.
+        config.ConfigError: as `decided`.
+    """
+    engine, _ = explain.acquire_engine(asked(planned.engine_spec))
+    chosen, compute = decided(planned, engine, earlier, tell)
+    if chosen.engine_spec.compute != planned.engine_spec.compute:
+        engine, _ = explain.acquire_engine(asked(chosen.engine_spec), engine)
+    return chosen, engine, agreement.measured(chosen, engine, compute)
 
 
 def decided(
@@ -78,12 +101,12 @@ def _without_trial(
     further = sorted(set(choice.installed()) - set(earlier_runs.OWN))
     if not further:
         return _tensorflow("no other backend is installed")
+    if all(computing.has_not(explain.precision, backend) for backend in further):
+        return _tensorflow(f"of what is installed it alone computes in {explain.precision}")
     if runner.name != "direct":
         return _tensorflow(
             f"the workers of {runner.name} are other machines than this one, where a trial would be made"
         )
-    if explain.precision != "float32":
-        return _tensorflow(f"{explain.precision} is computed by TensorFlow")
     if tf.config.list_physical_devices("GPU"):
         return _tensorflow("a GPU computes")
     return None
@@ -98,13 +121,13 @@ def _of_earlier(
 ) -> manifests.Compute | None:
     """The backend of the first run with this model whose rows may be taken over; without it they would be useless."""
     for one in earlier:
-        if one.unlike or one.digest != digest:
-            continue
+        if one.unlike or one.digest != digest or one.precision != spec.precision:
+            continue  # none of its rows is taken over
         why = _why_not(spec, cast(specs.Compute, one.backend))
         if not why:
             way = "as in the part of the run that is there" if one.resumed else f"as in {one.path}, which is reused"
             return manifests.Compute(backend=one.backend, reason=way)
-        if one.resumed and spec.precision == "float32":  # rows of another precision are not taken over in any case
+        if one.resumed:
             problem = f"output.resume: {one.path} was begun with {one.backend}, and {why}"
             raise config.ConfigError([f"{problem}; or set explain.compute: tensorflow, which explains its images anew"])
     return None
@@ -184,14 +207,15 @@ def _facts(planned: plan.Plan, engine: engines.Engine) -> dict[str, Any]:
         "threads": [spec.intra_op_threads, planned.settings.runner.worker_count],
         "targets": list(spec.targets),
         "evidence": spec.evidence,
+        "precision": spec.precision,
         "constant_weights": spec.constant_weights,
         "device": kept_choices.device(),
         "versions": {name: importlib.metadata.version(name) for name in ("heatbeam", "keras")} | choice.installed(),
     }
 
 
-def in_words(compute: manifests.Compute) -> str:
-    """What computes and why, on one line; with the figures of the trial where one was made.
+def in_words(compute: manifests.Compute, precision: specs.Precision = "float32") -> str:
+    """What computes and why, on one line; with the figures of the trial, and the agreement, where they were measured.
 
     >>> in_words(manifests.Compute(backend="tensorflow", reason="as set"))
     'tensorflow, as set'
@@ -200,12 +224,13 @@ def in_words(compute: manifests.Compute) -> str:
     speeds = {one.backend: one.images_per_second for one in compute.trials if one.images_per_second}
     own, base = speeds.get(compute.backend), speeds.get("tensorflow")
     if own and base and compute.backend != "tensorflow":
-        agreement = next(one.agreement for one in compute.trials if one.backend == compute.backend)
-        near = f", maps within {agreement:.0e} of the largest value" if agreement is not None else ""
+        differs = next(one.agreement for one in compute.trials if one.backend == compute.backend)
+        near = f", maps within {differs:.0e} of the largest value" if differs is not None else ""
         said += f": {own / base:.2f} times as fast as TensorFlow ({own:,.3g} and {base:,.3g} images/s){near}"
     others = [
         f"{one.backend} {f'{one.images_per_second:,.3g} images/s' if not one.why_not else f'not: {one.why_not}'}"
         for one in compute.trials
         if one.backend not in (compute.backend, "tensorflow" if compute.backend != "tensorflow" else "")
     ]
-    return said + (f"; {'; '.join(others)}" if others else "")
+    agrees = [] if compute.agreement is None else [compute.agreement.in_words(precision)]
+    return "; ".join([said, *others, *agrees])

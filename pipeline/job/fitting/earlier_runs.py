@@ -37,6 +37,11 @@ class Source:
         return digest if isinstance(digest, str) else None
 
     @property
+    def precision(self) -> str:
+        """That its rows were computed in, where it says how those were made."""
+        return str((self.facts.all if self.facts is not None else {}).get("precision", "float32"))
+
+    @property
     def backend(self) -> str:
         """What computed its rows, where it says how those were made."""
         facts = self.facts.all if self.facts is not None else {}

@@ -76,13 +76,10 @@ def keep(facts: Mapping[str, Any], choice: manifests.Compute) -> None:
 def device() -> dict[str, Any]:
     """The processor that computes: what it is, what it can do, and how many of its cores this process may have."""
     facts: dict[str, Any] = {"machine": platform.machine(), "cores": processors.count()}
-    with contextlib.suppress(OSError):  # not Linux: its name has to do
-        lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        told: dict[str, str] = {}
-        for name, _, value in (line.partition(":") for line in lines):
-            told.setdefault(name.strip(), value.strip())  # of the first core
+    told = processors.described()
+    if told:  # else not Linux: its name has to do
         facts["model"] = told.get("model name", "")
-        facts["features"] = sorted((told.get("flags") or told.get("Features") or "").split())
+        facts["features"] = processors.features()
     return facts | {"processor": platform.processor()}
 
 

@@ -193,7 +193,6 @@ def test_the_cache_is_below_the_users(monkeypatch):
         ("explain.compute=tensorflow", "tensorflow", "as set"),
         ("explain.compute=openvino", "openvino", "as set"),
         ("explain.xla=true", "xla", "as set"),
-        ("explain.precision=mixed_bfloat16", "tensorflow", "mixed_bfloat16 is computed by TensorFlow"),
         ("runner.name=flink", "tensorflow", "the workers of flink are other machines than this one"),
     ],
 )
@@ -209,8 +208,23 @@ def test_nothing_is_measured_where_there_is_nothing_to_choose(machine, monkeypat
     assert machine.decided().reason == "no other backend is installed"
 
 
-def earlier(backend: str, digest: str = "d1", *, resumed: bool = False, unlike: str = "") -> earlier_runs.Source:
-    facts = {"model": {"digest": digest}, "xla": backend == "xla"}
+def test_a_precision_is_tried_where_something_else_than_tensorflow_has_it(machine):
+    half = "explain.precision=mixed_bfloat16"
+    assert (machine.decided(half).reason, machine.decided().reason) == ("by trial", "by trial")  # a choice for each
+    assert len(machine.tried) == 2
+    del machine.backends["openvino"]
+    machine.backends["onnxruntime"] = "onnxruntime 1"
+    found = machine.decided(half)
+    assert (found.backend, found.reason) == (
+        "tensorflow",
+        "of what is installed it alone computes in mixed_bfloat16",
+    )
+
+
+def earlier(
+    backend: str, digest: str = "d1", *, resumed: bool = False, unlike: str = "", precision: str = "float32"
+) -> earlier_runs.Source:
+    facts = {"model": {"digest": digest}, "xla": backend == "xla", "precision": precision}
     if backend not in earlier_runs.OWN:
         facts["compute"] = backend
     keyed_by = manifests.KeyedBy(all=facts, scores=None, methods={})
@@ -242,7 +256,10 @@ def test_a_run_whose_backend_is_missing_is_not_gone_on_with_unless_that_is_set(m
 def test_a_backend_of_before_that_does_not_fit_this_run_is_not_taken(machine, monkeypatch):
     half = "explain.precision=mixed_bfloat16"  # whose rows are others in any case
     for resumed in (False, True):
-        assert machine.decided(half, earlier=[earlier("openvino", resumed=resumed)]).backend == "tensorflow"
+        assert machine.decided(half, earlier=[earlier("xla", resumed=resumed)]).backend == "openvino"  # tried anew
+        rounded = earlier("xla", resumed=resumed, precision="mixed_bfloat16")
+        assert machine.decided(half, earlier=[rounded]).backend == "xla"
+        assert machine.decided(earlier=[rounded]).backend == "openvino"
     monkeypatch.setattr(computing, "unfit", lambda spec: "there is a GPU" if spec.compute == "openvino" else "")
     assert machine.decided(earlier=[earlier("openvino"), earlier("xla")]).reason == "as in old, which is reused"
     with pytest.raises(config.ConfigError, match=r"old was begun with openvino, and there is a GPU; or set explain"):

@@ -12,10 +12,10 @@ import tensorflow as tf
 
 from heatbeam.transforms.engine import computing, specs
 from heatbeam.transforms.engine import engine as engines
-from heatbeam.transforms.models.backends import packages
+from heatbeam.transforms.models.backends import packages, precisions
 from heatbeam.transforms.models.files import loading
 
-AGREEMENT = 1e-5
+AGREEMENT = precisions.limit("float32")
 """What logits and activations may differ by, of the largest value, for a float32 engine to be taken."""
 
 _PREFERENCE = 1.03  # times as fast as TensorFlow, at least: what is nearer is noise
@@ -33,8 +33,8 @@ class Trial:
         backend: its name.
         images_per_second: of the shared pass of the run's methods, and of whole passes where they are asked for; None
             where it was not measured.
-        agreement: largest difference of logits and activations from TensorFlow's, of the largest value of each; None
-            where it was not measured. TensorFlow's own is 0.
+        agreement: largest difference of logits and activations from TensorFlow's in float32, of the largest value of
+            each; None where it was not measured. In float32 TensorFlow's own is 0.
         why_not: why it can't be taken, in words; empty where it can.
     """
 
@@ -92,7 +92,8 @@ def choose(
 ) -> Choice:
     """The fastest engine for a specification, whatever its own `compute` is.
 
-    TensorFlow is taken where nothing else is installed, fits, agrees and is faster by more than chance.
+    TensorFlow is taken where nothing else is installed, fits, agrees and is faster by more than chance. In another
+    precision than float32 what agrees is what is as near to float32 as that precision allows.
 
     Args:
         spec: of the run.
@@ -116,8 +117,12 @@ def choose(
         trials = [Trial("tensorflow", None, 0.0), *(Trial(b, None, None, reason) for b, reason in reasons.items())]
         return Choice("tensorflow", tuple(trials), clock() - started)
     make = make or _Engines(whole_passes, loaded)
-    ready: dict[specs.Compute, Tried] = {"tensorflow": make(dataclasses.replace(spec, compute="tensorflow"))}
-    agreements: dict[specs.Compute, float] = {"tensorflow": 0.0}
+    own = dataclasses.replace(spec, compute="tensorflow")
+    ready: dict[specs.Compute, Tried] = {"tensorflow": make(own)}
+    expected, limit = ready["tensorflow"].answers, precisions.limit(spec.precision)
+    if spec.precision != "float32":
+        expected = make(dataclasses.replace(own, precision="float32")).answers
+    agreements: dict[specs.Compute, float] = {"tensorflow": agreement(expected, ready["tensorflow"].answers)}
     for backend, reason in reasons.items():
         if reason:
             continue
@@ -130,11 +135,11 @@ def choose(
         except _REFUSALS as error:
             reasons[backend] = _in_words(error)
             continue
-        agreements[backend] = agreement(ready["tensorflow"].answers, tried.answers)
-        if agreements[backend] <= AGREEMENT:
+        agreements[backend] = agreement(expected, tried.answers)
+        if agreements[backend] <= limit:
             ready[backend] = tried
         else:
-            reasons[backend] = f"its numbers differ by {agreements[backend]:.1e} of the largest, more than {AGREEMENT}"
+            reasons[backend] = f"its numbers differ by {agreements[backend]:.1e} of the largest, more than {limit:g}"
     speeds, failed = _speeds(ready, started + seconds, workers, clock)
     reasons |= failed
     trials = [Trial(b, speeds.get(b), agreements.get(b), reasons.get(b, "")) for b in ("tensorflow", *_ORDER)]
@@ -208,21 +213,25 @@ def _fastest(speeds: Mapping[specs.Compute, float]) -> specs.Compute:
 
 
 class _Engines:
-    """Makes the engines of one model, which is loaded once."""
+    """Makes the engines of one model, which is loaded once for each precision of its layers."""
 
     def __init__(self, whole_passes: bool, loaded: engines.Engine | None) -> None:
         self._whole_passes = whole_passes
-        self._first = loaded
+        self._made = [] if loaded is None else [loaded]
 
     def __call__(self, spec: specs.EngineSpec) -> Tried:
         """An engine that has explained a batch."""
         spec = dataclasses.replace(spec, tune_batch=False)
-        if self._first is not None and self._first.spec.compute == spec.compute:
-            engine = self._first
+        like = next((one for one in self._made if computing.shares_model(one.spec, spec)), None)
+        if like is not None and (like.spec.compute, like.spec.precision) == (spec.compute, spec.precision):
+            engine = like
         else:
-            engine = engines.Engine(spec, None if self._first is None else self._first.model)
-            self._first = self._first or engine
-        images = _images(engine)
+            engine = engines.Engine(spec, None if like is None else like.model)
+            if like is None:
+                for first in self._made[:1]:
+                    engine.take_weights(first)
+                self._made.append(engine)
+        images = trial_images(engine)
         whole = self._whole_passes or bool(engine.further)
         none_of_them = {label: np.zeros(len(images), bool) for label in engine.further}
 
@@ -235,7 +244,7 @@ class _Engines:
         return Tried(run, len(images), engine.answers(images))
 
 
-def _images(engine: engines.Engine) -> np.ndarray:
+def trial_images(engine: engines.Engine) -> np.ndarray:
     """A batch of images, half of them noise and half smooth."""
     count, size = max(2, min(engine.spec.batch_size, 8)), engine.description.input_size
     draw = np.random.default_rng(0)

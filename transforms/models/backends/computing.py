@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from heatbeam.transforms.models.backends import onnx_form, packages, parts, sessions
+from heatbeam.transforms.models.backends import onnx_form, packages, parts, precisions, sessions
 from heatbeam.transforms.models.files import load_failures
 from heatbeam.transforms.models.graphs import traced_graph
 
@@ -26,6 +26,7 @@ class Computed:
         graph: traced_graph.TracedGraph,
         fed: Sequence[tf.Tensor] = (),
         threads: int | None = None,
+        precision: precisions.Precision = "float32",
     ) -> None:
         """Prepare for a traced graph.
 
@@ -33,9 +34,10 @@ class Computed:
             backend: the engine.
             graph: the traced graph.
             fed: its tensors that are inputs beside the images, where their rows are given.
-            threads: of one run, as of `sessions.session`.
+            threads, precision: as of `sessions.session`.
         """
-        self._backend, self._graph, self._fed, self._threads = backend, graph, tuple(fed), threads
+        self._backend, self._graph, self._fed = backend, graph, tuple(fed)
+        self._threads, self._precision = threads, precision
         self._sessions: dict[tuple[str, ...], sessions.Session] = {}
         self._lock = threading.Lock()
 
@@ -77,7 +79,9 @@ class Computed:
                     with tf.init_scope():  # outside of the graph that is being traced
                         part = parts.part(self._graph, self._fed if fed else (), wanted)
                         model = onnx_form.onnx_model(part)
-                    self._sessions[key] = sessions.session(self._backend, model, part.inputs, self._threads)
+                    self._sessions[key] = sessions.session(
+                        self._backend, model, part.inputs, self._threads, self._precision
+                    )
                 except load_failures.ModelError as error:
                     raise load_failures.ModelError(
                         f"{self._backend} can't compute this model ({error}); set explain.compute: tensorflow"

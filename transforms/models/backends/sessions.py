@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from heatbeam.transforms.models import processors
-from heatbeam.transforms.models.backends import packages
+from heatbeam.transforms.models.backends import packages, precisions
 from heatbeam.transforms.models.files import load_failures
 
 _NO_MEMORY = re.compile(r"bad.?alloc|allocate|out of memory", re.IGNORECASE)
@@ -23,7 +23,13 @@ class Session(Protocol):
         """Its outputs for its inputs, in order; what is returned belongs to the caller."""
 
 
-def session(backend: packages.Backend, model: bytes, inputs: Sequence[str], threads: int | None) -> Session:
+def session(
+    backend: packages.Backend,
+    model: bytes,
+    inputs: Sequence[str],
+    threads: int | None,
+    precision: precisions.Precision = "float32",
+) -> Session:
     """An engine with a part of a model.
 
     Args:
@@ -31,13 +37,17 @@ def session(backend: packages.Backend, model: bytes, inputs: Sequence[str], thre
         model: a message of ONNX.
         inputs: names of its inputs, in order.
         threads: of one run; 1 where several threads run at once, None for the engine's choice.
+        precision: what it computes in; its inputs and outputs are float32 in any case. ONNX Runtime has float32 alone.
 
     Raises:
-        load_failures.ModelError: the engine does not take it.
+        load_failures.ModelError: the engine does not take it, or this processor has not the precision.
     """
-    kinds: dict[str, type[_OnnxRuntime | _OpenVino]] = {"onnxruntime": _OnnxRuntime, "openvino": _OpenVino}
     try:
-        return kinds[backend](model, inputs, threads)
+        if backend == "onnxruntime":
+            return _OnnxRuntime(model, inputs, threads)
+        return _OpenVino(model, inputs, threads, precision)
+    except load_failures.ModelError:
+        raise
     except Exception as error:  # each engine has its own
         raise load_failures.ModelError(f"{backend} does not take it: {load_failures.cause(error)}") from error
 
@@ -51,6 +61,23 @@ def failure(backend: packages.Backend, error: Exception) -> Exception:
     said = f"{backend}: {load_failures.cause(error)}"
     no_memory = isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)) is not None
     return MemoryError(said) if no_memory else RuntimeError(said)
+
+
+def _check_taken(precision: precisions.Precision, taken: str) -> None:
+    """See that what OpenVINO computes in is what was asked for.
+
+    Args:
+        precision: that was asked for.
+        taken: the type that it says it took.
+
+    Raises:
+        load_failures.ModelError: it is another one.
+    """
+    if taken != precisions.TYPES[precision]:
+        raise load_failures.ModelError(
+            f"on this processor it computes in {taken}, and explain.precision: {precision} asks for "
+            f"{precisions.TYPES[precision]}"
+        )
 
 
 class _OnnxRuntime:
@@ -72,12 +99,14 @@ class _OnnxRuntime:
 
 
 class _OpenVino:
-    def __init__(self, model: bytes, inputs: Sequence[str], threads: int | None) -> None:
+    def __init__(
+        self, model: bytes, inputs: Sequence[str], threads: int | None, precision: precisions.Precision
+    ) -> None:
         import openvino
 
         streams = processors.count()
         settings: dict[str, Any] = {
-            "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the processor has it
+            "INFERENCE_PRECISION_HINT": precisions.TYPES[precision],  # none: bfloat16 where the processor has it
             "ENABLE_CPU_PINNING": False,
         }
         if threads == 1:
@@ -86,6 +115,8 @@ class _OpenVino:
             settings |= {"NUM_STREAMS": 1} | ({} if threads is None else {"INFERENCE_NUM_THREADS": threads})
         core = openvino.Core()
         self._model = core.compile_model(core.read_model(model), "CPU", settings)
+        # A hint that can't be followed is passed over without a word.
+        _check_taken(precision, self._model.get_property("INFERENCE_PRECISION_HINT").get_type_name())
         names = [port.get_names() for port in self._model.inputs]
         self._inputs = [
             (place, number) for place, name in enumerate(inputs) for number, known in enumerate(names) if name in known

@@ -78,6 +78,26 @@ def test_the_fastest_that_agrees_is_taken(all_there):
     assert found.seconds == pytest.approx(4 + 7 * 3.5)
 
 
+def test_another_precision_is_compared_with_float32(all_there):
+    clock = Clock()
+    engines = {
+        "tensorflow": made(clock, batch=2.0, error=0.2),
+        "openvino": made(clock, batch=0.5, error=0.3),
+        "xla": made(clock, batch=0.1, error=0.6),  # 0.075 of the largest, and 0.0625 are allowed
+        "onnxruntime": made(clock, refused="no"),
+    }
+
+    def make(spec):
+        return engines[spec.compute]() if spec.precision == "mixed_bfloat16" else made(clock)()
+
+    spec = dataclasses.replace(SPEC, precision="mixed_bfloat16")
+    found = choice.choose(spec, seconds=100.0, make=make, clock=clock)
+
+    assert found.backend == "openvino"
+    assert [one.agreement for one in found.trials] == pytest.approx([0.025, None, 0.0375, 0.075])
+    assert found.trials[-1].why_not == "its numbers differ by 7.5e-02 of the largest, more than 0.0625"
+
+
 def test_what_is_no_faster_than_chance_is_not_taken(all_there):
     clock = Clock()
     engines = {name: made(clock, batch=1.0 if name == "tensorflow" else 0.98) for name in all_there}
