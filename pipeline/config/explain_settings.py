@@ -90,7 +90,7 @@ class ExplainConfig(section.Section):
     constant_weights: bool | Literal["auto"] = pydantic.Field(
         "auto",
         description="compile the weights into the graph: faster, for several times their memory; auto: on CPUs without "
-        "XLA, weights up to 40 MiB",
+        "XLA, weights up to 128 MiB",
     )
     seed: int = pydantic.Field(
         specs.EngineSpec.seed, description="of every random choice that names no seed of its own"

@@ -77,7 +77,12 @@ class Engine:
         self._xla = computing.compiles(spec)
         self.pass_size, self._image_rows = _pass_sizes(spec)
         model = exposed(spec) if model is None else model
-        self.model = model.computed_by(spec.compute, spec.intra_op_threads, spec.precision)
+        self.model = model.computed_by(
+            spec.compute,
+            spec.intra_op_threads,
+            spec.precision,
+            constant_weights=_constant_weights(spec, model.keras_model),
+        )
         self.description = self.model.description
         self._preprocess = loading.preprocessing_function(spec.preprocessing, spec.model)
         self._methods = [planned.planned(m, self.model, spec.seed) for m in spec.methods]
@@ -118,6 +123,8 @@ class Engine:
         planned.check_linear_heads(self._methods, self.model, self._preprocess, noise)
         planned.check_folds(self._methods, self.model, self._preprocess, noise)
         self.explain(noise, [(0,), (0,)], {})
+        if self.model.constant_weights:
+            weight_constants.give_back_copies()
         if self.spec.tune_batch and not self.trials:
             self._tune_batch()
 
@@ -360,7 +367,6 @@ def exposed(spec: specs.EngineSpec) -> exposure.ExposedModel:
     known = len(keras_model.weights)
     if computing.keras_policy(spec) != "float32":
         loading.set_precision(keras_model, spec.precision)
-    constant = spec.constant_weights
     model = exposure.ExposedModel(
         keras_model,
         layer=spec.target_layer,
@@ -369,11 +375,16 @@ def exposed(spec: specs.EngineSpec) -> exposure.ExposedModel:
         size=spec.input_size,
         reference=spec.reference,
         fed=spec.fed,
-        constant_weights=weight_constants.pays_off(keras_model, spec.xla) if constant is None else constant,
+        constant_weights=_constant_weights(spec, keras_model),
     )
     if len(keras_model.weights) != known:  # made when the model was first called
         loading.check_finite(keras_model)
     return model
+
+
+def _constant_weights(spec: specs.EngineSpec, model: keras.Model) -> bool:
+    chosen = spec.constant_weights
+    return weight_constants.pays_off(model, computing.compiles(spec)) if chosen is None else chosen
 
 
 def _take_floats(keras_model: keras.Model, spec: specs.EngineSpec) -> None:

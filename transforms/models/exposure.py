@@ -136,7 +136,6 @@ class ExposedModel:
         """
         self.keras_model = model
         self.constant_weights = constant_weights
-        self._weights = weight_constants.as_constants if constant_weights else contextlib.nullcontext
         self.lock = threading.RLock()
         self._constants = input_constants.constants_of(model, fed)
         self._rows: tuple[tf.Tensor, ...] = ()
@@ -204,14 +203,19 @@ class ExposedModel:
         backend: packages.Backend,
         threads: int | None = None,
         precision: precisions.Precision = "float32",
+        *,
+        constant_weights: bool | None = None,
     ) -> ExposedModel:
         """The same model with what needs no gradients computed by another engine, with the weights of its first use.
 
         Args:
             backend: the engine.
             threads, precision: as of `sessions.session`. TensorFlow's precision is that of the layers.
+            constant_weights: whether TensorFlow's graphs hold the weights as constants; None as before.
         """
         other = copy.copy(self)
+        if constant_weights is not None:
+            other.constant_weights = constant_weights
         converted = backend in packages.CONVERTED
         graph = self._seen.graph
         other._computed = (  # noqa: SLF001 - of this class
@@ -373,7 +377,8 @@ class ExposedModel:
 
     def _called(self, inputs: tf.Tensor) -> class_scores.Answer:
         """What the Keras model says of B images, when it is called."""
-        with self.lock, self._weights(self.keras_model), self._feeding():
+        weights = weight_constants.as_constants(self.keras_model) if self.constant_weights else contextlib.nullcontext()
+        with self.lock, weights, self._feeding():
             outputs = self.keras_model(inputs, training=False)
         return self._head.answer(self._source.find(outputs)[0])
 

@@ -1,5 +1,7 @@
 """Weights as constants of a graph: the same numbers, without reading variables."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -75,7 +77,7 @@ def test_a_twin_of_other_weights_explains_with_its_own():
     np.testing.assert_array_equal(plain.predict(inputs), expected)
 
 
-def test_small_models_on_a_cpu_have_constant_weights_of_themselves(monkeypatch):
+def test_models_up_to_a_size_on_a_cpu_have_constant_weights_of_themselves(monkeypatch):
     model = _normalized()
     assert weight_constants.pays_off(model, xla=False)
     assert not weight_constants.pays_off(model, xla=True)
@@ -85,3 +87,19 @@ def test_small_models_on_a_cpu_have_constant_weights_of_themselves(monkeypatch):
     assert weight_constants.pays_off(model, xla=False)
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["/GPU:0"] if kind == "GPU" else [])
     assert not weight_constants.pays_off(model, xla=False)
+
+
+def test_xla_has_variable_weights_beside_an_engine_of_constant_ones():
+    """As a trial makes it of a loaded model, so that it measures what a run will do."""
+    spec = engine_specs.spec(engine_specs.file(keras_models.GAP))
+    plain = engine.Engine(spec)
+    beside = engine.Engine(dataclasses.replace(spec, compute="xla"), plain.model)
+    assert (plain.model.constant_weights, beside.model.constant_weights) == (True, False)
+    assert not engine.Engine(dataclasses.replace(spec, compute="xla")).model.constant_weights
+    assert engine.Engine(dataclasses.replace(spec, constant_weights=True, xla=True)).model.constant_weights
+
+
+def test_copies_are_given_back_whatever_the_library_of_c(monkeypatch):
+    weight_constants.give_back_copies()
+    monkeypatch.setattr(weight_constants.ctypes, "CDLL", lambda name: object())
+    weight_constants.give_back_copies()
