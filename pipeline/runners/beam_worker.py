@@ -14,8 +14,9 @@ from collections.abc import Sequence
 
 import grpc
 from apache_beam.portability.api import beam_provision_api_pb2, beam_provision_api_pb2_grpc, endpoints_pb2
-from apache_beam.runners.worker import sdk_worker_main
 from google.protobuf import json_format, text_format
+
+from heatbeam.runners import direct_worker
 
 _PROVISION_TIMEOUT_S = 60
 
@@ -28,8 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(sys.argv[1:] if arguments is None else arguments)
     os.environ.update(worker_environment(options.id, provision_info(options.provision_endpoint, options.id), options))
-    sdk_worker_main.main([])
-    return 0
+    return direct_worker.run()
 
 
 def provision_info(endpoint: str, worker_id: str) -> beam_provision_api_pb2.ProvisionInfo:

@@ -15,13 +15,13 @@ import logging
 import os
 import pathlib
 import queue
-import shlex
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -36,6 +36,8 @@ from heatbeam.transforms import tally as progress
 _LOGGER = logging.getLogger(__name__)
 
 _Message = TypeVar("_Message")
+
+_COMMAND = (sys.executable, "-m", "heatbeam.runners.direct_worker")
 
 _WATCH_S = 0.1
 _EXIT_TIMEOUT_S = 10.0  # for all processes together to end by themselves, when the run is over
@@ -119,16 +121,15 @@ class Pool:
         provision_info: Any,
         grpc_server: worker_handlers.GrpcServer,
     ) -> worker_handlers.WorkerHandler:
-        """Beam's constructor of a worker: the processes in turn."""
+        """Beam's constructor of a worker: the processes in turn, each by a command of our own."""
+        del command
         number, self._asked = self._asked % self._count, self._asked + 1
         if number == len(self._made):
             name = f"worker process {number + 1} of {self._count}"
             tally = pathlib.Path(self._tallies.name, str(number))
             environment = {"PIPELINE_OPTIONS": self._options, progress.VARIABLE: str(tally)}
             progress.TALLY.watch(tally)
-            self._made.append(
-                _Process(self, name, shlex.split(command.decode()), environment, state, provision_info, grpc_server)
-            )
+            self._made.append(_Process(self, name, _COMMAND, environment, state, provision_info, grpc_server))
         return self._made[number]
 
     def fail(self, reason: Exception) -> None:
@@ -202,7 +203,7 @@ class _Process(worker_handlers.GrpcWorkerHandler):
         self,
         pool: Pool,
         name: str,
-        command: list[str],
+        command: Sequence[str],
         environment: Mapping[str, str],
         state: worker_handlers.StateServicer,
         provision_info: Any,
