@@ -122,9 +122,9 @@ $(PEERS)/.installed: Makefile $(STAMP)
 		tensorflow-probability==0.25.0 tf-keras dm-tree decorator scikit-image lazy-loader
 	touch $@
 
-# What an audit's decisions are worth, in three parts, each run whatever the others say, about an hour on two cores: how often
-# its gate fails on equal models and finds a loss (27 minutes), whether drift of reasons is seen (18), and whether planted
-# shortcuts are proved and no clean class is accused (networks are trained, 15).
+# What an audit's decisions are worth, in four parts, each run whatever the others say, one and a half hours on two cores: how
+# often its gate fails on equal models and finds a loss (27 minutes), or does when it may stop early (20 to 40), whether drift
+# of reasons is seen (18), and whether planted shortcuts are proved and no clean class is accused (networks are trained, 15).
 bench-audit: $(STAMP)
 	$(BIN)/python -m tests.benchmarks.audit
 
