@@ -83,12 +83,32 @@ def loading(options: argparse.Namespace) -> Iterator[None]:
             gc.enable()
 
 
+_ASIDE = ("sklearn", "matplotlib.pyplot")
+"""What Keras imports if it is there, for wrappers and plots that no command uses: a second of a processor."""
+
+
+@contextlib.contextmanager
+def _without(names: Sequence[str]) -> Iterator[None]:
+    """Have imports inside find no such modules, but for those that are imported already."""
+    away = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(away))  # type: ignore[arg-type]  # None: the import system's word for "not there"
+    try:
+        yield
+    finally:
+        for name in away:
+            sys.modules.pop(name, None)
+
+
 def _import_tensorflow(*, verbose: bool) -> None:
     """Import it, with its C++ side's lines where `verbose`."""
-    if verbose:
-        import tensorflow  # noqa: F401
+    with _without(_ASIDE):
+        if verbose:
+            import tensorflow  # noqa: F401
+        else:
+            _import_tensorflow_silently()
 
-        return
+
+def _import_tensorflow_silently() -> None:
     kept = os.dup(2)
     with pathlib.Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)

@@ -51,3 +51,14 @@ def test_a_collector_that_was_off_stays_off_and_a_failed_import_leaves_it_as_it_
         with pytest.raises(ImportError), command.loading(argparse.Namespace(verbose=True)):
             pass
         assert gc.isenabled() == on
+
+
+def test_imports_inside_do_without_what_no_command_uses(monkeypatch):
+    monkeypatch.delitem(sys.modules, "this", raising=False)
+    with command._without(["this", "argparse"]):
+        import argparse as there  # is imported already
+
+        with pytest.raises(ImportError, match="this"):
+            import this  # noqa: F401
+    assert there is argparse
+    assert "this" not in sys.modules  # it can be imported later
