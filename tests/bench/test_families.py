@@ -14,7 +14,7 @@ import tensorflow as tf
 from heatbeam.transforms.sources import decode_options
 from heatbeam.transforms.sources import images as decoding
 from tests.benchmarks import child, figures, models, samples, settings, trace
-from tests.benchmarks.families import fastest, hand_written, photos, rounds, summary, whole_jobs
+from tests.benchmarks.families import fastest, half_precision, hand_written, photos, rounds, summary, whole_jobs
 
 
 def test_steady_time_is_the_long_run_less_the_short_one() -> None:
@@ -61,6 +61,30 @@ def test_the_job_is_compared_with_the_peer_that_is_faster_in_the_median_round() 
         "model_busy": 0.5,
         "bytes_per_row": 1500.0,
     }
+
+
+def test_bfloat16_is_over_float32_and_its_agreement_is_beside_it() -> None:
+    def took(seconds: float, way: str, agreement: dict | None) -> dict:
+        return {"seconds": [1, 1 + seconds], "cpu_seconds": [3, 3 + 2 * seconds], "way": way, "agreement": agreement}
+
+    near = {"difference": 0.02, "same_class": 1.0, "map_correlation": None}
+    played = [
+        {"job": took(one, "openvino", near), "float32": took(20, "onnxruntime", None)} for one in (8.0, 10.0, 16.0)
+    ]
+    found = half_precision.figure("VGG16", played, (40, 140))
+    assert (found.ratio, found.spread, found.goal) == (2.0, (1.25, 2.5), None)
+    assert found.measured == {
+        "mixed_bfloat16_images_per_s": 10.0,
+        "mixed_bfloat16_cpu_ms_per_image": 200.0,
+        "mixed_bfloat16_way": "openvino",
+        "float32_images_per_s": 5.0,
+        "float32_cpu_ms_per_image": 400.0,
+        "float32_way": "onnxruntime",
+        "difference": 0.02,
+        "same_class": 1.0,
+        "map_correlation": "none",
+    }
+    assert summary.together("half_precision", [found]) == []  # never mixed into the ratios over the peers
 
 
 def test_a_peer_of_which_every_round_was_disturbed_is_not_the_faster_one() -> None:

@@ -19,6 +19,7 @@ from tests.benchmarks.families import summary
 GROUPS = {
     "families": "the whole job over the faster of a hand-written loop and Xplique, ten families of models",
     "whole_passes": "what computes whole passes over TensorFlow, in Score-CAM, insertion and deletion",
+    "half_precision": "the whole job in bfloat16 over the same in float32",
     "one_pass": "one-pass methods over a forward pass",
     "many_pass": "Score-CAM and Ablation-CAM over the passes they are made of",
     "localization_cost": "localization over the plain procedure and over a forward pass",
@@ -35,6 +36,7 @@ GROUPS = {
 _MODULES = {
     "families": "families.whole_jobs",
     "whole_passes": "families.whole_passes",
+    "half_precision": "families.half_precision",
     "scaling": "scaling.size",
     "host": "scaling.host",
     "reuse": "scaling.reuse",
@@ -42,7 +44,11 @@ _MODULES = {
     "start": "scaling.start",
 }
 
-PARTS: Mapping[str, Sequence[str]] = {"families": summary.FAMILIES, "whole_passes": summary.OF_WHOLE_PASSES}
+PARTS: Mapping[str, Sequence[str]] = {
+    "families": summary.FAMILIES,
+    "whole_passes": summary.OF_WHOLE_PASSES,
+    "half_precision": summary.FAMILIES,
+}
 """The parts of the groups that have some: each is written when it is measured."""
 
 

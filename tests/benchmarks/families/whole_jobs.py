@@ -78,7 +78,7 @@ class Size(NamedTuple):
         return self.batch * self.shards
 
 
-_FIRST = Size(8, 2)
+FIRST = Size(8, 2)
 """What every side works on before the rounds, so that all is traced and every pool of threads is there."""
 
 _SIZES = (Size(16, 2), Size(16, 4), Size(32, 4), Size(32, 8), Size(32, 16))
@@ -101,13 +101,13 @@ def _has_xplique() -> bool:
 def _measure(name: str, options: settings.Options) -> list[figures.Figure]:
     with tempfile.TemporaryDirectory(prefix="heatbeam-bench-") as folder, contextlib.ExitStack() as stack:
         patterns = [f"{folder}/{number}/data-*.tfrecord" for number in range(3)]
-        _write(pathlib.Path(folder, "0"), _FIRST, _FIRST.images)
+        write(pathlib.Path(folder, "0"), FIRST, FIRST.images)
         peers = _peers(name, patterns)
         size = _SIZES[0] if options.quick else size_for(peers.seconds)
         counts = size.images, (2 if options.quick else 3) * size.images
         for number, count in zip((rounds.SHORT, rounds.LONG), counts, strict=True):
-            _write(pathlib.Path(folder, str(number)), size, count)
-        job = tried(_job(name, patterns, size, folder, options), "tests.benchmarks.families.job:Trial")
+            write(pathlib.Path(folder, str(number)), size, count)
+        job = tried(job_task(name, patterns, size, folder, options), "tests.benchmarks.families.job:Trial")
         sides = {}
         for side, task in {"job": job.task, **peers.tasks}.items():
             sides[side] = stack.enter_context(child.Child(task))
@@ -158,7 +158,8 @@ def _peers(name: str, patterns: list[str]) -> _Peers:
     return _Peers(tasks, best.seconds, {"Xplique": left_out})
 
 
-def _job(name: str, patterns: list[str], size: Size, folder: str, options: settings.Options) -> dict[str, Any]:
+def job_task(name: str, patterns: list[str], size: Size, folder: str, options: settings.Options) -> dict[str, Any]:
+    """The task of `job.Job` for a family."""
     return {
         "kind": "tests.benchmarks.families.job:Job",
         "patterns": patterns,
@@ -173,7 +174,8 @@ def _job(name: str, patterns: list[str], size: Size, folder: str, options: setti
     }
 
 
-def _write(folder: pathlib.Path, size: Size, count: int) -> None:
+def write(folder: pathlib.Path, size: Size, count: int) -> None:
+    """Write so many photos in the shards of a size."""
     samples.write_shards(folder, samples.photos(count), size.shards)
 
 
