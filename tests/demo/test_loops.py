@@ -8,7 +8,6 @@ import pytest
 
 from heatbeam.demo import loops
 from heatbeam.transforms.metrics import map_statistics, summary
-from heatbeam.transforms.metrics.contours import component_trees
 from heatbeam.transforms.metrics.localization import (
     box_accuracy,
     boxes,
@@ -22,10 +21,9 @@ from heatbeam.transforms.metrics.localization import (
 def test_whatever_a_run_calls_is_compiled():
     loops.compile_all()
     for loop in (
-        map_statistics._statistics, map_statistics._sick, frames._scaled, boxes._of_class, component_trees.by_basins,
-        component_trees.components_at, box_accuracy._boxed, box_accuracy._protocol_scores, pointing_game._strongest,
-        energy._sums, pixel_precision_recall._histogram, summary._add_weighted, summary._add_replicates,
-        summary._count,
+        map_statistics._statistics, map_statistics._sick, frames._scaled, boxes._of_class, box_accuracy._boxed_basins,
+        box_accuracy._boxed_at, box_accuracy._protocol_scores, pointing_game._strongest, energy._sums,
+        pixel_precision_recall._histogram, summary._add_weighted, summary._add_replicates, summary._count,
     ):  # fmt: skip
         assert loop.signatures, loop.__name__
 

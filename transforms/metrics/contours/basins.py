@@ -119,7 +119,12 @@ def _extents(
     basin: npt.NDArray[np.int32],
     count: int,
 ) -> npt.NDArray[np.int32]:
-    """Least and greatest column, first and last pixel of each value in each basin; (basin * VALUES + value, 4)."""
+    """Least and greatest column, first and last pixel of each value in each basin; (basin * VALUES + value, 4).
+
+    Of the pixels of a slope that are not below a value the first rises and the last falls. So the least column and the
+    first pixel are those of rising pixels, the greatest column and the last pixel those of falling ones; for a value
+    without such pixels they are none's. With those of all greater values they are the true ones.
+    """
     size = len(values)
     extents = np.empty((count * VALUES, 4), np.int32)
     for i in range(len(extents)):
@@ -128,11 +133,13 @@ def _extents(
         start, end = slopes[one, _START], slopes[one, _END]
         here, table = values[start:end], extents[basin[one] * VALUES : (basin[one] + 1) * VALUES]
         column = np.int32(start % width)
-        for x in range(len(here)):
+        for x in range(slopes[one, _CREST] - start + 1):
             place = table[here[x]]
             place[0] = min(place[0], column + x)
-            place[1] = max(place[1], column + x)
             place[2] = min(place[2], start + x)
+        for x in range(slopes[one, _CREST_LAST] - start, len(here)):
+            place = table[here[x]]
+            place[1] = max(place[1], column + x)
             place[3] = start + x
     return extents
 
@@ -244,7 +251,7 @@ def grow(
     for value in range(VALUES - 1, -1, -1):
         for one in range(count if value else 0):
             place = table[one * VALUES + value]
-            if place[1] < 0:
+            if place[0] == width and place[1] < 0:
                 continue
             root = union_find.root(joined, one)
             if level[root] == 0:

@@ -108,19 +108,68 @@ def level_boxes(
         ends = np.repeat([0.0, 1.0], image.ndim)
         return LevelBoxes(int(image.max()), spans, cells + ends, largest, image.shape[::-1])
     if at is None:
-        spans, extents, parents = component_trees.components(image)
+        few, spans, found, largest, peak = _boxed_basins(image)
+        if not few:
+            spans, found, largest, peak = _boxed_pixels(image)
     else:
-        spans, extents = component_trees.components_at(image, np.unique(at))
-        parents = np.full(len(spans), -1, np.int32)
-    found, largest = _boxed(image, spans, extents, parents)
+        spans, found, largest = _boxed_at(image, np.unique(at))
+        peak = int(image.max())
     if hole_boxes:
         hole_spans, hole_extents = component_trees.holes(image)
         spans = np.concatenate([spans, hole_spans])
         # A hole's contour runs through the foreground around it.
         found = np.concatenate([found, hole_extents[:, :4] + np.array([-1.0, -1, 2, 2])])
-    # There is foreground at every level below the peak: no pass over the pixels that drops Python's lock.
-    peak = int(np.count_nonzero(largest >= 0)) if at is None else int(image.max())
     return LevelBoxes(peak, spans, found, largest, image.shape[::-1])
+
+
+_Boxed = tuple[npt.NDArray[np.int32], Floats, npt.NDArray[np.int64]]
+"""`LevelBoxes.spans`, `all` without holes, and `largest`."""
+
+
+# Finding components and boxing them is one call each: between two a thread waits for Python's lock.
+@compiled.function
+def _boxed_basins(
+    image: npt.NDArray[np.uint8],
+) -> tuple[bool, npt.NDArray[np.int32], Floats, npt.NDArray[np.int64], int]:
+    """`_Boxed` at all levels and the peak, where `component_trees.by_basins` can; whether it can stands first."""
+    few, spans, extents, parents = component_trees.by_basins(image)
+    boxes, largest = _boxed(image, spans, extents, parents)
+    return few, spans, boxes, largest, _peak(largest)
+
+
+@compiled.function
+def _boxed_pixels(
+    image: npt.NDArray[np.uint8],
+) -> tuple[npt.NDArray[np.int32], Floats, npt.NDArray[np.int64], int]:
+    """`_Boxed` at all levels and the peak, of any image."""
+    spans, extents = component_trees.by_pixels(image)
+    boxes, largest = _boxed(image, spans, extents, _without_parents(len(spans)))
+    return spans, boxes, largest, _peak(largest)
+
+
+@compiled.function
+def _boxed_at(image: npt.NDArray[np.uint8], levels: npt.NDArray[np.int64]) -> _Boxed:
+    """`_Boxed` at a few levels, rising."""
+    spans, extents = component_trees.components_at(image, levels)
+    boxes, largest = _boxed(image, spans, extents, _without_parents(len(spans)))
+    return spans, boxes, largest
+
+
+@compiled.function
+def _without_parents(count: int) -> npt.NDArray[np.int32]:
+    parents = np.empty(count, np.int32)
+    for node in range(count):
+        parents[node] = -1
+    return parents
+
+
+@compiled.function
+def _peak(largest: npt.NDArray[np.int64]) -> int:
+    """Greatest value of an image: there is foreground at every level below it."""
+    peak = 0
+    while peak < len(largest) and largest[peak] >= 0:
+        peak += 1
+    return peak
 
 
 @compiled.function
@@ -255,6 +304,9 @@ def _best_per_level(arrays: _Arrays, truths: Floats, conventions: _Conventions) 
 
 def box_at(found: LevelBoxes, threshold: npt.ArrayLike) -> Floats:
     """The box of the largest contour at each threshold, ``(..., 4)``, end exclusive, not clipped; NaN if none."""
+    if isinstance(threshold, float):  # as every map is asked
+        node = found.largest[int(threshold * found.peak)]
+        return found.all[node] if node >= 0 else np.full(found.all.shape[1], np.nan)
     nodes = found.largest[levels(found.peak, threshold)]
     if not len(found.all):
         return np.full((*nodes.shape, found.all.shape[1]), np.nan)

@@ -41,19 +41,28 @@ def frame(raw: Floats, source: records.Source, protocol: protocols.Protocol) -> 
     size = protocol.frame_shape(source.shape)
     shown = heatmaps.positive(raw) if protocol.rectify else raw
     placed = heatmaps.place(shown, size, source.view, source.size, protocol.interpolation)
-    finite = bool(np.isfinite(shown).all())
-    if finite and placed.dtype == np.float32:
-        usable, heatmap, image = _scaled(placed.reshape(-1, size[-1]))
+    if placed.dtype == np.float32:
+        usable, heatmap, image = _scaled(placed.reshape(-1, size[-1]), shown.flatten())
         if usable:
             return Frame(placed, heatmap.reshape(size), image.reshape(size))
-    heatmap = heatmaps.scaled(placed, finite)
+    heatmap = heatmaps.scaled(placed, bool(np.isfinite(shown).all()))
     return Frame(placed, heatmap, box_accuracy.to_bytes(heatmap))
 
 
 @compiled.short
-def _scaled(placed: npt.NDArray[np.float32]) -> tuple[bool, npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
-    """Whether the map is neither constant nor NaN anywhere, and if so `Frame.heatmap` and `Frame.image`."""
+def _scaled(
+    placed: npt.NDArray[np.float32], cells: npt.NDArray[np.float32]
+) -> tuple[bool, npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+    """`Frame.heatmap` and `Frame.image`, and whether they are: not of a map that is constant, or NaN somewhere.
+
+    Args:
+        placed: `Frame.placed`, as rows.
+        cells: what was placed, flat.
+    """
     heatmap, image = np.empty(placed.shape, np.float32), np.empty(placed.shape, np.uint8)
+    for cell in range(len(cells)):
+        if not np.isfinite(cells[cell]):
+            return False, heatmap, image
     # As integers that have the floats' order, a vector finds the least and the greatest: no NaN has to be looked for.
     bits = placed.view(np.int32).reshape(-1)
     least, most = np.int32(2**31 - 1), np.int32(-(2**31))

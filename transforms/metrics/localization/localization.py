@@ -171,12 +171,13 @@ def measure(
     evidence = []
     for number, (one, truth) in enumerate(zip(framed, found, strict=True)):
         if "boxes" in groups:
-            box = box_accuracy.box_at(one.found, protocol.box_threshold)
-            estimated[number] = boxes.from_frame(box, source.size, protocol)
+            estimated[number] = box_accuracy.box_at(one.found, protocol.box_threshold)
         known = {name: float(column[number]) for name, column in statistics.items()}
         scored = scored_map.ScoredMap(one, source, truth, protocol)
         evidence.append(evidence_of(scored, ids[number], places[number], groups, known))
-    values_of = tuple((name, np.array([one.values.get(name, math.nan) for one in evidence])) for name in names)
+    estimated = boxes.from_frame(estimated, source.size, protocol)
+    table = np.array([[one.values.get(name, math.nan) for one in evidence] for name in names], np.float64)
+    values_of = tuple(zip(names, table, strict=True))
     health = map_statistics.health(maps) if "statistics" in groups else ((),) * len(maps)
     return Scores(estimated, values_of, health, tuple(evidence))
 

@@ -42,7 +42,7 @@ def point(raw: npt.NDArray[np.floating], view: heatmaps.View, size: tuple[int, .
     if not all(side.count for side in sides):
         raise ValueError(f"view {view} shows nothing of the image of {' x '.join(map(str, size))} pixels")
     first = tuple(side.first for side in sides[::-1])
-    if raw.max() == raw.min():
+    if raw.ndim != 2 and raw.max() == raw.min():  # of pictures `_strongest` sees it
         return first
     cells = np.ascontiguousarray(raw, np.float64)
     if raw.ndim == 3 and 1 in raw.shape and sides[flat := raw.shape.index(1)].count == 1:
@@ -91,8 +91,11 @@ def _greatest_cell(cells: Floats) -> tuple[int, int, float]:
 
 
 @compiled.function
-def _reached(cells: Floats, least: float, rows_reached: Bools, columns_reached: Bools) -> tuple[Bools, Bools]:
-    """Which rows and which columns of the image the cells from `least` on reach; arguments as of `_strongest`."""
+def _reached(cells: Floats, least: float, rows_reached: Bools, columns_reached: Bools) -> tuple[Bools, int, int]:
+    """Which rows of the image the cells from `least` on reach, the first column, and the one behind the last.
+
+    Arguments as of `_strongest`.
+    """
     rows, columns = np.zeros(rows_reached.shape[1], np.bool_), np.zeros(columns_reached.shape[1], np.bool_)
     for i in range(cells.shape[0]):
         for j in range(cells.shape[1]):
@@ -102,7 +105,12 @@ def _reached(cells: Floats, least: float, rows_reached: Bools, columns_reached: 
                 rows[k] |= rows_reached[i, k]
             for k in range(len(columns)):
                 columns[k] |= columns_reached[j, k]
-    return rows, columns
+    first, end = 0, len(columns)
+    while first < end - 1 and not columns[first]:
+        first += 1
+    while end > first + 1 and not columns[end - 1]:
+        end -= 1
+    return rows, first, end
 
 
 @compiled.short
@@ -117,7 +125,8 @@ def _strongest(
 ) -> tuple[np.int64, np.int64]:
     """The first maximum ``(x, y)`` of ``down @ cells @ across`` in float32: sums that differ only by rounding are ties.
 
-    A pixel is a mean of the cells around it, so it cannot exceed a known pixel unless one of its cells does.
+    A pixel is a mean of the cells around it, so it cannot exceed a known pixel unless one of its cells does. Of a map
+    that is the same everywhere it is the first pixel.
 
     Args:
         cells: ``(h, w)``.
@@ -125,18 +134,15 @@ def _strongest(
         strongest_row, strongest_column, rows_reached, columns_reached: of `_Side`.
     """
     top, side, lowest = _greatest_cell(cells)
+    if cells[top, side] == lowest:
+        return np.int64(0), np.int64(0)
     row, column = strongest_row[top], strongest_column[side]
     known = 0.0
     for i in range(cells.shape[0]):
         for j in range(cells.shape[1]):
             known += down[row, i] * cells[i, j] * across[j, column]
     least = known - _ROUNDING * max(cells[top, side], -lowest)
-    near_rows, near_columns = _reached(cells, least, rows_reached, columns_reached)
-    first, end = 0, len(near_columns)
-    while first < end - 1 and not near_columns[first]:
-        first += 1
-    while end > first + 1 and not near_columns[end - 1]:
-        end -= 1
+    near_rows, first, end = _reached(cells, least, rows_reached, columns_reached)
     best, x, y = np.float32(-np.inf), np.int64(0), np.int64(0)
     values = np.empty(end - first)
     for one in range(len(near_rows)):
