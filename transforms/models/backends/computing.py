@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from heatbeam.transforms.models.backends import onnx_form, packages, parts, precisions, sessions
+from heatbeam.transforms.models.backends import few_images, onnx_form, packages, parts, precisions, sessions
 from heatbeam.transforms.models.files import load_failures
 from heatbeam.transforms.models.graphs import traced_graph
 
@@ -79,11 +79,12 @@ class Computed:
                     with tf.init_scope():  # outside of the graph that is being traced
                         part = parts.part(self._graph, self._fed if fed else (), wanted)
                         model = onnx_form.onnx_model(part)
-                    self._sessions[key] = sessions.session(
-                        self._backend, model, part.inputs, self._threads, self._precision
-                    )
+                    made = sessions.session(self._backend, model, part.inputs, self._threads, self._precision)
                 except load_failures.ModelError as error:
                     raise load_failures.ModelError(
                         f"{self._backend} can't compute this model ({error}); set explain.compute: tensorflow"
                     ) from error
+                given = (self._graph.inputs, *(self._fed if fed else ()))
+                few = few_images.pays_off(len(model), self._threads, given, wanted)
+                self._sessions[key] = few_images.FewImages(made) if few else made
             return self._sessions[key]
