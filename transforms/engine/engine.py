@@ -7,7 +7,9 @@ heatmaps: by the pass that all methods share (`shared_pass`) and by passes of th
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Mapping, Sequence
 
 import keras
@@ -55,6 +57,8 @@ class Engine:
         batch_size: how many images to explain at once, at most.
         pass_size: how many of them share a forward pass; fewer where each core has a batch of its own.
         trials: what was measured to find that, if it was.
+        first_pass_s: seconds that each image of its first shared pass took, the tracing with it; infinite until it is
+            warm.
     """
 
     def __init__(self, spec: specs.EngineSpec, model: exposure.ExposedModel | None = None) -> None:
@@ -73,6 +77,7 @@ class Engine:
         devices.configure(spec.intra_op_threads, spec.gpu_memory)
         self.spec = spec
         self.trials: list[batch_tuning.Trial] = []
+        self.first_pass_s = math.inf
         self.batch_size = spec.batch_size
         self._xla = computing.compiles(spec)
         self.pass_size, self._image_rows = _pass_sizes(spec)
@@ -122,7 +127,9 @@ class Engine:
         noise = self._noise(2)
         planned.check_linear_heads(self._methods, self.model, self._preprocess, noise)
         planned.check_folds(self._methods, self.model, self._preprocess, noise)
+        started = time.perf_counter()
         self.explain(noise, [(0,), (0,)], {})
+        self.first_pass_s = (time.perf_counter() - started) / len(noise)
         if self.model.constant_weights:
             weight_constants.give_back_copies()
         if self.spec.tune_batch and not self.trials:

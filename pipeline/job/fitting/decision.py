@@ -151,11 +151,13 @@ def _by_trial(planned: plan.Plan, engine: engines.Engine, tell: Callable[[str], 
 def _measured(planned: plan.Plan, engine: engines.Engine, tell: Callable[[str], object]) -> manifests.Compute:
     """As `_by_trial`, where the model does not fail."""
     try:
-        seconds = work.estimate(planned, engine).seconds
+        there_is = work.estimate(planned, engine, LEAST_KEPT_S)
     except OSError as error:  # of the data: reading them is the workers' task, who say what became of them
         return _tensorflow(f"how much work there is, is not known: {errors.reason(error)}")
+    seconds = there_is.seconds
     if seconds < LEAST_KEPT_S:
-        return _tensorflow(f"the work of {_minutes(seconds)} is too little for a trial")
+        most = "at most " if there_is.at_most else ""
+        return _tensorflow(f"the work of {most}{_minutes(seconds)} is too little for a trial")
     facts = _facts(planned, engine)
     kept = kept_choices.find(facts)
     allowed = SHARE * seconds

@@ -29,12 +29,14 @@ class Work:
         passes: forward passes for each.
         seconds_per_pass: of an image, in one thread.
         workers: threads that share the work.
+        at_most: whether it takes no longer than that, and was not measured.
     """
 
     images: int
     passes: float
     seconds_per_pass: float
     workers: int
+    at_most: bool = False
 
     @property
     def seconds(self) -> float:
@@ -42,14 +44,25 @@ class Work:
         return self.images * self.passes * self.seconds_per_pass / self.workers
 
 
-def estimate(planned: plan.Plan, engine: engines.Engine) -> Work:
-    """The work of a run: its records times its passes at the speed of the shared pass, measured for a moment."""
-    return Work(
+def estimate(planned: plan.Plan, engine: engines.Engine, little: float = 0.0) -> Work:
+    """The work of a run: its records times its passes at the speed of the shared pass, measured for a moment.
+
+    Args:
+        planned: the run.
+        engine: warm.
+        little: seconds of work of which it does not matter how much it is; nothing is measured where it takes less at
+            the speed of the engine's first pass, which was traced meanwhile.
+    """
+    most = Work(
         images=record_count(planned.dataset),
         passes=passes(planned.engine_spec, engine, planned.settings.evaluate.faithfulness),
-        seconds_per_pass=_seconds_per_pass(engine),
+        seconds_per_pass=engine.first_pass_s,
         workers=planned.settings.runner.worker_count,
+        at_most=True,
     )
+    if most.seconds < little:
+        return most
+    return dataclasses.replace(most, seconds_per_pass=_seconds_per_pass(engine), at_most=False)
 
 
 def passes(spec: specs.EngineSpec, engine: engines.Engine, asked: config.FaithfulnessConfig) -> float:

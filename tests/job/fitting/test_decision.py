@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import pathlib
 import types
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from heatbeam.transforms.models.backends import packages
 from tests.support import manifests as manifests_support
 from tests.support import small_runs
 
+ESTIMATE = work.estimate
 ALL = {"tensorflow": "tensorflow 2", "xla": "tensorflow 2", "openvino": "openvino 1, onnx 1, tf2onnx 1"}
 ENGINE: Any = types.SimpleNamespace(
     description=types.SimpleNamespace(
@@ -94,6 +96,21 @@ def test_too_little_work_is_left_to_tensorflow(machine, minutes):
     found = machine.decided()
     assert (found.backend, machine.tried) == ("tensorflow", [])
     assert found.reason == f"the work of about {minutes} minutes is too little for a trial"
+
+
+def test_a_short_run_is_not_measured(machine, monkeypatch):
+    monkeypatch.setattr(work, "estimate", ESTIMATE)
+    monkeypatch.setattr(work, "record_count", lambda _: 64)
+    monkeypatch.setattr(work, "passes", lambda *_: 1)
+    monkeypatch.setattr(work, "_seconds_per_pass", lambda _: 0.02)
+    workers = "runner.workers=2"
+    for first_pass_s, reason in (
+        (0.75, "at most about 0.4 minutes"),
+        (2.0, "some seconds"),
+        (math.inf, "some seconds"),
+    ):
+        engine = types.SimpleNamespace(**vars(ENGINE), first_pass_s=first_pass_s)
+        assert machine.decided(workers, engine=engine).reason == f"the work of {reason} is too little for a trial"
 
 
 def test_what_was_kept_is_taken_from_a_minute_of_work_on(machine):
