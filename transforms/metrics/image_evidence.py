@@ -53,7 +53,9 @@ def localize(
 ) -> tuple[records.Localization, ImageEvidence]:
     """An explanation with what is measured on its maps, and what that adds to the numbers of a dataset."""
     ids, ranks = explanation.class_ids, explanation.ranks
-    source = dataclasses.replace(explanation.source, view=stored_view(explanation.source.view))
+    source, view = explanation.source, stored_view(explanation.source.view)
+    if view != source.view:  # that of a whole image is not
+        source = dataclasses.replace(source, view=view)
     if source.values is not None:  # objects have no class then, and are every output's; there is no first choice
         source = dataclasses.replace(source, label_ids=tuple(ids.tolist()))
         ranks = np.zeros_like(ranks)
@@ -65,7 +67,7 @@ def localize(
         scores.append(records.MethodScores(method.method, measured.boxes, measured.values, measured.health))
         maps += _map_evidence(explanation, method, measured)
     if with_baselines:
-        maps += _baseline_evidence(dataclasses.replace(explanation, ranks=ranks), truths, protocol, groups)
+        maps += _baseline_evidence(explanation, ranks, truths, protocol, groups)
     row = records.Localization(explanation, tuple(scores), _true_boxes(explanation.ground_truth, truths))
     return row, ImageEvidence(source.image_id, source.slices, tuple(maps))
 
@@ -115,6 +117,7 @@ def _value_evidence(explanation: records.Explanation) -> Iterator[MapEvidence]:
 
 def _baseline_evidence(
     explanation: records.Explanation,
+    ranks: np.ndarray,
     truths: Sequence[scored_map.Truth],
     protocol: protocols.Protocol,
     groups: tuple[str, ...],
@@ -123,7 +126,7 @@ def _baseline_evidence(
     if truth.boxes is None and truth.masks is None:
         return
     found = baselines.evidence(
-        explanation.source, truths, explanation.class_ids, explanation.ranks, protocol, groups, _BASELINE_CELLS
+        explanation.source, truths, explanation.class_ids, ranks, protocol, groups, _BASELINE_CELLS
     )
     for name, of_classes in found.items():
         for targets, evidence in zip(explanation.targets, of_classes, strict=True):

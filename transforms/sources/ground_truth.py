@@ -7,8 +7,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from heatbeam.transforms import records
+from heatbeam.transforms.metrics.contours import compiled
 from heatbeam.transforms.sources import box_conventions, decode_options, mask_arrays
 from heatbeam.transforms.sources.classes import class_maps
 
@@ -112,15 +114,31 @@ def boxes_in_pixels(
         which boxes these are.
     """
     sides = np.array([*size, *size], np.float64)
-    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is left out below
-        pixels = fractions * sides
-        whole = np.round(pixels)
-        pixels = np.where(np.abs(pixels - whole) < SNAP_PX, whole, pixels)
-    inside = (pixels >= -tolerance) & (pixels <= sides + tolerance)  # NaN is not inside
-    clipped = np.clip(pixels, 0.0, sides)
-    starts, ends = clipped[:, : len(size)], clipped[:, len(size) :]
-    kept: np.ndarray = np.logical_and(inside.all(axis=1), (starts < ends).all(axis=1))
+    clipped, kept = _clipped(np.array(fractions, np.float64, order="C"), sides, float(tolerance))
     return clipped[kept], kept
+
+
+@compiled.short
+def _clipped(
+    fractions: npt.NDArray[np.float64], sides: npt.NDArray[np.float64], tolerance: float
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """All boxes in pixels, made whole and clipped; and which can be used."""
+    clipped, kept = np.empty(fractions.shape), np.empty(len(fractions), np.bool_)
+    rank = len(sides) // 2
+    for box in range(len(fractions)):
+        inside = True
+        for i in range(len(sides)):
+            pixel = fractions[box, i] * sides[i]
+            whole = np.rint(pixel)
+            if abs(pixel - whole) < SNAP_PX:
+                pixel = whole
+            inside &= -tolerance <= pixel <= sides[i] + tolerance  # NaN is not
+            pixel = max(0.0, pixel)
+            clipped[box, i] = min(sides[i], pixel)
+        for axis in range(rank):
+            inside &= clipped[box, axis] < clipped[box, rank + axis]
+        kept[box] = inside
+    return clipped, kept
 
 
 def semantic_masks(values: np.ndarray, options: decode_options.MaskOptions) -> tuple[np.ndarray, np.ndarray]:

@@ -97,6 +97,12 @@ def test_input_boxes_are_not_changed():
     np.testing.assert_array_equal(fractions, kept)
 
 
+def test_an_end_just_before_the_image_is_its_start_without_a_sign():
+    found = boxes([-0.0, -1e-9, 1.0, 1.0], size=(1000, 1000), tolerance=1.0)
+    assert found.tolist() == [[0.0, 0.0, 1000.0, 1000.0]]
+    assert not np.signbit(found).any()
+
+
 def test_no_annotation_is_none_and_no_objects_is_empty():
     truth = decode()
     assert all(getattr(truth, name) is None for name in ("boxes", "box_class_ids", "box_difficult", "masks", "ignore"))

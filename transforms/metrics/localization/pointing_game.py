@@ -113,6 +113,18 @@ def _reached(cells: Floats, least: float, rows_reached: Bools, columns_reached: 
     return rows, first, end
 
 
+@compiled.function
+def _weighing(columns_reached: Bools, first: int, end: int) -> Bools:
+    """Which columns of cells reach any column of the image from `first` to before `end`."""
+    found = np.empty(len(columns_reached), np.bool_)
+    for j in range(len(columns_reached)):
+        k = first
+        while k < end and not columns_reached[j, k]:
+            k += 1
+        found[j] = k < end
+    return found
+
+
 @compiled.short
 def _strongest(
     cells: Floats,
@@ -143,6 +155,7 @@ def _strongest(
             known += down[row, i] * cells[i, j] * across[j, column]
     least = known - _ROUNDING * max(cells[top, side], -lowest)
     near_rows, first, end = _reached(cells, least, rows_reached, columns_reached)
+    weighs = _weighing(columns_reached, first, end)
     best, x, y = np.float32(-np.inf), np.int64(0), np.int64(0)
     values = np.empty(end - first)
     for one in range(len(near_rows)):
@@ -151,6 +164,8 @@ def _strongest(
         for k in range(len(values)):
             values[k] = 0.0
         for j in range(cells.shape[1]):
+            if not weighs[j]:  # it would add zeros
+                continue
             mixed = 0.0
             for i in range(cells.shape[0]):
                 mixed += down[one, i] * cells[i, j]
