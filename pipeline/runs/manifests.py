@@ -155,8 +155,8 @@ class ComputeTrial(_Part):
     Attributes:
         backend: its name, as ``explain.compute`` takes it.
         images_per_second: explained by it; None for one that was not measured.
-        agreement: the greatest difference from TensorFlow's scores and activations, over the largest value; None for
-            TensorFlow and where nothing was compared.
+        agreement: the greatest difference from TensorFlow's scores and activations in float32, over the largest value;
+            None where nothing was compared.
         why_not: why it could not be taken; empty if it could.
     """
 

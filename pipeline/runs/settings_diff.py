@@ -21,6 +21,10 @@ _EFFECTS = (
     ("compute", "what computes the model: maps may differ by some 1e-6 of their largest value for that alone"),
     ("config.model", "the model"),
     ("config.input", "the data, or how it is read"),
+    (
+        "config.explain.precision",
+        "what the model computes in; the manifest's compute.agreement says how far that is off",
+    ),
     ("config.explain", "methods and targets"),
     ("config.evaluate", "what is measured"),
     ("config.runner", "where it ran; no number should change"),

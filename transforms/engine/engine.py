@@ -193,6 +193,8 @@ class Engine:
     ) -> list[np.ndarray]:
         """What the model gives for images: scores ``(N, classes)``, those of a whole pass, and each layer's map.
 
+        At most `pass_size` images share a pass.
+
         Args:
             images, others: as `images` and `inputs` of `explain`.
             whole: whether a whole pass is asked for.
@@ -204,9 +206,16 @@ class Engine:
             logits, activations = model.expose(inputs, layers)
             return (logits, *([model.answer(inputs).scores] if whole else []), *activations)
 
-        traced = tf.function(given, autograph=False, jit_compile=self._xla or None)
-        arrays = (images, *self._fed(others, len(images)))
-        return [tensor.numpy() for tensor in traced(*map(tf.constant, arrays))]
+        pixels = tf.TensorSpec((None, *images.shape[1:]), images.dtype)
+        traced = tf.function(
+            given,
+            autograph=False,
+            jit_compile=self._xla or None,
+            input_signature=[pixels, *self.model.fed.values()],
+        )
+        size, arrays = self.pass_size, (images, *self._fed(others, len(images)))
+        parts = [traced(*(tf.constant(one[i : i + size]) for one in arrays)) for i in range(0, len(images), size)]
+        return [np.concatenate([tensor.numpy() for tensor in tensors]) for tensors in zip(*parts, strict=True)]
 
     def _first_choices(self, images: tf.Tensor, *fed: tf.Tensor) -> tf.Tensor:
         order = self.model.beside(fed).answer(self._preprocess(images)).order

@@ -129,7 +129,7 @@ def test_noise_is_looked_at_where_no_record_can_be_read(planned, monkeypatch):
     assert (images.shape, inputs, of) == ((8, 2, 2, 3), None, "images of noise")
 
 
-def test_runs_of_two_precisions_are_told_apart_and_it_does_not_count_as_a_setting():
+def test_runs_of_two_precisions_are_told_apart_and_their_agreement_is_no_setting():
     computed = {"backend": "tensorflow", "reason": "as set"}
     before = manifests_support.manifest(compute=computed)
     now = manifests_support.manifest(
@@ -139,3 +139,4 @@ def test_runs_of_two_precisions_are_told_apart_and_it_does_not_count_as_a_settin
     assert [(one.path, one.baseline, one.candidate) for one in told] == [
         ("config.explain.precision", "float32", "mixed_bfloat16")
     ]
+    assert told[0].effect.startswith("what the model computes in")

@@ -100,6 +100,19 @@ def test_the_head_stays_float32():
     assert rounded.answers(np.full((1, 4, 4, 3), 1, np.uint8), whole=False)[0][0].tolist() == [3 * ODD, 3]
 
 
+@needs_bfloat16
+def test_a_trial_compares_what_honours_the_precision_with_float32(monkeypatch):
+    monkeypatch.setattr(choice, "_ORDER", ("openvino", "onnxruntime"))  # XLA compiles for seconds
+    half = made("odd", precision="mixed_bfloat16")
+    own, openvino, runtime = choice.choose(half.spec, seconds=60, loaded=half).trials
+    assert own.images_per_second is not None and openvino.images_per_second is not None
+    # Pixels and a weight are rounded once each.
+    assert 0 < own.agreement <= 2 * precisions.ROUNDOFF["mixed_bfloat16"]
+    assert 0 < openvino.agreement <= 2 * precisions.ROUNDOFF["mixed_bfloat16"]
+    assert runtime.images_per_second is None
+    assert "float32" in runtime.why_not or "not installed" in runtime.why_not
+
+
 def test_layers_of_another_precision_are_compared_with_the_same_weights(monkeypatch):
     """Models whose weights are drawn at each loading are no other model for that."""
     drawn = iter([1.5, 3.0])
