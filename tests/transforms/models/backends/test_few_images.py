@@ -43,8 +43,8 @@ def test_small_parts_on_one_core_whose_tensors_have_images_first():
     with tf.Graph().as_default():
         images, maps = (tf.compat.v1.placeholder(tf.float32, (None, *shape)) for shape in [(8, 8, 3), (4, 4, 2)])
         fixed, number, unknown = (tf.compat.v1.placeholder(tf.float32, shape) for shape in [(4, 2), (), None])
-    assert few_images.pays_off(64 * 2**20, 1, [images], [maps])
-    assert not few_images.pays_off(64 * 2**20 + 1, 1, [images], [maps])
+    assert few_images.pays_off(128 * 2**20, 1, [images], [maps])
+    assert not few_images.pays_off(128 * 2**20 + 1, 1, [images], [maps])
     assert not few_images.pays_off(2**20, None, [images], [maps]) and not few_images.pays_off(
         2**20, 2, [images], [maps]
     )
