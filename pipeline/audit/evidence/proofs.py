@@ -5,7 +5,8 @@ Verdicts, over all suspects of a run that were tried:
 ============= ========================================================================================================
 ``proved``     the region raises the class probability of images of other classes: p, one-sided and corrected by Holm
                over the suspects, is at most `LEVEL`, and the effect at least `COUNTS`
-``refuted``    the 95 % interval of the effect ends below `COUNTS`, or no image has evidence where it may be moved from
+``refuted``    the 95 % interval of the effect ends below `COUNTS`, or no image has evidence where it may be moved from,
+               or, without boxes, its images have neither a place nor a look in common
 ``undecided``  neither; ``images_to_decide`` says how many images would settle it
 ============= ========================================================================================================
 
@@ -53,7 +54,8 @@ def _list(value_type: pa.DataType) -> pa.ListType:
 
 
 _EFFECTS = {
-    "transplant": "of images of other classes that take the region, against an equal region of the same image",
+    "transplant": "of images of other classes that take the region, against an equal region of the same image and, "
+    "without boxes, against the regions of usual images of the class",
     "decision": "on how often those are taken for the class",
     "removal": "of the carriers whose region is filled in, against an equal region elsewhere in them",
 }
@@ -80,7 +82,7 @@ def _effect_fields() -> list[pa.Field]:
 SCHEMA = pa.schema([
     _column("class_id", pa.int32(), "the class whose shortcut is suspected"),
     _column("class_name", pa.string(), "its name"),
-    _column("source", pa.string(), "off_object, component or fixed_place: what raised the suspicion"),
+    _column("source", pa.string(), "off_object, component, other_kind or fixed_place: what raised the suspicion"),
     _column("component", pa.int32(), "number of the component of the class's evidence; -1 without one"),
     _column("suspicion", pa.float64(), "suspects were tried in falling order of it"),
     _column("reason", pa.string(), "the suspicion in words"),

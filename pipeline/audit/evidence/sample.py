@@ -11,7 +11,7 @@ import dataclasses
 import heapq
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,7 @@ class Image:
         evidence: its channels and what each puts into the class score (`packed`).
         corners: of the boxes of the class, float32; None where not annotated.
         labels: ids of all its labels; none where it has none.
+        energy: of its map, where a component was sought without boxes (`packed_energy`).
     """
 
     place: source_images.Place
@@ -55,6 +56,7 @@ class Image:
     evidence: bytes
     corners: bytes | None = None
     labels: tuple[int, ...] = ()
+    energy: bytes | None = None
 
     @property
     def channels(self) -> npt.NDArray[np.int32]:
@@ -74,6 +76,13 @@ class Image:
         return np.frombuffer(self.corners, np.float32).astype(np.float64).reshape(-1, 4)
 
     @property
+    def energy_map(self) -> Floats | None:
+        """The energy of its map, the strongest cell 1; None where it was not kept."""
+        if self.energy is None:
+            return None
+        return np.frombuffer(self.energy, np.uint8, offset=1).reshape(self.energy[0], -1) / 255.0
+
+    @property
     def off_evidence(self) -> float:
         """How far the model is sure by what lies off the object: its share times the probability; NaN if not known."""
         return self.off_object * self.probability
@@ -82,6 +91,18 @@ class Image:
 def packed(channels: npt.NDArray[np.int32], values: npt.NDArray[np.float32]) -> bytes:
     """Channels and values as `Image.evidence` keeps them: 8 bytes each."""
     return channels.astype(np.int32).tobytes() + values.astype(np.float32).tobytes()
+
+
+def packed_energy(energy: Floats) -> bytes:
+    """A map ``(h, w)`` without negative cells, h below 256, as `Image.energy` keeps it: h, then cells in 255 steps."""
+    top = energy.max()
+    steps = np.rint(energy * (255 / top if top > 0 else 0.0)).astype(np.uint8)
+    return bytes([energy.shape[0]]) + steps.tobytes()
+
+
+def columns(names: Collection[str]) -> list[str]:
+    """What `images` reads of a table with columns of these names."""
+    return [*(name for name in _COLUMNS if name in names), *stored_evidence.COLUMNS]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -113,12 +134,13 @@ class _Kept:
     def add(self, image: Image) -> None:
         self.seen += 1
         key = zlib.crc32("\0".join(map(str, image.place)).encode())
-        _keep(self.sampled, (-key, image.place, image), SAMPLED)
+        keep(self.sampled, (-key, image.place, image), SAMPLED)
         if np.isfinite(image.off_evidence):
-            _keep(self.off, (image.off_evidence, image.place, image), OFF_OBJECT)
+            keep(self.off, (image.off_evidence, image.place, image), OFF_OBJECT)
 
 
-def _keep(heap: list[Any], entry: Any, most: int) -> None:
+def keep(heap: list[Any], entry: Any, most: int) -> None:
+    """Add an entry (number, place, image) to a heap of the `most` greatest."""
     if len(heap) < most:
         heapq.heappush(heap, entry)
     elif entry[:2] > heap[0][:2]:
@@ -132,11 +154,10 @@ def gather(table: ds.Dataset, target: str) -> list[ClassSample]:
         table: the explanations.
         target: rows of which count (`manifests.Manifest.primary_target`).
     """
-    names = [*(name for name in _COLUMNS if name in table.schema.names), *stored_evidence.COLUMNS]
     kept: dict[int, _Kept] = {}
-    for batch in map_scan.batches(table, names):
+    for batch in map_scan.batches(table, columns(table.schema.names)):
         rows = stored_evidence.given(batch)
-        for class_id, image in _images(rows.filter(pa.array(map_scan.has_target(rows["targets"], target)))):
+        for class_id, image in images(rows.filter(pa.array(map_scan.has_target(rows["targets"], target)))):
             kept.setdefault(class_id, _Kept()).add(image)
     return [
         ClassSample(
@@ -149,9 +170,10 @@ def gather(table: ds.Dataset, target: str) -> list[ClassSample]:
     ]
 
 
-def _images(rows: pa.Table) -> Iterator[tuple[int, Image]]:
+def images(rows: pa.Table) -> Iterator[tuple[int, Image]]:
+    """The image and class of each row of a table with `columns`; every row has evidence."""
     found = stored_evidence.decoded(rows)
-    columns = {name: rows[name].to_pylist() for name in ("shard", "record_index", "image_sha256", "image_id")}
+    read = {name: rows[name].to_pylist() for name in ("shard", "record_index", "image_sha256", "image_id")}
     classes, probability = rows["class_id"].to_numpy(), rows["probability"].cast(pa.float64()).to_pylist()
     shares: list[float | None]
     boxes: list[list[float] | None]
@@ -165,8 +187,8 @@ def _images(rows: pa.Table) -> Iterator[tuple[int, Image]]:
         yield (
             class_id,
             Image(
-                place=(sys.intern(columns["shard"][row]), columns["record_index"][row], columns["image_sha256"][row]),
-                image_id=columns["image_id"][row],
+                place=(sys.intern(read["shard"][row]), read["record_index"][row], read["image_sha256"][row]),
+                image_id=read["image_id"][row],
                 probability=np.nan if probability[row] is None else probability[row],
                 off_object=np.nan if (share := shares[row]) is None else 1 - share,
                 evidence=packed(found.channels[entries], found.values[entries]),

@@ -71,11 +71,14 @@ def effects_of(row: Mapping[str, Any]) -> list[str]:
 
 def _measured(row: Mapping[str, Any]) -> list[str]:
     if not row["against_controls"]:
+        if not row["passes"]:
+            return ["its images have neither a place nor a look in common, so it is taken for the object"]
         if not row["transplant_n"]:
             return ["no region of evidence off the object was found in its images"]
         return [f"its region changes the class probability of images of other classes by {_effect(row, 'transplant')}"]
+    beyond = ", beyond what the regions of usual images of the class do" if row["source"] == "other_kind" else ""
     return [
-        f"in images of other classes its region moves the class probability by {_effect(row, 'transplant')}",
+        f"in images of other classes its region moves the class probability by {_effect(row, 'transplant')}{beyond}",
         f"of them, the share taken for the class changes by {_effect(row, 'decision')}",
         f"where it is removed from its own images, the class probability falls by {_effect(row, 'removal')}",
     ]

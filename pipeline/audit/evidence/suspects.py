@@ -4,14 +4,15 @@ Suspects come from three places, and are tried in the order of `Suspect.suspicio
 
 ============== =======================================================================================================
 ``off_object``  the images of the class that it is surest of by what lies off the object, where there is ground truth
-``component``   a component (`components`) whose images look off the object more than the others of the class do; or,
-                without ground truth, one that few images show, by few channels that are not those the class is mostly
-                made of
+``component``   a component (`components`) whose images look off the object more than the others of the class do
+``other_kind``  without ground truth: images whose evidence lies in other channels than the class's usual one (`kinds`)
 ``fixed_place`` the class is a suspect of the audit of places (`audit.shortcuts`)
 ============== =======================================================================================================
 
 With ground truth the suspicion of a group of images is the mean share of the energy off the object, less the
 median of all classes' images; a component must differ from the rest of its class by `LEAST_T` standard errors too.
+Without, it is s / (1 + s), s the strength of the other evidence in units of the logit; what is suspected then comes
+with images of the class that do not show it, as the object is in those too.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from heatbeam.audit.evidence import components, sample
+from heatbeam.audit.evidence import components, kinds, sample
 
 Floats = npt.NDArray[np.float64]
 
@@ -43,9 +44,6 @@ cues are missed where all classes look off the object."""
 MOST_OF_CLASS = 3
 """Suspects of a class, at most."""
 
-LEAST_SKEW = 1.0
-MOST_COSINE = 0.4
-MOST_CHANNELS = 12.0
 SUSPICION_OF_PLACE = 0.3
 
 
@@ -55,12 +53,14 @@ class Suspect:
 
     Attributes:
         class_id: the class.
-        source: ``off_object``, ``component`` or ``fixed_place``.
+        source: ``off_object``, ``component``, ``other_kind`` or ``fixed_place``.
         component: its number; -1 without one.
         channels, weights: of the evidence whose place is changed; empty for all of it.
         images: that show it most, the most first.
         suspicion: the order in which suspects are tried; larger is more suspicious.
         reason: in words.
+        usual: images of the class that do not show it, where nothing else says what the object is; else none.
+        one_place: whether its images are known to have their evidence at one place.
     """
 
     class_id: int
@@ -71,29 +71,46 @@ class Suspect:
     images: tuple[sample.Image, ...]
     suspicion: float
     reason: str
+    usual: tuple[sample.Image, ...] = ()
+    one_place: bool = False
 
 
-def find(samples: Sequence[sample.ClassSample], of_place: Mapping[int, str]) -> list[Suspect]:
+def find(
+    samples: Sequence[sample.ClassSample], of_place: Mapping[int, str], of_kind: Sequence[kinds.Kind] = ()
+) -> list[Suspect]:
     """Suspects of all classes, the most suspicious first.
 
     Args:
         samples: of every class.
         of_place: why the audit of places suspects a class, by class id.
+        of_kind: kinds of evidence of classes without ground truth (`kinds.seek`).
     """
     shares = np.array([image.off_object for one in samples for image in one.images])
     known = shares[np.isfinite(shares)]
     usual = float(np.median(known)) if len(known) else np.nan
-    found = [suspect for one in samples for suspect in _of_class(one, usual, of_place.get(one.class_id))]
+    of_class: dict[int, list[kinds.Kind]] = {}
+    for kind in of_kind:
+        of_class.setdefault(kind.class_id, []).append(kind)
+    found = [
+        suspect
+        for one in samples
+        for suspect in _of_class(one, usual, of_place.get(one.class_id), of_class.get(one.class_id, ()))
+    ]
     return sorted(found, key=lambda s: (-s.suspicion, s.class_id, s.source, s.component))
 
 
-def _of_class(one: sample.ClassSample, usual: float, place: str | None) -> list[Suspect]:
+def _of_class(one: sample.ClassSample, usual: float, place: str | None, of_kind: Sequence[kinds.Kind]) -> list[Suspect]:
     found = [] if np.isnan(usual) else _off_object(one, usual)
+    found += [suspect for kind in of_kind if (suspect := _of_kind(kind)) is not None]
     for component in components.of_class(one.images):
         found += _of_component(one, component, usual)
     if place is not None:
         images = one.off_object or _by_probability(one)
-        found.append(Suspect(one.class_id, "fixed_place", -1, (), (), images[:IMAGES], SUSPICION_OF_PLACE, place))
+        suspect = Suspect(one.class_id, "fixed_place", -1, (), (), images[:IMAGES], SUSPICION_OF_PLACE, place)
+        if not kinds.is_known(one):
+            probability = float(np.nanmedian([image.probability for image in one.images]))
+            suspect = dataclasses.replace(suspect, usual=kinds.most_usual(one.images, probability), one_place=True)
+        found.append(suspect)
     found = _distinct(sorted(found, key=lambda s: (-s.suspicion, s.source, s.component)))
     return found[:MOST_OF_CLASS]
 
@@ -119,7 +136,7 @@ def _of_component(one: sample.ClassSample, component: components.Component, usua
     order = np.argsort(-component.scores, kind="stable")
     top = order[: min(IMAGES, max(3, len(order) // 4))]
     shares = np.array([image.off_object for image in one.images])
-    suspicion = _off_in_top(shares, top, usual) if np.isfinite(shares[top]).sum() >= 3 else _odd(component)
+    suspicion = _off_in_top(shares, top, usual) if np.isfinite(shares[top]).sum() >= 3 else None
     if suspicion is None:
         return []
     value, reason = suspicion
@@ -142,20 +159,17 @@ def _off_in_top(shares: Floats, top: npt.NDArray[np.int64], usual: float) -> tup
     return excess, f"images that show it have {mine.mean():.0%} of their energy off the object (usually {usual:.0%})"
 
 
-def _odd(component: components.Component) -> tuple[float, str] | None:
-    """Without ground truth: whether few images show it, by few channels that are not the class's usual ones."""
-    if not component.adds:
+def _of_kind(kind: kinds.Kind) -> Suspect | None:
+    """Without ground truth: evidence of another kind, by the images that show it most of all rows."""
+    if not kinds.is_of_another_kind(kind) or len(kind.images) < 3:
         return None
-    scores = component.scores - component.scores.mean()
-    spread = scores.std()
-    skew = float((scores**3).mean() / spread**3) if spread > 0 else 0.0
-    size = float(np.linalg.norm(component.usual))
-    cosine = abs(float(component.weights @ component.usual)) / size if size > 0 else 0.0
-    few = 1 / float((component.weights**4).sum())
-    if skew < LEAST_SKEW or cosine > MOST_COSINE or few > MOST_CHANNELS:
-        return None
-    reason = f"few images show it, by about {few:.0f} channels that are not the class's usual ones"
-    return 0.1 * min(skew, 3.0) * (1 - cosine), reason
+    cosine, strength = kind.difference
+    reason = (
+        f"the images that show it are surer of the class by {kind.surer:.2f}, by {strength:.1f} of the logit in other "
+        f"channels than its usual ones (cosine {cosine:.2f})"
+    )
+    return Suspect(kind.class_id, "other_kind", kind.number, (), (), kind.images, strength / (1 + strength), reason,
+                   kind.usual, kinds.one_place(kind))  # fmt: skip
 
 
 def _distinct(found: Sequence[Suspect]) -> list[Suspect]:

@@ -25,7 +25,7 @@ from apache_beam.options import pipeline_options
 
 from heatbeam import command
 from heatbeam.audit import decided, shortcuts
-from heatbeam.audit.evidence import proofs, sample, suspects
+from heatbeam.audit.evidence import kinds, proofs, sample, suspects
 from heatbeam.audit.proving import trial
 from heatbeam.job import failures, plan, step_options, verdict
 from heatbeam.job.fitting import unfit_methods
@@ -100,13 +100,17 @@ def prove(
     manifest = run.read_manifest()
     _check(manifest)
     _check_writable(run.path_of(proofs.FILE))
-    samples = sample.gather(run.open_table("explanations"), manifest.primary_target)
+    rows = run.open_table("explanations")
+    samples = sample.gather(rows, manifest.primary_target)
     if not samples:
         raise errors.UsageError(
             f"{run.path} has no channel evidence to seek shortcuts in: it is of an older version, was run with "
             "explain.evidence: false, or its model's head has no gradient; run it again with explain.evidence: true"
         )
-    found = suspects.find(samples, _of_place(run, manifest))
+    of_kind = [kind for one in samples for kind in kinds.of_class(one)]
+    samples = kinds.spared(samples)
+    of_kind = kinds.seek(rows, manifest.primary_target, of_kind)
+    found = suspects.find(samples, _of_place(run, manifest), of_kind)
     limit = most_of(sum(one.seen for one in samples)) if most is None else most
     by_class: dict[int, list[suspects.Suspect]] = {}
     for one in found[:limit]:
@@ -269,8 +273,8 @@ class _TryFn(beam.DoFn):
         self._others: dict[source_images.Place, trial.Prepared] = {}
 
     def process(self, task: Task) -> Iterator[proofs.Tried]:
-        wanted = {image.place: image for one in task.suspects for image in one.images}
-        wanted |= {image.place: image for image in task.others if image.place not in self._others}
+        wanted = {image.place: image for image in task.others if image.place not in self._others}
+        wanted |= {image.place: image for one in task.suspects for image in (*one.images, *one.usual)}
         prepared = _prepared(self._manifest, wanted, self._how)
         places = [image.place for image in task.others]
         # Those of the next class are nearly the same.
@@ -281,7 +285,8 @@ class _TryFn(beam.DoFn):
         for suspect in task.suspects:
             images = [prepared[one.place] for one in suspect.images if one.place in prepared]
             if images:
-                outcome = self._trial.run(suspect, images, others, self._level)
+                usual = [prepared[one.place] for one in suspect.usual if one.place in prepared]
+                outcome = self._trial.run(suspect, images, others, self._level, usual)
                 unread = len(suspect.images) - len(images) + len(task.others) - len(others)
                 yield _tried_of(suspect, outcome, images, unread, self._names)
                 if (
@@ -306,7 +311,8 @@ def _prepared(
             pixels, _, view = decode.input_of(encoded, how)
         except records.DataError:
             continue  # the run made a dead letter of it too
-        found[one.place] = trial.Prepared(image.image_id, pixels, _in_input(image.boxes, view, pixels.shape))
+        boxes = _in_input(image.boxes, view, pixels.shape)
+        found[one.place] = trial.Prepared(image.image_id, pixels, boxes, image.energy_map)
     return found
 
 

@@ -13,6 +13,12 @@
 3. Removal: the region of each carrier is filled as its neighbourhood is, by two fills, against an equal region of it
    elsewhere: mean over the fills of p(class | control filled) - p(class | region filled). A carrier is one measurement.
 
+Without boxes the region may be the object, which moves the class too. Then images of the class that do not show what is
+suspected say what the object does. First, without asking the model: the suspect's images must have a place in common
+or a look (`likeness`). Then the regions of `USUAL` usual images are pasted as those of the suspect are; a carrier must
+exceed their mean rise by `LEAST_RISE`, and step 2 has two controls, the equal region and a usual image's region. What
+is told is the weaker of both effects with the larger p: both must be there (Berger, Technometrics 1982).
+
 With fewer than `LEAST_CARRIERS` carriers there is nothing to transplant; then the mean rise of step 1 over all images
 of the suspect, each one measurement, says how large an effect can still be.
 """
@@ -28,7 +34,7 @@ import numpy as np
 import numpy.typing as npt
 
 from heatbeam.audit.evidence import proofs, suspects
-from heatbeam.audit.proving import regions
+from heatbeam.audit.proving import likeness, regions
 from heatbeam.transforms import heatmaps
 from heatbeam.transforms.engine import channel_maps
 from heatbeam.transforms.engine import engine as engines
@@ -47,6 +53,9 @@ FIRST = 4
 
 LEAST_RISE = 0.05
 """Of the class probability, from which on an image is a carrier."""
+
+USUAL = 4
+"""Images that do not show the suspect whose regions are pasted, where boxes do not say what the object is."""
 
 CARRIERS = 6
 ENOUGH = 4
@@ -78,11 +87,13 @@ class Prepared:
         image_id: its id.
         pixels: uint8 or float32 ``(H, W, C)``, levels 0 to 255.
         boxes: float64 ``(N, 4)``, of its class, in pixels of the input; None where not annotated.
+        energy: float64 ``(h, w)``, of its map in the run; None where it was not kept.
     """
 
     image_id: str
     pixels: regions.Pixels
     boxes: npt.NDArray[np.float64] | None
+    energy: Floats | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -121,6 +132,12 @@ class _Source:
     control: tuple[int, int]
 
 
+_NOTHING = Outcome(
+    (), (), 0.0, effects.paired([]), effects.paired([]), effects.paired([]), fresh=False, passes=0, pictures=()
+)
+"""Of a suspect of which the model is not asked."""
+
+
 class Trial:
     """Tries suspects with one model.
 
@@ -135,7 +152,12 @@ class Trial:
         self._known: dict[bytes, Floats] = {}
 
     def run(
-        self, suspect: suspects.Suspect, images: Sequence[Prepared], others: Sequence[Prepared], level: float
+        self,
+        suspect: suspects.Suspect,
+        images: Sequence[Prepared],
+        others: Sequence[Prepared],
+        level: float,
+        usual: Sequence[Prepared] = (),
     ) -> Outcome:
         """Try a suspect.
 
@@ -144,10 +166,15 @@ class Trial:
             images: those that show it, at least one.
             others: images of other classes, more than `SEEN`.
             level: p at which an effect is decided whatever other suspects show; no more images are asked about then.
+            usual: images of the class that do not show it; none where boxes say what the object is.
         """
         self._passes = 0
+        if suspect.usual and not (suspect.one_place or _one_look(images, usual)):
+            return _NOTHING
         class_id = suspect.class_id
         seen, fresh_ones = others[:SEEN], others[SEEN:]
+        objects = self._sources(suspect, usual[:USUAL]) if usual else []
+        of_object = float(np.mean(self._looked_at(class_id, objects, seen, 0))) if objects else 0.0
         sources: list[_Source] = []
         rises = np.zeros(0)
         looked_at: list[Prepared] = []
@@ -157,14 +184,15 @@ class Trial:
             some = images[start : start + FIRST]
             looked_at += some
             found = self._sources(suspect, some)
-            rises = np.concatenate([rises, self._looked_at(class_id, found, seen, LOOKED_AT * len(sources))])
+            risen = self._looked_at(class_id, found, seen, LOOKED_AT * len(sources)) - max(of_object, 0.0)
+            rises = np.concatenate([rises, risen])
             sources += found
         order = np.argsort(-rises, kind="stable").tolist()
         carriers = [sources[i] for i in order if rises[i] >= LEAST_RISE][:CARRIERS]
         fresh = len(carriers) >= LEAST_CARRIERS
         decision = removal = effects.paired([])
         if fresh:
-            transplant, decision = self._transplanted(class_id, carriers, fresh_ones, level)
+            transplant, decision = self._transplanted(class_id, carriers, objects, fresh_ones, level)
             if transplant.p_value <= WORTH_REMOVING:
                 removal = self._removed(class_id, carriers[:REMOVED])
         else:
@@ -212,11 +240,17 @@ class Trial:
         return rises
 
     def _transplanted(
-        self, class_id: int, carriers: Sequence[_Source], others: Sequence[Prepared], level: float
+        self,
+        class_id: int,
+        carriers: Sequence[_Source],
+        objects: Sequence[_Source],
+        others: Sequence[Prepared],
+        level: float,
     ) -> tuple[effects.Effect, effects.Effect]:
         """The effect on the class probability, and on the decision, of images that were not looked at before."""
-        rises, turned = np.zeros(0), np.zeros(0)
-        effect = effects.paired(rises)
+        controls = 2 if objects else 1
+        rises, turned = np.zeros((0, controls)), np.zeros((0, controls))
+        effect = _weaker(rises)
         for start, end in itertools.pairwise((0, *LOOKED)):
             pictures = []
             some = others[start:end]
@@ -224,17 +258,21 @@ class Trial:
                 one = carriers[number % len(carriers)]
                 pictures.append(regions.pasted(other.pixels, one.image.pixels, one.region))
                 pictures.append(regions.pasted(other.pixels, other.pixels, one.region, _apart(one.region, other)))
+                if objects:
+                    usual = objects[number % len(objects)]
+                    pictures.append(regions.pasted(other.pixels, usual.image.pixels, usual.region))
             if not pictures:
                 break
-            found = self._probabilities(pictures).reshape(len(some), 2, -1)
+            found = self._probabilities(pictures).reshape(len(some), 1 + controls, -1)
+            of_class = found[:, :, class_id]
             taken = (found.argmax(axis=-1) == class_id).astype(np.float64)
-            rises = np.concatenate([rises, found[:, 0, class_id] - found[:, 1, class_id]])
-            turned = np.concatenate([turned, taken[:, 0] - taken[:, 1]])
-            effect = effects.paired(rises, proofs.LOOKS)
+            rises = np.concatenate([rises, of_class[:, :1] - of_class[:, 1:]])
+            turned = np.concatenate([turned, taken[:, :1] - taken[:, 1:]])
+            effect = _weaker(rises)
             decided = proofs.verdict_of(effect, effect.p_value * proofs.LEVEL / level) != proofs.UNDECIDED
             if decided or effect.value < WORTH_GOING_ON:
                 break
-        return effect, effects.paired(turned, proofs.LOOKS)
+        return effect, _weaker(turned)
 
     def _removed(self, class_id: int, carriers: Sequence[_Source]) -> effects.Effect:
         """The effect of each carrier's region on its own class probability."""
@@ -273,6 +311,22 @@ def _source(
     if region is None or not region.any():
         return None
     return _Source(image, region, regions.elsewhere(region, heat, allowed))
+
+
+def _weaker(differences: Floats) -> effects.Effect:
+    """Of the effects against each control, one a column: the smaller, with the larger p and the lower lower end."""
+    found = [effects.paired(some, proofs.LOOKS) for some in differences.T]
+    least = min(found, key=lambda one: one.value)
+    return least._replace(lower=min(one.lower for one in found), p_value=max(one.p_value for one in found))
+
+
+def _one_look(images: Sequence[Prepared], usual: Sequence[Prepared]) -> bool:
+    """Whether images have a look in common where their evidence is, which usual images of the class do not have."""
+    shown, others = (
+        [likeness.look(one.pixels, one.energy) for one in some if one.energy is not None and one.energy.any()]
+        for some in (images, usual)
+    )
+    return likeness.one_look(shown, others)
 
 
 def _apart(region: regions.Region, other: Prepared) -> tuple[int, int]:

@@ -78,12 +78,6 @@ def test_a_component_whose_images_look_off_the_object_is_suspected():
     assert {one.place[1] for one in found[0].images[:5]} == {0, 8, 16, 24, 32}
 
 
-def test_without_boxes_a_rare_component_of_few_other_channels_is_suspected():
-    (found,) = suspects.find([of_class(with_cue(off_object=False))], {})
-    assert found.source == "component"
-    assert {one.place[1] for one in found.images[:5]} == {0, 8, 16, 24, 32}
-
-
 def test_a_class_that_looks_at_its_object_is_not_suspected():
     images = [image(number, {2: 3.0, 5: 2.0 + number % 3}, 0.2 + 0.01 * (number % 4)) for number in range(40)]
     # Its images that look away most are tried where other classes look as far away, and not where they look further.
@@ -103,17 +97,3 @@ def test_suspicion_is_the_energy_off_the_object_beyond_the_usual():
     # The five with the cue have 0.8 off the object; the median of all 40 is 0.2.
     (most,) = (one for one in found if one.source == "off_object")
     assert most.suspicion == pytest.approx(0.8 - 0.2)
-
-
-def test_without_boxes_suspicion_is_skewness_away_from_the_usual_evidence():
-    def rare(weights: list[float], usual: list[float]) -> components.Component:
-        scores = np.array([3.0, -1.0, -1.0, -1.0])
-        return components.Component(0, np.arange(2), np.array(weights), np.array(usual), 0.5, scores, adds=True)
-
-    # The mean is 0, the second moment (9 + 3) / 4, the third (27 - 3) / 4: skewness 6 / 3^1.5 = 1.1547.
-    value, reason = suspects._odd(rare([1.0, 0.0], [0.0, 2.0]))
-    assert value == pytest.approx(0.11547, rel=1e-4) and "by about 1 channels" in reason
-    # Against (0, 1) the cosine of (0.96, 0.28) is 0.28.
-    value, _ = suspects._odd(rare([0.96, 0.28], [0.0, 1.0]))
-    assert value == pytest.approx(0.11547 * (1 - 0.28), rel=1e-4)
-    assert suspects._odd(rare([0.6, 0.8], [0.0, 1.0])) is None  # 0.8: what the class is mostly made of

@@ -48,6 +48,7 @@ def test_recall_is_of_what_was_learnt_and_false_of_all_other_classes():
         effects=effects, proved=frozenset({0, 2}), without_boxes=frozenset({1, 3}),
         tried=frozenset({0, 2, 3}), fixed_place=frozenset({0, 1}),
         clusters=frozenset({5}), run_s=10.0, prove_s=2.0, run_images=100, passes=30,
+        prove_blind_s=1.0, passes_blind=20,
     )  # fmt: skip
     found = bench.figures_of([(world, one)])
     assert (found["learnt"], found["clean"]) == (2, 4)
@@ -57,3 +58,5 @@ def test_recall_is_of_what_was_learnt_and_false_of_all_other_classes():
     assert found["audits"]["clusters"] == {"recall": 0.0, "false": 0.25}
     assert found["cost"] == pytest.approx(0.2)
     assert found["passes"] == pytest.approx(0.3)
+    assert found["cost_without_boxes"] == pytest.approx(0.1)
+    assert found["passes_without_boxes"] == pytest.approx(0.2)

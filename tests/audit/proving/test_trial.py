@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -124,6 +126,47 @@ def test_a_cue_that_is_everywhere_is_held_against_what_the_other_image_has_there
     outcome = trial.Trial(engine).run(suspect_of(0), images, others(), LEVEL)
     assert outcome.transplant.value > 0.9
     assert outcome.transplant.n == 12  # and no more are asked about
+
+
+def test_without_boxes_a_region_must_do_more_than_that_of_the_class_s_usual_images(engine):
+    """A tag of 25 cells against objects of 36: the usual images' regions, of the object, do as much and more."""
+    energy = np.zeros((SIDE, SIDE))
+    energy[:5, :5] = 1.0
+
+    def seen(number: int, *, colour: int | None, tag: bool) -> trial.Prepared:
+        return dataclasses.replace(image(number, colour=colour, tag=tag, boxes=None), energy=energy)
+
+    tagged = [seen(n, colour=None, tag=True) for n in range(8)]
+    plain = [seen(50 + n, colour=None, tag=False) for n in range(4)]
+    suspect = dataclasses.replace(suspect_of(0), source="other_kind", usual=(object(),), one_place=True)
+    proved = trial.Trial(engine).run(suspect, tagged, others(), LEVEL, plain)
+    tag, thing = GAIN * 25 / SIDE**2, GAIN * 36 / SIDE**2
+    assert proved.transplant.value == pytest.approx(softmax(tag, thing, 0)[0] - softmax(0, thing, 0)[0], abs=0.02)
+    red = [seen(50 + n, colour=0, tag=False) for n in range(4)]
+    assert trial.Trial(engine).run(suspect, tagged, others(), LEVEL, red).carriers == ()
+
+
+def test_without_boxes_images_without_a_look_or_a_place_are_not_asked_about(engine):
+    energy = np.ones((3, 3))
+    some = [dataclasses.replace(image(n, colour=n % 3, tag=False, boxes=None), energy=energy) for n in range(8)]
+    suspect = dataclasses.replace(suspect_of(0), source="other_kind", usual=(object(),))
+    outcome = trial.Trial(engine).run(suspect, some, others(), LEVEL, some)
+    assert (outcome.passes, outcome.tried) == (0, ())
+    row = proofs.table([tried(outcome)]).to_pylist()[0]
+    assert row["verdict"] == proofs.REFUTED
+    (said,) = shown.effects_of(row)
+    assert said == "its images have neither a place nor a look in common, so it is taken for the object"
+
+
+def test_of_two_controls_both_must_be_exceeded():
+    """Differences of 0.2 and 0.3 to one and of 0.1 and 0.5 to the other: the mean of 0.25 counts, with the larger p."""
+    sure, unsure = np.array([0.2, 0.3, 0.2, 0.3]), np.array([0.1, 0.5, 0.1, 0.5])
+    found = trial._weaker(np.stack([sure, unsure], axis=1))
+    first, second = effects.paired(sure, proofs.LOOKS), effects.paired(unsure, proofs.LOOKS)
+    assert found.value == first.value == pytest.approx(0.25)
+    assert found.p_value == second.p_value > first.p_value
+    assert found.lower == second.lower < first.lower
+    assert trial._weaker(sure[:, None]) == first
 
 
 def test_looking_ends_where_no_image_of_the_first_few_is_a_carrier(engine):

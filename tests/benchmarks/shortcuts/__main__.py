@@ -63,6 +63,8 @@ def figures_of(pairs: Sequence[tuple[worlds.World, judged.Judged]]) -> dict[str,
         },
         "cost": sum(j.prove_s for _, j in pairs) / sum(j.run_s for _, j in pairs),
         "passes": sum(j.passes for _, j in pairs) / sum(j.run_images for _, j in pairs),
+        "cost_without_boxes": sum(j.prove_blind_s for _, j in pairs) / sum(j.run_s for _, j in pairs),
+        "passes_without_boxes": sum(j.passes_blind for _, j in pairs) / sum(j.run_images for _, j in pairs),
     }
 
 
@@ -80,7 +82,8 @@ def _print(found: dict[str, tuple[worlds.World, judged.Judged]], figures: dict[s
     for half, numbers in figures.items():
         for audit in AUDITS:
             one = numbers["audits"][audit]
-            cost = (f"{numbers['cost']:.2f}", f"{numbers['passes']:.2f}") if audit == "proved" else ("", "")
+            costs = {"proved": ("cost", "passes"), "without_boxes": ("cost_without_boxes", "passes_without_boxes")}
+            cost = tuple(f"{numbers[name]:.2f}" for name in costs[audit]) if audit in costs else ("", "")
             cells = (half, numbers["learnt"], numbers["clean"], audit, f"{one['recall']:.2f}", f"{one['false']:.2f}")
             write(f"| {' | '.join(map(str, (*cells, *cost)))} |\n")
 
