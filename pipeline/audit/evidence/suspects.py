@@ -102,7 +102,7 @@ def find(
 def _of_class(one: sample.ClassSample, usual: float, place: str | None, of_kind: Sequence[kinds.Kind]) -> list[Suspect]:
     found = [] if np.isnan(usual) else _off_object(one, usual)
     found += [suspect for kind in of_kind if (suspect := _of_kind(kind)) is not None]
-    for component in components.of_class(one.images):
+    for component in components.of_class(one.images) if kinds.is_known(one) else ():
         found += _of_component(one, component, usual)
     if place is not None:
         images = one.off_object or _by_probability(one)
