@@ -1,4 +1,4 @@
-"""Beam's Python worker, made ready for a run: what the worker processes of the direct runner start."""
+"""Beam's Python worker, made ready for a run: what worker processes of the direct runner and `heatbeam-worker` run."""
 
 from __future__ import annotations
 

@@ -54,10 +54,22 @@ def spearman(first: Maps, second: Maps) -> Floats:
     """
     from scipy import stats  # half a second to import, and a run that compares no maps does without
 
-    a, b = (stats.rankdata(_flat(maps), axis=1) for maps in (first, second))
+    return pearson(*(stats.rankdata(_flat(maps), axis=1) for maps in (first, second)))
+
+
+def pearson(first: Maps, second: Maps, of_constant: float = math.nan) -> Floats:
+    """Pearson's correlation over the cells; `of_constant` where a map is constant, NaN where one has a NaN.
+
+    r = cov(a, b) / (std(a) std(b))
+    """
+    a, b = _flat(first), _flat(second)
+    varied = (np.ptp(a, axis=1) != 0) & (np.ptp(b, axis=1) != 0)
     a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
     spread = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
-    return _divided((a * b).sum(axis=1), spread)
+    ratio: Floats = np.divide(
+        (a * b).sum(axis=1), spread, out=np.full(len(a), of_constant), where=varied & (spread != 0)
+    )
+    return ratio
 
 
 def top_area_overlap(first: Maps, second: Maps, share: float) -> Floats:

@@ -41,7 +41,6 @@ class Component:
         number: of the direction, from 0, the one of the greatest variance.
         channels: int64 ``(C,)``, of the target layer.
         weights: float64 ``(C,)``, of length 1; images with large scores show it.
-        usual: float64 ``(C,)``, what the class's images have in these channels on average.
         variance: its share of the variance of the class's evidence.
         scores: float64 ``(N,)``, of the images it was made of.
         adds: whether what it stands for raises the class score.
@@ -50,7 +49,6 @@ class Component:
     number: int
     channels: npt.NDArray[np.int64]
     weights: Floats
-    usual: Floats
     variance: float
     scores: Floats
     adds: bool
@@ -64,13 +62,19 @@ def matrix(images: Sequence[sample.Image]) -> tuple[npt.NDArray[np.int64], Float
         np.add.at(squares, one.channels, one.values.astype(np.float64) ** 2)
     strongest = np.argsort(-squares, kind="stable")[:CHANNELS]
     channels = np.sort(strongest[squares[strongest] > 0])
-    place = np.full(width, -1)
-    place[channels] = np.arange(len(channels))
+    return channels, of_channels(images, channels)
+
+
+def of_channels(images: Sequence[sample.Image], channels: npt.NDArray[np.int64]) -> Floats:
+    """The evidence psi ``(N, C)`` of these channels, ascending."""
     psi = np.zeros((len(images), len(channels)))
+    if not len(channels):
+        return psi
     for row, one in enumerate(images):
-        known = place[one.channels] >= 0
-        psi[row, place[one.channels[known]]] = one.values[known]
-    return channels, psi
+        places = np.minimum(np.searchsorted(channels, one.channels), len(channels) - 1)
+        known = channels[places] == one.channels
+        psi[row, places[known]] = one.values[known]
+    return psi
 
 
 def of_class(images: Sequence[sample.Image]) -> list[Component]:
@@ -80,8 +84,7 @@ def of_class(images: Sequence[sample.Image]) -> list[Component]:
     channels, psi = matrix(images)
     if not len(channels):
         return []
-    usual = psi.mean(axis=0)
-    left, sizes, right = np.linalg.svd(psi - usual, full_matrices=False)
+    left, sizes, right = np.linalg.svd(psi - psi.mean(axis=0), full_matrices=False)
     whole = float((sizes**2).sum())
     found = []
     for number in range(min(MOST, len(sizes))):
@@ -92,5 +95,5 @@ def of_class(images: Sequence[sample.Image]) -> list[Component]:
         sign = 1.0 if (right[number].sum(), right[number][0]) >= (0.0, 0.0) else -1.0
         scores = left[:, number] * sizes[number]
         for end in (sign, -sign):
-            found.append(Component(number, channels, end * right[number], usual, share, end * scores, end == sign))
+            found.append(Component(number, channels, end * right[number], share, end * scores, end == sign))
     return found

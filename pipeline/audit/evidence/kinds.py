@@ -90,7 +90,7 @@ class Kind:
     @property
     def difference(self) -> tuple[float, float]:
         """Cosine of what its images have more of to the usual evidence, and the strength of what lies beyond that."""
-        return difference(of_channels(self.images, self.channels), self.others)
+        return difference(components.of_channels(self.images, self.channels), self.others)
 
     @property
     def surer(self) -> float:
@@ -98,24 +98,18 @@ class Kind:
         return float(np.nanmean([image.probability for image in self.images])) - self.probability
 
 
-def of_channels(images: Sequence[sample.Image], channels: npt.NDArray[np.int64]) -> Floats:
-    """The evidence psi ``(N, C)`` of these channels, ascending."""
-    psi = np.zeros((len(images), len(channels)))
-    for row, one in enumerate(images):
-        places = np.minimum(np.searchsorted(channels, one.channels), len(channels) - 1)
-        known = channels[places] == one.channels
-        psi[row, places[known]] = one.values[known]
-    return psi
-
-
 def difference(shown: Floats, usual: Floats) -> tuple[float, float]:
     """`Kind.difference` of the evidence ``(N, C)`` of images to the usual ``(C,)``."""
-    delta = shown.mean(axis=0) - usual
-    length = float(np.linalg.norm(usual))
-    along = usual / length if length > 0 else usual
+    delta, along = shown.mean(axis=0) - usual, _direction(usual)
     whole = float(np.linalg.norm(delta))
     beyond = delta - (delta @ along) * along
     return float(delta @ along) / whole if whole > 0 else 1.0, float(np.linalg.norm(np.maximum(beyond, 0)))
+
+
+def _direction(evidence: Floats) -> Floats:
+    """Evidence ``(C,)`` of length 1; zeros if there is none."""
+    length = float(np.linalg.norm(evidence))
+    return evidence / length if length > 0 else evidence
 
 
 def is_known(one: sample.ClassSample) -> bool:
@@ -137,9 +131,7 @@ def of_class(one: sample.ClassSample) -> list[Kind]:
     if not len(channels):
         return []
     probability = float(np.nanmedian([image.probability for image in one.images]))
-    usual = np.median(psi, axis=0)
-    length = float(np.linalg.norm(usual))
-    along = usual / length if length > 0 else usual
+    along = _direction(np.median(psi, axis=0))
     centred = psi - psi.mean(axis=0)
     rest = centred - np.outer(centred @ along, along)
     _, sizes, right = np.linalg.svd(rest, full_matrices=False)
@@ -199,7 +191,8 @@ def seek(table: ds.Dataset, target: str, kinds: Sequence[Kind]) -> list[Kind]:
             if image.place in wanted:
                 usual[image.place] = seen
             of_kind = by_class[class_id]
-            psi = of_channels([image], of_kind[0][0].channels)[0]  # all kinds of a class are of the same channels
+            # All kinds of a class are of the same channels.
+            psi = components.of_channels([image], of_kind[0][0].channels)[0]
             for kind, heap in of_kind:
                 sample.keep(heap, (float(psi @ kind.direction), image.place, seen), IMAGES)
     return [

@@ -56,7 +56,7 @@ def test_each_loop_is_compiled_for_one_type_of_arguments():
     component_trees.by_pixels(image)
     component_trees.holes(image)
     cell_components.components(image)
-    outlines.largest(image, *component_trees.components(image))
+    outlines.largest(image, *component_trees.by_basins(image)[1:])
     for_each_sign = {component_trees._grow, component_trees._joined}  # once for bright components, once for holes
     for module in (basins, cell_components, component_trees, outlines, union_find):
         for loop in (loop for loop in vars(module).values() if hasattr(loop, "signatures")):

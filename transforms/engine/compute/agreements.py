@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from heatbeam.transforms.engine import computing, explained
 from heatbeam.transforms.engine import engine as engines
 from heatbeam.transforms.engine.compute import choice
+from heatbeam.transforms.metrics import map_similarity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +34,14 @@ class Agreement:
 
 def reference(engine: engines.Engine) -> engines.Engine:
     """The same methods by TensorFlow in float32; of the same model if its layers compute in float32."""
-    spec = dataclasses.replace(engine.spec, compute="tensorflow", precision="float32", xla=False, tune_batch=False)
-    spec = dataclasses.replace(spec, batch_size=engine.batch_size)
+    spec = dataclasses.replace(
+        engine.spec,
+        compute="tensorflow",
+        precision="float32",
+        xla=False,
+        tune_batch=False,
+        batch_size=engine.batch_size,
+    )
     if computing.shares_model(engine.spec, spec):
         return engines.Engine(spec, engine.model)
     found = engines.Engine(spec)
@@ -73,9 +81,8 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float | None:
     >>> correlation(np.array([0.0, 1.0, 2.0]), np.array([1.0, 3.0, 5.0]))
     1.0
     """
-    first, second = (array.astype(np.float64).ravel() - array.mean(dtype=np.float64) for array in (one, other))
-    size = float(np.sqrt((first @ first) * (second @ second)))
-    return float(first @ second) / size if np.isfinite(size) and size > 0 else None
+    found = float(map_similarity.pearson(one[None], other[None])[0])
+    return found if math.isfinite(found) else None
 
 
 def _of_maps(

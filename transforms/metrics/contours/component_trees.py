@@ -155,7 +155,7 @@ def _grow(
 
 @compiled.function
 def _boxes(extents: npt.NDArray[np.int32], width: int) -> npt.NDArray[np.int32]:
-    """Boxes of `components` from extents in a frame of that width."""
+    """Boxes, as of `by_basins`, from extents in a frame of that width."""
     boxes = np.empty((len(extents), 5), np.int32)
     for node in range(len(extents)):
         boxes[node, 0] = extents[node, 0] - 1
@@ -166,32 +166,22 @@ def _boxes(extents: npt.NDArray[np.int32], width: int) -> npt.NDArray[np.int32]:
     return boxes
 
 
-def components(
+@compiled.function
+def by_basins(
     image: npt.NDArray[np.uint8],
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+) -> tuple[bool, npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """Every 8-connected component of ``image > t``, over all t; those of higher t come first.
 
     Args:
         image: uint8 ``(H, W)``.
 
     Returns:
+        few: whether there are few enough peaks and pixels for `basins`; else nothing was sought.
         spans int32 ``(N, 2)``: the component exists, unchanged, for ``spans[0] <= t < spans[1]``.
         boxes int32 ``(N, 5)``: x0, y0, x1, y1 of its outermost pixels (inclusive), and the number of its first pixel,
             row by row.
         parents int32 ``(N,)``: the component that this one is part of at the next lower t; -1 if that is not known.
     """
-    few, spans, boxes, parents = by_basins(image)
-    if few:
-        return spans, boxes, parents
-    spans, boxes = by_pixels(image)
-    return spans, boxes, np.full(len(spans), -1, np.int32)
-
-
-@compiled.function
-def by_basins(
-    image: npt.NDArray[np.uint8],
-) -> tuple[bool, npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """`components` where there are few enough peaks and pixels for `basins`: whether there are, and what was found."""
     width = image.shape[1] + 2
     if (image.shape[0] + 2) * width >= basins.MAX_PIXELS:
         return False, np.empty((0, 2), np.int32), np.empty((0, 5), np.int32), np.empty(0, np.int32)
@@ -201,7 +191,7 @@ def by_basins(
 
 @compiled.function
 def by_pixels(image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """`components` of any image, without parents; compiled only when an image has too many peaks for basins."""
+    """Spans and boxes as of `by_basins`, of any image; compiled only when one has too many peaks for basins."""
     width = image.shape[1] + 2
     spans, extents = _grow_bright(framed(image), width)
     return spans[:, ::-1].copy(), _boxes(extents, width)
@@ -226,7 +216,7 @@ def holes(image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int32], npt.NDAr
         image: uint8 ``(H, W)``.
 
     Returns:
-        spans and boxes as of `components`.
+        spans and boxes as of `by_basins`.
     """
     height, width = image.shape
     values = framed(image)
@@ -247,7 +237,7 @@ def holes(image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int32], npt.NDAr
 def components_at(
     image: npt.NDArray[np.uint8], levels: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Every 8-connected component of ``image > t`` for a few t: cheaper than all `components` for a handful.
+    """Every 8-connected component of ``image > t`` for a few t: cheaper than all components for a handful.
 
     Args:
         image: uint8 ``(H, W)``.
@@ -255,7 +245,7 @@ def components_at(
 
     Returns:
         spans int32 ``(N, 2)``: t and t + 1.
-        boxes as of `components`.
+        boxes as of `by_basins`.
     """
     height, width = image.shape
     found_spans, found_boxes = np.empty((0, 2), np.int32), np.empty((0, 5), np.int32)

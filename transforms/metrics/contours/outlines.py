@@ -90,7 +90,7 @@ def largest(
 
     Args:
         image: uint8 ``(H, W)``.
-        spans, boxes, parents: of `component_trees.components`.
+        spans, boxes, parents: of `component_trees.by_basins`.
 
     Returns:
         int64 ``(256,)``: positions in `spans`; -1 where there is no component.

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from heatbeam.transforms.metrics import map_similarity
 from heatbeam.transforms.metrics.faithfulness import average_drop, batch
 
 Floats = batch.Floats
@@ -59,22 +60,12 @@ def adcc(
     class_ids = batch.checked(inputs, heatmaps, class_ids, batch_size)
     shown = functools.partial(batch.masked_rows, inputs, heatmaps, baseline)
     again = batch.maps_of(explain, shown, class_ids, heatmaps.shape, batch_size)
-    coherency = (_pearson(heatmaps, again) + 1) / 2
+    coherency = (map_similarity.pearson(heatmaps, again, of_constant=-1.0).clip(-1, 1) + 1) / 2
     complexity = np.abs(heatmaps).mean(axis=tuple(range(1, heatmaps.ndim)), dtype=np.float64)
     drop = average_drop.confidence_drop(before, after)
     parts = np.stack([coherency, 1 - complexity, 1 - drop])
     inverses = np.divide(1, parts, out=np.full_like(parts, np.inf), where=~(parts <= 0))
     return Adcc(3 / inverses.sum(axis=0), coherency, complexity, drop)
-
-
-def _pearson(first: Maps, second: Maps) -> Floats:
-    """Correlation over the pixels of each pair; -1 (coherency 0) where one is constant, NaN where one has a NaN."""
-    a, b = (maps.reshape(len(maps), -1).astype(np.float64) for maps in (first, second))
-    varied = (np.ptp(a, axis=1) != 0) & (np.ptp(b, axis=1) != 0)
-    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
-    spread = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
-    ratio: Floats = np.divide((a * b).sum(axis=1), spread, out=np.full(len(a), -1.0), where=varied & (spread != 0))
-    return ratio.clip(-1, 1)
 
 
 def measure(one: batch.Batch) -> tuple[batch.Columns, batch.Columns]:

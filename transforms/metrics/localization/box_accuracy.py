@@ -179,7 +179,7 @@ def _boxed(
     extents: npt.NDArray[np.int32],
     parents: npt.NDArray[np.int32],
 ) -> tuple[Floats, npt.NDArray[np.int64]]:
-    """`LevelBoxes.all` without holes and `LevelBoxes.largest`, from `component_trees.components`."""
+    """`LevelBoxes.all` without holes and `LevelBoxes.largest`, from `component_trees.by_basins`."""
     boxes = np.empty((len(extents), 4))
     for node in range(len(extents)):
         boxes[node, 0], boxes[node, 1] = extents[node, 0], extents[node, 1]

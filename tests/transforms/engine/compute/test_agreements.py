@@ -44,4 +44,6 @@ def test_correlation_is_pearsons():
     one, other = rng.normal(size=(2, 5, 7)).astype(np.float32)
     assert agreements.correlation(one, other) == pytest.approx(np.corrcoef(one.ravel(), other.ravel())[0, 1])
     assert agreements.correlation(one, 0 * other) is None
+    tenths = np.full(one.shape, 0.1, np.float32)  # whose mean is not quite one of them
+    assert agreements.correlation(one, tenths) is None
     assert agreements.correlation(one, other * np.nan) is None
