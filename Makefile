@@ -103,7 +103,7 @@ types: $(STAMP)
 	$(BIN)/python tests/support/link_tree.py build/tree
 	$(BIN)/mypy
 
-# heatbeam over the faster of a hand-written loop and Xplique, ten families of models, in build/bench.json; half an hour, on
+# heatbeam over the faster of a hand-written loop and Xplique, ten families of models, in build/bench.json; about an hour, on
 # a quiet machine. See tests/benchmarks/README.md, whose tables `python -m tests.benchmarks --markdown` writes.
 bench: $(STAMP) peers
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[jpeg,openvino,onnxruntime]'

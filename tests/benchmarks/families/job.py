@@ -10,8 +10,8 @@ from heatbeam.job import plan
 from heatbeam.transforms.engine.compute import choice
 from tests.benchmarks import jobs
 
-_TRIAL_S = 60.0
-"""What a trial may take in a run of twenty minutes."""
+_TRIAL_S = 120.0
+"""What a trial may take in a run of forty minutes."""
 
 
 class Trial:

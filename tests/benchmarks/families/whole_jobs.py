@@ -22,10 +22,10 @@ from tests.benchmarks.families import rounds, summary
 TRACED = "ResNet50V2"
 """Whose job the timeline shows."""
 
-_UNIT_S = 1.5
+_UNIT_S = 2.5
 """Seconds of work of the short run, at least; the long one has three times as much."""
 
-_SLOW_UNIT_S = 3.0
+_SLOW_UNIT_S = 6.0
 """Where even the least work takes longer, there are two rounds, not three."""
 
 

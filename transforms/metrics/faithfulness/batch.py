@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from heatbeam.transforms import heatmaps as heatmaps_of
 from heatbeam.transforms import sampling
+from heatbeam.transforms.metrics import kept
 
 Floats = npt.NDArray[np.float64]
 Inputs = npt.NDArray[np.float32]
@@ -85,7 +86,7 @@ class Batch:
     classes: int
     settings: Settings
 
-    @functools.cached_property
+    @kept.Kept
     def masked_scores(self) -> tuple[Floats, Floats]:
         """`masked_scores` of the batch: two predictions an image, shared by every metric that asks for them."""
         given, baseline = (self.inputs, self.heatmaps, self.class_ids), self.settings.mask_baseline

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from heatbeam.transforms import heatmaps
+from heatbeam.transforms.metrics import kept
 from heatbeam.transforms.metrics.contours import compiled
 from heatbeam.transforms.metrics.localization import scored_map
 
@@ -197,7 +198,7 @@ class _Side:
     strongest: npt.NDArray[np.int64]
     reached: Bools
 
-    @functools.cached_property
+    @kept.Kept
     def ends(self) -> npt.NDArray[np.int64]:
         """The first and the last pixel of those that mix the same cells, rising; pictures do not ask."""
         mixes = self.weights != 0

@@ -7,14 +7,13 @@ asked for.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 
 import numpy as np
 import numpy.typing as npt
 
 from heatbeam.transforms import heatmaps, records
-from heatbeam.transforms.metrics import protocols
+from heatbeam.transforms.metrics import kept, protocols
 from heatbeam.transforms.metrics.localization import box_accuracy, boxes, frames
 
 Floats = npt.NDArray[np.float64]
@@ -44,12 +43,12 @@ class Truth:
     scored: Bools | None = None
     region: Bools | None = None
 
-    @functools.cached_property
+    @kept.Kept
     def area(self) -> float:
         """Share of the frame that the region covers; NaN without one."""
         return math.nan if self.region is None else int(np.count_nonzero(self.region)) / self.region.size
 
-    @functools.cached_property
+    @kept.Kept
     def pixel_ranges(self) -> list[list[int]]:
         """`boxes.pixel_ranges` of the boxes, as lists."""
         found: list[list[int]] = [] if self.boxes is None else boxes.pixel_ranges(self.boxes).tolist()
@@ -70,7 +69,7 @@ class Framed:
     source: records.Source
     protocol: protocols.Protocol
 
-    @functools.cached_property
+    @kept.Kept
     def frame(self) -> frames.Frame:
         """The map on its own scale, in [0, 1] and in 8 bits, of the frame's shape each."""
         return frames.frame(self.raw, self.source, self.protocol)
@@ -80,12 +79,12 @@ class Framed:
         """Of the frame's shape, in [0, 1]."""
         return self.frame.heatmap
 
-    @functools.cached_property
+    @kept.Kept
     def found(self) -> box_accuracy.LevelBoxes:
         """Its boxes at every level."""
         return box_accuracy.level_boxes(self.frame.image, hole_boxes=self.protocol.hole_boxes)
 
-    @functools.cached_property
+    @kept.Kept
     def evidence(self) -> npt.NDArray[np.floating]:
         """Of the frame's shape, on its own scale.
 
@@ -97,7 +96,7 @@ class Framed:
         size = self.frame.heatmap.shape
         return heatmaps.place(heatmaps.positive(self.raw), size, source.view, source.size, how)
 
-    @functools.cached_property
+    @kept.Kept
     def finite(self) -> bool:
         """Whether all cells of the raw map are."""
         return bool(np.isfinite(self.raw).all())
@@ -121,7 +120,7 @@ class ScoredMap:
     protocol: protocols.Protocol
     point: tuple[int, ...] | None = None
 
-    @functools.cached_property
+    @kept.Kept
     def box_scores(self) -> tuple[float, Bools] | None:
         """IoU at the fixed threshold and hits at all of them (`box_accuracy.protocol_scores`); None without boxes."""
         if self.truth.frame_boxes is None:
