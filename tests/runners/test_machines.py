@@ -84,6 +84,26 @@ def test_large_data_in_few_files_leaves_workers_idle(tmp_path, shards, megabytes
     assert [warning.startswith(said) for warning in warned] == ([] if said is None else [True])
 
 
+@pytest.mark.parametrize(
+    ("given", "images", "milliseconds", "says"),
+    [
+        ({}, 50_000, 1.24, True),
+        ({}, 49_999, 1.24, False),
+        ({}, 50_000, 2.1, False),
+        ({"processes": 2}, 50_000, 1.24, False),
+        ({"workers": 1}, 50_000, 1.24, False),
+        ({"name": "flink"}, 50_000, 1.24, False),
+    ],
+)
+def test_threads_that_wait_for_one_another_are_told_of(given, images, milliseconds, says):
+    found = machine_plan.waiting_workers(section(**{"workers": 4, **given}), images, milliseconds / 1000)
+    said = (
+        "explaining an image takes 1.2 ms, less than the rest of its work, for which 4 threads wait for Python's lock; "
+        "runner.processes: 2 or more, each with a model of its own, can be twice as fast"
+    )
+    assert found == ([said] if says else [])
+
+
 def test_options_of_the_command_line_count_too(tmp_path):
     pattern = small_runs.write(tmp_path / "data", [small_runs.record(0)], 1)
     settings = small_runs.settings(pattern, tmp_path / "run", "runner.name=dataflow")

@@ -117,11 +117,24 @@ def _check(settings: config.RunConfig, count: int, stream: TextIO) -> judging.Fi
             }
             for example, one in zip(good, results, strict=True)
         ]
-        findings.facts["estimate"] = costs.write_estimate(planned, engine, seconds / len(good), results[0], stream)
+        _estimate(planned, engine, seconds / len(good), results[0], findings, stream)
     stream.writelines(f"warning  {warning}\n" for warning in findings.warnings)
     stream.writelines(f"PROBLEM  {problem}\n" for problem in findings.problems)
     stream.write("the run would work as far as these records can tell\n" if not findings.problems else "")
     return findings
+
+
+def _estimate(
+    planned: plan.Plan,
+    engine: engines.Engine,
+    seconds_per_image: float,
+    one: explained.ImageExplanation,
+    findings: judging.Findings,
+    stream: TextIO,
+) -> None:
+    """Say what the full run takes; warn where another number of processes would take less."""
+    estimate = findings.facts["estimate"] = costs.write_estimate(planned, engine, seconds_per_image, one, stream)
+    findings.warnings += machine_plan.waiting_workers(planned.settings.runner, estimate["records"], seconds_per_image)
 
 
 def _with_backend(

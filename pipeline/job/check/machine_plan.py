@@ -14,6 +14,8 @@ from heatbeam.runners import machines
 from heatbeam.transforms.engine import gpu_shares
 
 _LARGE_BYTES = 64 * 2**20  # smaller data is done soon, whoever reads it
+_CHEAP_S = 0.002  # what reading, decoding, measuring and writing a small image takes, most of it in Python
+_MANY_IMAGES = 50_000  # of fewer, what is gained is less than what processes take to start
 
 
 def write(planned: plan.Plan, findings: judging.Findings, stream: TextIO) -> None:
@@ -53,3 +55,19 @@ def idle_workers(settings: config.RunConfig, shards: int, stored_bytes: int) -> 
     files = "1 file" if shards == 1 else f"{shards} files"
     idle = f"{workers} workers read a file each, so that {workers - shards} are idle"
     return [f"the records lie in {files}, and {idle}; set input.reshuffle_records, or write more shards"]
+
+
+def waiting_workers(runner: config.RunnerConfig, images: int, seconds: float) -> list[str]:
+    """What to do where threads would wait for one another, since the model takes less than the rest.
+
+    Args:
+        runner: of the run.
+        images: of the whole run.
+        seconds: that a worker takes to explain one.
+    """
+    several = runner.name == "direct" and runner.processes == 1 < runner.worker_count
+    if not several or images < _MANY_IMAGES or seconds > _CHEAP_S:
+        return []
+    waits = f"less than the rest of its work, for which {runner.worker_count} threads wait for Python's lock"
+    advice = "runner.processes: 2 or more, each with a model of its own, can be twice as fast"
+    return [f"explaining an image takes {1e3 * seconds:.1f} ms, {waits}; {advice}"]

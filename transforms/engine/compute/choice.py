@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from heatbeam.transforms.engine import computing, specs
 from heatbeam.transforms.engine import engine as engines
-from heatbeam.transforms.models.backends import packages, precisions
+from heatbeam.transforms.models.backends import onnx_form, packages, precisions
 from heatbeam.transforms.models.files import loading
 
 AGREEMENT = precisions.limit("float32")
@@ -80,6 +80,7 @@ class Tried:
 Make = Callable[[specs.EngineSpec], Tried]
 
 
+@onnx_form.conversions_kept()
 def choose(
     spec: specs.EngineSpec,
     *,

@@ -77,9 +77,10 @@ class Computed:
             if key not in self._sessions:
                 try:
                     with tf.init_scope():  # outside of the graph that is being traced
-                        part = parts.part(self._graph, self._fed if fed else (), wanted)
-                        model = onnx_form.onnx_model(part)
-                    made = sessions.session(self._backend, model, part.inputs, self._threads, self._precision)
+                        model, inputs = onnx_form.converted(
+                            (id(self._graph), key), lambda: parts.part(self._graph, self._fed if fed else (), wanted)
+                        )
+                    made = sessions.session(self._backend, model, inputs, self._threads, self._precision)
                 except load_failures.ModelError as error:
                     raise load_failures.ModelError(
                         f"{self._backend} can't compute this model ({error}); set explain.compute: tensorflow"

@@ -10,7 +10,8 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
+from contextvars import ContextVar
 
 from heatbeam.transforms.models.backends import parts
 from heatbeam.transforms.models.files import load_failures
@@ -19,6 +20,8 @@ _OPERATIONS = 18  # the version of ONNX's operations
 _LARGEST = 2**31 - 2**20  # bytes of a message
 _CATCH = "TF2ONNX_CATCH_ERRORS"  # any value: no copy of the graph is kept before each of its optimizers
 _CONVERTING = threading.Lock()
+_Converted = tuple[bytes, tuple[str, ...]]
+_KEPT: ContextVar[dict[Hashable, _Converted] | None] = ContextVar("_KEPT", default=None)
 
 
 def onnx_model(part: parts.Part) -> bytes:
@@ -43,6 +46,39 @@ def onnx_model(part: parts.Part) -> bytes:
             raise load_failures.ModelError(f"no ONNX of it: {load_failures.cause(error)}") from error
     message: bytes = model.SerializeToString()
     return message
+
+
+@contextlib.contextmanager
+def conversions_kept() -> Iterator[None]:
+    """Convert each part once in here, whatever engines ask for it: a large model takes longer to convert than to try.
+
+    The weights have to stay as they are meanwhile, and the graphs in memory. Counts for this thread.
+    """
+    token = _KEPT.set({})
+    try:
+        yield
+    finally:
+        _KEPT.reset(token)
+
+
+def converted(key: Hashable, make: Callable[[], parts.Part]) -> _Converted:
+    """`onnx_model` of a part, or what was made of it before in the same `conversions_kept`; and its inputs' names.
+
+    Args:
+        key: what says which part it is.
+        make: makes the part.
+
+    Raises:
+        load_failures.ModelError: as of `onnx_model`, or by `make`.
+    """
+    kept = _KEPT.get()
+    if kept is not None and key in kept:
+        return kept[key]
+    part = make()
+    found = onnx_model(part), part.inputs
+    if kept is not None:
+        kept[key] = found
+    return found
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import tensorflow as tf
 from heatbeam.transforms.engine import channel_maps, engine, specs
 from heatbeam.transforms.engine.compute import choice
 from heatbeam.transforms.models import model_source
-from heatbeam.transforms.models.backends import computing, packages
+from heatbeam.transforms.models.backends import computing, onnx_form, packages
 from heatbeam.transforms.models.files import loading
 from tests.support import engine_specs
 
@@ -231,3 +231,20 @@ def test_the_choice_tries_real_engines(backend, monkeypatch):
     assert [trial.why_not for trial in found.trials] == ["", ""]
     assert 0 <= found.trials[1].agreement <= choice.AGREEMENT
     assert all(trial.images_per_second > 0 for trial in found.trials)
+
+
+@pytest.mark.skipif(bool(packages.missing("onnxruntime") or packages.missing("openvino")), reason="needs both engines")
+def test_a_trial_converts_each_part_once_for_all_engines_and_then_forgets_it(monkeypatch):
+    monkeypatch.setattr(choice, "_ORDER", ("onnxruntime", "openvino"))
+    converted, convert = [], onnx_form.onnx_model
+    monkeypatch.setattr(onnx_form, "onnx_model", lambda part: converted.append(part.outputs) or convert(part))
+    spec = spec_of("by_passed", specs.MethodSpec("grad_cam"))
+
+    found = choice.choose(spec, seconds=30)
+
+    assert [trial.why_not for trial in found.trials] == ["", "", ""]
+    assert all(0 <= trial.agreement <= choice.AGREEMENT for trial in found.trials)
+    assert len(converted) == len(set(converted)) > 0
+    before = len(converted)
+    engine.Engine(dataclasses.replace(spec, compute="onnxruntime")).warm_up()
+    assert len(converted) > before
