@@ -10,7 +10,7 @@ import pytest
 
 from heatbeam import config
 from heatbeam.audit import map_health
-from heatbeam.job.check import dry_run
+from heatbeam.job.check import dry_run, machine_plan
 from tests.audit import test_map_health
 from tests.support import small_runs
 
@@ -50,6 +50,15 @@ def test_the_estimate_counts_maps_of_the_size_of_the_image(tmp_path):
     for method, megabytes in (("gradients", 2), ("grad_cam", 0)):
         settings = small_runs.settings(pattern, tmp_path / "run", f"explain.methods=[{method}]")
         assert f"at most {megabytes} MB of heatmaps" in said_of(settings, 1)[1]
+
+
+def test_threads_that_would_wait_for_one_another_are_warned_about(pattern, tmp_path, monkeypatch):
+    monkeypatch.setattr(machine_plan, "_CHEAP_S", 60.0)
+    monkeypatch.setattr(machine_plan, "_MANY_IMAGES", 7)  # as many as there are records
+    settings = small_runs.settings(pattern, tmp_path / "run", "runner.workers=2")
+    assert "2 threads wait for Python's lock; runner.processes: 2 or more" in said_of(settings)[1]
+    monkeypatch.setattr(machine_plan, "_MANY_IMAGES", 8)
+    assert "runner.processes" not in said_of(settings)[1]
 
 
 @pytest.mark.parametrize(("layer", "passes"), [("last_act", 3), ("act2", 12)])

@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import io
 import pathlib
-import resource
 import shutil
-import signal
 import subprocess
 import sys
 
@@ -132,13 +130,9 @@ def test_a_table_that_was_cut_or_removed_is_told_in_one_line(finished, tmp_path,
 
 def limited(*arguments: str, bytes_a_file: int) -> subprocess.CompletedProcess[str]:
     """A command whose files may not grow beyond a size: as a disk that is full."""
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_a_file, bytes_a_file))
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-
-    command = [sys.executable, "-m", "heatbeam", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=250, check=False, preexec_fn=limit)
+    limit = f"resource.setrlimit(resource.RLIMIT_FSIZE, ({bytes_a_file}, {bytes_a_file}))"
+    command = small_runs.command_after(f"{limit}\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)", *arguments)
+    return subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
 
 
 def test_a_report_that_does_not_fit_on_the_disk_is_told_in_one_line(finished):

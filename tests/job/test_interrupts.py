@@ -37,10 +37,9 @@ def ended_by(
 ) -> subprocess.CompletedProcess[str]:
     """The command, sent a signal `wait_s` after it is `ready`."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "heatbeam", *arguments],
-        cwd=paths.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         # Whoever runs the tests in the background has its shell ignore interrupts.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+        small_runs.command_after("signal.signal(signal.SIGINT, signal.SIG_DFL)", *arguments),
+        cwd=paths.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     until = time.monotonic() + 120
     while not ready() and process.poll() is None and time.monotonic() < until:

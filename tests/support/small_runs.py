@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pathlib
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,6 +66,16 @@ def settings(pattern: str, directory: pathlib.Path, *overrides: str) -> config.R
         "output": {"directory": str(directory), "report": False},  # its own tests write it
     }
     return config.parse(yaml.safe_dump(text), overrides)
+
+
+def command_after(statements: str, *arguments: str) -> list[str]:
+    """`heatbeam` with these arguments, in a process that first executes Python's statements.
+
+    They stand in place of `preexec_fn`, with which Python forks: where this process has made a channel of gRPC, its
+    threads' locks are in the child, which may abort.
+    """
+    start = "os.execv(sys.executable, [sys.executable, '-m', 'heatbeam', *sys.argv[1:]])"
+    return [sys.executable, "-c", f"import os, resource, signal, sys\n{statements}\n{start}", *arguments]
 
 
 def run_quietly(configured: config.RunConfig, *beam_options: str) -> run_directory.RunDirectory:

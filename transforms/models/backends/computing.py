@@ -78,7 +78,7 @@ class Computed:
                 try:
                     with tf.init_scope():  # outside of the graph that is being traced
                         model, inputs = onnx_form.converted(
-                            (id(self._graph), key), lambda: parts.part(self._graph, self._fed if fed else (), wanted)
+                            (self._graph, key), lambda: parts.part(self._graph, self._fed if fed else (), wanted)
                         )
                     made = sessions.session(self._backend, model, inputs, self._threads, self._precision)
                 except load_failures.ModelError as error:

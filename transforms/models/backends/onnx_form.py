@@ -52,7 +52,7 @@ def onnx_model(part: parts.Part) -> bytes:
 def conversions_kept() -> Iterator[None]:
     """Convert each part once in here, whatever engines ask for it: a large model takes longer to convert than to try.
 
-    The weights have to stay as they are meanwhile, and the graphs in memory. Counts for this thread.
+    The weights have to stay as they are meanwhile. Counts for this thread.
     """
     token = _KEPT.set({})
     try:
@@ -65,7 +65,7 @@ def converted(key: Hashable, make: Callable[[], parts.Part]) -> _Converted:
     """`onnx_model` of a part, or what was made of it before in the same `conversions_kept`; and its inputs' names.
 
     Args:
-        key: what says which part it is.
+        key: what says which part it is; it is kept too, and with it a graph that it names.
         make: makes the part.
 
     Raises:
