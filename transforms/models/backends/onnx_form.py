@@ -10,8 +10,11 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
 
 from heatbeam.transforms.models.backends import parts
 from heatbeam.transforms.models.files import load_failures
@@ -31,8 +34,8 @@ def onnx_model(part: parts.Part) -> bytes:
         load_failures.ModelError: it can't be said in ONNX. Where ONNX lacks an operation it is left as it is, and the
             engine will not know it.
     """
-    if part.definition.ByteSize() > _LARGEST:
-        raise load_failures.ModelError(f"{part.definition.ByteSize() / 2**30:.1f} GiB of weights; ONNX takes 2 GiB")
+    if part.size > _LARGEST:
+        raise load_failures.ModelError(f"{part.size / 2**30:.1f} GiB of weights; ONNX takes 2 GiB")
     from tf2onnx import convert
 
     there = {node.name for node in part.definition.node}
@@ -40,12 +43,28 @@ def onnx_model(part: parts.Part) -> bytes:
     with _CONVERTING, _quiet():
         try:
             model, _ = convert.from_graph_def(
-                part.definition, input_names=inputs, output_names=list(part.outputs), opset=_OPERATIONS
+                part.definition,
+                input_names=[*inputs, *part.weights],
+                output_names=list(part.outputs),
+                opset=_OPERATIONS,
             )
         except Exception as error:  # whatever its optimizers raise
             raise load_failures.ModelError(f"no ONNX of it: {load_failures.cause(error)}") from error
+    _put_in(part.weights, model.graph)
     message: bytes = model.SerializeToString()
     return message
+
+
+def _put_in(weights: Mapping[str, np.ndarray], graph: Any) -> None:
+    """Make weights in place of inputs constants; what engines can compute from those alone they compute once."""
+    from onnx import numpy_helper
+
+    left = [given for given in graph.input if given.name not in weights]
+    graph.initializer.extend(
+        numpy_helper.from_array(weights[given.name], given.name) for given in graph.input if given.name in weights
+    )
+    del graph.input[:]
+    graph.input.extend(left)
 
 
 @contextlib.contextmanager

@@ -1,11 +1,16 @@
-"""A part of a traced graph by itself: what it computes from the inputs, with the weights of now as constants."""
+"""A part of a traced graph by itself: what it computes from the inputs, with the weights of now.
+
+Kernels and matrices stand beside its graph, and as placeholders in it: whoever works on the graph copies it dozens of
+times.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from heatbeam.transforms.models.backends import rewrites
@@ -14,6 +19,7 @@ from heatbeam.transforms.models.graphs import flat_functions, grouped_convolutio
 
 _READS = "ReadVariableOp"
 _NUMBERS = (tf.float32, tf.int32, tf.int64, tf.bool)
+_LARGE = 2**16  # numbers of a weight that stands beside the graph; what a batch normalization has is in it
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,13 +28,21 @@ class Part:
 
     Attributes:
         definition: the graph as a message.
+        weights: the large ones, by the names of the graph's tensors that stand for them.
         inputs: names of its tensors, one for each that is given; the graph does not have those that it does not need.
         outputs: names of its tensors; those that were asked for twice are named twice.
     """
 
     definition: Any
+    weights: Mapping[str, np.ndarray]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes, weights included."""
+        graph: int = self.definition.ByteSize()
+        return graph + sum(weight.nbytes for weight in self.weights.values())
 
 
 def part(graph: traced_graph.TracedGraph, fed: Sequence[tf.Tensor], wanted: Sequence[tf.Tensor]) -> Part:
@@ -56,30 +70,33 @@ def part(graph: traced_graph.TracedGraph, fed: Sequence[tf.Tensor], wanted: Sequ
     signature = [tf.TensorSpec(place.shape, place.dtype) for place in places]
     function = tf.function(compute, autograph=False, input_signature=signature).get_concrete_function()
     flat = flat_functions.flattened(function)
-    definition = _frozen(flat)
+    definition, weights = _frozen(flat)
     return Part(
         definition=rewrites.rewritten(definition, _shapes(definition)),
+        weights=weights,
         inputs=flat.inputs,
         outputs=tuple(tf.nest.flatten(flat.outputs)),
     )
 
 
-def _frozen(flat: flat_functions.FlatFunction) -> Any:
-    """The graph with what it holds from outside, weights above all, as constants of now."""
+def _frozen(flat: flat_functions.FlatFunction) -> tuple[Any, dict[str, np.ndarray]]:
+    """The graph with what it holds from outside, weights above all, as constants of now; and those beside it."""
     made = tf.compat.v1.GraphDef(versions=flat.definition.versions)
+    weights: dict[str, np.ndarray] = {}
     for original in flat.definition.node:
         name = f"{original.name}:0"
         held = flat.captures.get(name)
         read = flat.captures.get(flat_functions.tensor_name(original.input[0])) if original.op == _READS else None
         if held is not None and held.dtype == tf.resource:
             continue
-        node = made.node.add()
-        node.CopyFrom(original)
-        if held is not None:
-            node.CopyFrom(grouped_convolutions.constant(original.name, held.numpy()))
-        elif read is not None:
-            value = tf.raw_ops.ReadVariableOp(resource=read, dtype=original.attr["dtype"].type)
-            node.CopyFrom(grouped_convolutions.constant(original.name, value.numpy()))
+        array = _constant(original, held, read)
+        if array is not None and array.dtype == np.float32 and array.ndim > 1 and array.size >= _LARGE:
+            weights[name] = array
+            made.node.append(_placeholder(original.name, array))
+        elif array is None or original.op == "Const":
+            made.node.append(original)
+        else:
+            made.node.append(grouped_convolutions.constant(original.name, array))
     given = {f"{node.name}:0" for node in made.node}
     left = {name for name in flat.captures if name not in given}
     reading = {node.op for node in made.node if left & {flat_functions.tensor_name(source) for source in node.input}}
@@ -88,7 +105,25 @@ def _frozen(flat: flat_functions.FlatFunction) -> Any:
     calling = {node.op for node in made.node if any(_is_function(value) for value in node.attr.values())}
     if calling:
         raise load_failures.ModelError(f"{', '.join(sorted(calling))} call functions, which stay in TensorFlow")
-    return made
+    return made, weights
+
+
+def _constant(node: Any, held: tf.Tensor | None, read: tf.Tensor | None) -> np.ndarray | None:
+    """The value of a node that does not change: of what the graph holds, or reads, or has itself; else None."""
+    if read is not None:
+        held = tf.raw_ops.ReadVariableOp(resource=read, dtype=node.attr["dtype"].type)
+    if held is not None:
+        value: np.ndarray = held.numpy()
+        return value
+    return tf.make_ndarray(node.attr["value"].tensor) if node.op == "Const" else None
+
+
+def _placeholder(name: str, value: np.ndarray) -> Any:
+    """The node of an input that stands for a weight."""
+    node = tf.compat.v1.NodeDef(name=name, op="Placeholder")
+    node.attr["dtype"].type = tf.as_dtype(value.dtype).as_datatype_enum
+    node.attr["shape"].shape.CopyFrom(tf.TensorShape(value.shape).as_proto())
+    return node
 
 
 def _is_function(value: Any) -> bool:

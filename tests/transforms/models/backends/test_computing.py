@@ -13,7 +13,7 @@ import tensorflow as tf
 from heatbeam.transforms.engine import channel_maps, engine, specs
 from heatbeam.transforms.engine.compute import choice
 from heatbeam.transforms.models import model_source
-from heatbeam.transforms.models.backends import computing, onnx_form, packages
+from heatbeam.transforms.models.backends import computing, onnx_form, packages, parts
 from heatbeam.transforms.models.files import loading
 from tests.support import engine_specs
 
@@ -130,8 +130,10 @@ def by_tensorflow(name: str):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("weights", ["in the graph", "beside it"])
 @pytest.mark.parametrize("name", ["by_passed", "gated", "beside", "series"])
-def test_maps_are_those_of_tensorflow(name, backend):
+def test_maps_are_those_of_tensorflow(name, weights, backend, monkeypatch):
+    monkeypatch.setattr(parts, "_LARGE", 1 if weights == "beside it" else parts._LARGE)
     own, images, inputs, expected = by_tensorflow(name)
     other = engine.Engine(dataclasses.replace(own.spec, compute=backend), own.model)
 
