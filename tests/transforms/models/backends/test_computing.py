@@ -78,6 +78,26 @@ def series() -> keras.Model:
     return with_weights(keras.Model(given, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling1D()(x))))
 
 
+def kinds() -> keras.Model:
+    """Weights of every other kind: transposed, dilated and separable convolutions, and those of attention."""
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, padding="same", dilation_rate=2, activation="relu", name="early")(image)
+    x = keras.layers.Conv2DTranspose(4, 3, strides=2, padding="same")(x)
+    x = keras.layers.SeparableConv2D(4, 3, strides=2, padding="same")(x)
+    x = keras.layers.BatchNormalization(epsilon=1.0)(x)  # `with_weights` makes variances that are below 0
+    x = keras.layers.Conv2D(4, 3, padding="same", activation="relu", name="late")(x)
+    x = keras.layers.Reshape((64, 4))(x)
+    x = keras.layers.GlobalAveragePooling1D()(keras.layers.MultiHeadAttention(2, 2)(x, x))
+    return with_weights(keras.Model(image, keras.layers.Dense(3)(x)))
+
+
+def volume() -> keras.Model:
+    given = keras.Input((4, 5, 6, 2))
+    x = keras.layers.Conv3D(4, 3, padding="same", activation="relu", name="early")(given)
+    x = keras.layers.Conv3D(4, 3, padding="same", activation="relu", name="late")(x)
+    return with_weights(keras.Model(given, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling3D()(x))))
+
+
 class Gamma(keras.layers.Layer):
     """An operation that ONNX does not have."""
 
@@ -131,7 +151,7 @@ def by_tensorflow(name: str):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("weights", ["in the graph", "beside it"])
-@pytest.mark.parametrize("name", ["by_passed", "gated", "beside", "series"])
+@pytest.mark.parametrize("name", ["by_passed", "gated", "beside", "series", "kinds", "volume"])
 def test_maps_are_those_of_tensorflow(name, weights, backend, monkeypatch):
     monkeypatch.setattr(parts, "_LARGE", 1 if weights == "beside it" else parts._LARGE)
     own, images, inputs, expected = by_tensorflow(name)
