@@ -54,10 +54,10 @@ test-families: $(STAMP)
 	$(BIN)/python -m pytest -m "not flink" --numprocesses 2 tests/transforms/models/test_families_of_keras.py \
 		tests/transforms/models/test_families_of_keras_hub.py
 
-# Whole runs that take half a minute each, in worker processes, from folders of other names, over several failures; what
-# they show together `make test` has piece by piece.
+# What takes half a minute each, whole runs above all: in worker processes, from folders of other names, over several
+# failures, of every kind of data; what they show together `make test` has piece by piece.
 test-long: $(STAMP)
-	$(BIN)/python -m pytest -m long --numprocesses 2 --dist load
+	$(BIN)/python -m pytest -m long --numprocesses 2 --dist loadgroup
 
 # Damage of manifests, configurations, shards and records at random, twenty times as much of it as in `make test`.
 fuzz: $(STAMP)

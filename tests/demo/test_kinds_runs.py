@@ -29,7 +29,17 @@ class Ran:
     drawn: dict[str, kind.Drawn]
 
 
-@pytest.fixture(scope="module", params=list(catalogue.KINDS))
+KINDS = [
+    "series",
+    *(
+        pytest.param(name, marks=[pytest.mark.long, pytest.mark.xdist_group(f"the demo of {name}")])
+        for name in catalogue.KINDS
+        if name != "series"
+    ),
+]
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     of, counts = catalogue.KINDS[request.param], COUNTS[request.param]
     folder: pathlib.Path = tmp_path_factory.mktemp(of.name)

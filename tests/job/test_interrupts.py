@@ -95,6 +95,7 @@ def test_an_interrupt_before_the_first_record_ends_in_one_line(wait_s, pattern, 
 
 
 @pytest.mark.runner
+@pytest.mark.long
 def test_the_run_goes_on_as_the_line_says(pattern, tmp_path):
     config = write_config(tmp_path, pattern, overwrite=True)
     hint = ["--set", "output.overwrite=false", "--resume"]

@@ -6,6 +6,7 @@ import pathlib
 import signal
 import threading
 import time
+from collections.abc import Iterator
 
 import apache_beam as beam
 import pytest
@@ -19,6 +20,15 @@ from heatbeam.runners import runner_options, worker_processes
 from heatbeam.transforms import tally
 
 _BEAMS_LIMIT_MS = worker_handlers.DATA_BUFFER_TIME_LIMIT_MS
+
+
+@pytest.fixture(autouse=True)
+def _beams_own_runner_is_left_as_it_was() -> Iterator[None]:
+    """Whether the processes of a test came to their end or failed."""
+    makers = worker_handlers.WorkerHandler._registered_environments
+    before = makers[python_urns.SUBPROCESS_SDK]
+    yield
+    assert makers[python_urns.SUBPROCESS_SDK] == before
 
 
 class SlowToPickle:
@@ -197,23 +207,6 @@ def test_a_process_that_dies_before_it_has_all_its_input_ends_the_run(tmp_path, 
             | beam.Reshuffle()
             | beam.Map(_is_killed_with, str(tmp_path))
         )
-
-
-@pytest.mark.timeout(120)
-def test_beams_own_runner_is_left_as_it_was(tmp_path):
-    def maker():
-        return worker_handlers.WorkerHandler._registered_environments[python_urns.SUBPROCESS_SDK]
-
-    before = maker()
-    _run_in_processes(tmp_path, _tells_its_options, 1, 2, 2)
-    assert maker() == before
-    with pytest.raises(RuntimeError):
-        _run_in_processes(tmp_path, _raises_alone, 1, 2, 2)
-    assert maker() == before
-
-
-def _raises_alone(number: int, folder: pathlib.Path) -> None:
-    _raise()
 
 
 def _counts(number: int, folder: pathlib.Path) -> None:
