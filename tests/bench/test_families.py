@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from heatbeam.runs import manifests
 from heatbeam.transforms.sources import decode_options
 from heatbeam.transforms.sources import images as decoding
 from tests.benchmarks import child, figures, models, samples, settings, trace
@@ -85,6 +86,16 @@ def test_bfloat16_is_over_float32_and_its_agreement_is_beside_it() -> None:
         "map_correlation": "none",
     }
     assert summary.together("half_precision", [found]) == []  # never mixed into the ratios over the peers
+
+
+def test_a_job_in_float32_by_tensorflow_has_no_agreement(tmp_path: pathlib.Path) -> None:
+    """And is measured nonetheless: where no other engine is faster, it is what half precision is compared with."""
+    found = {}
+    for backend, near in (("tensorflow", None), ("openvino", manifests.ComputeAgreement(images=16, of="the records"))):
+        compute = manifests.Compute(backend=backend, reason="it was asked for", agreement=near)
+        (tmp_path / backend).write_text(f'{{"compute": {compute.model_dump_json()}}}')
+        found[backend] = half_precision.agreement(tmp_path / backend)
+    assert found == {"tensorflow": None, "openvino": {"images": 16, "of": "the records"}}
 
 
 def test_a_peer_of_which_every_round_was_disturbed_is_not_the_faster_one() -> None:
