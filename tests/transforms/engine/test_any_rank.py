@@ -66,10 +66,10 @@ PAIRS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "pair",
-    ["a series and an image of one column", pytest.param("an image and a volume of one slice", marks=pytest.mark.long)],
-)
+LONG = ("an image and a volume of one slice",)
+
+
+@pytest.mark.parametrize("pair", [pytest.param(pair, marks=[pytest.mark.long] * (pair in LONG)) for pair in PAIRS])
 def test_an_axis_of_one_position_changes_no_map(tmp_path, pair):
     plain, other, size, axis, flip, flip_other = PAIRS[pair]
     inputs = inputs_of(size)

@@ -83,21 +83,21 @@ def _frozen(flat: flat_functions.FlatFunction) -> tuple[Any, dict[str, np.ndarra
     """The graph with what it holds from outside, weights above all, as constants of now; and those beside it."""
     made = tf.compat.v1.GraphDef(versions=flat.definition.versions)
     weights: dict[str, np.ndarray] = {}
-    read_by: dict[str, str] = {}
+    places: dict[str, str] = {}  # of variables whose weights are beside the graph: the tensor that stands for each
     for original in flat.definition.node:
         name = f"{original.name}:0"
         held = flat.captures.get(name)
         variable = flat_functions.tensor_name(original.input[0]) if original.op == _READS else ""
         if held is not None and held.dtype == tf.resource:
             continue
-        if variable in read_by:  # a layer that is called again
-            made.node.append(_same(original.name, read_by[variable], original.attr["dtype"]))
+        if variable in places:  # a layer that is called again
+            made.node.append(_identity(original.name, places[variable], original.attr["dtype"]))
             continue
         array = _constant(original, held, flat.captures.get(variable))
         if array is not None and array.dtype == np.float32 and array.ndim > 1 and array.size >= _LARGE:
             weights[name] = array
             if variable:
-                read_by[variable] = name
+                places[variable] = name
             made.node.append(_placeholder(original.name, array))
         elif array is None or original.op == "Const":
             made.node.append(original)
@@ -132,8 +132,8 @@ def _placeholder(name: str, value: np.ndarray) -> Any:
     return node
 
 
-def _same(name: str, tensor: str, dtype: Any) -> Any:
-    """The node of another name for a tensor."""
+def _identity(name: str, tensor: str, dtype: Any) -> Any:
+    """The node that gives a tensor, of the graph, another name."""
     node = tf.compat.v1.NodeDef(name=name, op="Identity", input=[tensor])
     node.attr["T"].CopyFrom(dtype)
     return node

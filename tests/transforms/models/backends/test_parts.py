@@ -50,7 +50,9 @@ def test_an_engine_is_given_them(part: parts.Part) -> None:
     assert found == pytest.approx(sums.mean(axis=(1, 2)) @ MATRIX + BIAS, abs=1e-5)
 
 
-def test_a_weight_that_is_read_twice_is_beside_the_graph_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def squared(monkeypatch: pytest.MonkeyPatch) -> parts.Part:
+    """The product of images with a matrix, twice; the variable is read for each."""
     monkeypatch.setattr(parts, "_LARGE", 9)
     matrix = keras.Variable(MATRIX[:3])
 
@@ -61,13 +63,19 @@ def test_a_weight_that_is_read_twice_is_beside_the_graph_once(monkeypatch: pytes
     traced = tf.function(compute).get_concrete_function(tf.TensorSpec((None, 3)))
     reads = [operation for operation in traced.graph.get_operations() if operation.type == "ReadVariableOp"]
     assert len(reads) == 2
-    part = parts.part(traced_graph.TracedGraph(traced, [matrix]), (), [traced.outputs[0]])
-    assert [weight.tolist() for weight in part.weights.values()] == [MATRIX[:3].tolist()]
-    if not packages.missing("onnxruntime"):
-        model = onnx_form.onnx_model(part)
-        assert model.count(MATRIX[:3].tobytes()) == 1
-        (found,) = sessions.session("onnxruntime", model, part.inputs, 1).run([np.eye(3, dtype=np.float32)])
-        assert found == pytest.approx(MATRIX[:3] @ MATRIX[:3], abs=1e-6)
+    return parts.part(traced_graph.TracedGraph(traced, [matrix]), (), [traced.outputs[0]])
+
+
+def test_a_weight_that_is_read_twice_is_beside_the_graph_once(squared: parts.Part) -> None:
+    assert [weight.tolist() for weight in squared.weights.values()] == [MATRIX[:3].tolist()]
+
+
+@pytest.mark.skipif(bool(packages.missing("onnxruntime")), reason="needs ONNX Runtime")
+def test_an_engine_is_given_it_once_too(squared: parts.Part) -> None:
+    model = onnx_form.onnx_model(squared)
+    assert model.count(MATRIX[:3].tobytes()) == 1
+    (found,) = sessions.session("onnxruntime", model, squared.inputs, 1).run([np.eye(3, dtype=np.float32)])
+    assert found == pytest.approx(MATRIX[:3] @ MATRIX[:3], abs=1e-6)
 
 
 def test_more_than_a_message_holds_is_refused(part: parts.Part, monkeypatch: pytest.MonkeyPatch) -> None:
